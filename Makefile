@@ -1,0 +1,33 @@
+# Each target sets up what it needs: `make demo` and `make test` work on a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
+	$(BIN)/flawmap demo -o demo
+
+test: $(READY)  ## the tests, a few minutes
+	$(BIN)/pytest
+
+test-slow: $(READY)  ## the tests that take minutes each
+	$(BIN)/pytest -m slow
+
+check: $(READY)  ## lint, format, types, architecture
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## the measurements of README.md
+	$(BIN)/python bench/coreset.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,118 @@
+"""The coreset beside a plain greedy loop, in one process on the same vectors.
+
+    python bench/coreset.py [VECTORS.npy] [--count N] [--plain-picks K]
+
+The plain loop is the usual one: a float32 product of all vectors with the newest centre for every pick. It rounds, so
+where two vectors are almost equally far it may take the other one and go its own way from there. Who is right is
+checked for every pick against all vectors in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flawmap.memory.coreset import pick
+
+ROWS, CHANNELS, POSITIONS = 596_624, 128, 784
+
+
+def plain(vectors: Tensor, count: int, start: int = 0) -> Tensor:
+    """Run the greedy loop with one matrix-vector product a pick."""
+    squares = torch.linalg.vector_norm(vectors, dim=1).square_()
+    nearest = torch.full_like(squares, torch.inf)
+    chosen = [start]
+    while len(chosen) < count:
+        newest = chosen[-1]
+        distances = torch.addmv(squares, vectors, vectors[newest], alpha=-2).add_(squares[newest])
+        torch.minimum(nearest, distances, out=nearest)
+        nearest[newest] = -torch.inf
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)
+
+
+def farthest(vectors: Tensor, chosen: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Measure in float64, for each pick but the first, its squared distance to those before, and the largest of all."""
+    centres = vectors[chosen].double()
+    mean = centres.mean(0)
+    centres -= mean
+    own = np.array([(centres[:k] - centres[k]).square().sum(1).amin().item() for k in range(1, len(chosen))])
+    largest = np.zeros(len(chosen) - 1)
+    for block in vectors.split(1024):
+        shifted = block.double() - mean
+        squared = torch.addmm(centres.square().sum(1), shifted, centres.T, alpha=-2)
+        squared += shifted.square().sum(1, keepdim=True)
+        shrinking = np.minimum.accumulate(squared.numpy()[:, :-1], axis=1)
+        np.maximum(largest, shrinking.max(0), out=largest)
+    return own, largest
+
+
+def synthetic(rows: int, channels: int) -> Tensor:
+    """Draw vectors as pictures of one product give them: a mean per place, a mood per picture, fading components."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(count: int) -> Tensor:
+        return torch.randn(count, channels, generator=generator)
+
+    fading = (1 + torch.arange(channels)) ** -0.5
+    places, pictures = draw(POSITIONS), draw(rows // POSITIONS + 1)
+    mixing = torch.linalg.qr(draw(channels)).Q
+    vectors = torch.empty(rows, channels)
+    for picture, block in enumerate(vectors.split(POSITIONS)):
+        tails = torch.rand(len(block), 1, generator=generator).clamp(min=1e-4) ** -0.2
+        block[:] = (places[: len(block)] + 0.5 * pictures[picture] + tails * draw(len(block))) * fading @ mixing
+    return vectors
+
+
+def timed(job, *arguments):
+    began = time.perf_counter()
+    result = job(*arguments)
+    return result, time.perf_counter() - began
+
+
+def peak() -> float:
+    """Read the most memory this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("vectors", nargs="?", type=Path, help="a .npy file of rows × channels; drawn if left out")
+    parser.add_argument("--count", type=int, help="rows to choose; 1 %% if left out")
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows to draw")
+    parser.add_argument("--dims", type=int, default=CHANNELS, help="channels to draw")
+    parser.add_argument("--plain-picks", type=int, help="time only so many picks of the plain loop, and extrapolate")
+    options = parser.parse_args()
+
+    given = options.vectors
+    vectors = torch.from_numpy(np.load(given)) if given else synthetic(options.rows, options.dims)
+    count = options.count or len(vectors) // 100
+    print(f"{len(vectors):,} × {vectors.shape[1]} vectors, {count:,} to choose, {torch.get_num_threads()} threads")
+
+    pick(vectors[:20_000], 50)  # libraries load on first use
+    before = peak()
+    lazy, seconds = timed(pick, vectors, count)
+    print(f"pick   {seconds:8.2f} s   {peak() - before:.0f} MB beside the vectors' {vectors.nbytes / 2**20:.0f} MB")
+
+    looped = min(options.plain_picks or count, count)
+    loop, loop_seconds = timed(plain, vectors, looped)
+    whole = loop_seconds * count / looped
+    note = "" if looped == count else f"   extrapolated from {loop_seconds:.2f} s for the first {looped:,} picks"
+    print(f"plain  {whole:8.2f} s{note}")
+    print(f"ratio  {whole / seconds:8.1f}")
+
+    print(f"equal  {int((lazy[:looped] == loop).sum()):,} of {looped:,} picks, of a float32 loop that rounds")
+    for name, chosen in (("pick", lazy), ("plain", loop)):
+        own, largest = farthest(vectors, chosen)
+        right = int((own >= largest * (1 - 1e-12)).sum())
+        print(f"{name:6s} takes the farthest by float64 in {right:,} of {len(own):,} steps")
+
+
+if __name__ == "__main__":
+    main()

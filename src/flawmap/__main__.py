@@ -1,0 +1,5 @@
+"""`python -m flawmap` is the command `flawmap`."""
+
+from flawmap.cli import main
+
+main()

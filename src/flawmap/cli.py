@@ -1,0 +1,291 @@
+"""The command line: one function per command. Prints, bars and files are here and nowhere below."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import flawmap
+from flawmap.errors import DatasetError, FlawmapError, OptionError
+from flawmap.progress import listening, track
+
+ALL_GOOD, SOME_REJECTED, SOME_UNREADABLE, NOTHING_DONE = 0, 1, 2, 3
+
+EXIT_CODES = f"""Exit code: {ALL_GOOD} all good · {SOME_REJECTED} some rejected · {SOME_UNREADABLE} some pictures could
+not be read (the others were done) · {NOTHING_DONE} nothing was done, the message says why."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+app = typer.Typer(
+    name="flawmap",
+    help="Learns what a good part looks like from pictures of good parts only, and shows where a new one differs.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Saved = Annotated[Path, typer.Argument(help="The file that `flawmap fit` wrote.", metavar="PART.flawmap")]
+Results = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+Seed = Annotated[int, typer.Option(help="Of everything random: the same seed gives the same file.")]
+
+
+@app.command(epilog=EXIT_CODES)
+def fit(
+    good: Annotated[Path, typer.Argument(help="A folder of good pictures, or one with train/good, or a CSV manifest.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("part.flawmap"),
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    backbone: Annotated[str, typer.Option(help="Any timm name.")] = "tf_efficientnet_lite0",
+    weights: Annotated[
+        str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.  [default: embedded, else hub]")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")] = "224",
+    coreset: Annotated[float, typer.Option(help="Share of all patches to remember.")] = 0.01,
+    false_rejects: Annotated[float, typer.Option(help="Share of good parts that may be rejected.")] = 0.01,
+    seed: Seed = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another option of the method: reducer=PCA, context.ratio=0.25, …"),
+    ] = None,
+) -> None:
+    """Learn from good pictures; writes one file."""
+    # Imported here, as everywhere below, so that --help and a typing error take no seconds.
+    from flawmap.inspector import Inspector
+    from flawmap.methods import make_method
+
+    made = make_method(method, backbone=backbone, weights=weights, coreset=coreset, seed=seed)
+    for change in changes or []:
+        made = type(made).from_options(_with_change(made.options(), change))
+    inspector = Inspector(made, size=_parse_size(size), false_rejects=false_rejects)
+    if weights == "random":
+        err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
+    with _bars():
+        inspector.fit(good)
+    inspector.save(output)
+    _print_unreadable(inspector.unreadable)
+    _print_fit(inspector, output)
+    raise typer.Exit(SOME_UNREADABLE if inspector.unreadable else ALL_GOOD)
+
+
+@app.command(epilog=EXIT_CODES)
+def inspect(
+    part: Saved,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="PICTURES...")],
+    output: Results = Path("results"),
+) -> None:
+    """Judge pictures: a line each, results.csv, results.jsonl, and heat maps over the pictures."""
+    from flawmap.inspector import Inspector
+    from flawmap.output import write_csv, write_jsonl, write_picture
+    from flawmap.render.heatmap import overlay
+
+    named = _find_pictures(pictures)
+    inspector = Inspector.load(part)
+    records = []
+    with _bars():
+        inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
+        for (path, name), inspection in zip(named, inspections, strict=True):
+            records.append(_record(path, inspection.verdict, inspection.error, inspection.milliseconds))
+            out.print(_line(records[-1]))
+            if inspection.verdict and inspection.pixels is not None:
+                write_picture(output / "maps" / f"{name}.png", overlay(inspection.pixels, inspection.verdict))
+    write_csv(output / "results.csv", records)
+    write_jsonl(output / "results.jsonl", records)
+    rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
+    good = len(records) - rejected - unreadable
+    out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
+    raise typer.Exit(SOME_UNREADABLE if unreadable else SOME_REJECTED if rejected else ALL_GOOD)
+
+
+@app.command(epilog=EXIT_CODES)
+def evaluate(
+    part: Saved,
+    dataset: Annotated[Path, typer.Argument(help="A data set with test pictures: MVTec AD layout or a CSV manifest.")],
+    output: Results = Path("results"),
+) -> None:
+    """Judge pictures whose truth is known, and say how well that went; writes metrics.json and scores.csv."""
+    from flawmap.data.layouts import to_test
+    from flawmap.evaluation import evaluate as run
+    from flawmap.inspector import Inspector
+    from flawmap.output import write_csv, write_json
+
+    samples = to_test(dataset)
+    inspector = Inspector.load(part)
+    with _bars():
+        evaluation = run(inspector, samples)
+    records = [
+        {**_record(row.sample.path, row, row.error, row.milliseconds), "kind": row.sample.kind}
+        for row in evaluation.rows
+    ]
+    write_csv(output / "scores.csv", records)
+    write_json(output / "metrics.json", evaluation.metrics)
+    out.print(_metrics_table({part.name: evaluation.metrics}))
+    unreadable = [record for record in records if record["error"]]
+    for record in unreadable:
+        out.print(_line(record))
+    raise typer.Exit(SOME_UNREADABLE if unreadable else ALL_GOOD)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    from flawmap.methods import METHODS
+
+    table = Table("method", "source", "learns")
+    for name, recipe in METHODS.items():
+        table.add_row(name, recipe.source, recipe.learns)
+    out.print(table)
+
+
+@app.command()
+def demo(output: Results = Path("demo"), seed: Seed = 0) -> None:
+    """Draw memory heat sinks, learn the good ones, find the defects of the others; leaves pictures to look at."""
+    from flawmap.demo import run
+
+    with _bars():
+        result = run(output, seed)
+    out.print(_metrics_table(result.metrics))
+    out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
+    out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        out.print(f"flawmap {flawmap.__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; an error of flawmap's becomes one line and an exit code."""
+    _silence_libraries()
+    try:
+        app()
+    except FlawmapError as error:
+        err.print(f"[red]flawmap:[/] {escape(str(error))}")
+        sys.exit(NOTHING_DONE)
+
+
+def _silence_libraries() -> None:
+    # What OpenCV and the hub print beside our message says the same at length.
+    from cv2.utils import logging as cv2_logging
+
+    cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _bars() -> Iterator[None]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage)
+            progress.update(tasks[stage], completed=done, total=total, visible=done < total)
+
+        with listening(draw):
+            yield
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise OptionError(f"size {text!r} is neither a number of pixels nor HEIGHTxWIDTH; write 224 or 224x320")
+    return sides[0], sides[-1]
+
+
+def _with_change(options: dict[str, Any], change: str) -> dict[str, Any]:
+    path, equals, text = change.partition("=")
+    *parents, name = path.split(".")
+    place: Any = options
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    if not equals or not isinstance(place, dict) or name not in place:
+        known = ", ".join(place if isinstance(place, dict) else options)
+        raise OptionError(f"--set {change!r}: write NAME=VALUE with a name among {known}")
+    place[name] = {"kind": text} if isinstance(place[name], dict) else _parse_value(text)
+    return options
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _find_pictures(arguments: list[Path]) -> list[tuple[Path, str]]:
+    """Pair each picture with the name of its heat map: its place below the folder that was named."""
+    from flawmap.data.layouts import pictures_below
+
+    named: dict[str, Path] = {}
+    for argument in arguments:
+        below = pictures_below(argument) if argument.is_dir() else [argument]
+        if not below:
+            raise DatasetError(f"{argument}: no pictures in this folder")
+        for path in below:
+            name = path.relative_to(argument).as_posix() if argument.is_dir() else path.name
+            number = sum(other == name or other.startswith(f"{name} (") for other in named)
+            named[f"{name} ({number + 1})" if number else name] = path
+    return [(path, name) for name, path in named.items()]
+
+
+def _record(path: Path, verdict: Any, error: object, milliseconds: float) -> dict[str, Any]:
+    """Make a row of the results; `verdict` has score, p_value and reject, or is None."""
+    judged = {column: getattr(verdict, column, None) for column in ("score", "p_value", "reject")}
+    return {"path": str(path), **judged, "error": str(error or ""), "milliseconds": round(milliseconds, 1)}
+
+
+def _line(record: dict[str, Any]) -> str:
+    if record["error"]:
+        return f"[yellow]error [/]  {escape(record['error'])}"
+    word = "[red]reject[/]" if record["reject"] else "[green]good  [/]"
+    return f"{word}  p {record['p_value']:.4f}  score {record['score']:9.4f}  {escape(record['path'])}"
+
+
+def _metrics_table(columns: dict[str, dict[str, float | None]]) -> Table:
+    table = Table("%", *columns)
+    for metric in next(iter(columns.values())):
+        values = (figures[metric] for figures in columns.values())
+        table.add_row(metric, *("–" if value is None else f"{100 * value:.2f}" for value in values))
+    return table
+
+
+def _print_unreadable(unreadable: list[Any]) -> None:
+    for left_out in unreadable:
+        err.print(f"[yellow]left out:[/] {escape(str(left_out.error))}")
+
+
+def _print_fit(inspector: Any, output: Path) -> None:
+    calibration = inspector.calibration
+    count = len(calibration.scores)
+    out.print(f"Learned from {count} good pictures → {escape(str(output))} ({output.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"Rejects beyond score {calibration.threshold:.4f}: {calibration.budget:.2%} of good parts expected")
+    if count < calibration.pictures_needed:
+        out.print(
+            f"[yellow]A budget of {calibration.false_rejects:.2%} takes {calibration.pictures_needed} good pictures or "
+            f"more, {calibration.pictures_needed - count} more than there are; until then the threshold is the highest "
+            f"score among the {count}.[/]"
+        )

@@ -1,0 +1,104 @@
+"""Pictures from disk to batches, decoded in threads ahead of the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from flawmap.errors import PictureError
+from flawmap.prepare import Photo, Pixels, Preparation, Prepared, describe, read
+from flawmap.progress import track
+from flawmap.tensors import Images
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+THREADS = 4
+"""Decoders at work; OpenCV lets go of Python's lock, and a few keep ahead of any network on a CPU."""
+
+AHEAD = 8
+"""Pictures decoded and not yet used, at most; large ones take 100 MB each."""
+
+
+class Batch(NamedTuple):
+    """Some pictures, ready for a network."""
+
+    images: Images
+    names: list[str]
+
+
+class Picture(NamedTuple):
+    """One picture, decoded and prepared."""
+
+    photo: Photo
+    pixels: Pixels
+    prepared: Prepared
+
+
+class Unreadable(NamedTuple):
+    """One picture that cannot be used, and why."""
+
+    photo: Photo
+    error: PictureError
+
+
+def read_ahead(photos: Iterable[Photo], preparation: Preparation) -> Iterator[Picture | Unreadable]:
+    """Decode and prepare pictures in threads, some ahead of whoever uses them; in order, the bad ones among them."""
+
+    def load(photo: Photo) -> Picture | Unreadable:
+        try:
+            pixels = read(photo)
+        except PictureError as error:
+            return Unreadable(photo, error)
+        return Picture(photo, pixels, preparation(pixels))
+
+    return _map_ahead(load, photos)
+
+
+class Batches:
+    """The pictures of `photos` in batches; may be gone round more than once.
+
+    What cannot be used is left out and listed in `unreadable`, so that one bad picture never stops the others.
+    """
+
+    def __init__(self, photos: Sequence[Photo], preparation: Preparation, size: int = 16) -> None:
+        self.photos = photos
+        self.preparation = preparation
+        self.size = size
+        self.unreadable: list[Unreadable] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.unreadable = []
+        readable = self._readable()
+        while chunk := list(islice(readable, self.size)):
+            names, prepared = zip(*chunk, strict=True)
+            yield Batch(torch.from_numpy(np.stack(prepared)), list(names))
+
+    def _readable(self) -> Iterator[tuple[str, Prepared]]:
+        for loaded in track(read_ahead(self.photos, self.preparation), "reading pictures", len(self.photos)):
+            if isinstance(loaded, Unreadable):
+                self.unreadable.append(loaded)
+            else:
+                # Only the prepared picture is kept: the decoded one may be a hundred times larger.
+                yield describe(loaded.photo), loaded.prepared
+
+
+def _map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    pending = iter(items)
+    with ThreadPoolExecutor(THREADS) as pool:
+        results: deque[Future[T]] = deque(pool.submit(function, item) for item in islice(pending, AHEAD))
+        try:
+            while results:
+                result = results.popleft().result()
+                results.extend(pool.submit(function, item) for item in islice(pending, 1))
+                yield result
+        finally:
+            # Whoever stops listening half way must not wait for pictures that nobody will see.
+            for unheard in results:
+                unheard.cancel()

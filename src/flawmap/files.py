@@ -1,0 +1,39 @@
+"""Files that are never half written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def write_aside(file: Path) -> Iterator[IO[bytes]]:
+    """Open `file` for writing such that the old content stands until the new one is complete.
+
+    What is written goes to a file beside it, which takes its place when the block ends well and is removed otherwise.
+    The folder is made where it is missing.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(file)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # A temporary file is private; the finished one shall be as open as any other. The mask can only be read by setting.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

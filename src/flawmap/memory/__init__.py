@@ -1,0 +1,1 @@
+"""What is remembered of good parts, and how it is searched."""

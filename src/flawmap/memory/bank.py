@@ -1,0 +1,103 @@
+"""The memory: vectors of good patches, which picture each came from, and how unlike them a picture is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from flawmap.memory.neighbours import Nearest, nearest
+from flawmap.tensors import Grid, PerImage
+
+
+class Bank(nn.Module):
+    """Vectors to compare with.
+
+    Args:
+        vectors: (vector, channel).
+        pictures: the number of the picture each vector came from, in ascending order.
+
+    """
+
+    def __init__(self, vectors: Tensor, pictures: Tensor) -> None:
+        super().__init__()
+        self.vectors: Tensor
+        self.pictures: Tensor
+        self.squares: Tensor
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("pictures", pictures)
+        self.register_buffer("squares", vectors.square().sum(dim=1), persistent=False)
+
+    def forward(self, grid: Grid) -> Nearest:
+        """Give each patch's distance to the bank and the bank's row nearest to it, both (picture, row, column)."""
+        found = nearest(rearrange(grid, "b h w c -> (b h w) c"), self.vectors, squares=self.squares)
+        return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
+
+    def without(self, picture: int) -> Bank:
+        """Give the bank less the vectors that came from one picture."""
+        first, last = torch.searchsorted(self.pictures, torch.tensor([picture, picture + 1])).tolist()
+        if first == last:
+            return self
+        return Bank(
+            torch.cat([self.vectors[:first], self.vectors[last:]]),
+            torch.cat([self.pictures[:first], self.pictures[last:]]),
+        )
+
+
+@dataclass(frozen=True)
+class ImageScore(ABC):
+    """How the distances of a picture's patches make one score."""
+
+    @abstractmethod
+    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+        """Score each picture of a batch.
+
+        Args:
+            grid: the patches.
+            found: what `bank` said of them.
+            bank: the bank that was asked.
+
+        """
+
+
+@dataclass(frozen=True)
+class Maximum(ImageScore):
+    """A picture is as odd as its oddest patch."""
+
+    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+        """Take the largest distance of each picture."""
+        del grid, bank
+        return found.distances.amax(dim=(1, 2))
+
+
+@dataclass(frozen=True)
+class Reweighted(ImageScore):
+    """The oddest patch's distance, less where its nearest vector is itself a lonely one (Roth et al. 2022, eqs. 6–7).
+
+    Args:
+        neighbours: how many of the bank's vectors around that nearest one count, itself included.
+
+    """
+
+    neighbours: int = 9
+
+    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+        """Weigh the largest distance of each picture."""
+        distance, place = found.distances.flatten(1).max(dim=1)
+        oddest = torch.take_along_dim(grid.flatten(1, 2), place[:, None, None], dim=1)
+        closest = torch.take_along_dim(found.rows.flatten(1), place[:, None], dim=1)[:, 0]
+        count = min(self.neighbours, len(bank.vectors))
+        around = torch.cdist(bank.vectors[closest], bank.vectors).topk(count, largest=False).indices
+        return reweight(distance, (oddest - bank.vectors[around]).norm(dim=-1))
+
+
+def reweight(distance: PerImage, around: Tensor) -> PerImage:
+    """Weigh a distance by how it compares with those to the vectors around the nearest: (1 − eᵈ / Σ eᵈⁱ) d.
+
+    >>> reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
+    tensor([1.6274])
+    """
+    return (1 - torch.exp(distance - around.logsumexp(dim=1))) * distance

@@ -1,0 +1,180 @@
+"""What every method is: options in, tensors learned, one module that scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from flawmap.data.loading import Batch
+from flawmap.errors import NotFitted, WeightsMismatch
+from flawmap.features.backbone import LITE0, Backbone
+from flawmap.options import from_json, to_json
+from flawmap.tensors import Images, PerImage, Scores
+
+State = dict[str, Tensor]
+"""Tensors by name: all that a method learned, or one share of what it will learn from."""
+
+_WEIGHTS = "backbone."
+_FINGERPRINT = "fingerprint"
+
+
+class HeldOut(NamedTuple):
+    """Scores of good pictures, each judged by a memory that had not seen it."""
+
+    image: PerImage
+    peak: PerImage
+    """The largest value of each picture's map."""
+
+
+@dataclass(eq=False)
+class Method(ABC):
+    """A way to tell how unlike good parts a picture is. A method is its options; what it learns ends in `_`.
+
+    Args:
+        backbone: a timm name; see `Backbone`.
+        layers: the backbone's layers to use, from fine to coarse.
+        weights: where the backbone's weights come from; see `Backbone`.
+        seed: of everything random.
+
+    """
+
+    families: ClassVar[tuple[type, ...]] = ()
+    """Base classes of the parts among the options."""
+
+    backbone: str = LITE0
+    layers: tuple[int, ...] = (2, 3)
+    weights: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._network: Backbone | None = None
+
+    @abstractmethod
+    def fit(self, batches: Iterable[Batch]) -> Method:
+        """Learn from good pictures; may go round them more than once."""
+
+    @abstractmethod
+    def fit_held_out(self, batches: Iterable[Batch]) -> HeldOut:
+        """Learn from good pictures, and score each of them as if it had not been among them."""
+
+    @abstractmethod
+    def scorer(self) -> nn.Module:
+        """Give the module that scores: images in, (image scores, pixel maps) out. All that was learned is in it.
+
+        Raises:
+            NotFitted: nothing was learned yet.
+
+        """
+
+    @abstractmethod
+    def learned(self) -> State:
+        """Give what was learned beside the backbone, on the CPU."""
+
+    @abstractmethod
+    def relearn(self, learned: State) -> None:
+        """Take back what `learned` gave; the backbone is there already."""
+
+    @property
+    def network(self) -> Backbone:
+        """The backbone, made on first use."""
+        if self._network is None:
+            self._network = Backbone(self.backbone, self.layers, self.weights).to(best_device())
+        return self._network
+
+    @final
+    def state(self) -> State:
+        """Give all that scoring needs: what was learned, the backbone's weights, and their fingerprint."""
+        fingerprint = torch.tensor(list(bytes.fromhex(self.network.fingerprint())), dtype=torch.uint8)
+        weights = {_WEIGHTS + name: tensor.cpu() for name, tensor in self.network.weights().items()}
+        return {**self.learned(), **weights, _FINGERPRINT: fingerprint}
+
+    @final
+    def restore(self, state: State) -> Method:
+        """Take back what `state` gave.
+
+        Raises:
+            WeightsMismatch: what was learned belongs to other weights of the backbone than those that came with it.
+
+        """
+        weights = {name.removeprefix(_WEIGHTS): state[name] for name in state if name.startswith(_WEIGHTS)}
+        self._network = Backbone(self.backbone, self.layers, weights).to(best_device())
+        learned_with = bytes(state[_FINGERPRINT].tolist()).hex()
+        if learned_with != (came := self._network.fingerprint()):
+            raise WeightsMismatch(
+                f"learned with weights {learned_with[:12]}… of {self.backbone}, but {came[:12]}… came; fit again, or "
+                "bring the weights that it was fitted with"
+            )
+        self.relearn({name: state[name] for name in state if not name.startswith((_WEIGHTS, _FINGERPRINT))})
+        return self
+
+    @final
+    def score(self, images: Images) -> Scores:
+        """Score a batch, on the CPU.
+
+        Raises:
+            NotFitted: nothing was learned yet.
+
+        """
+        scorer = self.scorer().eval()
+        with torch.inference_mode():
+            image, pixel = scorer(images.to(best_device()))
+        return Scores(image.cpu(), pixel.cpu())
+
+    @final
+    def options(self) -> dict[str, Any]:
+        """Say the options in JSON; `from_options` takes them back."""
+        return to_json(self, self.families)
+
+    @final
+    @classmethod
+    def from_options(cls, values: dict[str, Any]) -> Method:
+        """Make the method of these options.
+
+        Raises:
+            OptionError: an unknown option, or a value that cannot work.
+
+        """
+        return from_json(values, cls, cls.families)
+
+
+@dataclass(eq=False)
+class MemoryMethod(Method):
+    """A method without training: it gathers what it needs from the pictures, in any number of shares, and settles."""
+
+    @abstractmethod
+    def gather(self, batches: Iterable[Batch]) -> State:
+        """Take what is needed from a share of the good pictures, on any machine."""
+
+    @abstractmethod
+    def settle(self, parts: list[State]) -> MemoryMethod:
+        """Learn from all shares, once; the same as from one share with all the pictures in the same order."""
+
+    @abstractmethod
+    def hold_out(self, parts: list[State]) -> HeldOut:
+        """Score every gathered picture against the memory without what came from it; after `settle`."""
+
+    @final
+    def fit(self, batches: Iterable[Batch]) -> MemoryMethod:
+        """Gather and settle."""
+        return self.settle([self.gather(batches)])
+
+    @final
+    def fit_held_out(self, batches: Iterable[Batch]) -> HeldOut:
+        """Gather, settle, and score what was gathered."""
+        parts = [self.gather(batches)]
+        return self.settle(parts).hold_out(parts)
+
+
+def best_device() -> torch.device:
+    """Give the device to compute on: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def not_fitted(method: Method) -> NotFitted:
+    """Make the error of a method asked too early."""
+    return NotFitted(f"{type(method).__name__} has learned nothing yet; call fit, or load a saved inspector")

@@ -1,0 +1,194 @@
+"""PatchCore and its relatives: one class, assembled from parts (Roth et al. 2022).
+
+A memory of patch vectors from good pictures, thinned to a coreset; a patch is as odd as it is far from the nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from flawmap.data.loading import Batch
+from flawmap.errors import DatasetError, OptionError
+from flawmap.features.attention import Context, Neighbourhood
+from flawmap.features.maps import PixelMap
+from flawmap.features.patches import Alignment, Embedding
+from flawmap.features.reduce import Reducer, SparseProjection, restore
+from flawmap.memory.bank import Bank, ImageScore, Maximum
+from flawmap.memory.coreset import pick
+from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
+from flawmap.progress import track
+from flawmap.tensors import Grid, Images, Patches, Scores
+
+Scope = Literal["coreset", "bank"]
+
+
+@dataclass(eq=False)
+class PatchCore(MemoryMethod):
+    """PatchCore, and by other parts the methods that vary it.
+
+    Args:
+        context: what a position of the deepest layer sees of its surroundings.
+        alignment: how coarser layers are brought to the finest one's grid.
+        reducer: makes vectors shorter.
+        scope: `coreset` reduces only to choose the coreset, as PatchCore does; `bank` keeps and compares reduced
+            vectors, as the improved PatchCore does.
+        coreset: the share of all patches that is remembered, more than 0 and at most 1.
+        image_score: how a picture's patches make its score.
+        sigma: of the Gaussian over the map, in pixels.
+
+    """
+
+    families: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore)
+
+    context: Context = Neighbourhood()
+    alignment: Alignment = "bilinear"
+    reducer: Reducer = SparseProjection()
+    scope: Scope = "coreset"
+    coreset: float = 0.01
+    image_score: ImageScore = Maximum()
+    sigma: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.coreset <= 1:
+            raise OptionError(f"a coreset of {self.coreset} is not a share; use more than 0 and at most 1")
+        self.bank_: Bank | None = None
+        self.reduction_: nn.Module = nn.Identity()
+
+    def gather(self, batches: Iterable[Batch]) -> State:
+        """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
+        embedding, grids, size = self._embedding(), [], torch.Size()
+        for batch in batches:
+            with torch.inference_mode():
+                grid = embedding(batch.images.to(best_device()))
+                if self._reduces_early:
+                    self.reduction_ = self._fit_reducer(grid.flatten(0, 2))
+                    grid = self.reduction_(grid)
+            grids.append(grid.cpu())
+            size = batch.images.shape[-2:]
+        if not grids:
+            raise DatasetError("no picture could be used, so there is nothing to learn from")
+        return {"grid": _stack(grids), "size": torch.tensor(size)}
+
+    def settle(self, parts: list[State]) -> PatchCore:
+        """Choose the coreset of all gathered vectors."""
+        grid = parts[0]["grid"] if len(parts) == 1 else torch.cat([part["grid"] for part in parts])
+        vectors = rearrange(grid, "p h w c -> (p h w) c")
+        kept, searched = self._reduce_late(vectors)
+        count = max(1, int(len(vectors) * self.coreset))
+        start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
+        # Sorted, so that what came from one picture is one slice of the bank.
+        chosen = pick(searched.to(best_device()), count, start=start).cpu().sort().values
+        self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
+        return self
+
+    def hold_out(self, parts: list[State]) -> HeldOut:
+        """Score every picture against the bank without the vectors that came from it.
+
+        A picture that the whole bank came from has nothing left to be compared with and is passed over.
+        """
+        scorer, bank = self.scorer(), self._bank()
+        grids = [(grid, part["size"].tolist()) for part in parts for grid in part["grid"]]
+        scores = []
+        for picture, (grid, size) in enumerate(track(grids, "judging good pictures", len(grids))):
+            others = bank.without(picture)
+            if len(others.vectors):
+                with torch.inference_mode():
+                    patches = grid[None].to(best_device())
+                    patches = patches if self._reduces_early else self.reduction_(patches)
+                    scores.append(scorer.judge(patches, others, *size))
+        image = torch.tensor([float(score.image) for score in scores])
+        return HeldOut(image, peak=torch.tensor([float(score.pixel.max()) for score in scores]))
+
+    def scorer(self) -> PatchScorer:
+        """Give embedding, reduction, search and map as one module."""
+        return PatchScorer(self._embedding(), self.reduction_, self._bank(), self.image_score, PixelMap(self.sigma))
+
+    def learned(self) -> State:
+        """Give the bank and, where vectors are compared reduced, the reduction."""
+        bank = self._bank()
+        reduction = {f"reduction.{name}": tensor.cpu() for name, tensor in self.reduction_.state_dict().items()}
+        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.pictures.cpu(), **reduction}
+
+    def relearn(self, learned: State) -> None:
+        """Take the bank and the reduction back."""
+        self.bank_ = Bank(learned["bank.vectors"], learned["bank.pictures"]).to(best_device())
+        reduction = {
+            name.removeprefix("reduction."): learned[name] for name in learned if name.startswith("reduction.")
+        }
+        self.reduction_ = restore(reduction).to(best_device())
+
+    @property
+    def _reduces_early(self) -> bool:
+        return self.scope == "bank" and not self.reducer.learns
+
+    def _reduce_late(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the vectors to keep in the bank and those to search for the coreset."""
+        if self._reduces_early:
+            return vectors, vectors
+        reduction = self._fit_reducer(vectors)
+        searched = _in_blocks(reduction, vectors)
+        if self.scope == "coreset":
+            return vectors, searched
+        self.reduction_ = reduction
+        return searched, searched
+
+    def _fit_reducer(self, vectors: Patches) -> nn.Module:
+        return self.reducer.fit(vectors, self._embedding().blocks, self.seed).to(vectors.device)
+
+    def _embedding(self) -> Embedding:
+        return Embedding(self.network, self.context, self.alignment)
+
+    def _bank(self) -> Bank:
+        if self.bank_ is None:
+            raise not_fitted(self)
+        return self.bank_
+
+
+class PatchScorer(nn.Module):
+    """Pictures to scores: embed, reduce, compare with the bank, draw the map."""
+
+    def __init__(
+        self, embedding: Embedding, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: PixelMap
+    ) -> None:
+        super().__init__()
+        self.embedding, self.reduction, self.bank = embedding, reduction, bank
+        self.image_score, self.pixel_map = image_score, pixel_map
+
+    def forward(self, images: Images) -> Scores:
+        """Score a batch."""
+        return self.judge(self.reduction(self.embedding(images)), self.bank, images.shape[-2], images.shape[-1])
+
+    def judge(self, grid: Grid, bank: Bank, height: int, width: int) -> Scores:
+        """Score patches against a bank; the map comes in the given size. The image score uses the raw distances."""
+        found = bank(grid)
+        return Scores(self.image_score(grid, found, bank), self.pixel_map(found.distances, height, width))
+
+
+def _stack(grids: list[Grid]) -> Grid:
+    """Join along the first axis, letting go of each as it is copied, so that memory holds them once."""
+    whole = grids[0].new_empty(sum(map(len, grids)), *grids[0].shape[1:])
+    end = len(whole)
+    while grids:
+        grid = grids.pop()
+        whole[end - len(grid) : end] = grid
+        end -= len(grid)
+    return whole
+
+
+def _in_blocks(reduction: nn.Module, vectors: Tensor, rows: int = 2**16) -> Tensor:
+    """Reduce block by block, so that only the result takes memory."""
+    if isinstance(reduction, nn.Identity):
+        return vectors
+    blocks = vectors.split(rows)
+    first: Tensor = reduction(blocks[0])
+    reduced = first.new_empty(len(vectors), first.shape[1])
+    for place, block in zip(reduced.split(rows), blocks, strict=True):
+        place.copy_(reduction(block))
+    return reduced

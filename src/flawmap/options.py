@@ -1,0 +1,57 @@
+"""Options to JSON and back: dataclasses of numbers, words, and parts that are dataclasses themselves."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+from cattrs.strategies import configure_tagged_union, include_subclasses
+from cattrs.v import format_exception
+
+from flawmap.errors import OptionError
+
+T = TypeVar("T")
+
+KIND = "kind"
+"""The key under which a part says which class it is."""
+
+
+def to_json(options: Any, families: tuple[type, ...] = ()) -> dict[str, Any]:
+    """Say a dataclass of options in JSON.
+
+    Args:
+        options: the dataclass.
+        families: the base classes of its parts; a part names its own class under `kind`.
+
+    """
+    values: dict[str, Any] = _converter(families).unstructure(options)
+    return values
+
+
+def from_json(values: dict[str, Any], cls: type[T], families: tuple[type, ...] = ()) -> T:
+    """Make a dataclass of options from what `to_json` said.
+
+    Raises:
+        OptionError: an unknown option, or a value of the wrong type.
+
+    """
+    try:
+        return _converter(families).structure(values, cls)
+    except BaseValidationError as error:
+        problems = transform_error(error, path="options", format_exception=_format)
+        raise OptionError(f"{cls.__name__}: {'; '.join(problems)}") from error
+
+
+def _format(error: BaseException, wanted: type | None) -> str:
+    # Every option has a default, so what is missing can only be the class that a part's kind names.
+    return f"there is no part {error.args[0]!r}" if isinstance(error, KeyError) else format_exception(error, wanted)
+
+
+@cache
+def _converter(families: tuple[type, ...]) -> Converter:
+    converter = Converter(forbid_extra_keys=True)
+    for family in families:
+        include_subclasses(family, converter, union_strategy=partial(configure_tagged_union, tag_name=KIND))
+    return converter

@@ -1,0 +1,83 @@
+"""A heat map over its picture, on one colour scale for all pictures, methods and products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from flawmap.prepare import Pixels, resize
+from flawmap.verdict import Heatmap, Verdict
+
+Picture = UInt8[np.ndarray, "_height _width 3"]
+"""RGB, 0…255."""
+
+TOP = 2.0
+"""The value of a heat map that gets the last colour. The limit of good parts, 1, is always in the middle: green."""
+
+WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
+
+
+def overlay(pixels: Pixels, verdict: Verdict) -> Picture:
+    """Lay a verdict's heat map over its picture, the score in the top-left corner, a red frame around a reject.
+
+    Where a part is as good parts are, the picture shows through; colour comes in as a pixel nears the limit of good
+    parts. Turbo colours: blue is usual, green is the limit, red is twice the limit and beyond.
+    """
+    picture = to_8_bit(pixels)
+    level = np.clip(verdict.heatmap / TOP, 0, 1)
+    colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)[:, :, ::-1]
+    opacity = (0.65 * np.clip(2 * level, 0.15, 1))[:, :, None]
+    blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    if verdict.reject:
+        height, width = blended.shape[:2]
+        cv2.rectangle(blended, (0, 0), (width - 1, height - 1), RED, thickness=max(2, min(height, width) // 80))
+    return write_text(blended, f"{verdict.score:.2f}")
+
+
+def to_8_bit(pixels: Pixels) -> Picture:
+    """Bring a decoded picture of any depth to 0…255."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return (pixels / 257 if pixels.dtype == np.uint16 else pixels * 255).astype(np.uint8)
+
+
+def write_text(picture: Picture, text: str) -> Picture:
+    """Write into the top-left corner, white with a dark outline, in a size that suits the picture."""
+    scale = max(0.3, min(picture.shape[:2]) / 450)
+    origin = (4 + int(4 * scale), 4 + int(24 * scale))
+    picture = np.ascontiguousarray(picture)
+    for colour, thickness in ((DARK, max(2, round(4 * scale))), (WHITE, max(1, round(1.5 * scale)))):
+        cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return picture
+
+
+def sheet(rows: Sequence[Sequence[Picture]], titles: Sequence[str], cell: int = 224, gap: int = 6) -> Picture:
+    """Lay pictures out in rows under titles, each fitted into a square cell, on white."""
+    header = 28
+    height = header + len(rows) * (cell + gap)
+    page = np.full((height, len(titles) * (cell + gap) + gap, 3), 255, np.uint8)
+    for column, title in enumerate(titles):
+        place = (gap + column * (cell + gap), header - 9)
+        cv2.putText(page, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, DARK, 1, cv2.LINE_AA)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            top, left = header + row * (cell + gap), gap + column * (cell + gap)
+            fitted = fit_into(picture, cell)
+            page[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+    return page
+
+
+def fit_into(picture: Picture, cell: int) -> Picture:
+    """Scale a picture so that its longer side is `cell` pixels."""
+    factor = cell / max(picture.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    return resize(picture, height, width)
+
+
+def show_heatmap(heatmap: Heatmap) -> Picture:
+    """Colour a heat map alone, on the fixed scale."""
+    level = (255 * np.clip(heatmap / TOP, 0, 1)).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[:, :, ::-1])

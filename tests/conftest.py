@@ -1,0 +1,20 @@
+"""What all tests share: shapes checked at run time, a folder of small pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("flawmap", "helpers.check_types")
+
+from helpers import save, texture
+
+
+@pytest.fixture
+def good_folder(tmp_path: Path) -> Path:
+    """A folder of twelve good pictures."""
+    for seed in range(12):
+        save(tmp_path / "good" / f"{seed:02}.png", texture(seed))
+    return tmp_path / "good"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flawmap.data import loading
+from flawmap.data.loading import Batches, Picture, Unreadable, read_ahead
+from flawmap.prepare import Preparation, read
+from flawmap.progress import listening
+from helpers import texture
+
+SMALL = Preparation(32, 32)
+
+
+def test_batches_hold_all_pictures_in_order(good_folder: Path) -> None:
+    paths = sorted(good_folder.iterdir())
+    batches = list(Batches(paths, SMALL, size=5))
+    assert [len(batch.images) for batch in batches] == [5, 5, 2]
+    assert [name for batch in batches for name in batch.names] == [str(path) for path in paths]
+    expected = np.stack([SMALL(read(path)) for path in paths])
+    assert torch.equal(torch.cat([batch.images for batch in batches]), torch.from_numpy(expected))
+
+
+def test_batches_go_round_twice(good_folder: Path) -> None:
+    batches = Batches(sorted(good_folder.iterdir()), SMALL)
+    first, second = (torch.cat([batch.images for batch in batches]) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_one_truncated_jpeg_among_fifty_stops_nothing(tmp_path: Path) -> None:
+    photos: list[object] = [texture(seed) for seed in range(49)]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 cut")
+    photos.insert(20, broken)
+    batches = Batches(photos, SMALL)
+    assert sum(len(batch.images) for batch in batches) == 49
+    (left_out,) = batches.unreadable
+    assert left_out.photo == broken
+    assert "broken.jpg" in str(left_out.error)
+
+
+def test_what_is_bad_comes_in_its_place() -> None:
+    good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
+    kinds = [type(loaded) for loaded in read_ahead([good, bad, good], SMALL)]
+    assert kinds == [Picture, Unreadable, Picture]
+
+
+def test_reading_runs_ahead_but_not_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    lock = threading.Lock()
+
+    def count(photo: object) -> np.ndarray:
+        with lock:
+            begun.append(photo)
+        return texture(0)
+
+    monkeypatch.setattr(loading, "read", count)
+    reading = read_ahead([texture(0)] * 100, SMALL)
+    next(reading)
+    time.sleep(0.2)
+    assert 1 < len(begun) <= loading.AHEAD + 1
+    reading.close()
+    assert len(begun) < 100
+
+
+def test_progress_is_heard(good_folder: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+    with listening(lambda *step: heard.append(step)):
+        list(Batches(sorted(good_folder.iterdir()), SMALL))
+    assert heard[0] == ("reading pictures", 0, 12)
+    assert heard[-1] == ("reading pictures", 12, 12)

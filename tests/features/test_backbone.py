@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from flawmap.errors import OptionError, WeightsError, WeightsUnavailable
+from flawmap.features.backbone import Backbone
+from helpers import RESNET18, needs_shared
+
+IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Backbone:
+    return Backbone("test_resnet", weights="random")
+
+
+def test_layers_have_the_strides_of_their_numbers() -> None:
+    maps = Backbone("resnet18", layers=(1, 2, 3), weights="random")(IMAGES)
+    assert [tuple(features.shape[1:]) for features in maps] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    assert all((features >= 0).all() for features in maps)
+
+
+def test_what_lies_behind_the_last_layer_is_cut(tiny: Backbone) -> None:
+    assert not [name for name in tiny.weights() if name.startswith(("layer4", "fc"))]
+
+
+def test_it_is_frozen_and_stays_in_eval_mode(tiny: Backbone) -> None:
+    assert not [name for name, parameter in tiny.named_parameters() if parameter.requires_grad]
+    tiny.train()
+    assert not [module for module in tiny.modules() if module.training]
+
+
+def test_the_default_knows_imagenet() -> None:
+    backbone = Backbone()
+    assert backbone.channels == (40, 112)
+    assert (backbone.mean, backbone.std) == ((0.5,) * 3, (0.5,) * 3)
+    # Trained weights carry running statistics; random ones have none.
+    statistics = [tensor for name, tensor in backbone.weights().items() if name.endswith("running_mean")]
+    assert all(statistic.abs().max() > 0 for statistic in statistics)
+
+
+def test_weights_come_back_the_same(tiny: Backbone) -> None:
+    again = Backbone("test_resnet", weights=tiny.weights())
+    assert again.fingerprint() == tiny.fingerprint()
+    assert all(torch.equal(one, two) for one, two in zip(tiny(IMAGES), again(IMAGES), strict=True))
+
+
+def test_the_fingerprint_sees_one_number_change(tiny: Backbone) -> None:
+    weights = {name: tensor.clone() for name, tensor in tiny.weights().items()}
+    weights["conv1.0.weight"][0, 0, 0, 0] += 1e-6
+    assert Backbone("test_resnet", weights=weights).fingerprint() != tiny.fingerprint()
+
+
+def test_weights_from_a_file_of_the_whole_network(tiny: Backbone, tmp_path: Path) -> None:
+    save_file({**tiny.weights(), "fc.weight": torch.zeros(3)}, tmp_path / "tiny.safetensors")
+    assert Backbone("test_resnet", weights=tmp_path / "tiny.safetensors").fingerprint() == tiny.fingerprint()
+
+
+@needs_shared
+def test_the_shared_resnet18() -> None:
+    backbone = Backbone("resnet18", weights=str(RESNET18))
+    assert backbone.channels == (128, 256)
+    assert len(backbone.weights()) == len(load_file(RESNET18))
+
+
+def test_an_unknown_network_names_similar_ones() -> None:
+    with pytest.raises(OptionError, match=r"resnet19.*similar: .*resnet"):
+        Backbone("resnet19", weights="random")
+
+
+@pytest.mark.parametrize(("name", "has"), [("test_resnet", "1, 2, 3, 4"), ("test_vit", "none")])
+def test_a_layer_that_is_not_there(name: str, has: str) -> None:
+    with pytest.raises(OptionError, match=f"has no layer 5; its layers are {has}"):
+        Backbone(name, layers=(5,), weights="random")
+
+
+def test_no_network_has_other_embedded_weights() -> None:
+    with pytest.raises(OptionError, match="no weights of test_resnet come embedded"):
+        Backbone("test_resnet", weights="embedded")
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsUnavailable, match=r"resnet18\.tv_in1k could not be fetched.*--weights FILE"):
+        Backbone("resnet18.tv_in1k")
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(WeightsUnavailable, match=r"nowhere\.safetensors: no such file"):
+        Backbone("test_resnet", weights="nowhere.safetensors")
+
+
+def test_a_file_that_is_no_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"pickle")
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        Backbone("test_resnet", weights=tmp_path / "weights.pth")
+
+
+def test_weights_of_another_network(tiny: Backbone) -> None:
+    with pytest.raises(WeightsError, match=r"lacks \d+ of the network's"):
+        Backbone("resnet18", weights=tiny.weights())
+
+
+def test_weights_of_another_shape(tiny: Backbone) -> None:
+    weights = tiny.weights() | {"layer1.0.conv1.weight": torch.zeros(1, 2, 3, 3)}
+    with pytest.raises(WeightsError, match=r"is \(1, 2, 3, 3\), the network needs"):
+        Backbone("test_resnet", weights=weights)

@@ -1,0 +1,44 @@
+"""Small pictures and small methods for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from beartype import BeartypeConf, beartype
+
+check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
+"""Checks arguments and results against their annotations; an int will do for a float."""
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+MAGNETIC_TILE = SHARED / "data" / "magnetic_tile"
+RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
+
+needs_shared = pytest.mark.skipif(not MAGNETIC_TILE.is_dir(), reason="the shared folder with real pictures is not here")
+
+
+def texture(seed: int, height: int = 64, width: int = 64) -> np.ndarray:
+    """A picture of a good part: brushed grey with a darker band."""
+    rng = np.random.default_rng(seed)
+    grain = cv2.GaussianBlur(rng.normal(0, 40, (height, width, 3)).astype(np.float32), (0, 0), sigmaX=4, sigmaY=0.8)
+    picture = 140 + grain
+    picture[height // 3 : height // 2] -= 40
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def with_defect(picture: np.ndarray, row: int, column: int, radius: int = 6) -> np.ndarray:
+    """The same picture with a bright disc."""
+    return cv2.circle(picture.copy(), (column, row), radius, (255, 230, 40), -1)
+
+
+def save(path: Path, picture: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    path.write_bytes(cv2.imencode(path.suffix, bgr)[1].tobytes())
+    return path
+
+
+TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+"""Options that make a method small enough for a test."""

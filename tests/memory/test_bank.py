@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+
+from flawmap.memory.bank import Bank, Maximum, Reweighted, reweight
+
+RNG = torch.Generator().manual_seed(0)
+VECTORS = torch.rand(40, 6, generator=RNG)
+PICTURES = torch.arange(40) // 8
+GRID = torch.rand(3, 4, 5, 6, generator=RNG)
+
+
+def test_a_bank_of_everything_knows_its_own_patches() -> None:
+    bank = Bank(VECTORS, PICTURES)
+    found = bank(VECTORS.reshape(5, 2, 4, 6))
+    assert torch.equal(found.distances, torch.zeros(5, 2, 4))
+
+
+def test_without_a_picture() -> None:
+    bank = Bank(VECTORS, PICTURES)
+    others = bank.without(2)
+    assert torch.equal(others.vectors, VECTORS[PICTURES != 2])
+    assert torch.equal(others.pictures, PICTURES[PICTURES != 2])
+    assert torch.equal(bank.without(7).vectors, VECTORS)
+
+
+def test_maximum() -> None:
+    bank = Bank(VECTORS, PICTURES)
+    exact = cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
+    assert np.allclose(Maximum()(GRID, bank(GRID), bank), exact, rtol=1e-6)
+
+
+def test_reweighting_golden() -> None:
+    score = reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
+    assert torch.allclose(score, torch.tensor(1.627353), atol=1e-6)
+    assert torch.allclose(score / 2, torch.tensor(0.813676), atol=1e-6)
+
+
+def test_reweighting_takes_the_neighbours_of_the_nearest_vector() -> None:
+    bank = Bank(VECTORS, PICTURES)
+    scores = Reweighted(neighbours=5)(GRID, bank(GRID), bank)
+    memory = VECTORS.double().numpy()
+    for picture, score in zip(GRID.reshape(3, 20, 6).double().numpy(), scores, strict=True):
+        distances = cdist(picture, memory)
+        oddest = distances.min(axis=1).argmax()
+        closest = distances[oddest].argmin()
+        around = np.argsort(cdist(memory[closest : closest + 1], memory)[0])[:5]
+        exponentials = np.exp(distances[oddest, around])
+        weight = 1 - np.exp(distances[oddest, closest]) / exponentials.sum()
+        assert np.isclose(score, weight * distances[oddest, closest], rtol=1e-5)
+
+
+def test_reweighting_among_fewer_vectors_than_asked_for() -> None:
+    bank = Bank(VECTORS[:3], PICTURES[:3])
+    assert torch.isfinite(Reweighted(neighbours=9)(GRID, bank(GRID), bank)).all()

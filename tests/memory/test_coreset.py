@@ -1,0 +1,172 @@
+"""The lazy greedy takes the rows a plain greedy takes, one by one, ties included."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flawmap.errors import OptionError
+from flawmap.memory import coreset
+from flawmap.memory.coreset import pick
+from flawmap.progress import listening
+
+LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]])
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")),
+]
+
+
+def plain(vectors, count, start=0):
+    """The twin: the greedy loop as a textbook has it, in float64."""
+    vectors = vectors.double().cpu().numpy()
+    nearest = np.full(len(vectors), np.inf)
+    chosen = [start]
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, np.square(vectors - vectors[chosen[-1]]).sum(1))
+        nearest[chosen] = -1
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
+def radius(vectors, chosen):
+    return torch.cdist(vectors.double(), vectors[chosen].double()).amin(1).amax().item()
+
+
+def gaussian(rows, channels, seed=0):
+    return torch.randn(rows, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def clustered(rows, channels):
+    """Clusters of uneven weight along a few directions, and now and then a vector far out, as features have them."""
+    generator = torch.Generator().manual_seed(1)
+    centres = 3 * torch.randn(30, 8, generator=generator) @ torch.randn(8, channels, generator=generator)
+    weights = 0.8 ** torch.arange(30.0)
+    tails = torch.rand(rows, 1, generator=generator).clamp(min=1e-3) ** -0.5
+    noise = torch.randn(rows, channels, generator=generator) * tails
+    return centres[weights.multinomial(rows, replacement=True, generator=generator)] + noise
+
+
+def grid(rows, channels):
+    return torch.randint(0, 4, (rows, channels), generator=torch.Generator().manual_seed(2)).float()
+
+
+DATA = {
+    "gaussian": (gaussian(3000, 16), 300),
+    "one channel": (gaussian(2000, 1), 200),
+    "wide": (gaussian(500, 300), 100),
+    "clustered": (clustered(20_000, 64), 400),
+    "grid with ties": (grid(3000, 4), 256),
+    "grid to the last row": (grid(700, 3), 700),
+    "copies": (gaussian(40, 8).repeat(50, 1), 300),
+    "each vector twice": (gaussian(1500, 12).repeat_interleave(2, 0), 200),
+    "each picture twice": (torch.cat([gaussian(1500, 12), gaussian(1500, 12)]), 200),
+    "all equal": (torch.full((1000, 5), 0.3), 20),
+    "all chosen": (gaussian(300, 6), 300),
+    "far from zero": (gaussian(2000, 8) + 30_000, 200),
+    "outliers": (torch.cat([gaussian(2000, 8), 1e6 * gaussian(20, 8), 1e12 * gaussian(2, 8)]), 200),
+    "huge": (1e30 * gaussian(1000, 8), 100),
+    "tiny": (1e-30 * gaussian(1000, 8), 100),
+    "channels that are always zero": (torch.cat([torch.zeros(1000, 40), gaussian(1000, 4)], 1), 100),
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("data", DATA)
+def test_takes_what_plain_greedy_takes(data, device):
+    vectors, count = DATA[data]
+    chosen = pick(vectors.to(device), count, start=7)
+    assert chosen.dtype == torch.int64
+    assert chosen.device.type == device
+    assert chosen.tolist() == plain(vectors, count, start=7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    vectors = gaussian(1500, 10).to(dtype)
+    assert pick(vectors, 150).tolist() == plain(vectors, 150)
+
+
+@pytest.mark.parametrize("data", ["gaussian", "grid with ties", "each vector twice", "outliers"])
+def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
+    for name, value in {"SHARE": 500, "LEAST": 17, "MOST": 300, "ROWS": 7, "COLUMNS": 5}.items():
+        monkeypatch.setattr(coreset, name, value)
+    vectors, _ = DATA[data]
+    assert pick(vectors, 60).tolist() == plain(vectors, 60)
+
+
+def test_wrong_guesses_change_nothing(monkeypatch):
+    vectors = clustered(3000, 16)
+    monkeypatch.setattr(coreset, "_principal", lambda vectors: (torch.zeros(16), torch.full((16, 2), torch.nan)))
+    assert pick(vectors, 100).tolist() == plain(vectors, 100)
+
+
+def test_rows_need_not_lie_together_nor_be_free_of_gradients():
+    vectors = gaussian(12, 1000).T.requires_grad_()
+    assert pick(vectors, 50).tolist() == plain(vectors.detach(), 50)
+
+
+def test_points_on_a_line():
+    assert pick(LINE, 3).tolist() == [0, 5, 3]
+    assert radius(LINE, [0, 5, 3]) == 2
+
+
+def test_one_of_one():
+    assert pick(torch.ones(1, 3), 1).tolist() == [0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_small_grids(data):
+    channels = data.draw(st.integers(1, 3))
+    point = st.lists(st.integers(-3, 3), min_size=channels, max_size=channels)
+    vectors = torch.tensor(data.draw(st.lists(point, min_size=1, max_size=40)), dtype=torch.float32)
+    start = data.draw(st.integers(0, len(vectors) - 1))
+    chosen = pick(vectors, len(vectors), start=start).tolist()
+    assert chosen == plain(vectors, len(vectors), start)
+    assert sorted(chosen) == list(range(len(vectors)))
+    radii = [radius(vectors, chosen[:count]) for count in range(1, len(chosen) + 1)]
+    assert radii == sorted(radii, reverse=True)
+    count = data.draw(st.integers(1, len(vectors)))
+    assert pick(vectors, count, start=start).tolist() == chosen[:count]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_radius_is_at_most_twice_the_best(seed, count):
+    vectors = gaussian(9, 2, seed)
+    best = min(radius(vectors, list(chosen)) for chosen in combinations(range(9), count))
+    assert radius(vectors, pick(vectors, count)) <= 2 * best * (1 + 1e-12)
+
+
+def test_says_how_far_it_is():
+    heard = []
+    with listening(lambda stage, done, total: heard.append((stage, done, total))):
+        pick(gaussian(2000, 8), 100)
+    assert heard[-1] == ("choosing the coreset", 100, 100)
+    assert heard == sorted(heard)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 7])
+def test_count_out_of_range(count):
+    with pytest.raises(OptionError, match=f"count is {count} for 6 vectors; choose between 1 and 6"):
+        pick(LINE, count)
+
+
+@pytest.mark.parametrize("start", [-1, 6])
+def test_start_out_of_range(start):
+    with pytest.raises(OptionError, match=f"start is row {start} of 6 vectors"):
+        pick(LINE, 2, start=start)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("rows", [[3], [0, 5]])
+def test_vectors_that_are_not_finite(value, rows):
+    vectors = gaussian(6, 2)
+    vectors[rows, 1] = value
+    with pytest.raises(OptionError, match=f"{len(rows)} of 6 vectors hold NaN"):
+        pick(vectors, 2)

@@ -1,0 +1,131 @@
+"""What every method keeps to, on a tiny network and on the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from flawmap.data.loading import Batch, Batches
+from flawmap.errors import NotFitted, WeightsMismatch
+from flawmap.methods import METHODS, make_method
+from flawmap.methods.base import Method
+from flawmap.prepare import Preparation
+from helpers import texture, with_defect
+
+SIZE = Preparation(96, 128)
+GOOD = [texture(seed, 96, 128) for seed in range(10)]
+NEW = [texture(seed, 96, 128) for seed in range(20, 24)]
+DEFECT = with_defect(NEW[0], row=30, column=90, radius=8)
+BACKBONES = {"test_resnet": "random", "tf_efficientnet_lite0": "embedded"}
+
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+
+def make(name: str, backbone: str, **options: object) -> Method:
+    torch.manual_seed(0)
+    return make_method(name, **{"backbone": backbone, "weights": BACKBONES[backbone], "coreset": 0.05} | options)
+
+
+def batches(pictures: Sequence[np.ndarray], size: int = 4) -> Batches:
+    return Batches(list(pictures), SIZE, size)
+
+
+def images(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(pictures, len(pictures))
+    return batch.images
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def fitted(name: str, backbone: str) -> Method:
+    return make(name, backbone).fit(batches(GOOD))
+
+
+def test_scores_have_the_shapes_they_say(fitted: Method) -> None:
+    scores = fitted.score(images(NEW))
+    assert scores.image.shape == (4,)
+    assert scores.pixel.shape == (4, 96, 128)
+    assert (scores.pixel >= 0).all()
+    assert torch.isfinite(scores.image).all()
+
+
+def test_a_restored_method_scores_the_same_bit_for_bit(name: str, fitted: Method) -> None:
+    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
+    restored = type(fitted).from_options(fitted.options()).restore(state)
+    assert restored.options() == fitted.options()
+    for one, two in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_same_seed_learns_the_same(name: str, backbone: str, fitted: Method) -> None:
+    again = make(name, backbone).fit(batches(GOOD))
+    one, two = fitted.state(), again.state()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
+    method = make(name, backbone)
+    method.settle([method.gather(batches(GOOD[:4])), method.gather(batches(GOOD[4:]))])
+    one, two = fitted.state(), method.state()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_batch_is_its_pictures_one_by_one(fitted: Method) -> None:
+    together = fitted.score(images(NEW))
+    alone = [fitted.score(images([picture])) for picture in NEW]
+    assert torch.allclose(together.image, torch.cat([score.image for score in alone]), rtol=1e-4)
+    assert torch.allclose(together.pixel, torch.cat([score.pixel for score in alone]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> None:
+    fitted = make(name, "tf_efficientnet_lite0").fit(batches(GOOD))
+    good, defective = fitted.score(images(NEW)), fitted.score(images([DEFECT]))
+    assert defective.image[0] > good.image.max()
+    row, column = divmod(int(defective.pixel[0].argmax()), 128)
+    # Within one patch (8 pixels) of the disc's edge.
+    assert np.hypot(row - 30, column - 90) <= 8 + 8
+
+
+def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: str) -> None:
+    method = make(name, "test_resnet", coreset=1.0, reducer=make(name, "test_resnet").reducer)
+    held_out = method.fit_held_out(batches(GOOD))
+    assert len(held_out.image) == len(held_out.peak) == len(GOOD)
+    for left_out in (0, 4, 9):
+        others = make(name, "test_resnet", coreset=1.0).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
+        score = others.score(images([GOOD[left_out]]))
+        assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=1e-4)
+        assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=1e-4)
+
+
+def test_what_was_seen_is_at_no_distance_when_all_is_remembered(name: str) -> None:
+    method = make(name, "test_resnet", coreset=1.0).fit(batches(GOOD))
+    # The network rounds differently in other batches, hence not quite zero.
+    assert method.score(images(GOOD[:4])).image.max() < 1e-3 * method.score(images([DEFECT])).image[0]
+
+
+def test_unfitted_refuses(name: str) -> None:
+    method = make(name, "test_resnet")
+    for ask in (lambda: method.score(images(NEW)), method.state, method.scorer):
+        with pytest.raises(NotFitted, match="call fit"):
+            ask()
+
+
+def test_a_memory_of_other_weights_is_refused(name: str, fitted: Method) -> None:
+    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
+    weights = next(key for key in state if key.startswith("backbone.") and state[key].ndim == 4)
+    state[weights] += 0.01
+    with pytest.raises(WeightsMismatch, match=r"learned with weights \w+… of"):
+        type(fitted).from_options(fitted.options()).restore(state)
+
+
+def test_batches_are_all_it_takes(name: str) -> None:
+    one = make(name, "test_resnet").fit([Batch(images(GOOD), [""] * len(GOOD))])
+    assert torch.isfinite(one.score(images(NEW)).image).all()

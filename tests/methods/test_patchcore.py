@@ -1,0 +1,164 @@
+"""PatchCore and the improved PatchCore against second, deliberately naive implementations in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
+
+from flawmap.data.loading import Batches
+from flawmap.errors import DatasetError, OptionError
+from flawmap.features.attention import SplitAttention
+from flawmap.features.reduce import PCA, ChannelAggregation, GaussProjection, NoReduction, SparseProjection
+from flawmap.memory.bank import Reweighted
+from flawmap.methods.improved_patchcore import improved_patchcore
+from flawmap.methods.patchcore import PatchCore
+from flawmap.prepare import Preparation
+from helpers import texture
+
+SIZE = Preparation(64, 96)
+GOOD = [texture(seed, 64, 96) for seed in range(5)]
+NEW = texture(50, 64, 96)
+TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+
+
+def images(pictures: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = Batches(pictures, SIZE, len(pictures))
+    return batch.images
+
+
+def window_mean(maps: np.ndarray) -> np.ndarray:
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+    height, width = maps.shape[1:]
+    return sum(padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)) / 9
+
+
+def window_max(maps: np.ndarray) -> np.ndarray:
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    height, width = maps.shape[1:]
+    return np.max([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+
+
+def attend(maps: np.ndarray) -> np.ndarray:
+    tokens = maps.reshape(len(maps), -1).T
+    products = tokens @ tokens.T / np.sqrt(tokens.shape[1])
+    weights = np.exp(products - products.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (weights @ tokens).T.reshape(maps.shape)
+
+
+def stretch(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear with half-pixel centres, value by value."""
+    out = np.empty((len(maps), height, width))
+    for row in range(height):
+        for column in range(width):
+            y = np.clip((row + 0.5) * maps.shape[1] / height - 0.5, 0, maps.shape[1] - 1)
+            x = np.clip((column + 0.5) * maps.shape[2] / width - 0.5, 0, maps.shape[2] - 1)
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, maps.shape[1] - 1), min(x0 + 1, maps.shape[2] - 1)
+            top = maps[:, y0, x0] * (1 - x + x0) + maps[:, y0, x1] * (x - x0)
+            bottom = maps[:, y1, x0] * (1 - x + x0) + maps[:, y1, x1] * (x - x0)
+            out[:, row, column] = top * (1 - y + y0) + bottom * (y - y0)
+    return out
+
+
+def naive_vectors(method: PatchCore, picture: np.ndarray, ratio: float, groups: list[np.ndarray] | None) -> np.ndarray:
+    fine, deep = (maps[0].double().numpy() for maps in method.network(images([picture])))
+    split = round(ratio * len(deep))
+    parts = ([attend(window_max(deep[:split]))] if split else []) + [window_mean(deep[split:])]
+    deep = stretch(np.concatenate(parts), *fine.shape[1:])
+    vectors = np.concatenate([window_mean(fine), deep]).reshape(len(fine) + len(deep), -1).T
+    return vectors if groups is None else np.stack([vectors[:, group].mean(axis=1) for group in groups], axis=1)
+
+
+@pytest.mark.parametrize("improved", [False, True], ids=["patchcore", "improved"])
+def test_agrees_with_its_naive_twin(improved: bool) -> None:
+    options = {**TINY, "coreset": 1.0}
+    method = improved_patchcore(**options) if improved else PatchCore(**options, reducer=NoReduction())
+    method.fit(Batches(GOOD, SIZE))
+    groups = method.reducer.groups(240, (48, 96, 96), 0) if isinstance(method.reducer, ChannelAggregation) else None
+    ratio = 0.5 if improved else 0.0
+    bank = np.concatenate([naive_vectors(method, picture, ratio, groups) for picture in GOOD])
+    distances = cdist(naive_vectors(method, NEW, ratio, groups), bank).min(axis=1).reshape(1, 8, 12)
+    scores = method.score(images([NEW]))
+    assert float(scores.image[0]) == pytest.approx(distances.max(), rel=1e-5)
+    expected = gaussian_filter(stretch(distances, 64, 96)[0], 4)
+    assert np.allclose(scores.pixel[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_bank_is_the_greedy_coreset_and_knows_its_pictures() -> None:
+    method = PatchCore(**TINY, reducer=NoReduction())
+    part = method.gather(Batches(GOOD, SIZE))
+    method.settle([part])
+    bank = method.bank_
+    assert bank is not None
+    assert len(bank.vectors) == int(5 * 8 * 12 * 0.1)
+    vectors = part["grid"].flatten(0, 2)
+    rows = [int((vectors == vector).all(dim=1).nonzero()[0]) for vector in bank.vectors]
+    assert rows == sorted(rows)
+    assert bank.pictures.tolist() == [row // 96 for row in rows]
+
+
+def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> None:
+    whole = PatchCore(**TINY, reducer=GaussProjection(20)).fit(Batches(GOOD, SIZE))
+    reduced = PatchCore(**TINY, reducer=GaussProjection(20), scope="bank").fit(Batches(GOOD, SIZE))
+    assert whole.bank_.vectors.shape[1] == 240
+    assert reduced.bank_.vectors.shape[1] == 20
+
+
+@pytest.mark.parametrize("scope", ["bank", "coreset"])
+@pytest.mark.parametrize(
+    "reducer",
+    [NoReduction(), PCA(), SparseProjection(30), GaussProjection(30), ChannelAggregation(aggregate="max")],
+    ids=repr,
+)
+def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object) -> None:
+    method = PatchCore(**TINY, reducer=reducer, scope=scope)
+    held_out = method.fit_held_out(Batches(GOOD, SIZE))
+    scores = method.score(images([NEW]))
+    again = PatchCore.from_options(method.options()).restore(method.state())
+    assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
+    # Good pictures look odd to a memory without them about as a new one does.
+    assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
+
+
+def test_a_picture_that_the_whole_bank_came_from_is_passed_over() -> None:
+    method = PatchCore(**TINY)
+    # Of two equal vectors the first is taken, so the second picture gives none.
+    held_out = method.fit_held_out(Batches([GOOD[0], GOOD[0]], SIZE))
+    assert set(method.bank_.pictures.tolist()) == {0}
+    assert len(held_out.image) == 1
+
+
+def test_the_reweighted_score_is_smaller() -> None:
+    plain = PatchCore(**TINY).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    weighed = PatchCore(**TINY, image_score=Reweighted()).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    assert 0 < weighed.image[0] < plain.image[0]
+    assert torch.allclose(weighed.pixel, plain.pixel)
+
+
+def test_the_improved_one_is_the_papers() -> None:
+    method = improved_patchcore()
+    assert method.context == SplitAttention(ratio=0.5, half="first", attend="tokens")
+    assert method.reducer == ChannelAggregation(ratio=0.1, grouping="perm", aggregate="mean")
+    assert (method.scope, method.coreset, method.layers) == ("bank", 0.01, (2, 3))
+
+
+def test_ratio_zero_without_reduction_is_patchcore() -> None:
+    plain = PatchCore(**TINY, reducer=NoReduction()).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    options = {"context": SplitAttention(ratio=0), "reducer": NoReduction()}
+    same = improved_patchcore(**TINY, **options).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    assert torch.equal(plain.pixel, same.pixel)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5])
+def test_a_coreset_that_is_no_share(share: float) -> None:
+    with pytest.raises(OptionError, match="is not a share"):
+        PatchCore(coreset=share)
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(DatasetError, match="no picture could be used"):
+        PatchCore(**TINY).fit(Batches([np.zeros((1, 1, 3), np.uint8)], SIZE))

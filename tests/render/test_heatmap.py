@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flawmap.render.heatmap import RED, TOP, overlay, sheet, show_heatmap, to_8_bit
+from flawmap.verdict import Verdict
+from helpers import texture
+
+PICTURE = texture(0, 120, 160)
+
+
+def verdict(value: float, *, reject: bool = False) -> Verdict:
+    return Verdict(1.234, 0.5, reject, np.full((120, 160), value, np.float32))
+
+
+def test_a_value_has_one_colour_whatever_the_picture() -> None:
+    one = show_heatmap(np.array([[0, 1, 2, 9]], np.float32))
+    other = show_heatmap(np.array([[1, 1, 1, 1]], np.float32))
+    assert (one[0, 1] == other[0, 0]).all()
+    assert (one[0, 2] == one[0, 3]).all()
+
+
+def test_the_limit_is_green_and_twice_the_limit_is_red() -> None:
+    limit, beyond = show_heatmap(np.array([[1, TOP]], np.float32))[0].astype(int)
+    assert limit.argmax() == 1
+    assert beyond.argmax() == 0
+
+
+def test_a_good_part_shows_through() -> None:
+    drawn = overlay(PICTURE, verdict(0.0))[40:]
+    assert np.abs(drawn.astype(int) - PICTURE[40:]).mean() < 15
+    assert np.abs(overlay(PICTURE, verdict(2.0))[40:].astype(int) - PICTURE[40:]).mean() > 40
+
+
+def test_the_score_stands_in_the_top_left_corner() -> None:
+    plain, scored = overlay(PICTURE, verdict(0.0)), overlay(PICTURE, Verdict(9.87, 0.5, False, verdict(0.0).heatmap))
+    changed = np.argwhere((plain != scored).any(axis=2))
+    assert len(changed)
+    assert (changed.max(axis=0) < (30, 60)).all()
+
+
+def test_a_reject_has_a_red_frame() -> None:
+    drawn = overlay(PICTURE, verdict(0.0, reject=True))
+    assert (drawn[-1] == RED).all()
+    assert (drawn[:, -1] == RED).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_any_depth_is_drawn(dtype: type) -> None:
+    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    assert np.abs(to_8_bit((PICTURE / 255 * white).astype(dtype)).astype(int) - PICTURE).max() <= 1
+
+
+def test_a_sheet_holds_its_pictures_in_their_cells() -> None:
+    page = sheet([[PICTURE, PICTURE], [PICTURE]], ["one", "two"], cell=80, gap=4)
+    assert page.shape == (28 + 2 * 84, 2 * 84 + 4, 3)
+    assert (page[28 + 84 :, 88:] == 255).all()
+    assert (page[28 : 28 + 60, 4 : 4 + 80] != 255).any(axis=2).all()

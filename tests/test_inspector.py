@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flawmap import Inspector
+from flawmap.errors import BundleError, DatasetError, NotFitted, OptionError, PictureError
+from helpers import TINY, save, texture, with_defect
+
+NEW = texture(90, 80, 120)
+
+
+@pytest.fixture(scope="module")
+def inspector() -> Inspector:
+    return Inspector(size=64, false_rejects=0.1, **TINY).fit([texture(seed) for seed in range(15)])
+
+
+@pytest.fixture
+def saved(inspector: Inspector, tmp_path: Path) -> Path:
+    inspector.save(tmp_path / "part.flawmap")
+    return tmp_path / "part.flawmap"
+
+
+def test_a_verdict_has_the_pictures_own_size(inspector: Inspector) -> None:
+    verdict = inspector.inspect(NEW)
+    assert verdict.heatmap.shape == (80, 120)
+    assert verdict.heatmap.dtype == np.float32
+    assert 0 < verdict.p_value <= 1
+    assert verdict.reject == (verdict.score > inspector.calibration.threshold)
+
+
+def test_path_bytes_and_array_say_the_same(inspector: Inspector, tmp_path: Path) -> None:
+    path = save(tmp_path / "new.png", NEW)
+    scores = {inspector.inspect(photo).score for photo in (path, str(path), path.read_bytes(), NEW)}
+    assert len(scores) == 1
+
+
+def test_a_glaring_defect_is_rejected_where_it_is() -> None:
+    inspector = Inspector(size=96, coreset=0.1).fit([texture(seed, 96, 96) for seed in range(30)])
+    verdict = inspector.inspect(with_defect(texture(90, 96, 96), 60, 30))
+    assert verdict.reject
+    assert verdict.p_value == pytest.approx(1 / 31)
+    row, column = divmod(int(verdict.heatmap.argmax()), 96)
+    assert np.hypot(row - 60, column - 30) < 14
+
+
+def test_the_heat_map_reaches_one_where_good_parts_end(inspector: Inspector) -> None:
+    peaks = [inspector.inspect(texture(seed)).heatmap.max() for seed in range(100, 140)]
+    # A budget of 10 %: most good parts stay below 1, and not far below.
+    assert np.mean(np.array(peaks) < 1) > 0.5
+    assert np.max(peaks) > 0.5
+
+
+def test_saved_and_loaded_scores_the_same_bit_for_bit(inspector: Inspector, saved: Path) -> None:
+    loaded = Inspector.load(saved)
+    before, after = inspector.inspect(NEW), loaded.inspect(NEW)
+    assert before.score == after.score
+    assert np.array_equal(before.heatmap, after.heatmap)
+    assert (before.p_value, before.reject) == (after.p_value, after.reject)
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path, good_folder: Path) -> None:
+    options = {"size": 64, "coreset": 0.1, "seed": 7}
+    for name in ("one", "two"):
+        Inspector("improved-patchcore", **options).fit(good_folder).save(tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    Inspector("improved-patchcore", **options | {"seed": 8}).fit(good_folder).save(tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "two").read_bytes()
+
+
+def test_pictures_from_a_folder_a_dataset_and_a_list_teach_the_same(good_folder: Path) -> None:
+    made = [Inspector(size=64, **TINY | {"weights": "embedded", "backbone": "tf_efficientnet_lite0"}) for _ in range(2)]
+    folder, listed = made[0].fit(good_folder), made[1].fit(sorted(good_folder.iterdir()))
+    assert folder.inspect(NEW).score == listed.inspect(NEW).score
+
+
+def test_a_truncated_jpeg_among_fifty(tmp_path: Path) -> None:
+    for seed in range(49):
+        save(tmp_path / f"{seed:02}.jpg", texture(seed, 32, 32))
+    whole = save(tmp_path / "99.jpg", texture(99, 32, 32))
+    whole.write_bytes(whole.read_bytes()[:300])
+    inspector = Inspector(size=32, **TINY).fit(tmp_path)
+    assert [left_out.photo for left_out in inspector.unreadable] == [whole]
+    assert len(inspector.calibration.scores) == 49
+    results = list(inspector.inspect_each(sorted(tmp_path.iterdir())))
+    assert [result.error is None for result in results] == [True] * 49 + [False]
+    assert "99.jpg" in str(results[-1].error)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pictures(count: int, tmp_path: Path) -> None:
+    for seed in range(count):
+        save(tmp_path / f"{seed}.png", texture(seed))
+    with pytest.raises(DatasetError, match="no pictures" if count == 0 else "1 good picture; 2 are the fewest"):
+        Inspector(**TINY).fit(tmp_path)
+
+
+def test_too_few_usable_pictures(tmp_path: Path) -> None:
+    save(tmp_path / "0.png", texture(0))
+    (tmp_path / "1.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="1 of 2 pictures can be used"):
+        Inspector(size=32, **TINY).fit(tmp_path)
+
+
+def test_one_colour_everywhere_teaches_that_colour() -> None:
+    plain = np.full((64, 64, 3), 90, np.uint8)
+    inspector = Inspector(size=64, **TINY | {"coreset": 1.0}).fit([plain] * 4)
+    assert not inspector.inspect(plain).reject
+    odd = inspector.inspect(with_defect(plain, 30, 30))
+    assert odd.reject
+    assert np.isfinite(odd.heatmap).all()
+
+
+def test_bad_pictures_are_refused_one_by_one(inspector: Inspector, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(PictureError, match=r"text\.png"):
+        inspector.inspect(tmp_path / "text.png")
+
+
+def test_unfitted_refuses(tmp_path: Path) -> None:
+    unfitted = Inspector(**TINY)
+    with pytest.raises(NotFitted):
+        unfitted.inspect(NEW)
+    with pytest.raises(NotFitted):
+        unfitted.save(tmp_path / "part.flawmap")
+
+
+def test_options_are_checked_before_anything_is_read() -> None:
+    with pytest.raises(OptionError, match="there is no method 'patchwork'; there are patchcore"):
+        Inspector("patchwork")
+    with pytest.raises(OptionError, match="not between 0 and 1"):
+        Inspector(false_rejects=2)
+
+
+def test_a_damaged_file_is_refused(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[len(data) // 2] ^= 1
+    saved.write_bytes(bytes(data))
+    with pytest.raises(BundleError, match="hash does not match"):
+        Inspector.load(saved)
+    saved.write_bytes(bytes(data[: len(data) // 2]))
+    with pytest.raises(BundleError, match="damaged"):
+        Inspector.load(saved)
+
+
+def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:
+    from flawmap import bundle
+
+    manifest, arrays = bundle.load(saved)
+    del arrays["method.bank.vectors"]
+    bundle.save(saved, manifest, arrays)
+    with pytest.raises(BundleError, match="holds no complete inspector"):
+        Inspector.load(saved)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")
+def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
+    before = saved.read_bytes()
+    script = """
+        import resource, signal, sys
+        from flawmap import Inspector
+        from flawmap.errors import BundleError
+
+        inspector = Inspector.load(sys.argv[1])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            inspector.save(sys.argv[1])
+        except BundleError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(saved)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert "could not be written" in done.stdout
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
