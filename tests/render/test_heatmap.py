@@ -21,7 +21,7 @@ def test_a_value_has_one_colour_whatever_the_picture() -> None:
     assert (one[0, 2] == one[0, 3]).all()
 
 
-def test_the_limit_is_green_and_twice_the_limit_is_red() -> None:
+def test_the_limit_is_green_and_half_as_much_again_is_red() -> None:
     limit, beyond = show_heatmap(np.array([[1, TOP]], np.float32))[0].astype(int)
     assert limit.argmax() == 1
     assert beyond.argmax() == 0

@@ -174,7 +174,7 @@ class SparseProjection(Reducer):
         dim = self.dim or int(johnson_lindenstrauss_min_dim(count, eps=self.eps))
         if dim >= channels:
             return nn.Identity()
-        projection = SparseRandomProjection(dim, random_state=seed).fit(np.empty((1, channels), np.float32))
+        projection = SparseRandomProjection(dim, random_state=seed).fit(np.zeros((1, channels), np.float32))
         return Projection(torch.from_numpy(projection.components_.T.toarray().astype(np.float32)))
 
 

@@ -68,10 +68,12 @@ class _Search:
         first = torch.tensor([start], device=vectors.device)
         self.vectors = vectors
         self.pool = max(LEAST, min(size // SHARE, MOST // width))
-        self.bound = torch.cat([_apart(block, vectors[first]) for block in vectors.split(ROWS)])
+        self.bound = vectors.new_empty(size, dtype=torch.float64)
+        for bound, block in zip(self.bound.split(ROWS), vectors.split(ROWS), strict=True):
+            bound[:] = _apart(block, vectors[first])
         if not self.bound.isfinite().all():
             raise _not_finite(vectors)
-        self.settled = vectors.new_zeros(size, dtype=torch.int32)  # the bound is exact for so many first centres
+        self.settled = vectors.new_ones(size, dtype=torch.int32)  # the bound is exact for so many first centres
         self.mean, self.basis = _principal(vectors)
         self.shift = -(self.mean @ self.basis)
         self.taken = 0

@@ -14,8 +14,11 @@ from flawmap.verdict import Heatmap, Verdict
 Picture = UInt8[np.ndarray, "_height _width 3"]
 """RGB, 0…255."""
 
-TOP = 2.0
-"""The value of a heat map that gets the last colour. The limit of good parts, 1, is always in the middle: green."""
+BOTTOM, TOP = 0.5, 1.5
+"""The values of a heat map that get the first and the last colour. The limit of good parts, 1, is in the middle: green."""
+
+SEEN, SOLID = 0.75, 1.25
+"""The values of a heat map from which on colour comes in, and beyond which it gets no denser."""
 
 WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
 
@@ -23,14 +26,11 @@ WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
 def overlay(pixels: Pixels, verdict: Verdict) -> Picture:
     """Lay a verdict's heat map over its picture, the score in the top-left corner, a red frame around a reject.
 
-    Where a part is as good parts are, the picture shows through; colour comes in as a pixel nears the limit of good
-    parts. Turbo colours: blue is usual, green is the limit, red is twice the limit and beyond.
+    Where a part is as good parts are, the picture shows as it is; colour comes in as a pixel nears the limit of good
+    parts. Turbo colours: blue is below the limit, green is the limit, red is half as much again and beyond.
     """
-    picture = to_8_bit(pixels)
-    level = np.clip(verdict.heatmap / TOP, 0, 1)
-    colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)[:, :, ::-1]
-    opacity = (0.65 * np.clip(2 * level, 0.15, 1))[:, :, None]
-    blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    opacity = (0.7 * np.clip((verdict.heatmap - SEEN) / (SOLID - SEEN), 0, 1))[:, :, None]
+    blended = (to_8_bit(pixels) * (1 - opacity) + show_heatmap(verdict.heatmap) * opacity).astype(np.uint8)
     if verdict.reject:
         height, width = blended.shape[:2]
         cv2.rectangle(blended, (0, 0), (width - 1, height - 1), RED, thickness=max(2, min(height, width) // 80))
@@ -79,5 +79,5 @@ def fit_into(picture: Picture, cell: int) -> Picture:
 
 def show_heatmap(heatmap: Heatmap) -> Picture:
     """Colour a heat map alone, on the fixed scale."""
-    level = (255 * np.clip(heatmap / TOP, 0, 1)).astype(np.uint8)
+    level = (255 * np.clip((heatmap - BOTTOM) / (TOP - BOTTOM), 0, 1)).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[:, :, ::-1])
