@@ -42,7 +42,6 @@ def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarra
 
     Raises:
         BundleError: it cannot be written, for want of space or of permission.
-
     """
     text = json.dumps({**manifest, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
     data = save_arrays({name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text})
@@ -59,7 +58,6 @@ def load(file: Path) -> Bundle:
 
     Raises:
         BundleError: missing, damaged, not a saved inspector, or from a newer flawmap.
-
     """
     try:
         data = file.read_bytes()

@@ -33,7 +33,6 @@ class Calibration:
     >>> calibration = Calibration(np.arange(99.0), np.arange(99.0), false_rejects=0.02)
     >>> calibration.threshold, calibration.p_value(97.5), calibration.rejects(97.5)
     (97.0, 0.02, True)
-
     """
 
     scores: PerPicture

@@ -34,7 +34,6 @@ class Evaluation:
     Args:
         rows: a row per picture.
         metrics: figures in 0…1 by name, None where a figure cannot be had: with only one class, or no masks.
-
     """
 
     rows: list[Row]

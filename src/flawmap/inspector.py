@@ -54,7 +54,6 @@ class Inspector:
 
     Attributes:
         unreadable: pictures that `fit` had to leave out, and why.
-
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Inspector:
         Raises:
             DatasetError: fewer than two pictures can be used.
             WeightsUnavailable: the backbone's weights cannot be had.
-
         """
         photos = [sample.path for sample in good_to_fit(Path(good))] if isinstance(good, str | Path) else good
         if len(photos) < FEWEST:
@@ -104,7 +102,6 @@ class Inspector:
 
         Raises:
             NotFitted: nothing was learned yet.
-
         """
         if self._calibration is None:
             raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
@@ -119,7 +116,6 @@ class Inspector:
         Raises:
             PictureError: the picture cannot be used.
             NotFitted: nothing was learned yet.
-
         """
         pixels = read(photo)
         return self._judge(self.preparation(pixels), pixels)
@@ -140,7 +136,6 @@ class Inspector:
         Raises:
             BundleError: it cannot be written.
             NotFitted: nothing was learned yet.
-
         """
         calibration = self.calibration
         manifest = {
@@ -162,7 +157,6 @@ class Inspector:
         Raises:
             BundleError: damaged, not a saved inspector, or from a newer flawmap.
             WeightsMismatch: its memory belongs to other weights than those in it.
-
         """
         manifest, arrays = bundle.load(Path(file))
         try:

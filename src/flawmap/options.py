@@ -24,7 +24,6 @@ def to_json(options: Any, families: tuple[type, ...] = ()) -> dict[str, Any]:
     Args:
         options: the dataclass.
         families: the base classes of its parts; a part names its own class under `kind`.
-
     """
     values: dict[str, Any] = _converter(families).unstructure(options)
     return values
@@ -35,7 +34,6 @@ def from_json(values: dict[str, Any], cls: type[T], families: tuple[type, ...] =
 
     Raises:
         OptionError: an unknown option, or a value of the wrong type.
-
     """
     try:
         return _converter(families).structure(values, cls)

@@ -50,7 +50,6 @@ def read(photo: Photo) -> Pixels:
 
     Raises:
         PictureError: the picture is missing, empty, damaged, not a picture, or smaller than 8 pixels a side.
-
     """
     name = describe(photo)
     pixels = _from_array(photo, name) if isinstance(photo, np.ndarray) else _from_bytes(_bytes(photo, name), name)
@@ -65,7 +64,6 @@ def read_mask(path: Path) -> Mask:
 
     Raises:
         PictureError: as `read` does.
-
     """
     pixels = read(path)
     return np.asarray(pixels.max(axis=2) > _WHITE[pixels.dtype] / 2)
@@ -95,7 +93,6 @@ class Preparation:
 
     >>> Preparation(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
     (3, 32, 48)
-
     """
 
     height: int = 224

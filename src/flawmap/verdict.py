@@ -24,7 +24,6 @@ class Verdict:
         p_value: the share of good parts that would look at least as odd, 0…1; small means suspicious.
         reject: whether the score lies beyond the threshold of the chosen budget.
         heatmap: where the picture differs, in the picture's own size; 1 marks the limit of good parts.
-
     """
 
     score: float

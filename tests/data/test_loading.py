@@ -21,6 +21,7 @@ def test_batches_hold_all_pictures_in_order(good_folder: Path) -> None:
     paths = sorted(good_folder.iterdir())
     batches = list(Batches(paths, SMALL, size=5))
     assert [len(batch.images) for batch in batches] == [5, 5, 2]
+    assert len(Batches(paths, SMALL, size=5)) == 3
     assert [name for batch in batches for name in batch.names] == [str(path) for path in paths]
     expected = np.stack([SMALL(read(path)) for path in paths])
     assert torch.equal(torch.cat([batch.images for batch in batches]), torch.from_numpy(expected))

@@ -118,9 +118,8 @@ def test_sparse_projection_is_sparse_as_published() -> None:
     assert torch.allclose(matrix[matrix != 0].abs(), torch.tensor((1536**0.5 / 300) ** 0.5))
 
 
-def test_no_sparse_projection_to_more_numbers_than_there_are() -> None:
+def test_no_sparse_projection_where_it_saves_little() -> None:
     vectors = torch.rand(596_624, 1).expand(-1, 152)
-    assert SparseProjection().fit(vectors, (152,), 0)(vectors[:3]) is not None
     assert torch.equal(SparseProjection().fit(vectors, (152,), 0)(vectors[:3]), vectors[:3])
 
 

@@ -21,9 +21,13 @@ def test_a_bank_of_everything_knows_its_own_patches() -> None:
 def test_without_a_picture() -> None:
     bank = Bank(VECTORS, PICTURES)
     others = bank.without(2)
-    assert torch.equal(others.vectors, VECTORS[PICTURES != 2])
-    assert torch.equal(others.pictures, PICTURES[PICTURES != 2])
-    assert torch.equal(bank.without(7).vectors, VECTORS)
+    remaining = Bank(VECTORS[PICTURES != 2], PICTURES[PICTURES != 2])
+    assert len(others) == len(remaining) == 32
+    assert torch.equal(others(GRID).distances, remaining(GRID).distances)
+    assert not set(others(GRID).rows.flatten().tolist()) & set(range(16, 24))
+    for score in (Maximum(), Reweighted(neighbours=5)):
+        assert torch.allclose(score(GRID, others(GRID), others), score(GRID, remaining(GRID), remaining))
+    assert len(bank.without(7)) == 40
 
 
 def test_maximum() -> None:

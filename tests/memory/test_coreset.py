@@ -68,6 +68,7 @@ DATA = {
     "all equal": (torch.full((1000, 5), 0.3), 20),
     "all chosen": (gaussian(300, 6), 300),
     "far from zero": (gaussian(2000, 8) + 30_000, 200),
+    "so far that products are noise": (gaussian(600, 3).double() + 1e9, 100),
     "outliers": (torch.cat([gaussian(2000, 8), 1e6 * gaussian(20, 8), 1e12 * gaussian(2, 8)]), 200),
     "huge": (1e30 * gaussian(1000, 8), 100),
     "tiny": (1e-30 * gaussian(1000, 8), 100),

@@ -28,7 +28,6 @@ class Sample:
         split: `train` to fit, `test` to evaluate.
         kind: `good`, or the name of the defect.
         mask: the picture that is bright where the defect is, if there is one.
-
     """
 
     path: Path
@@ -51,7 +50,6 @@ def find_samples(source: Path) -> list[Sample]:
 
     Raises:
         DatasetError: there is nothing there, or it is laid out in none of these ways.
-
     """
     if source.is_file():
         return read_manifest(source)
@@ -65,7 +63,6 @@ def good_to_fit(source: Path) -> list[Sample]:
 
     Raises:
         DatasetError: there are none.
-
     """
     samples = [sample for sample in find_samples(source) if sample.split == "train" and not sample.label]
     if not samples:
@@ -78,7 +75,6 @@ def to_test(source: Path) -> list[Sample]:
 
     Raises:
         DatasetError: there are none.
-
     """
     samples = [sample for sample in find_samples(source) if sample.split == "test"]
     if not samples:
@@ -91,7 +87,6 @@ def walk_flat(folder: Path) -> list[Sample]:
 
     Raises:
         DatasetError: there is no picture in it.
-
     """
     samples = [Sample(path, "train") for path in pictures_in(folder)]
     if not samples:
@@ -126,7 +121,6 @@ def read_manifest(file: Path) -> list[Sample]:
 
     Raises:
         DatasetError: not a manifest, or a row that cannot be read, named by its line.
-
     """
     try:
         text = file.read_text(encoding="utf-8-sig")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 THREADS = 4
 """Decoders at work; OpenCV lets go of Python's lock, and a few keep ahead of any network on a CPU."""
+
+BATCH = 4
+"""Pictures that a network takes at once; on a CPU more of them fall out of its cache and take longer each."""
 
 AHEAD = 8
 """Pictures decoded and not yet used, at most; large ones take 100 MB each."""
@@ -67,11 +71,15 @@ class Batches:
     What cannot be used is left out and listed in `unreadable`, so that one bad picture never stops the others.
     """
 
-    def __init__(self, photos: Sequence[Photo], preparation: Preparation, size: int = 16) -> None:
+    def __init__(self, photos: Sequence[Photo], preparation: Preparation, size: int = BATCH) -> None:
         self.photos = photos
         self.preparation = preparation
         self.size = size
         self.unreadable: list[Unreadable] = []
+
+    def __len__(self) -> int:
+        """Count the batches, as if all pictures could be used."""
+        return math.ceil(len(self.photos) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         self.unreadable = []

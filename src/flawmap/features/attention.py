@@ -27,7 +27,6 @@ class Context(ABC):
 
     Args:
         count_padding: whether the zeros beyond the border count in averages; the paper's eq. 1 counts them.
-
     """
 
     count_padding: bool = field(default=True, kw_only=True)
@@ -66,7 +65,6 @@ class SplitAttention(Context):
         seed: of the random choice.
 
     The attending channels pass a 3×3 max pool first and come out ahead of the averaged ones.
-
     """
 
     ratio: float = 0.5

@@ -40,7 +40,6 @@ class Backbone(nn.Module):
         OptionError: timm has no such network, or the network no such layer.
         WeightsUnavailable: the hub cannot be reached, or the file is not there.
         WeightsError: the weights are not this network's.
-
     """
 
     def __init__(
@@ -64,12 +63,17 @@ class Backbone(nn.Module):
             _load(network, weights, f"the saved weights of {name}")
         elif weights not in (EMBEDDED, HUB, RANDOM):
             _load(network, _read(Path(weights)), f"{weights}")
-        self.network = network.eval().requires_grad_(False)
+        # Channels last: on two cores half the time of the default layout.
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Images) -> list[Features]:
         """Give the map of each wanted layer, in the order of `layers`; stops after the last of them."""
         maps: list[Features] = self.network.forward_intermediates(
-            images, indices=self._indices, norm=False, stop_early=True, intermediates_only=True
+            images.contiguous(memory_format=torch.channels_last),
+            indices=self._indices,
+            norm=False,
+            stop_early=True,
+            intermediates_only=True,
         )
         return maps
 

@@ -16,7 +16,6 @@ class PixelMap(nn.Module):
     Args:
         sigma: of the Gaussian in pixels; 0 for none. Its kernel ends at 4 σ and the border is mirrored, edge pixels
             included, as SciPy's `gaussian_filter` does.
-
     """
 
     def __init__(self, sigma: float = 4.0) -> None:

@@ -27,7 +27,6 @@ class Embedding(nn.Module):
         backbone: gives the maps.
         context: what the deepest layer sees of its surroundings; the others are averaged over 3×3.
         alignment: how coarser maps are brought to the finest grid.
-
     """
 
     def __init__(self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear") -> None:

@@ -64,17 +64,16 @@ class Reducer(ABC):
     """Options of a reduction; `fit` gives the module."""
 
     learns: ClassVar[bool] = False
-    """Whether `fit` looks at the vectors, or only at their number and their channels."""
+    """Whether `fit` needs all the vectors at hand, or only to know their channels."""
 
     @abstractmethod
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """Make the module that reduces vectors like these.
 
         Args:
-            vectors: those to reduce; a reducer that does not learn reads only their shape.
+            vectors: those to reduce; a reducer that does not learn reads only their channels.
             blocks: the sizes of the runs of channels that come from one source.
             seed: of whatever is random.
-
         """
 
 
@@ -101,7 +100,6 @@ class ChannelAggregation(Reducer):
             them out, `last` puts them into the last group, `extra` makes a group of them, `adaptive` lets equal
             windows overlap.
         aggregate: `mean`; `sum`; `orthonormal`, the sum over √size, which is an orthogonal projection; `max`.
-
     """
 
     ratio: float = 0.1
@@ -159,10 +157,12 @@ class SparseProjection(Reducer):
     """Sparse random projection (Li, Hastie & Church 2006), as many numbers as Johnson–Lindenstrauss asks for.
 
     Args:
-        dim: numbers to keep; None takes ⌊4 ln N / (ε²/2 − ε³/3)⌋ for N vectors, or no reduction where that is no less.
+        dim: numbers to keep; None takes ⌊4 ln N / (ε²/2 − ε³/3)⌋ for N vectors, or leaves the vectors as they are where
+            that is more than half of what they have: the product would cost more than it saves.
         eps: ε, how much a squared distance may be off.
-
     """
+
+    learns: ClassVar[bool] = True  # how many vectors there are
 
     dim: int | None = None
     eps: float = 0.9
@@ -172,7 +172,7 @@ class SparseProjection(Reducer):
         del blocks
         count, channels = vectors.shape
         dim = self.dim or int(johnson_lindenstrauss_min_dim(count, eps=self.eps))
-        if dim >= channels:
+        if self.dim is None and dim > channels // 2:
             return nn.Identity()
         projection = SparseRandomProjection(dim, random_state=seed).fit(np.zeros((1, channels), np.float32))
         return Projection(torch.from_numpy(projection.components_.T.toarray().astype(np.float32)))
@@ -184,7 +184,6 @@ class GaussProjection(Reducer):
 
     Args:
         dim: numbers to keep.
-
     """
 
     dim: int = 153
@@ -202,7 +201,6 @@ class LinearProjection(Reducer):
 
     Args:
         dim: numbers to keep.
-
     """
 
     dim: int = 128
@@ -222,7 +220,6 @@ class PCA(Reducer):
     Args:
         ratio: components as a share of the channels, 0…1.
         rows: vectors to learn from, at most.
-
     """
 
     learns: ClassVar[bool] = True

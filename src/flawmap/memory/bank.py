@@ -18,18 +18,19 @@ class Bank(nn.Module):
 
     Args:
         vectors: (vector, channel).
-        pictures: the number of the picture each vector came from, in ascending order.
-
+        pictures: the number of the picture each vector came from.
+        squares: ‖v‖² of each vector, infinite for those to be passed over; worked out where not given.
     """
 
-    def __init__(self, vectors: Tensor, pictures: Tensor) -> None:
+    def __init__(self, vectors: Tensor, pictures: Tensor, squares: Tensor | None = None) -> None:
         super().__init__()
         self.vectors: Tensor
         self.pictures: Tensor
         self.squares: Tensor
         self.register_buffer("vectors", vectors)
         self.register_buffer("pictures", pictures)
-        self.register_buffer("squares", vectors.square().sum(dim=1), persistent=False)
+        squares = vectors.square().sum(dim=1) if squares is None else squares
+        self.register_buffer("squares", squares, persistent=False)
 
     def forward(self, grid: Grid) -> Nearest:
         """Give each patch's distance to the bank and the bank's row nearest to it, both (picture, row, column)."""
@@ -37,14 +38,12 @@ class Bank(nn.Module):
         return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
 
     def without(self, picture: int) -> Bank:
-        """Give the bank less the vectors that came from one picture."""
-        first, last = torch.searchsorted(self.pictures, torch.tensor([picture, picture + 1])).tolist()
-        if first == last:
-            return self
-        return Bank(
-            torch.cat([self.vectors[:first], self.vectors[last:]]),
-            torch.cat([self.pictures[:first], self.pictures[last:]]),
-        )
+        """Give a bank that shares these vectors and passes over those that came from one picture."""
+        return Bank(self.vectors, self.pictures, self.squares.masked_fill(self.pictures == picture, torch.inf))
+
+    def __len__(self) -> int:
+        """Count the vectors that are not passed over."""
+        return int(torch.isfinite(self.squares).sum())
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ class ImageScore(ABC):
             grid: the patches.
             found: what `bank` said of them.
             bank: the bank that was asked.
-
         """
 
 
@@ -79,7 +77,6 @@ class Reweighted(ImageScore):
 
     Args:
         neighbours: how many of the bank's vectors around that nearest one count, itself included.
-
     """
 
     neighbours: int = 9
@@ -89,8 +86,9 @@ class Reweighted(ImageScore):
         distance, place = found.distances.flatten(1).max(dim=1)
         oddest = torch.take_along_dim(grid.flatten(1, 2), place[:, None, None], dim=1)
         closest = torch.take_along_dim(found.rows.flatten(1), place[:, None], dim=1)[:, 0]
-        count = min(self.neighbours, len(bank.vectors))
-        around = torch.cdist(bank.vectors[closest], bank.vectors).topk(count, largest=False).indices
+        # ‖m* − v‖² but for ‖m*‖², as in `nearest`; what the bank passes over is infinitely far.
+        away = torch.addmm(bank.squares, bank.vectors[closest], bank.vectors.T, alpha=-2)
+        around = away.topk(min(self.neighbours, len(bank)), largest=False).indices
         return reweight(distance, (oddest - bank.vectors[around]).norm(dim=-1))
 
 

@@ -46,7 +46,6 @@ def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     Example:
         >>> pick(torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]]), 3).tolist()
         [0, 5, 3]
-
     """
     if not 1 <= count <= len(vectors):
         raise OptionError(f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} of them")

@@ -31,7 +31,6 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
     Which is nearest follows from ‖v‖² − 2 q·v, one matrix product. How far it is follows from the difference of the two
     vectors: in float32 the product loses the small distances between large vectors, and a vector's distance to itself
     shall be zero.
-
     """
     if squares is None:
         squares = vectors.square().sum(dim=1)

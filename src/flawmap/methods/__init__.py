@@ -20,7 +20,6 @@ class Recipe:
         make: takes options, gives the method.
         source: whose it is, and when.
         learns: what it learns from good pictures.
-
     """
 
     make: Callable[..., Method]
@@ -42,7 +41,6 @@ def make_method(name: str, **options: Any) -> Method:
 
     Raises:
         OptionError: no method has that name.
-
     """
     if name not in METHODS:
         raise OptionError(f"there is no method {name!r}; there are {', '.join(METHODS)}")

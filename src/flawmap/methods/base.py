@@ -40,7 +40,6 @@ class Method(ABC):
         layers: the backbone's layers to use, from fine to coarse.
         weights: where the backbone's weights come from; see `Backbone`.
         seed: of everything random.
-
     """
 
     families: ClassVar[tuple[type, ...]] = ()
@@ -68,7 +67,6 @@ class Method(ABC):
 
         Raises:
             NotFitted: nothing was learned yet.
-
         """
 
     @abstractmethod
@@ -99,7 +97,6 @@ class Method(ABC):
 
         Raises:
             WeightsMismatch: what was learned belongs to other weights of the backbone than those that came with it.
-
         """
         weights = {name.removeprefix(_WEIGHTS): state[name] for name in state if name.startswith(_WEIGHTS)}
         self._network = Backbone(self.backbone, self.layers, weights).to(best_device())
@@ -118,7 +115,6 @@ class Method(ABC):
 
         Raises:
             NotFitted: nothing was learned yet.
-
         """
         scorer = self.scorer().eval()
         with torch.inference_mode():
@@ -137,7 +133,6 @@ class Method(ABC):
 
         Raises:
             OptionError: an unknown option, or a value that cannot work.
-
         """
         return from_json(values, cls, cls.families)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import length_hint
 from typing import ClassVar, Literal
 
 import torch
@@ -41,7 +42,6 @@ class PatchCore(MemoryMethod):
         coreset: the share of all patches that is remembered, more than 0 and at most 1.
         image_score: how a picture's patches make its score.
         sigma: of the Gaussian over the map, in pixels.
-
     """
 
     families: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore)
@@ -63,18 +63,21 @@ class PatchCore(MemoryMethod):
 
     def gather(self, batches: Iterable[Batch]) -> State:
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
-        embedding, grids, size = self._embedding(), [], torch.Size()
-        for batch in batches:
+        embedding, sizes = self._embedding(), []
+
+        def embed(batch: Batch) -> Tensor:
+            sizes.append(batch.images.shape[-2:])
             with torch.inference_mode():
-                grid = embedding(batch.images.to(best_device()))
+                grid: Tensor = embedding(batch.images.to(best_device()))
                 if self._reduces_early:
                     self.reduction_ = self._fit_reducer(grid.flatten(0, 2))
                     grid = self.reduction_(grid)
-            grids.append(grid.cpu())
-            size = batch.images.shape[-2:]
-        if not grids:
+                return grid.cpu()
+
+        grid = _join(map(embed, batches), length_hint(batches))
+        if grid is None:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
-        return {"grid": _stack(grids), "size": torch.tensor(size)}
+        return {"grid": grid, "size": torch.tensor(sizes[0])}
 
     def settle(self, parts: list[State]) -> PatchCore:
         """Choose the coreset of all gathered vectors."""
@@ -83,7 +86,6 @@ class PatchCore(MemoryMethod):
         kept, searched = self._reduce_late(vectors)
         count = max(1, int(len(vectors) * self.coreset))
         start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
-        # Sorted, so that what came from one picture is one slice of the bank.
         chosen = pick(searched.to(best_device()), count, start=start).cpu().sort().values
         self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
         return self
@@ -95,16 +97,17 @@ class PatchCore(MemoryMethod):
         """
         scorer, bank = self.scorer(), self._bank()
         grids = [(grid, part["size"].tolist()) for part in parts for grid in part["grid"]]
-        scores = []
+        image, peak = [], []
         for picture, (grid, size) in enumerate(track(grids, "judging good pictures", len(grids))):
             others = bank.without(picture)
-            if len(others.vectors):
+            if len(others):
                 with torch.inference_mode():
                     patches = grid[None].to(best_device())
                     patches = patches if self._reduces_early else self.reduction_(patches)
-                    scores.append(scorer.judge(patches, others, *size))
-        image = torch.tensor([float(score.image) for score in scores])
-        return HeldOut(image, peak=torch.tensor([float(score.pixel.max()) for score in scores]))
+                    scores = scorer.judge(patches, others, *size)
+                image.append(float(scores.image))
+                peak.append(float(scores.pixel.max()))
+        return HeldOut(torch.tensor(image), torch.tensor(peak))
 
     def scorer(self) -> PatchScorer:
         """Give embedding, reduction, search and map as one module."""
@@ -171,15 +174,21 @@ class PatchScorer(nn.Module):
         return Scores(self.image_score(grid, found, bank), self.pixel_map(found.distances, height, width))
 
 
-def _stack(grids: list[Grid]) -> Grid:
-    """Join along the first axis, letting go of each as it is copied, so that memory holds them once."""
-    whole = grids[0].new_empty(sum(map(len, grids)), *grids[0].shape[1:])
-    end = len(whole)
-    while grids:
-        grid = grids.pop()
-        whole[end - len(grid) : end] = grid
-        end -= len(grid)
-    return whole
+def _join(grids: Iterable[Tensor], expected: int) -> Tensor | None:
+    """Join grids along the first axis as they come, in memory that holds them once where about as many are expected.
+
+    What is reserved and not used takes no memory; kept one by one and joined at the end they would take it twice.
+    """
+    whole: Tensor | None = None
+    count = 0
+    for grid in grids:
+        if whole is None:
+            whole = grid.new_empty(max(1, expected) * len(grid), *grid.shape[1:])
+        if count + len(grid) > len(whole):
+            whole = torch.cat([whole[:count], torch.empty_like(whole), grid.new_empty(grid.shape)])
+        whole[count : count + len(grid)] = grid
+        count += len(grid)
+    return None if whole is None else whole[:count]
 
 
 def _in_blocks(reduction: nn.Module, vectors: Tensor, rows: int = 2**16) -> Tensor:

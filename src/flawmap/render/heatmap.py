@@ -15,7 +15,7 @@ Picture = UInt8[np.ndarray, "_height _width 3"]
 """RGB, 0…255."""
 
 BOTTOM, TOP = 0.5, 1.5
-"""The values of a heat map that get the first and the last colour. The limit of good parts, 1, is in the middle: green."""
+"""The values of a heat map that get the first and the last colour; 1, the limit of good parts, is in the middle."""
 
 SEEN, SOLID = 0.75, 1.25
 """The values of a heat map from which on colour comes in, and beyond which it gets no denser."""
