@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flawmap import bundle
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, WriteError
 
 ARRAYS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -71,5 +71,5 @@ def test_other_files_are_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BundleError, match="could not be written"):
+    with pytest.raises(WriteError, match="could not be written"):
         bundle.save(tmp_path / "file" / "part.flawmap", MANIFEST, ARRAYS)

@@ -29,6 +29,11 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def run_in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("part")
@@ -166,14 +171,26 @@ def test_a_folder_without_pictures(part: Path, tmp_path: Path) -> None:
 
 
 def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flawmap", "inspect", str(tmp_path / "no (such).flawmap"), str(tmp_path)]
     (tmp_path / "a.png").touch()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_in_a_process("inspect", tmp_path / "no (such).flawmap", tmp_path)
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.startswith("flawmap:")
     assert "no (such).flawmap" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_word_reads_as_no_verdict() -> None:
+    done = run_in_a_process("inspect", "--colour", "red")
+    assert done.returncode == 3
+    assert "No such option" in done.stderr
+
+
+def test_results_that_cannot_be_written(part: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    done = run_in_a_process("inspect", part, pictures, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "could not be written" in done.stderr
 
 
 def test_help_and_version_need_no_torch() -> None:

@@ -166,14 +166,14 @@ def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
     script = """
         import resource, signal, sys
         from flawmap import Inspector
-        from flawmap.errors import BundleError
+        from flawmap.errors import WriteError
 
         inspector = Inspector.load(sys.argv[1])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             inspector.save(sys.argv[1])
-        except BundleError as error:
+        except WriteError as error:
             print(error)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(saved)]

@@ -41,16 +41,13 @@ def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     """Write a saved file; the old one stands until the new one is complete. The same content gives the same bytes.
 
     Raises:
-        BundleError: it cannot be written, for want of space or of permission.
+        WriteError: it cannot be written.
     """
     text = json.dumps({**manifest, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
     data = save_arrays({name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text})
     digest = hashlib.sha256(data).hexdigest()
-    try:
-        with write_aside(file) as stream:
-            stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
-    except OSError as error:
-        raise BundleError(f"{file}: could not be written ({error.strerror}); what was there before still is") from error
+    with write_aside(file) as stream:
+        stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
 
 
 def load(file: Path) -> Bundle:

@@ -92,16 +92,19 @@ def inspect(
 
     named = _find_pictures(pictures)
     inspector = Inspector.load(part)
-    records = []
-    with _bars():
-        inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
-        for (path, name), inspection in zip(named, inspections, strict=True):
-            records.append(_record(path, inspection.verdict, inspection.error, inspection.milliseconds))
-            out.print(_line(records[-1]))
-            if inspection.verdict and inspection.pixels is not None:
-                write_picture(output / "maps" / f"{name}.png", overlay(inspection.pixels, inspection.verdict))
-    write_csv(output / "results.csv", records)
-    write_jsonl(output / "results.jsonl", records)
+    records: list[dict[str, Any]] = []
+    try:
+        with _bars():
+            inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
+            for (path, name), inspection in zip(named, inspections, strict=True):
+                records.append(_record(path, inspection.verdict, inspection.error, inspection.milliseconds))
+                out.print(_line(records[-1]))
+                if inspection.verdict and inspection.pixels is not None:
+                    write_picture(output / "maps" / f"{name}.png", overlay(inspection.pixels, inspection.verdict))
+    finally:
+        # An interruption loses nothing that was judged.
+        write_csv(output / "results.csv", records)
+        write_jsonl(output / "results.jsonl", records)
     rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
     good = len(records) - rejected - unreadable
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
@@ -130,7 +133,10 @@ def evaluate(
     ]
     write_csv(output / "scores.csv", records)
     write_json(output / "metrics.json", evaluation.metrics)
-    out.print(_metrics_table({part.name: evaluation.metrics}))
+    table = Table("%", part.name)
+    for metric, share in evaluation.metrics.items():
+        table.add_row(metric, _percent(share))
+    out.print(table)
     unreadable = [record for record in records if record["error"]]
     for record in unreadable:
         out.print(_line(record))
@@ -155,7 +161,11 @@ def demo(output: Results = Path("demo"), seed: Seed = 0) -> None:
 
     with _bars():
         result = run(output, seed)
-    out.print(_metrics_table(result.metrics))
+    shown = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC")
+    table = Table("%", *shown)
+    for name, metrics in result.metrics.items():
+        table.add_row(name, *(_percent(metrics[metric]) for metric in shown))
+    out.print(table)
     out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
     out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")
 
@@ -179,10 +189,16 @@ def main() -> None:
     _share_the_cores()
     _silence_libraries()
     try:
-        app()
+        code = app(standalone_mode=False)
     except FlawmapError as error:
         err.print(f"[red]flawmap:[/] {escape(str(error))}")
-        sys.exit(NOTHING_DONE)
+        code = NOTHING_DONE
+    except Exception as error:
+        # A wrong word on the command line knows how to show itself. All else is a mistake of ours, whose exit code must
+        # not read as a verdict.
+        getattr(error, "show", err.print_exception)()
+        code = NOTHING_DONE
+    sys.exit(code)
 
 
 def _share_the_cores() -> None:
@@ -273,12 +289,8 @@ def _line(record: dict[str, Any]) -> str:
     return f"{word}  p {record['p_value']:.4f}  score {record['score']:9.4f}  {escape(record['path'])}"
 
 
-def _metrics_table(columns: dict[str, dict[str, float | None]]) -> Table:
-    table = Table("%", *columns)
-    for metric in next(iter(columns.values())):
-        values = (figures[metric] for figures in columns.values())
-        table.add_row(metric, *("–" if value is None else f"{100 * value:.2f}" for value in values))
-    return table
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"
 
 
 def _print_unreadable(unreadable: list[Any]) -> None:

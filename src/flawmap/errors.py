@@ -10,7 +10,8 @@
     ├── WeightsError
     │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
     │   └── WeightsMismatch     what was learned belongs to other weights
-    └── BundleError             a saved file is damaged, foreign, or newer than this flawmap
+    ├── BundleError             a saved file is damaged, foreign, or newer than this flawmap
+    └── WriteError              a file cannot be written, for want of space or of permission
 
 Each message says what was wrong, what came, and what to do.
 """
@@ -50,3 +51,7 @@ class WeightsMismatch(WeightsError):
 
 class BundleError(FlawmapError):
     """A saved file is damaged, is not flawmap's, or is newer than this flawmap."""
+
+
+class WriteError(FlawmapError):
+    """A file cannot be written, for want of space or of permission."""

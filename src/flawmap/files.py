@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from flawmap.errors import WriteError
+
 
 @contextmanager
 def write_aside(file: Path) -> Iterator[IO[bytes]]:
@@ -16,7 +18,20 @@ def write_aside(file: Path) -> Iterator[IO[bytes]]:
 
     What is written goes to a file beside it, which takes its place when the block ends well and is removed otherwise.
     The folder is made where it is missing.
+
+    Raises:
+        WriteError: there is no space or no permission.
     """
+    try:
+        with _aside(file) as stream:
+            yield stream
+    except OSError as error:
+        message = f"{file}: could not be written ({error.strerror}); what was there before still is"
+        raise WriteError(message) from error
+
+
+@contextmanager
+def _aside(file: Path) -> Iterator[IO[bytes]]:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
     aside = Path(name)

@@ -134,7 +134,7 @@ class Inspector:
         """Write all of it into one file; an old file stands until the new one is complete.
 
         Raises:
-            BundleError: it cannot be written.
+            WriteError: it cannot be written.
             NotFitted: nothing was learned yet.
         """
         calibration = self.calibration

@@ -18,9 +18,13 @@ def tiny() -> Backbone:
     return Backbone("test_resnet", weights="random")
 
 
-def test_layers_have_the_strides_of_their_numbers() -> None:
-    maps = Backbone("resnet18", layers=(1, 2, 3), weights="random")(IMAGES)
-    assert [tuple(features.shape[1:]) for features in maps] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+@pytest.mark.parametrize(
+    ("name", "channels"), [("resnet18", (64, 128, 256)), ("wide_resnet50_2.tv_in1k", (256, 512, 1024))]
+)
+def test_layers_have_the_strides_of_their_numbers(name: str, channels: tuple[int, ...]) -> None:
+    maps = Backbone(name, layers=(1, 2, 3), weights="random")(IMAGES)
+    assert [features.shape[1] for features in maps] == list(channels)
+    assert [tuple(features.shape[2:]) for features in maps] == [(16, 16), (8, 8), (4, 4)]
     assert all((features >= 0).all() for features in maps)
 
 

@@ -40,3 +40,24 @@ def test_embedding_in_its_parts() -> None:
         torch.nn.functional.avg_pool2d(deep, 3, 1, 1), scale_factor=2, mode="bilinear"
     )
     assert torch.allclose(grid[0, 5, 2, 48:], deep[0, :, 5, 2], atol=1e-6)
+
+
+def test_all_channels_attending_alone_is_sa_patchcore() -> None:
+    """The embedding of SA-PatchCore, written out position by position."""
+    backbone = Backbone("test_resnet", weights="random")
+    images = torch.rand(1, 3, 64, 64)
+    fine, deep = (maps[0].double() for maps in backbone(images))
+    pooled = torch.nn.functional.max_pool2d(deep, 3, 1, 1).flatten(1)
+    attended = torch.empty_like(pooled)
+    for channel, values in enumerate(pooled):
+        for place, query in enumerate(values):
+            weights = torch.exp(query * values - (query * values).max())
+            attended[channel, place] = (weights * values).sum() / weights.sum()
+    expected = torch.zeros(8, 8, 240, dtype=torch.float64)
+    for row in range(8):
+        for column in range(8):
+            around = fine[:, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            expected[row, column, :48] = around.sum(dim=(1, 2)) / 9
+            expected[row, column, 48:] = attended[:, row // 2 * 4 + column // 2]
+    context = SplitAttention(ratio=1, attend="channels")
+    assert torch.allclose(Embedding(backbone, context, "nearest")(images)[0], expected.float(), atol=1e-5)

@@ -84,8 +84,8 @@ class Backbone(nn.Module):
         return self
 
     def weights(self) -> dict[str, Tensor]:
-        """Give the tensors of the cut network by name; `Backbone(name, layers, weights)` takes them back."""
-        return dict(self.network.state_dict())
+        """Give the tensors of the cut network by name; a `Backbone` takes them as its weights."""
+        return {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
 
     def fingerprint(self) -> str:
         """Hash the cut network's weights: SHA-256 in hex over names, types, shapes and values."""

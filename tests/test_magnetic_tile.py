@@ -1,0 +1,23 @@
+"""The whole of it on real pictures: 761 good ones to learn from, 191 good and 392 defective ones to judge."""
+
+from __future__ import annotations
+
+import pytest
+
+from flawmap import Inspector
+from flawmap.data.layouts import to_test
+from flawmap.evaluation import evaluate
+from helpers import MAGNETIC_TILE, RESNET18, needs_shared
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("backbone", "weights", "bar"),
+    [("tf_efficientnet_lite0", "embedded", 0.905), ("resnet18", str(RESNET18), 0.960)],
+)
+def test_patchcore_finds_what_it_should(backbone: str, weights: str, bar: float) -> None:
+    inspector = Inspector("patchcore", backbone=backbone, weights=weights).fit(MAGNETIC_TILE)
+    metrics = evaluate(inspector, to_test(MAGNETIC_TILE)).metrics
+    assert metrics["image AUROC"] >= bar
+    # A budget of 1 % of 191 good parts: more than 6 rejects come about by chance less than once in a hundred times.
+    assert metrics["good parts rejected"] <= 6 / 191
