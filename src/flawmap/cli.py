@@ -1,4 +1,4 @@
-"""The command line: one function per command. Prints, bars and files are here and nowhere below."""
+"""The command line: one function per command. Prints, bars and files are here and in `console.py`, nowhere below."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import flawmap
+from flawmap.console import bars, err, line, out, percent, print_learned, print_left_out
 from flawmap.errors import DatasetError, FlawmapError, OptionError
-from flawmap.progress import listening, track
+from flawmap.progress import track
 
 ALL_GOOD, SOME_REJECTED, SOME_UNREADABLE, NOTHING_DONE = 0, 1, 2, 3
 
 EXIT_CODES = f"""Exit code: {ALL_GOOD} all good · {SOME_REJECTED} some rejected · {SOME_UNREADABLE} some pictures could
 not be read (the others were done) · {NOTHING_DONE} nothing was done, the message says why."""
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 app = typer.Typer(
     name="flawmap",
     help="Learns what a good part looks like from pictures of good parts only, and shows where a new one differs.",
@@ -44,12 +39,16 @@ Seed = Annotated[int, typer.Option(help="Of everything random: the same seed giv
 
 @app.command(epilog=EXIT_CODES)
 def fit(
-    good: Annotated[Path, typer.Argument(help="A folder of good pictures, or one with train/good, or a CSV manifest.")],
+    good: Annotated[
+        Path,
+        typer.Argument(help="A folder of good pictures, or one with train/good, or a CSV manifest.", metavar="GOOD"),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("part.flawmap"),
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
     backbone: Annotated[str, typer.Option(help="Any timm name.")] = "tf_efficientnet_lite0",
     weights: Annotated[
-        str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.  [default: embedded, else hub]")
+        str | None,
+        typer.Option(help="FILE.safetensors, hub, embedded or random; unless given, embedded where there are."),
     ] = None,
     size: Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")] = "224",
     coreset: Annotated[float, typer.Option(help="Share of all patches to remember.")] = 0.01,
@@ -71,11 +70,11 @@ def fit(
     inspector = Inspector(made, size=_parse_size(size), false_rejects=false_rejects)
     if weights == "random":
         err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
-    with _bars():
+    with bars():
         inspector.fit(good)
     inspector.save(output)
-    _print_unreadable(inspector.unreadable)
-    _print_fit(inspector, output)
+    print_left_out(inspector.unreadable)
+    print_learned(inspector.calibration, output)
     raise typer.Exit(SOME_UNREADABLE if inspector.unreadable else ALL_GOOD)
 
 
@@ -94,11 +93,11 @@ def inspect(
     inspector = Inspector.load(part)
     records: list[dict[str, Any]] = []
     try:
-        with _bars():
+        with bars():
             inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
             for (path, name), inspection in zip(named, inspections, strict=True):
                 records.append(_record(path, inspection.verdict, inspection.error, inspection.milliseconds))
-                out.print(_line(records[-1]))
+                out.print(line(records[-1]))
                 if inspection.verdict and inspection.pixels is not None:
                     write_picture(output / "maps" / f"{name}.png", overlay(inspection.pixels, inspection.verdict))
     finally:
@@ -114,7 +113,10 @@ def inspect(
 @app.command(epilog=EXIT_CODES)
 def evaluate(
     part: Saved,
-    dataset: Annotated[Path, typer.Argument(help="A data set with test pictures: MVTec AD layout or a CSV manifest.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="A data set with test pictures: MVTec AD layout or a CSV manifest.", metavar="DATASET"),
+    ],
     output: Results = Path("results"),
 ) -> None:
     """Judge pictures whose truth is known, and say how well that went; writes metrics.json and scores.csv."""
@@ -125,7 +127,7 @@ def evaluate(
 
     samples = to_test(dataset)
     inspector = Inspector.load(part)
-    with _bars():
+    with bars():
         evaluation = run(inspector, samples)
     records = [
         {**_record(row.sample.path, row, row.error, row.milliseconds), "kind": row.sample.kind}
@@ -135,11 +137,11 @@ def evaluate(
     write_json(output / "metrics.json", evaluation.metrics)
     table = Table("%", part.name)
     for metric, share in evaluation.metrics.items():
-        table.add_row(metric, _percent(share))
+        table.add_row(metric, percent(share))
     out.print(table)
     unreadable = [record for record in records if record["error"]]
     for record in unreadable:
-        out.print(_line(record))
+        out.print(line(record))
     raise typer.Exit(SOME_UNREADABLE if unreadable else ALL_GOOD)
 
 
@@ -159,12 +161,12 @@ def demo(output: Results = Path("demo"), seed: Seed = 0) -> None:
     """Draw memory heat sinks, learn the good ones, find the defects of the others; leaves pictures to look at."""
     from flawmap.demo import run
 
-    with _bars():
+    with bars():
         result = run(output, seed)
     shown = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC")
     table = Table("%", *shown)
     for name, metrics in result.metrics.items():
-        table.add_row(name, *(_percent(metrics[metric]) for metric in shown))
+        table.add_row(name, *(percent(metrics[metric]) for metric in shown))
     out.print(table)
     out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
     out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")
@@ -213,21 +215,6 @@ def _silence_libraries() -> None:
 
     cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-
-
-@contextmanager
-def _bars() -> Iterator[None]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage)
-            progress.update(tasks[stage], completed=done, total=total, visible=done < total)
-
-        with listening(draw):
-            yield
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -280,32 +267,3 @@ def _record(path: Path, verdict: Any, error: object, milliseconds: float) -> dic
     """Make a row of the results; `verdict` has score, p_value and reject, or is None."""
     judged = {column: getattr(verdict, column, None) for column in ("score", "p_value", "reject")}
     return {"path": str(path), **judged, "error": str(error or ""), "milliseconds": round(milliseconds, 1)}
-
-
-def _line(record: dict[str, Any]) -> str:
-    if record["error"]:
-        return f"[yellow]error [/]  {escape(record['error'])}"
-    word = "[red]reject[/]" if record["reject"] else "[green]good  [/]"
-    return f"{word}  p {record['p_value']:.4f}  score {record['score']:9.4f}  {escape(record['path'])}"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f}"
-
-
-def _print_unreadable(unreadable: list[Any]) -> None:
-    for left_out in unreadable:
-        err.print(f"[yellow]left out:[/] {escape(str(left_out.error))}")
-
-
-def _print_fit(inspector: Any, output: Path) -> None:
-    calibration = inspector.calibration
-    count = len(calibration.scores)
-    out.print(f"Learned from {count} good pictures → {escape(str(output))} ({output.stat().st_size / 1e6:.1f} MB)")
-    out.print(f"Rejects beyond score {calibration.threshold:.4f}: {calibration.budget:.2%} of good parts expected")
-    if count < calibration.pictures_needed:
-        out.print(
-            f"[yellow]A budget of {calibration.false_rejects:.2%} takes {calibration.pictures_needed} good pictures or "
-            f"more, {calibration.pictures_needed - count} more than there are; until then the threshold is the highest "
-            f"score among the {count}.[/]"
-        )

@@ -72,8 +72,9 @@ def test_the_same_seed_learns_the_same(name: str, backbone: str, fitted: Method)
 
 
 def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
-    method = make(name, backbone)
-    method.settle([method.gather(batches(GOOD[:4])), method.gather(batches(GOOD[4:]))])
+    # Gathered by two, settled by a third, as on three machines.
+    parts = [make(name, backbone).gather(batches(share)) for share in (GOOD[:4], GOOD[4:])]
+    method = make(name, backbone).settle(parts)
     one, two = fitted.state(), method.state()
     assert all(torch.equal(one[key], two[key]) for key in one)
 

@@ -24,7 +24,7 @@ from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.coreset import pick
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Grid, Images, Patches, Scores
+from flawmap.tensors import Grid, Images, Scores
 
 Scope = Literal["coreset", "bank"]
 
@@ -63,16 +63,13 @@ class PatchCore(MemoryMethod):
 
     def gather(self, batches: Iterable[Batch]) -> State:
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
-        embedding, sizes = self._embedding(), []
+        embedding, reduction, sizes = self._embedding(), self._early_reduction(), []
 
         def embed(batch: Batch) -> Tensor:
             sizes.append(batch.images.shape[-2:])
             with torch.inference_mode():
-                grid: Tensor = embedding(batch.images.to(best_device()))
-                if self._reduces_early:
-                    self.reduction_ = self._fit_reducer(grid.flatten(0, 2))
-                    grid = self.reduction_(grid)
-                return grid.cpu()
+                grid: Tensor = reduction(embedding(batch.images.to(best_device())))
+            return grid.cpu()
 
         grid = _join(map(embed, batches), length_hint(batches))
         if grid is None:
@@ -83,7 +80,7 @@ class PatchCore(MemoryMethod):
         """Choose the coreset of all gathered vectors."""
         grid = parts[0]["grid"] if len(parts) == 1 else torch.cat([part["grid"] for part in parts])
         vectors = rearrange(grid, "p h w c -> (p h w) c")
-        kept, searched = self._reduce_late(vectors)
+        kept, searched = self._reduce(vectors)
         count = max(1, int(len(vectors) * self.coreset))
         start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
         chosen = pick(searched.to(best_device()), count, start=start).cpu().sort().values
@@ -131,19 +128,23 @@ class PatchCore(MemoryMethod):
     def _reduces_early(self) -> bool:
         return self.scope == "bank" and not self.reducer.learns
 
-    def _reduce_late(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def _early_reduction(self) -> nn.Module:
+        if not self._reduces_early:
+            return nn.Identity()
+        blocks = self._embedding().blocks
+        return self.reducer.fit(torch.empty(1, sum(blocks)), blocks, self.seed).to(best_device())
+
+    def _reduce(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Give the vectors to keep in the bank and those to search for the coreset."""
         if self._reduces_early:
+            self.reduction_ = self._early_reduction()
             return vectors, vectors
-        reduction = self._fit_reducer(vectors)
+        reduction = self.reducer.fit(vectors, self._embedding().blocks, self.seed)
         searched = _in_blocks(reduction, vectors)
         if self.scope == "coreset":
             return vectors, searched
-        self.reduction_ = reduction
+        self.reduction_ = reduction.to(best_device())
         return searched, searched
-
-    def _fit_reducer(self, vectors: Patches) -> nn.Module:
-        return self.reducer.fit(vectors, self._embedding().blocks, self.seed).to(vectors.device)
 
     def _embedding(self) -> Embedding:
         return Embedding(self.network, self.context, self.alignment)
