@@ -23,6 +23,9 @@ Grouping = Literal["perm", "contig", "perm-within", "cuts"]
 Remainder = Literal["spread", "drop", "last", "extra", "adaptive"]
 Aggregate = Literal["mean", "sum", "orthonormal", "max"]
 
+_POWERS = {"mean": -1.0, "orthonormal": -0.5, "sum": 0.0}
+"""A channel's weight in its group is the group's size to this power."""
+
 
 class Projection(nn.Module):
     """vectors · matrix − offset."""
@@ -119,9 +122,7 @@ class ChannelAggregation(Reducer):
             return GroupMaximum(torch.tensor(np.stack([np.resize(group, widest) for group in groups])))
         matrix = torch.zeros(vectors.shape[-1], len(groups))
         for column, group in enumerate(groups):
-            matrix[group, column] = {"mean": 1 / len(group), "orthonormal": len(group) ** -0.5, "sum": 1.0}[
-                self.aggregate
-            ]
+            matrix[group, column] = len(group) ** _POWERS[self.aggregate]
         return Projection(matrix)
 
     def groups(self, channels: int, blocks: tuple[int, ...], seed: int) -> list[np.ndarray]:
