@@ -94,7 +94,7 @@ def test_other_precisions(dtype):
 
 @pytest.mark.parametrize("data", ["gaussian", "grid with ties", "each vector twice", "outliers"])
 def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
-    for name, value in {"SHARE": 500, "LEAST": 17, "MOST": 300, "ROWS": 7, "COLUMNS": 5}.items():
+    for name, value in {"SHARE": 500, "LEAST": 17, "MOST": 300, "ROWS": 7, "COLUMNS": 16}.items():
         monkeypatch.setattr(coreset, name, value)
     vectors, _ = DATA[data]
     assert pick(vectors, 60).tolist() == plain(vectors, 60)
