@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.data.layouts import find_samples, good_to_fit, pictures_below, to_test
+from flawmap.data.layouts import (
+    Sample,
+    find_products,
+    find_samples,
+    good_to_fit,
+    pictures_below,
+    read_manifest,
+    to_test,
+    write_manifest,
+)
 from flawmap.errors import DatasetError
 from helpers import save, texture
 
@@ -95,6 +104,131 @@ def test_bad_manifests(tmp_path: Path, text: str, why: str) -> None:
 def test_a_picture_is_no_manifest(good_folder: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read as a CSV manifest"):
         find_samples(good_folder / "00.png")
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("cal", "calibration"), ("Val", "calibration"), ("validation", "calibration"), ("fit", "train"), ("TEST", "test")],
+)
+def test_words_for_splits(tmp_path: Path, word: str, split: str) -> None:
+    (tmp_path / "parts.csv").write_text(f"path,split\na.png,{word}\n")
+    assert find_samples(tmp_path / "parts.csv")[0].split == split
+
+
+def test_good_to_fit_has_the_calibration_split_too(tmp_path: Path) -> None:
+    manifest = tmp_path / "parts.csv"
+    manifest.write_text("path,split,label\na.png,train,\nb.png,cal,\nc.png,test,\nd.png,train,dent\n")
+    assert [(sample.path.name, sample.split) for sample in good_to_fit(manifest)] == [
+        ("a.png", "train"),
+        ("b.png", "calibration"),
+    ]
+    manifest.write_text("path,split\nb.png,cal\nc.png,test\n")
+    with pytest.raises(DatasetError, match="no good pictures to learn from"):
+        good_to_fit(manifest)
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    for name in ("good/0.png", "good/1.png", "dent/0.png", "scratch/0.png", "ground_truth/dent/0_mask.png"):
+        save(tmp_path / "classes" / name, texture(0))
+    return tmp_path / "classes"
+
+
+def test_folders_named_for_what_is_in_them(classes: Path) -> None:
+    assert [(sample.split, sample.kind) for sample in good_to_fit(classes)] == [("train", "good")] * 2
+    dent, scratch = to_test(classes)
+    assert (dent.kind, dent.label, dent.mask) == ("dent", 1, classes / "ground_truth/dent/0_mask.png")
+    assert (scratch.kind, scratch.mask) == ("scratch", None)
+
+
+def test_pictures_beside_a_folder_named_good_are_the_data_set(classes: Path) -> None:
+    save(classes / "0.png", texture(0))
+    assert [sample.path for sample in find_samples(classes)] == [classes / "0.png"]
+
+
+def test_products(tmp_path: Path) -> None:
+    for name in ("White/train/good/0.png", "Black/good/0.png", "flat/0.png", ".hidden/0.png", "deeper/flat/0.png"):
+        save(tmp_path / name, texture(0))
+    (tmp_path / "code" / "test").mkdir(parents=True)
+    (tmp_path / "listed.csv").write_text("path\nflat/0.png\n")
+    (tmp_path / "White.csv").write_text("path\nWhite/train/good/0.png\n")
+    (tmp_path / "._White.csv").write_text("path\nx\n")
+    (tmp_path / "prices.csv").write_text("part,price\n1,2\n")
+    (tmp_path / "damaged.csv").write_bytes(b"path\n\xff\n")
+    products = find_products(tmp_path)
+    assert list(products.items()) == [
+        ("Black", tmp_path / "Black"),
+        ("White", tmp_path / "White.csv"),
+        ("flat", tmp_path / "flat"),
+        ("listed", tmp_path / "listed.csv"),
+    ]
+    assert all(find_samples(path) for path in products.values())
+
+
+def test_one_data_set_has_no_products(mvtec: Path, good_folder: Path) -> None:
+    (mvtec / "parts.csv").write_text("path\na.png\n")
+    assert find_products(mvtec) == {}
+    assert find_products(mvtec / "parts.csv") == {}
+    assert find_products(good_folder) == {}
+    assert find_products(mvtec / "nowhere") == {}
+
+
+def test_a_folder_with_nothing_has_no_products(tmp_path: Path) -> None:
+    assert find_products(tmp_path) == {}
+
+
+def test_the_folder_above_products_points_at_one(tmp_path: Path) -> None:
+    save(tmp_path / "Black" / "test" / "good" / "0.png", texture(0))
+    with pytest.raises(DatasetError, match="Black: name that folder"):
+        find_samples(tmp_path)
+
+
+STRANGE = ("a b.png", " blank.png", "散热片.png", "a,b.png", "a;b.png", "it's.png", '"quoted".png', "line\nbreak.png")
+
+
+def test_manifests_come_back_as_written(tmp_path: Path) -> None:
+    samples = [
+        *(Sample(tmp_path / "in" / name, "train", group="lot; 1", sha256="0a" * 32) for name in STRANGE),
+        *(Sample(tmp_path / name, "calibration") for name in STRANGE),
+        Sample(tmp_path / "d.png", "test", 'dent, "deep"', tmp_path / "masks" / "d 散.png"),
+    ]
+    write_manifest(tmp_path / "parts.csv", samples)
+    assert read_manifest(tmp_path / "parts.csv") == samples
+    assert (tmp_path / "parts.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,label,mask,split,group,sha256\r\n")
+
+
+def test_a_manifest_beside_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = save(tmp_path / "pictures" / "0.png", texture(0))
+    monkeypatch.chdir(tmp_path)
+    write_manifest(Path("splits/parts.csv"), [Sample(Path("pictures/0.png"), "train")])
+    assert (tmp_path / "splits" / "parts.csv").read_text("utf-8-sig").split() == [
+        "path,label,split",
+        "../pictures/0.png,good,train",
+    ]
+    (sample,) = read_manifest(tmp_path / "splits" / "parts.csv")
+    assert sample.path.resolve() == picture
+
+
+def test_a_manifest_in_a_linked_folder(tmp_path: Path) -> None:
+    picture = save(tmp_path / "pictures" / "0.png", texture(0))
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    try:
+        (tmp_path / "link").symlink_to(tmp_path / "far" / "away", target_is_directory=True)
+    except OSError:
+        pytest.skip("no links on this machine")
+    write_manifest(tmp_path / "link" / "parts.csv", [Sample(picture, "train")])
+    (sample,) = read_manifest(tmp_path / "link" / "parts.csv")
+    assert sample.path.is_file()
+
+
+def test_no_manifest_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no pictures to list"):
+        write_manifest(tmp_path / "parts.csv", [])
+
+
+def test_no_defect_turns_good_in_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="'OK', which a manifest takes for a good part"):
+        write_manifest(tmp_path / "parts.csv", [Sample(tmp_path / "a.png", "test", "OK")])
 
 
 def test_pictures_below_are_sorted(mvtec: Path) -> None:

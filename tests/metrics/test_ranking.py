@@ -4,69 +4,71 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from flawmap.metrics.ranking import PixelTally, auroc, average_precision, best_f1, f1_of, trivial_f1
+from flawmap.metrics.ranking import (
+    auroc,
+    average_precision,
+    best_f1,
+    false_positive_rate,
+    per_region_overlap,
+    tally,
+    trivial_f1,
+)
 
-SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
-LABELS = np.array([1, 1, 0, 1, 0, 0, 1])
-
-few_scores = arrays.arrays(np.float64, 30, elements=st.integers(0, 8).map(float))
-both_labels = arrays.arrays(np.int64, 30, elements=st.integers(0, 1)).filter(lambda labels: 0 < labels.sum() < 30)
-
-
-def test_golden() -> None:
-    best = best_f1(SCORES, LABELS)
-    assert best is not None
-    assert (best.f1, best.threshold) == (0.75, 0.6)
-    assert auroc(SCORES, LABELS) == pytest.approx(0.666667, abs=1e-6)
+GOLDEN_SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+GOLDEN_LABELS = np.array([1, 1, 0, 1, 0, 0, 1])
 
 
-@given(few_scores, both_labels)
-def test_best_f1_is_the_best_of_all_thresholds_ties_and_all(scores: np.ndarray, labels: np.ndarray) -> None:
-    best = best_f1(scores, labels)
-    by_hand = max(f1_score(labels, scores >= threshold) for threshold in np.unique(scores))
-    assert best is not None
-    assert best.f1 == pytest.approx(by_hand)
-    assert f1_of(scores >= best.threshold, labels) == pytest.approx(by_hand)
+def test_golden_numbers() -> None:
+    counts = tally(GOLDEN_SCORES, GOLDEN_LABELS)
+    assert best_f1(counts) == 0.75
+    assert auroc(counts) == pytest.approx(0.666667, abs=1e-6)
 
 
-@given(few_scores, both_labels)
-def test_f1_of_verdicts(scores: np.ndarray, labels: np.ndarray) -> None:
-    assert f1_of(scores > 4, labels) == pytest.approx(f1_score(labels, scores > 4, zero_division=0))
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Scores with many ties, and labels of both classes."""
+    labels = [0, 1, *draw(st.lists(st.integers(0, 1), max_size=60))]
+    scores = draw(st.lists(st.integers(0, 12), min_size=len(labels), max_size=len(labels)))
+    return np.array(scores, float), np.array(labels)
 
 
-def test_trivial_f1_follows_from_the_share() -> None:
-    share = LABELS.mean()
-    assert trivial_f1(LABELS) == pytest.approx(2 * share / (1 + share))
+@given(scored())
+def test_agrees_with_scikit_learn_ties_included(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    scores, labels = drawn
+    counts = tally(scores, labels)
+    assert auroc(counts) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert average_precision(counts) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    assert best_f1(counts) == pytest.approx(f1.max(), abs=1e-12)
+    assert trivial_f1(counts) == pytest.approx(f1_score(labels, np.ones(len(labels))), abs=1e-12)
+    rates, recalls, _ = roc_curve(labels, scores, drop_intermediate=False)
+    assert false_positive_rate(counts) == pytest.approx(rates[recalls >= 0.95 - 1e-12].min(), abs=1e-12)
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_one_class_alone_has_no_ranking(label: int) -> None:
-    labels = np.full(7, label)
-    assert auroc(SCORES, labels) is None
-    assert average_precision(SCORES, labels) is None
-    assert best_f1(SCORES, labels) is None
+@given(scored(), st.integers(0, 5))
+def test_weights_count_a_picture_as_often_as_they_say(drawn: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    scores, labels = drawn
+    weights = 1 + np.random.default_rng(seed).multinomial(len(labels), np.full(len(labels), 1 / len(labels)), 3)
+    for row, value in zip(weights, auroc(tally(scores, labels, weights)), strict=True):
+        assert value == pytest.approx(roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12)
 
 
-def test_pixels_agree_with_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    masks = rng.random((5, 60, 80)) < 0.05
-    maps = rng.gamma(3, size=masks.shape).astype(np.float32) + masks
-    tally = PixelTally()
-    for heatmap, mask in zip(maps, masks, strict=True):
-        tally.add(heatmap, mask)
-    assert tally.auroc() == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-6)
+def test_a_map_that_ranks_every_defective_pixel_first_has_an_aupro_of_one() -> None:
+    assert per_region_overlap(np.array([9.0, 0.0]), np.array([0.0, 2.0])) == pytest.approx(1)
 
 
-def test_equal_pixels_count_half() -> None:
-    tally = PixelTally()
-    tally.add(np.ones((4, 4), np.float32), np.eye(4, dtype=bool))
-    assert tally.auroc() == 0.5
+def test_a_map_that_says_nothing_has_an_aupro_of_half_the_limit() -> None:
+    assert per_region_overlap(np.array([9.0]), np.array([2.0]), limit=0.3) == pytest.approx(0.15)
+    assert per_region_overlap(np.array([9.0]), np.array([2.0]), limit=1.0) == pytest.approx(0.5)
 
 
-def test_pixels_of_one_class() -> None:
-    tally = PixelTally()
-    tally.add(np.ones((4, 4), np.float32), np.zeros((4, 4), bool))
-    assert tally.auroc() is None
+def test_aupro_of_two_regions_by_hand() -> None:
+    # Thresholds 3, 2, 1: the small region of one pixel is found first, then half of the large one at 10 % false
+    # positives, the rest at 100 %. Up to 30 %: a step to 1/2, a line to 3/4 at 0.1, a line to 1 at 1.
+    good, covered = np.array([9.0, 1.0, 0.0]), np.array([0.5, 0.5, 1.0])
+    at_limit = 0.75 + 0.25 * 0.2 / 0.9
+    by_hand = 0.1 * (0.5 + 0.75) / 2 + 0.2 * (0.75 + at_limit) / 2
+    assert per_region_overlap(good, covered) == pytest.approx(by_hand / 0.3)

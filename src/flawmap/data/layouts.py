@@ -1,22 +1,33 @@
-"""Where data sets keep their pictures: a flat folder, the MVTec AD layout, or a CSV manifest → a list of samples."""
+"""Where data sets keep their pictures → a list of samples.
+
+A flat folder of good ones, folders named for what is in them, the MVTec AD layout, or a CSV manifest.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from flawmap.errors import DatasetError
+from flawmap.output import write_csv
 from flawmap.prepare import SUFFIXES
 
-Split = Literal["train", "test"]
+Split = Literal["train", "calibration", "test"]
 
 GOOD = "good"
 GOOD_WORDS = frozenset({"", "0", "good", "normal", "ok"})
-TEST_WORDS = frozenset({"test", "testing"})
-TRAIN_WORDS = frozenset({"", "fit", "train", "training"})
+GROUND_TRUTH = "ground_truth"
+SPLIT_WORDS: dict[str, Split] = {
+    **dict.fromkeys(("", "fit", "train", "training"), "train"),
+    **dict.fromkeys(("cal", "calibration", "val", "valid", "validation"), "calibration"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+COLUMNS = ("path", "label", "mask", "split", "group", "sha256")
 
 
 @dataclass(frozen=True)
@@ -25,15 +36,19 @@ class Sample:
 
     Args:
         path: of the picture.
-        split: `train` to fit, `test` to evaluate.
+        split: `train` to fit, `calibration` to set the threshold, `test` to evaluate.
         kind: `good`, or the name of the defect.
         mask: the picture that is bright where the defect is, if there is one.
+        group: the lot, day or camera, if known: pictures of one group are alike in ways that others are not.
+        sha256: of the file when its manifest was written, if known.
     """
 
     path: Path
     split: Split
     kind: str = GOOD
     mask: Path | None = None
+    group: str = ""
+    sha256: str = ""
 
     @property
     def label(self) -> int:
@@ -45,8 +60,8 @@ def find_samples(source: Path) -> list[Sample]:
     """List the pictures of a data set, whichever way it is laid out.
 
     Args:
-        source: a CSV manifest (`read_manifest`), a folder with `train/good` (`walk_mvtec`), or a folder of good
-            pictures (`walk_flat`).
+        source: a CSV manifest (`read_manifest`), a folder with `train` or `test` in it (`walk_mvtec`), a folder of
+            good pictures (`walk_flat`), or a folder with `good` in it (`walk_classes`); the first that fits.
 
     Raises:
         DatasetError: there is nothing there, or it is laid out in none of these ways.
@@ -55,17 +70,62 @@ def find_samples(source: Path) -> list[Sample]:
         return read_manifest(source)
     if not source.is_dir():
         raise DatasetError(f"{source}: no such folder or manifest")
-    return walk_mvtec(source) if (source / "train").is_dir() or (source / "test").is_dir() else walk_flat(source)
+    walk = _layout(source) or walk_flat
+    return walk(source)
+
+
+def _layout(folder: Path) -> Callable[[Path], list[Sample]] | None:
+    if (folder / "train").is_dir() or (folder / "test").is_dir():
+        return walk_mvtec
+    if pictures_in(folder):
+        return walk_flat
+    return walk_classes if any(inner.name == GOOD for inner in _folders(folder)) else None
+
+
+def find_products(source: Path) -> dict[str, Path]:
+    """List the data sets that lie side by side in a folder, by name.
+
+    A file, and a folder with pictures or with `train`, `test` or `good` in it, is one data set itself and has no
+    products. In any other folder each subfolder in which `find_samples` finds pictures is a product, named as the
+    subfolder, and so is each `*.csv` with a column named path, named without its suffix. Where both have one name the
+    CSV counts: somebody wrote it about the folder. Subfolders of subfolders are not looked into.
+
+    Returns:
+        Where each product is, in the order of their names; empty where `source` is one data set, or none.
+    """
+    if not source.is_dir() or _layout(source):
+        return {}
+    products = {folder.name: folder for folder in _folders(source) if _is_data_set(folder)}
+    return dict(sorted((products | {file.stem: file for file in _manifests(source)}).items()))
+
+
+def _is_data_set(folder: Path) -> bool:
+    walk = _layout(folder)
+    return walk is not None and bool(walk(folder))
+
+
+def _manifests(folder: Path) -> list[Path]:
+    files = (path for path in folder.glob("*") if path.suffix.lower() == ".csv" and not path.name.startswith("."))
+    return sorted(file for file in files if file.is_file() and _is_manifest(file))
+
+
+def _is_manifest(file: Path) -> bool:
+    # By its columns only: a manifest with a wrong row is still one, and reading it says what is wrong.
+    try:
+        _rows(file)
+    except DatasetError:
+        return False
+    return True
 
 
 def good_to_fit(source: Path) -> list[Sample]:
-    """List the good pictures to learn from: all of a flat folder, or the good ones of the train split.
+    """List the good pictures to learn from: those of the train split and, where there is one, the calibration split.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: there are none in the train split.
     """
-    samples = [sample for sample in find_samples(source) if sample.split == "train" and not sample.label]
-    if not samples:
+    samples = [sample for sample in find_samples(source) if sample.split != "test" and not sample.label]
+    if not any(sample.split == "train" for sample in samples):
         raise DatasetError(f"{source}: no good pictures to learn from; put them in train/{GOOD}")
     return samples
 
@@ -90,8 +150,8 @@ def walk_flat(folder: Path) -> list[Sample]:
     """
     samples = [Sample(path, "train") for path in pictures_in(folder)]
     if not samples:
-        inner = sorted({path.parent for path in pictures_below(folder)})
-        hint = f"; there are some in {inner[0]}: name that folder" if inner else ""
+        inner = list(find_products(folder).values()) or sorted({path.parent for path in pictures_below(folder)})
+        hint = f"; there are some in {inner[0]}: name that {'folder' if inner[0].is_dir() else 'file'}" if inner else ""
         raise DatasetError(f"{folder}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{hint}")
     return samples
 
@@ -106,9 +166,19 @@ def walk_mvtec(root: Path) -> list[Sample]:
     return train + [sample for folder in _folders(root / "test") for sample in _walk_kind(root, folder)]
 
 
+def walk_classes(root: Path) -> list[Sample]:
+    """List a folder with the subfolder `good`, to learn from, and others named for the type of defect, to test.
+
+    Masks are in `ground_truth/<type>`, if anywhere, and named as `walk_mvtec` says.
+    """
+    train = [Sample(path, "train") for path in pictures_in(root / GOOD)]
+    types = [folder for folder in _folders(root) if folder.name not in (GOOD, GROUND_TRUTH)]
+    return train + [sample for folder in types for sample in _walk_kind(root, folder)]
+
+
 def _walk_kind(root: Path, folder: Path) -> Iterator[Sample]:
     kind = folder.name
-    masks = {path.stem.removesuffix("_mask"): path for path in pictures_in(root / "ground_truth" / kind)}
+    masks = {path.stem.removesuffix("_mask"): path for path in pictures_in(root / GROUND_TRUTH / kind)}
     for path in pictures_in(folder):
         yield Sample(path, "test", kind, masks.get(path.stem))
 
@@ -117,39 +187,87 @@ def read_manifest(file: Path) -> list[Sample]:
     """List the pictures of a CSV manifest.
 
     Columns: `path`; optional `label` (empty, `good`, `ok`, `normal` or `0` for a good part, else the type of defect),
-    `mask`, and `split` (`train`, the default, or `test`). Paths are relative to the manifest. Comma or semicolon.
+    `mask`, `split` (`train`, the default, `calibration` or `test`), `group`, and `sha256`. Paths are relative to the
+    manifest. Comma or semicolon.
 
     Raises:
         DatasetError: not a manifest, or a row that cannot be read, named by its line.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest in UTF-8 ({error})") from error
-    lines = text.splitlines()
-    separator = ";" if lines and ";" in lines[0] else ","
-    rows = csv.DictReader(lines, delimiter=separator)
-    columns = rows.fieldnames or []
-    if "path" not in columns:
-        raise DatasetError(f"{file}: a manifest needs a column named path; found {', '.join(columns) or 'none'}")
+    rows = _rows(file)
     samples = [_row_to_sample(row, file, rows.line_num) for row in rows]
     if not samples:
         raise DatasetError(f"{file}: the manifest lists no pictures")
     return samples
 
 
+def write_manifest(file: Path, samples: Sequence[Sample]) -> None:
+    """Write a CSV manifest that `read_manifest` reads back.
+
+    Paths are relative to the manifest, with forward slashes, so that the folder may move; those on another drive are
+    absolute. `mask`, `group` and `sha256` are left out where no sample has them.
+
+    Raises:
+        DatasetError: no samples, or a type of defect that would be read back as good.
+        WriteError: the file cannot be written.
+    """
+    if not samples:
+        raise DatasetError(f"{file}: no pictures to list")
+    rows = [_sample_to_row(sample, file) for sample in samples]
+    columns = [name for name in COLUMNS if name in ("path", "label", "split") or any(row[name] for row in rows)]
+    write_csv(file, [{name: row[name] for name in columns} for row in rows])
+
+
+def _rows(file: Path) -> csv.DictReader[str]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file}: cannot be read as a CSV manifest in UTF-8 ({error})") from error
+    separator = ";" if ";" in text.partition("\n")[0] else ","
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    columns = rows.fieldnames or []
+    if "path" not in columns:
+        raise DatasetError(f"{file}: a manifest needs a column named path; found {', '.join(columns) or 'none'}")
+    return rows
+
+
 def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
-    path, label, mask, split = ((row.get(column) or "").strip() for column in ("path", "label", "mask", "split"))
+    path, label, mask, split, group, sha256 = ((row.get(column) or "").strip() for column in COLUMNS)
     if not path:
         raise DatasetError(f"{file}, line {line}: the path is empty")
-    if split.lower() not in TRAIN_WORDS | TEST_WORDS:
-        raise DatasetError(f"{file}, line {line}: split is {split!r}; write train or test")
+    if split.lower() not in SPLIT_WORDS:
+        raise DatasetError(f"{file}, line {line}: split is {split!r}; write train, calibration or test")
     return Sample(
         path=file.parent / path,
-        split="test" if split.lower() in TEST_WORDS else "train",
+        split=SPLIT_WORDS[split.lower()],
         kind=GOOD if label.lower() in GOOD_WORDS else label,
         mask=file.parent / mask if mask else None,
+        group=group,
+        sha256=sha256.lower(),
     )
+
+
+def _sample_to_row(sample: Sample, file: Path) -> dict[str, str]:
+    if sample.label and sample.kind.strip().lower() in GOOD_WORDS:
+        raise DatasetError(
+            f"{file}: {sample.path} has a defect of the type {sample.kind!r}, which a manifest takes for a good part; "
+            f"give that type another name, or call its pictures {GOOD}"
+        )
+    mask = _relative(sample.mask, file.parent) if sample.mask else ""
+    path = _relative(sample.path, file.parent)
+    values = (path, sample.kind, mask, sample.split, sample.group, sample.sha256)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        relative = Path(os.path.relpath(path, folder))
+        if ".." in relative.parts:
+            # The way up and down again must hold where one of the folders is a link; the name of the picture stays.
+            relative = Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve()))
+    except ValueError:  # another drive
+        relative = path.absolute()
+    # Blanks around a cell are dropped in reading; behind ./ they are part of the name.
+    return f"./{relative.as_posix()}" if relative.as_posix()[0].isspace() else relative.as_posix()
 
 
 def pictures_in(folder: Path) -> list[Path]:

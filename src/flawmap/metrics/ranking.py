@@ -1,91 +1,111 @@
-"""How well scores rank defective above good: AUROC, average precision, F1. Positive means defective."""
+"""How well scores rank defective above good, from counts per score: the same few lines for pictures and for pixels.
+
+A curve over thresholds needs no more than how many good and how many defective there are at each distinct score. Counts
+can be streamed, weighted and resampled; leading axes of the arrays are resamples, and each figure is then one per
+resample. Positive means defective. Both classes must be there.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from jaxtyping import Float, Int, Num
 
-from flawmap.prepare import Mask
-from flawmap.verdict import Heatmap
+Counts = Num[np.ndarray, "... score"]
+Figures = Float[np.ndarray, "..."] | float
+"""One figure, 0…1, or one per resample."""
 
 ImageScores = Float[np.ndarray, " picture"]
 Labels = Int[np.ndarray, " picture"]
-Verdicts = Bool[np.ndarray, " picture"]
+Weights = Num[np.ndarray, "resample picture"]
 
 
-class BestF1(NamedTuple):
-    """The largest F1 over all thresholds at observed scores, and where it is reached (score ≥ threshold)."""
+class Tally(NamedTuple):
+    """How many there are at each distinct score, from the lowest score up."""
 
-    f1: float
-    threshold: float
-
-
-def auroc(scores: ImageScores, labels: Labels) -> float | None:
-    """Area under the ROC curve, 0…1; None where there is only one class."""
-    return float(roc_auc_score(labels, scores)) if _both(labels) else None
+    good: Counts
+    defective: Counts
 
 
-def average_precision(scores: ImageScores, labels: Labels) -> float | None:
-    """Area under the precision-recall curve by steps, 0…1; None where there is only one class."""
-    return float(average_precision_score(labels, scores)) if _both(labels) else None
+def tally(scores: ImageScores, labels: Labels, weights: Weights | None = None) -> Tally:
+    """Count good (label 0) and defective (label 1) at each distinct score; with weights, once per resample.
 
-
-def best_f1(scores: ImageScores, labels: Labels) -> BestF1 | None:
-    """F1 at the threshold that serves it best; None where there is only one class.
-
-    >>> best_f1(np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]), np.array([1, 1, 0, 1, 0, 0, 1]))
-    BestF1(f1=0.75, threshold=0.6)
+    >>> tally(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
+    Tally(good=array([1., 0.]), defective=array([1., 1.]))
     """
-    if not _both(labels):
-        return None
-    precision, recall, thresholds = precision_recall_curve(labels, scores)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
-    best = int(np.argmax(f1[:-1]))
-    return BestF1(float(f1[best]), float(thresholds[best]))
+    order = np.argsort(scores, kind="stable")
+    _, starts = np.unique(scores[order], return_index=True)
+    each = np.ones(len(scores)) if weights is None else weights[:, order].astype(np.float64)
+    defective = labels[order] == 1
+    return Tally(*(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective)))
 
 
-def f1_of(rejected: Verdicts, labels: Labels) -> float | None:
-    """F1 of verdicts; None where nothing is defective."""
-    hits, defective = np.count_nonzero(rejected & (labels == 1)), np.count_nonzero(labels)
-    return float(2 * hits / (np.count_nonzero(rejected) + defective)) if defective else None
+def auroc(tally: Tally) -> Figures:
+    """Area under the ROC curve; ties count half."""
+    below = np.cumsum(tally.good, axis=-1) - tally.good
+    return (_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1)
 
 
-def trivial_f1(labels: Labels) -> float | None:
-    """F1 of rejecting everything, 2π / (1 + π) for a share π of defective parts: what any F1 must be held against."""
-    return f1_of(np.ones(len(labels), bool), labels)
+def average_precision(tally: Tally) -> Figures:
+    """Area under the precision-recall curve by steps."""
+    hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
+    return (_share(tally.defective) * hits / np.maximum(alarms, 1)).sum(axis=-1)
 
 
-class PixelTally:
-    """AUROC over pixels in bounded memory, whatever the number of pictures.
+def f1_by_threshold(tally: Tally) -> Counts:
+    """F1 = 2 TP / (2 TP + FP + FN) of rejecting from each distinct score up."""
+    hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
+    return 2 * hits / (alarms + tally.defective.sum(axis=-1, keepdims=True))
 
-    Scores are counted by the upper 22 bits below the sign of their float32, whose order is the order of the numbers:
-    values that agree to 1 part in 16,384 count as ties. 64 MB.
+
+def best_f1(tally: Tally) -> Figures:
+    """F1 at the threshold that serves it best."""
+    return f1_by_threshold(tally).max(axis=-1)
+
+
+def trivial_f1(tally: Tally) -> Figures:
+    """F1 of rejecting everything, 2π / (1 + π) for a share π of defects: what any F1 must be held against."""
+    return f1_by_threshold(tally)[..., 0]
+
+
+def false_positive_rate(tally: Tally, recall: float = 0.95) -> Figures:
+    """Share of the good that are rejected at the highest threshold that catches `recall` of the defective."""
+    caught = _at_least(_share(tally.defective))
+    # The lowest score catches all; rounding must not hide that.
+    enough = np.maximum(caught, np.arange(caught.shape[-1]) == 0) >= recall - _ROUNDING
+    last = enough.shape[-1] - 1 - np.argmax(enough[..., ::-1], axis=-1)
+    return np.take_along_axis(_at_least(_share(tally.good)), last[..., None], axis=-1)[..., 0]
+
+
+def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Figures:
+    """AUPRO: area under the per-region overlap up to a false positive rate of `limit`, divided by it.
+
+    The overlap at a threshold is the mean over true regions of the share of their pixels beyond it (Bergmann et al.
+    2021, MVTec AD, section 6). As every region weighs the same, each of its pixels weighs one by the region's area, and
+    no region needs to be looked at twice. The curve is linear between thresholds, its end point interpolated.
+
+    Args:
+        good: defect-free pixels at each distinct score, those of defective pictures included.
+        covered: weights of defective pixels at each distinct score.
+        limit: of the false positive rate, 0…1.
     """
-
-    _BITS = 22
-
-    def __init__(self) -> None:
-        self._good = np.zeros(2**self._BITS, np.int64)
-        self._defective = np.zeros(2**self._BITS, np.int64)
-
-    def add(self, heatmap: Heatmap, mask: Mask) -> None:
-        """Count the pixels of one picture; heat maps are ≥ 0."""
-        keys = heatmap.astype(np.float32).view(np.uint32) >> np.uint32(31 - self._BITS)
-        for counts, chosen in ((self._good, ~mask), (self._defective, mask)):
-            values, times = np.unique(keys[chosen], return_counts=True)
-            counts[values] += times
-
-    def auroc(self) -> float | None:
-        """Area under the ROC curve over all pixels, ties counted half; None where there is only one class."""
-        good, defective = self._good.sum(), self._defective.sum()
-        if not good or not defective:
-            return None
-        below = np.cumsum(self._good) - self._good
-        return float(np.dot(self._defective / defective, (below + self._good / 2) / good))
+    rate, overlap = (np.cumsum(_share(counts)[..., ::-1], axis=-1) for counts in (good, covered))
+    rate, overlap = (np.concatenate([np.zeros_like(curve[..., :1]), curve], axis=-1) for curve in (rate, overlap))
+    left, right = rate[..., :-1], rate[..., 1:]
+    inside = np.clip((limit - left) / np.maximum(right - left, np.finfo(float).tiny), 0, 1)
+    rise = np.diff(overlap, axis=-1)
+    area = (right - left) * inside * (overlap[..., :-1] + rise * inside / 2)
+    return area.sum(axis=-1) / limit
 
 
-def _both(labels: Labels) -> bool:
-    return 0 < int(np.count_nonzero(labels)) < len(labels)
+def _at_least(counts: Counts) -> Counts:
+    """Count those with this score or a higher one."""
+    return np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _share(counts: Counts) -> Counts:
+    return counts / counts.sum(axis=-1, keepdims=True)
+
+
+_ROUNDING = 1e-12

@@ -1,0 +1,139 @@
+"""Pictures that are all but the same in two splits: what was learned by heart would be taken for understood.
+
+A picture's fingerprint are the coarse waves of its cosine transform. Parts in one pose look alike in most of them, so
+each wave is compared not with 0 but with its median over the data set: a bit then says how the picture differs from
+the usual one, and half the pictures have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int
+
+from flawmap.data.layouts import Sample
+from flawmap.data.splits import SPLITS, sha256_of
+from flawmap.errors import PictureError
+from flawmap.prepare import Pixels, read, resize
+from flawmap.progress import track
+
+Waves = Float[np.ndarray, "_picture 255"]
+"""One row per picture, of length 1."""
+
+Rows = Int[np.ndarray, " _row"]
+"""Which rows of the waves."""
+
+SIDE = 32
+"""Pixels a side to which a picture is brought."""
+
+COARSE = 16
+"""Waves a side that are kept; all but the first, which is the mean: 255."""
+
+LIMIT = 24
+"""Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by a fifth differ in
+less; pictures of different parts in about half, and hardly ever in so few."""
+
+FEW = 64
+"""Pictures up to which each pair is compared with the median of the others. In its own median a pair has a hand: it
+lies between the two of them for one wave in so many pictures, and there their bits differ whatever they show."""
+
+BLOCK = 1024
+"""Rows compared at once; with 10,000 others that takes 40 MB."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures of different splits that look the same.
+
+    Args:
+        a: the one in the split that is used first: train, calibration, test.
+        b: the other one.
+        distance: bits in which they differ, of 255.
+        same_bytes: whether the files are exact copies.
+    """
+
+    a: Sample
+    b: Sample
+    distance: int
+    same_bytes: bool
+
+
+class _Match(NamedTuple):
+    first: int
+    second: int
+    distance: int
+
+
+def near_duplicates(samples: Sequence[Sample], limit: int = LIMIT) -> list[Pair]:
+    """Find pictures in different splits that look the same, the most alike first.
+
+    Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of one part in one
+    pose. Contrast does not count. Where parts always lie in the same pose, a shift by a pixel already makes another
+    picture. Of two pictures alone, only equal ones are found: there is no usual one to compare them with. Pictures
+    that cannot be read are left out.
+
+    Args:
+        samples: of a data set, with their splits.
+        limit: bits, of 255, in which a pair may differ.
+    """
+    if len({sample.split for sample in samples}) < 2:
+        return []
+    readable, waves = _read(samples)
+    splits = np.array([SPLITS.index(sample.split) for sample in readable])
+    match = _match_few if len(readable) <= FEW else _match_many
+    matches = (
+        found
+        for first, second in combinations(range(len(SPLITS)), 2)
+        for found in match(waves, np.flatnonzero(splits == first), np.flatnonzero(splits == second), limit)
+    )
+    pairs = [_pair(readable[found.first], readable[found.second], found.distance) for found in matches]
+    return sorted(pairs, key=lambda pair: (pair.distance, pair.a.path, pair.b.path))
+
+
+def _read(samples: Sequence[Sample]) -> tuple[list[Sample], Waves]:
+    readable, waves = [], [np.empty((0, COARSE**2 - 1), np.float32)]
+    for sample in track(samples, "comparing pictures", len(samples)):
+        try:
+            waves.append(_waves(read(sample.path)))
+        except PictureError:
+            continue
+        readable.append(sample)
+    return readable, np.concatenate(waves)
+
+
+def _waves(pixels: Pixels) -> Waves:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = np.ascontiguousarray(resize(grey, SIDE, SIDE))
+    waves = cv2.dct(small - small.mean())[:COARSE, :COARSE].reshape(1, -1)[:, 1:]
+    # Without the length a brighter copy of a part that always looks much the same lands far from it.
+    return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
+
+
+def _match_many(waves: Waves, first: Rows, second: Rows, limit: int) -> Iterator[_Match]:
+    bits = np.where(waves > np.median(waves, axis=0), np.float32(1), np.float32(-1))
+    for start in range(0, len(first), BLOCK):
+        block = first[start : start + BLOCK]
+        # Bits that agree add 1 to the product, the others take 1 away.
+        distances = (bits.shape[1] - bits[block] @ bits[second].T) / 2
+        for row, column in np.argwhere(distances <= limit):
+            yield _Match(int(block[row]), int(second[column]), round(float(distances[row, column])))
+
+
+def _match_few(waves: Waves, first: Rows, second: Rows, limit: int) -> Iterator[_Match]:
+    for a in first.tolist():
+        for b in second.tolist():
+            others = np.delete(waves, [a, b], axis=0)
+            usual = np.median(others, axis=0) if len(others) else waves[a]
+            distance = int(np.count_nonzero((waves[a] > usual) != (waves[b] > usual)))
+            if distance <= limit:
+                yield _Match(a, b, distance)
+
+
+def _pair(a: Sample, b: Sample, distance: int) -> Pair:
+    same = distance == 0 and (a.sha256 or sha256_of(a.path)) == (b.sha256 or sha256_of(b.path))
+    return Pair(a, b, distance, same)

@@ -1,0 +1,339 @@
+"""One page about an inspector and the pictures it judged: a single HTML file that opens from disk, without a network.
+
+The page reads in this order: what came out, what another threshold would do, how good the scores are, every picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from flawmap.files import write_aside
+from flawmap.metrics.metric import Metric
+from flawmap.prepare import Mask, Pixels, resize
+from flawmap.render.heatmap import BOTTOM, RED, TOP, Picture, overlay, show_heatmap, to_8_bit
+from flawmap.verdict import Verdict
+
+SIDE = 320
+"""The longer side of a thumbnail, in pixels, at most."""
+
+GOOD = "good"
+"""The kind of a part without a defect."""
+
+LISTED_REGIONS = 100
+"""Regions of one picture that the page lists, the oddest first."""
+
+LABELS = {
+    "missed": "missed",
+    "false-reject": "false reject",
+    "caught": "caught",
+    "passed": "passed",
+    "reject": "reject",
+    "good": "good",
+}
+"""What can come of a picture, and how the page says it; the last two are for pictures whose truth is not known."""
+
+_QUALITY = 88
+_STOPS = 17
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture of the gallery.
+
+    Args:
+        path: of the picture.
+        kind: "good", a kind of defect, or None where the truth is not known.
+        score: of its verdict.
+        p_value: of its verdict.
+        regions: where it lies beyond the limit of good parts, as `Region.to_json` says it.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        picture: a WebP thumbnail, its longer side up to `SIDE` pixels.
+        overlay: likewise with the heat map.
+        truth: likewise with the outline of the true defect; None without one.
+    """
+
+    path: str
+    kind: str | None
+    score: float
+    p_value: float
+    regions: list[dict[str, Any]]
+    width: int
+    height: int
+    picture: bytes
+    overlay: bytes
+    truth: bytes | None
+
+
+class Gallery:
+    """The most telling of any number of pictures, in bounded memory: the worst errors first.
+
+    Args:
+        threshold: the score beyond which a part is rejected.
+        capacity: how many pictures are kept.
+
+    Worst is a defect far below the threshold or a good part far beyond it; where the truth is not known, a high score.
+    """
+
+    def __init__(self, threshold: float, capacity: int = 500) -> None:
+        self.left_out = 0
+        self._threshold = threshold
+        self._capacity = capacity
+        self._added = 0
+        self._kept: list[tuple[float, int, Card]] = []
+
+    def add(
+        self,
+        path: str,
+        kind: str | None,
+        verdict: Verdict,
+        pixels: Pixels,
+        mask: Mask | None = None,
+        min_area: int = 0,
+    ) -> None:
+        """Show the gallery one more picture; thumbnails are made only if it is kept."""
+        self._added += 1
+        place = (_badness(verdict.score, kind, self._threshold), -self._added)
+        full = len(self._kept) >= self._capacity
+        self.left_out += full
+        if full and (not self._kept or place < self._kept[0][:2]):
+            return
+        entry = (*place, _make_card(path, kind, verdict, pixels, mask, min_area))
+        if full:
+            heapq.heapreplace(self._kept, entry)
+        else:
+            heapq.heappush(self._kept, entry)
+
+    def cards(self) -> list[Card]:
+        """List the pictures that were kept, the worst first."""
+        return [card for _, _, card in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture that was to be judged, in the gallery or not; without a score it could not be read.
+
+    Args:
+        path: of the picture.
+        kind: "good", a kind of defect, or None where the truth is not known.
+        score: of its verdict.
+        p_value: of its verdict.
+        error: why it has none.
+    """
+
+    path: str
+    kind: str | None
+    score: float | None
+    p_value: float | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page says.
+
+    Args:
+        title: the heading.
+        subtitle: the line under it.
+        threshold: the score beyond which a part is rejected.
+        held_out: scores of the good pictures that it was calibrated on.
+        promises: sentences on what the threshold promises.
+        rows: every picture.
+        gallery: the pictures that are shown.
+        metrics: figures by name.
+        kinds: per kind of defect, the same figures for each.
+        confusion: how many TP, FP, FN, TN; None without labels.
+        details: sections of settings, hashes, timings.
+        warnings: shown above everything else.
+    """
+
+    title: str
+    subtitle: str
+    threshold: float
+    held_out: Sequence[float]
+    promises: Sequence[str]
+    rows: Sequence[Row]
+    gallery: Gallery
+    metrics: Mapping[str, Metric]
+    kinds: Mapping[str, Mapping[str, Metric]]
+    confusion: Mapping[str, int] | None
+    details: Mapping[str, Mapping[str, str]]
+    warnings: Sequence[str] = ()
+
+
+def write(file: Path, report: Report) -> None:
+    """Write the page.
+
+    Raises:
+        WriteError: there is no space or no permission.
+    """
+    with write_aside(file) as stream:
+        stream.write(render(report).encode())
+
+
+def render(report: Report) -> str:
+    """Make the page: HTML with its style, script, pictures and numbers inside."""
+    script, style = _asset("report.js"), _asset("report.css").replace("TURBO", _turbo())
+    cards = report.gallery.cards()
+    judged = [row for row in report.rows if _finite(row.score) is not None]
+    page = _environment().from_string(_asset("report.html.j2"))
+    text = page.render(
+        report=report,
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_embed(_data(report, cards, judged)),
+        cards=cards,
+        folder=_common_folder([card.path for card in cards]),
+        labelled=any(row.kind is not None for row in report.rows),
+        counts=Counter(_outcome(row.score, row.kind, report.threshold) for row in judged if row.score is not None),
+        shown=Counter(_outcome(card.score, card.kind, report.threshold) for card in cards),
+        pictures=Counter(row.kind for row in judged),
+        judged=len(judged),
+        unreadable=[row for row in report.rows if _finite(row.score) is None],
+        labels=LABELS,
+        columns=list(next(iter(report.kinds.values()), {})),
+    )
+    # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no bytes for.
+    return text.encode("utf-8", "replace").decode()
+
+
+def draw_truth(pixels: Pixels, mask: Mask) -> Picture:
+    """Draw a line around the true defects, close by, so that the defects themselves stay visible."""
+    picture = np.ascontiguousarray(to_8_bit(pixels)).copy()
+    line = max(1, round(max(picture.shape[:2]) / 140))
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
+    outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.drawContours(picture, outlines, -1, RED, line)
+
+
+def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: Pixels, mask: Mask | None, min_area: int) -> Card:
+    height, width = pixels.shape[:2]
+    small = to_8_bit(_shrink(pixels))
+    # As floats, of which the mean over an area is above 0 as soon as one pixel is: no defect is too small to be seen.
+    truth = draw_truth(small, _shrink(mask.astype(np.float32)) > 0) if mask is not None and mask.any() else None
+    return Card(
+        path,
+        kind,
+        verdict.score,
+        verdict.p_value,
+        [region.to_json() for region in verdict.regions(min_area)],
+        width,
+        height,
+        _webp(small),
+        _webp(_shrink(overlay(pixels, verdict, min_area))),
+        None if truth is None else _webp(truth),
+    )
+
+
+def _shrink(plane: np.ndarray) -> np.ndarray:
+    factor = min(1, SIDE / max(plane.shape[:2]))
+    height, width = (max(1, round(side * factor)) for side in plane.shape[:2])
+    return resize(plane, height, width)
+
+
+def _webp(picture: Picture) -> bytes:
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _badness(score: float, kind: str | None, threshold: float) -> float:
+    beyond = score / max(threshold, np.finfo(float).tiny) - 1
+    # What is not even a number is the first thing to look at.
+    return (beyond if kind in (GOOD, None) else -beyond) if math.isfinite(beyond) else math.inf
+
+
+def _outcome(score: float, kind: str | None, threshold: float) -> str:
+    reject = score > threshold
+    if kind is None:
+        return "reject" if reject else "good"
+    if kind == GOOD:
+        return "false-reject" if reject else "passed"
+    return "caught" if reject else "missed"
+
+
+def _data(report: Report, cards: Sequence[Card], judged: Sequence[Row]) -> dict[str, Any]:
+    """Collect what the script needs; scores in full, since rounding would make and break ties."""
+    return {
+        "threshold": report.threshold,
+        "heldOut": sorted(score for score in report.held_out if math.isfinite(score)),
+        "scores": [[row.kind, row.score] for row in judged],
+        "labels": LABELS,
+        "cards": [
+            {**vars(card), "picture": None, "overlay": None, "truth": None, "regions": card.regions[:LISTED_REGIONS]}
+            | {"count": len(card.regions)}
+            for card in cards
+        ],
+    }
+
+
+def _embed(value: Any) -> str:
+    """Write JSON that can stand inside a script element, whatever its strings hold."""
+    text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return _finite(value) if isinstance(value, float) else value
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """Find the folder that all paths start with, up to its last separator; empty where there is none."""
+    first, last = min(paths, default=""), max(paths, default="")
+    shared = next((n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), 0)
+    return first[: max(first.rfind("/", 0, shared), first.rfind("\\", 0, shared)) + 1]
+
+
+def _turbo() -> str:
+    """Give the colours of the heat maps as the stops of a gradient."""
+    colours = show_heatmap(np.linspace(BOTTOM, TOP, _STOPS, dtype=np.float32)[None])[0]
+    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colours)
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "percent": _percent, "uri": _uri}
+    environment.globals |= {"outcome": _outcome}
+    return environment
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.{digits}g}"
+
+
+def _percent(share: float, decimals: int = 2) -> str:
+    return f"{100 * share:.{decimals}f}"
+
+
+def _uri(data: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def _asset(name: str) -> str:
+    return resources.files("flawmap.render").joinpath(name).read_text("utf-8")

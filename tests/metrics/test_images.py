@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from flawmap.metrics.images import confusion, f1_of, image_metrics
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat([0, 1], [40, 60])
+SCORES = RNG.normal(LABELS, 0.7)
+REJECTED = SCORES > 1
+
+
+def test_all_figures_are_there_with_their_intervals() -> None:
+    metrics = image_metrics(SCORES, LABELS, REJECTED)
+    for name, metric in metrics.items():
+        assert metric.value is not None, name
+        assert not metric.absent
+        if metric.low is not None:
+            assert 0 <= metric.low <= metric.value <= metric.high <= 1, name
+    assert metrics["F1 at the threshold"].value == pytest.approx(f1_score(LABELS, REJECTED))
+    assert metrics["F1 of rejecting all"].value == pytest.approx(2 * 0.6 / 1.6)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    assert image_metrics(SCORES, LABELS, REJECTED) == image_metrics(SCORES, LABELS, REJECTED)
+
+
+@pytest.mark.parametrize(("label", "missing"), [(0, "no defective test pictures"), (1, "no good test pictures")])
+def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(label: int, missing: str) -> None:
+    metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
+    assert metrics["image AUROC"].absent == metrics["F1 max"].absent == missing
+    assert metrics["image AUROC"].to_json() == {"absent": missing}
+    rate = metrics["good parts rejected" if label == 0 else "defects missed"]
+    assert rate.value is not None
+
+
+def test_no_pictures_at_all() -> None:
+    metrics = image_metrics(SCORES[:0], LABELS[:0], REJECTED[:0])
+    assert all(metric.value is None and metric.absent for metric in metrics.values())
+
+
+def test_all_scores_equal() -> None:
+    metrics = image_metrics(np.ones(100), LABELS, np.zeros(100, bool))
+    assert metrics["image AUROC"].value == 0.5
+    assert metrics["F1 max"].value == metrics["F1 of rejecting all"].value
+    assert metrics["FPR at 95 % recall"].value == 1
+    assert metrics["F1 at the threshold"].value == 0
+
+
+def test_the_interval_of_a_share_is_exact_at_its_end() -> None:
+    metric = image_metrics(SCORES, LABELS, np.zeros(100, bool))["good parts rejected"]
+    assert (metric.value, metric.low) == (0, 0)
+    # The rule of Clopper and Pearson: (1 − high)⁴⁰ = 2.5 %.
+    assert metric.high == pytest.approx(1 - 0.025 ** (1 / 40))
+
+
+def test_confusion() -> None:
+    counts = confusion(LABELS, REJECTED)
+    assert sum(counts.values()) == 100
+    assert counts["TP"] == np.sum(REJECTED[40:])
+    assert counts["FP"] == np.sum(REJECTED[:40])
+    assert f1_of(REJECTED, LABELS) == pytest.approx(2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"]))
