@@ -1,14 +1,22 @@
-"""From distances to statements about good parts, by ranks alone: p-values, a threshold, what it costs in pictures.
+"""From distances to statements about good parts, by ranks alone: p-values, thresholds, and what they promise.
 
-Each good picture is scored against a memory without its own vectors. A new good part's score is then one more draw
-from (nearly) the same distribution, so its rank among them is uniform (conformal prediction; Vovk et al. 2005).
-"Nearly", since each held-out memory lacks one picture that the final one has; the scores err on the high side.
+A good picture that the memory has not seen scores like a new good part. Among n such scores and the new one, every
+rank is equally likely (conformal prediction; Vovk et al. 2005). So a new good part scores beyond the k-th largest of
+them with probability k / (n + 1) at most, whatever the distribution, averaged over sets of pictures like this one. The
+share of good parts beyond *this* k-th largest is Beta(k, n + 1 − k) distributed at worst (Vovk 2012), which is where
+"95 % sure" comes from. No density is fitted to anything.
+
+There are two ways to get such scores. `split` keeps pictures out of the memory, and both statements hold exactly.
+`leave-out` wastes none: each picture is judged by a memory without what came from it. A memory of all pictures then
+judges the new part, so the statements hold nearly; measured, it errs on the safe side (docs/calibration.md).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,30 +26,95 @@ from flawmap.errors import OptionError
 ROUNDING = 1e-5
 """Distances up to this are none: a network rounds the same picture that differently in two batches."""
 
+SURE = 0.95
+"""How sure a statement about this very threshold is, where nothing else is asked."""
+
+DIFFERENT = 0.01
+"""Groups count as different where chance alone would make them so less often than this."""
+
 PerPicture = Float[np.ndarray, " picture"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many good parts may be rejected.
+
+    Args:
+        false_rejects: their share, between 0 and 1.
+        confidence: None for the share on average over sets of good pictures; 0.95 to be 95 % sure of it for this very
+            set, which takes a higher threshold and three times as many pictures.
+
+    >>> Budget(0.01).pictures_needed, Budget(0.01, confidence=0.95).pictures_needed
+    (99, 299)
+    """
+
+    false_rejects: float = 0.01
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_rejects < 1:
+            raise OptionError(
+                f"a budget of {self.false_rejects} false rejects is not between 0 and 1; write 0.01 for 1 %"
+            )
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise OptionError(f"a confidence of {self.confidence} is not between 0 and 1; write 0.95 for 95 % sure")
+
+    @property
+    def pictures_needed(self) -> int:
+        """How many held-out good pictures it takes at least."""
+        if self.confidence is None:
+            return math.ceil(1 / self.false_rejects - _TINY) - 1
+        return math.ceil(math.log1p(-self.confidence) / math.log1p(-self.false_rejects) - _TINY)
+
+    def rank(self, count: int) -> int:
+        """Say which of `count` scores, from the largest down, is the threshold; the first where they are too few."""
+        rank = math.floor(self.false_rejects * (count + 1) + _TINY)
+        if self.confidence is not None:
+            # The share beyond the k-th largest grows with k, and so does its upper bound.
+            while rank > 1 and certainty(rank, count, self.false_rejects) < self.confidence:
+                rank -= 1
+        return max(1, rank)
+
+
+def certainty(rank: int, count: int, share: float) -> float:
+    """Say how sure it is that at most `share` of good parts score beyond the `rank`-th largest of `count` scores.
+
+    P(Beta(k, n + 1 − k) ≤ α) = P(Binomial(n, α) ≥ k): that at least k of the n score among the α oddest.
+    """
+    fewer = sum(math.exp(_log_choose(count, hits) + _log_power(share, hits, count)) for hits in range(rank))
+    return max(0.0, 1.0 - fewer)
+
+
+def sure_bound(rank: int, count: int, confidence: float = SURE) -> float:
+    """Give the share of good parts beyond the `rank`-th largest of `count` scores that is not exceeded, so surely."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if certainty(rank, count, middle) >= confidence else (middle, high)
+    return high
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What good parts score, and the budget of false rejects.
+    """What good parts score that the memory has not seen, and the threshold that follows from a budget.
 
     Args:
-        scores: of good pictures, none of which the memory had seen, in any order.
+        scores: of good pictures, in any order.
         peaks: the largest value of each one's map.
-        false_rejects: the share of good parts that may be rejected, between 0 and 1.
+        budget: of false rejects.
+        exact: whether these pictures never entered the memory (`split`).
+        groups: the lot, day or camera of each picture; empty where none are known.
 
-    >>> calibration = Calibration(np.arange(99.0), np.arange(99.0), false_rejects=0.02)
+    >>> calibration = Calibration(np.arange(99.0), np.arange(99.0), Budget(0.02))
     >>> calibration.threshold, calibration.p_value(97.5), calibration.rejects(97.5)
     (97.0, 0.02, True)
     """
 
     scores: PerPicture
     peaks: PerPicture
-    false_rejects: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 0 < self.false_rejects < 1:
-            raise OptionError(f"a budget of {self.false_rejects} false rejects is not between 0 and 1")
+    budget: Budget = Budget()
+    exact: bool = False
+    groups: tuple[str, ...] = field(default=())
 
     def p_value(self, score: float) -> float:
         """Give the share of good parts that would score at least as high: (1 + their number) / (n + 1)."""
@@ -55,33 +128,113 @@ class Calibration:
     @property
     def threshold(self) -> float:
         """The score beyond which a part is rejected."""
-        return max(_largest(self.scores, self._rank), ROUNDING)
+        return self._beyond(self.scores)
 
     @property
     def limit(self) -> float:
-        """The value beyond which a pixel is odder than good parts are anywhere: the same budget, on the maps' peaks."""
-        return max(_largest(self.peaks, self._rank), ROUNDING)
+        """The value beyond which a pixel is odder than good parts are anywhere: the same rank, on the maps' peaks."""
+        return self._beyond(self.peaks)
 
     @property
-    def budget(self) -> float:
-        """The share of false rejects that the threshold stands for: at most what was asked, if the pictures suffice."""
+    def expected(self) -> float:
+        """The share of good parts to be rejected, on average: at most the budget where the pictures suffice."""
         return self._rank / (len(self.scores) + 1)
 
     @property
-    def pictures_needed(self) -> int:
-        """How many good pictures the budget that was asked for takes at least."""
-        return math.ceil(1 / self.false_rejects - _TINY) - 1
+    def bound(self) -> float:
+        """The share of good parts that this very threshold rejects at most, 95 % sure or as the budget says."""
+        return sure_bound(self._rank, len(self.scores), self.budget.confidence or SURE)
+
+    @property
+    def pictures_missing(self) -> int:
+        """How many more good pictures the budget takes."""
+        return max(0, self.budget.pictures_needed - len(self.scores))
+
+    def promises(self) -> list[str]:
+        """Say in words what the threshold stands for."""
+        count, sure = len(self.scores), self.budget.confidence or SURE
+        how = (
+            f"{count} good pictures that never entered the memory: exact for parts like these"
+            if self.exact
+            else f"{count} good pictures, each judged by a memory without it: nearly exact, erring on the safe side"
+        )
+        return [
+            f"{self.expected:.2%} of good parts will be rejected on average over sets of pictures like this one.",
+            f"With this very threshold at most {self.bound:.2%}, {sure:.0%} sure.",
+            f"By rank among {how}.",
+        ]
+
+    def warnings(self) -> list[str]:
+        """Say what stands against the promises: too few pictures, groups that differ."""
+        found = []
+        if self.pictures_missing:
+            found.append(
+                f"A budget of {self.budget.false_rejects:.2%} takes {self.budget.pictures_needed} good pictures, "
+                f"{self.pictures_missing} more than there are; until then the threshold is the highest score among the "
+                f"{len(self.scores)}."
+            )
+        return found + self._differing_groups()
+
+    def to_saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give what a saved file keeps: a part of its manifest, and arrays."""
+        budget = {"false_rejects": self.budget.false_rejects, "confidence": self.budget.confidence}
+        manifest = {"calibration": {**budget, "exact": self.exact, "groups": list(self.groups)}}
+        return manifest, {_SCORES: self.scores, _PEAKS: self.peaks}
+
+    @classmethod
+    def from_saved(cls, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
+        """Take back what `to_saved` gave."""
+        said = manifest["calibration"]
+        budget = Budget(said["false_rejects"], said["confidence"])
+        return cls(arrays[_SCORES], arrays[_PEAKS], budget, said["exact"], tuple(said["groups"]))
 
     @property
     def _rank(self) -> int:
-        # Rejecting beyond the k-th largest of n rejects a new good part with probability k/(n+1). Too few pictures for
-        # the budget leave the largest, k = 1, as the most cautious threshold there is.
-        return max(1, math.floor(self.false_rejects * (len(self.scores) + 1) + _TINY))
+        return self.budget.rank(len(self.scores))
+
+    def _beyond(self, values: PerPicture) -> float:
+        return max(float(np.sort(values)[-self._rank]), ROUNDING)
+
+    def _differing_groups(self) -> list[str]:
+        names = sorted(set(self.groups))
+        if len(names) < 2:
+            return []
+        members = {name: self.scores[np.array(self.groups) == name] for name in names}
+        found = [
+            f"The good pictures come in {len(names)} groups, and a new part will come from a new one. Each group was "
+            "judged by a memory without it; the promises hold as far as these groups stand for those to come."
+        ]
+        if (chance := _chance_of_differing(list(members.values()))) < DIFFERENT:
+            highest = max(names, key=lambda name: float(np.median(members[name])))
+            beyond = np.count_nonzero(members[highest] > self.threshold)
+            found.append(
+                f"The groups differ (Kruskal-Wallis p = {chance:.1g}): {highest} scores highest, {beyond} of its "
+                f"{len(members[highest])} good pictures lie beyond the threshold."
+            )
+        return found
 
 
-def _largest(values: PerPicture, rank: int) -> float:
-    return float(np.sort(values)[-rank])
+def _chance_of_differing(members: list[PerPicture]) -> float:
+    # By ranks, as all here is; a test of means would need a distribution.
+    from scipy.stats import kruskal
 
+    if len(np.unique(np.concatenate(members))) == 1:
+        return 1.0
+    return float(kruskal(*members).pvalue)
+
+
+def _log_choose(count: int, hits: int) -> float:
+    return math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
+
+
+def _log_power(share: float, hits: int, count: int) -> float:
+    """Give the logarithm of αʰ (1 − α)ⁿ⁻ʰ, where 0⁰ is 1."""
+    there = hits * math.log(share) if hits else 0.0
+    rest = (count - hits) * math.log1p(-share) if share < 1 else -math.inf if count > hits else 0.0
+    return there + rest
+
+
+_SCORES, _PEAKS = "calibration.scores", "calibration.peaks"
 
 _TINY = 1e-9
 """So that 0.29 × 100 counts as 29."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from flawmap.calibration import Calibration
+from flawmap.calibration import SURE, Budget, Calibration, sure_bound
+from flawmap.metrics.metric import Metric
 from flawmap.progress import listening
 
 out = Console(highlight=False, soft_wrap=True)
+SHOWN = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
+"""The figures that stand side by side for several products."""
+
+BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Those that `flawmap threshold` shows."""
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -53,14 +62,62 @@ def print_left_out(unreadable: Sequence[Any]) -> None:
         err.print(f"[yellow]left out:[/] {escape(str(left_out.error))}")
 
 
-def print_learned(calibration: Calibration, output: Path) -> None:
-    """Say what was learned, and what the budget of false rejects came to."""
+def print_learned(calibration: Calibration, part: Path) -> None:
+    """Say what was learned, what the threshold promises, and what stands against it."""
+    count = f"{len(calibration.scores)} good pictures"
+    learned = f"Calibrated on {count} that it did not learn" if calibration.exact else f"Learned from {count}"
+    out.print(f"{learned} → {escape(str(part))} ({part.stat().st_size / 1e6:.1f} MB)")
+    out.print(
+        f"Rejects beyond score {calibration.threshold:.4f}: {calibration.expected:.2%} of good parts expected, ", end=""
+    )
+    out.print(f"at most {calibration.bound:.2%} with {calibration.budget.confidence or SURE:.0%} certainty")
+    for warning in calibration.warnings():
+        out.print(f"[yellow]{escape(warning)}[/]")
+
+
+def print_budgets(calibration: Calibration) -> None:
+    """Show what thresholds there are, the one that is set among them, and what each promises."""
     count = len(calibration.scores)
-    out.print(f"Learned from {count} good pictures → {escape(str(output))} ({output.stat().st_size / 1e6:.1f} MB)")
-    out.print(f"Rejects beyond score {calibration.threshold:.4f}: {calibration.budget:.2%} of good parts expected")
-    if count < calibration.pictures_needed:
-        out.print(
-            f"[yellow]A budget of {calibration.false_rejects:.2%} takes {calibration.pictures_needed} good pictures or "
-            f"more, {calibration.pictures_needed - count} more than there are; until then the threshold is the highest "
-            f"score among the {count}.[/]"
+    table = Table(
+        "", "budget", "threshold", "expected", "at most, 95 % sure", "good pictures needed", title_justify="left"
+    )
+    for budget in sorted({*map(Budget, BUDGETS), calibration.budget}, key=lambda budget: budget.false_rejects):
+        one = replace(calibration, budget=budget)
+        needed = f"{budget.pictures_needed}" + (f", {one.pictures_missing} more" if one.pictures_missing else "")
+        sure = f", {budget.confidence:.0%} sure" if budget.confidence else ""
+        bound = sure_bound(budget.rank(count), count)
+        mark = "→" if budget == calibration.budget else ""
+        table.add_row(
+            mark,
+            f"{budget.false_rejects:.2%}{sure}",
+            f"{one.threshold:.4f}",
+            f"{one.expected:.2%}",
+            f"{bound:.2%}",
+            needed,
         )
+    out.print(table)
+    for promise in calibration.promises():
+        out.print(promise)
+
+
+def print_metrics(title: str, metrics: Mapping[str, Metric]) -> None:
+    """Show figures with their intervals; in place of one that cannot be had, the reason."""
+    table = Table(title, "%", "95 % interval")
+    for name, metric in metrics.items():
+        interval = "" if metric.low is None else f"{percent(metric.low)} – {percent(metric.high)}"
+        table.add_row(name, percent(metric.value), metric.absent or interval)
+    out.print(table)
+
+
+def print_products(figures: Mapping[str, Mapping[str, Metric]]) -> None:
+    """Show the main figures of each product, and their means."""
+    table = Table("%", *SHOWN)
+    for name, metrics in figures.items():
+        table.add_row(name, *(percent(metrics[shown].value) for shown in SHOWN))
+    means = []
+    for shown in SHOWN:
+        values = [value for metrics in figures.values() if (value := metrics[shown].value) is not None]
+        means.append(percent(sum(values) / len(values) if len(values) == len(figures) else None))
+    table.add_section()
+    table.add_row("mean", *means)
+    out.print(table)

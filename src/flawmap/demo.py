@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-
 from flawmap.data import heatsink
 from flawmap.data.layouts import Sample, to_test
-from flawmap.evaluation import evaluate
+from flawmap.evaluation import Row, evaluate
 from flawmap.inspector import Inspection, Inspector
+from flawmap.metrics.metric import Metric
 from flawmap.output import write_json, write_picture
-from flawmap.prepare import read, read_mask
-from flawmap.render.heatmap import RED, Picture, overlay, sheet
+from flawmap.prepare import Mask, read, read_mask
+from flawmap.render.heatmap import Picture, overlay, sheet, to_8_bit
+from flawmap.render.report import draw_truth
 
 METHODS = ("patchcore", "improved-patchcore")
 DEFECTIVE, GOOD = 6, 2
@@ -26,7 +25,7 @@ Overlays = dict[Path, Picture]
 class Demo(NamedTuple):
     """What the demo left behind."""
 
-    metrics: dict[str, dict[str, float | None]]
+    metrics: dict[str, dict[str, Metric]]
     contact_sheet: Path
     inspector: Path
     pictures: Path
@@ -49,7 +48,7 @@ def run(folder: Path, seed: int = 0) -> Demo:
     titles = [title for product in heatsink.PRODUCTS for title in (product, "truth", *METHODS)]
     contact_sheet = folder / "contact_sheet.png"
     write_picture(contact_sheet, sheet(rows, titles, cell=168))
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", {key: {k: m.to_json() for k, m in of.items()} for key, of in metrics.items()})
     example = heatsink.PRODUCTS[0]
     return Demo(
         metrics,
@@ -66,21 +65,17 @@ def first_of_each_kind(samples: list[Sample], defective: int = DEFECTIVE, good: 
     return [sample for kind, count in counts.items() for sample in [s for s in samples if s.kind == kind][:count]]
 
 
-def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, float | None], Overlays]:
+def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Overlays]:
     overlays: Overlays = {}
 
-    def keep(sample: Sample, inspection: Inspection) -> None:
+    def keep(row: Row, inspection: Inspection, mask: Mask | None) -> None:
+        del mask
         if inspection.verdict and inspection.pixels is not None:
-            overlays[sample.path] = overlay(inspection.pixels, inspection.verdict)
+            overlays[row.sample.path] = overlay(inspection.pixels, inspection.verdict)
 
     return evaluate(inspector, to_test(data), seen=keep).metrics, overlays
 
 
 def _truth(sample: Sample) -> Picture:
-    """Draw the outline of the true defect."""
-    picture = read(sample.path).copy()
-    if sample.mask:
-        mask = read_mask(sample.mask).astype(np.uint8)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(picture, outlines, -1, RED, 1)
-    return picture
+    pixels = read(sample.path)
+    return draw_truth(pixels, read_mask(sample.mask)) if sample.mask else to_8_bit(pixels)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 
-from flawmap.data.layouts import Sample
+from flawmap.data.layouts import GOOD, Sample
 from flawmap.errors import PictureError
 from flawmap.inspector import Inspection, Inspector
-from flawmap.metrics.ranking import PixelTally, auroc, average_precision, best_f1, f1_of, trivial_f1
-from flawmap.prepare import read_mask
+from flawmap.metrics.images import confusion, image_metrics
+from flawmap.metrics.metric import Metric
+from flawmap.metrics.pixels import PixelTally, pixel_metrics
+from flawmap.prepare import Mask, read_mask
 from flawmap.progress import track
+
+PER_KIND = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "defects missed", "pixel AUROC", "AUPRO")
+"""What is said of each type of defect, against all good pictures."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture of an evaluation: the truth, and the verdict or why there is none."""
+    """One picture of an evaluation: the truth, and the verdict or why there is none.
+
+    A mask that cannot be used is an error beside the verdict: the picture then counts in no figure per pixel.
+    """
 
     sample: Sample
     score: float | None
@@ -27,72 +38,88 @@ class Row:
     milliseconds: float
 
 
+Seen = Callable[[Row, Inspection, Mask | None], None]
+"""Shown each picture as it comes, with its true mask where there is one."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
     Args:
         rows: a row per picture.
-        metrics: figures in 0…1 by name, None where a figure cannot be had: with only one class, or no masks.
+        metrics: figures by name, with their intervals, or with the reason why they cannot be had.
+        kinds: the same for each type of defect.
+        confusion: TP, FP, FN and TN at the threshold.
     """
 
     rows: list[Row]
-    metrics: dict[str, float | None]
+    metrics: dict[str, Metric]
+    kinds: dict[str, dict[str, Metric]]
+    confusion: dict[str, int]
 
 
-def evaluate(
-    inspector: Inspector, samples: Sequence[Sample], *, seen: Callable[[Sample, Inspection], None] | None = None
-) -> Evaluation:
-    """Judge the pictures of `samples` and compare with the truth; `seen` is shown each as it comes.
+def evaluate(inspector: Inspector, samples: Sequence[Sample], *, seen: Seen | None = None) -> Evaluation:
+    """Judge the pictures of `samples` and compare with the truth.
 
-    Pixel figures take the pictures that have a mask and the good ones, each in its own size. A picture or a mask that
-    cannot be read has its row with the error and counts in no figure.
+    Figures per pixel take the pictures that have a mask and the good ones, each in its own size. A picture that cannot
+    be read has its row with the error and counts in no figure.
     """
-    rows, pixels = [], PixelTally()
+    rows: list[Row] = []
+    pixels: dict[str, PixelTally] = defaultdict(PixelTally)
     inspections = track(inspector.inspect_each([sample.path for sample in samples]), "judging", len(samples))
     for sample, inspection in zip(samples, inspections, strict=True):
-        if seen:
-            seen(sample, inspection)
-        error = inspection.error or _tally(pixels, sample, inspection)
-        verdict = None if error else inspection.verdict
+        mask, error = _truth(sample, inspection)
+        verdict = inspection.verdict
         score, p_value, reject = (verdict.score, verdict.p_value, verdict.reject) if verdict else (None, None, None)
         rows.append(Row(sample, score, p_value, reject, str(error or ""), inspection.milliseconds))
-    return Evaluation(rows, {**image_metrics(rows), "pixel AUROC": pixels.auroc()})
+        if verdict and mask is not None:
+            pixels[sample.kind].add(verdict.heatmap, mask)
+        if seen:
+            seen(rows[-1], inspection, mask if sample.label else None)
+    return _summarise(rows, pixels)
 
 
-def image_metrics(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Compute the figures per picture, with the defect share that each F1 must be read beside."""
+def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, PictureError | None]:
+    """Give the mask of a judged picture, empty for a good one, or why there is none."""
+    if inspection.verdict is None or (sample.label and not sample.mask):
+        return None, inspection.error
+    shape = inspection.verdict.heatmap.shape
+    if not sample.mask:
+        return np.zeros(shape, bool), None
+    try:
+        mask = read_mask(sample.mask)
+    except PictureError as error:
+        return None, error
+    if mask.shape != shape:
+        came, wanted = ("×".join(map(str, one)) for one in (mask.shape, shape))
+        reason = f"the mask is {came}, its picture {wanted}; save it in the picture's size"
+    elif mask.any() and not sample.label:
+        reason = f"marks {mask.sum()} pixels of a picture that is said to be good; remove it or relabel the picture"
+    elif not mask.any() and sample.label:
+        reason = "marks nothing on a picture that is said to be defective; draw it or remove it"
+    else:
+        return mask, None
+    return None, PictureError(f"{sample.mask}: {reason}")
+
+
+def _summarise(rows: list[Row], pixels: dict[str, PixelTally]) -> Evaluation:
     judged = [row for row in rows if row.score is not None]
-    labels = np.array([row.sample.label for row in judged], np.int64)
+    kinds = np.array([row.sample.kind for row in judged], object)
     scores = np.array([row.score for row in judged], np.float64)
     rejected = np.array([row.reject for row in judged], bool)
-    best = best_f1(scores, labels)
-    return {
-        "image AUROC": auroc(scores, labels),
-        "image AP": average_precision(scores, labels),
-        "F1 max": best.f1 if best else None,
-        "F1 at the threshold": f1_of(rejected, labels),
-        "F1 of rejecting all": trivial_f1(labels),
-        "share of defects": float(labels.mean()) if len(labels) else None,
-        "good parts rejected": _share(rejected[labels == 0]),
-        "defects missed": _share(~rejected[labels == 1]),
-    }
+    labels = np.array([row.sample.label for row in judged], np.int64)
 
+    def figures(chosen: np.ndarray, names: Sequence[str]) -> dict[str, Metric]:
+        tallies = [pixels[name] for name in names if name in pixels]
+        return {
+            **image_metrics(scores[chosen], labels[chosen], rejected[chosen]),
+            **pixel_metrics(reduce(add, tallies, PixelTally())),
+        }
 
-def _tally(pixels: PixelTally, sample: Sample, inspection: Inspection) -> PictureError | None:
-    if inspection.verdict is None or (sample.label and not sample.mask):
-        return None
-    heatmap = inspection.verdict.heatmap
-    try:
-        mask = read_mask(sample.mask) if sample.label and sample.mask else np.zeros(heatmap.shape, bool)
-    except PictureError as error:
-        return error
-    if mask.shape != heatmap.shape:
-        came, wanted = ("×".join(map(str, shape)) for shape in (mask.shape, heatmap.shape))
-        return PictureError(f"{sample.mask}: the mask is {came}, its picture {wanted}; save it in the picture's size")
-    pixels.add(heatmap, mask)
-    return None
-
-
-def _share(chosen: np.ndarray) -> float | None:
-    return float(chosen.mean()) if len(chosen) else None
+    everything = figures(np.ones(len(judged), bool), list(pixels))
+    by_kind = {}
+    for kind in sorted(set(kinds) - {GOOD}):
+        of_kind = figures(np.isin(kinds, [GOOD, kind]), [GOOD, kind])
+        by_kind[kind] = {name: of_kind[name] for name in PER_KIND}
+    return Evaluation(rows, everything, by_kind, confusion(labels, rejected))

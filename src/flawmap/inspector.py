@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -13,10 +14,11 @@ import torch
 
 import flawmap
 from flawmap import bundle
-from flawmap.calibration import Calibration
+from flawmap.calibration import Budget, Calibration
 from flawmap.data.layouts import good_to_fit
 from flawmap.data.loading import Batches, Unreadable, read_ahead
-from flawmap.errors import BundleError, DatasetError, FlawmapError, NotFitted, PictureError
+from flawmap.data.splits import check_unchanged
+from flawmap.errors import BundleError, DatasetError, FlawmapError, NotFitted, OptionError, PictureError
 from flawmap.methods import CLASSES, make_method
 from flawmap.methods.base import Method
 from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
@@ -44,6 +46,9 @@ class Inspector:
         method: a name among `flawmap.METHODS`, or a method.
         size: of the network's input in pixels: one number for a square, or (height, width).
         false_rejects: the share of good parts that may be rejected, between 0 and 1.
+        confidence: how sure that shall be of the very threshold, as 0.95; None for the share on average.
+        calibration_share: of the good pictures, to be kept out of the memory and only judged (`split`); 0 learns from
+            all of them and judges each by a memory without it (`leave-out`).
         options: of the method, where it is given by name: `backbone`, `coreset`, `seed`, …
 
     Example::
@@ -62,38 +67,48 @@ class Inspector:
         *,
         size: int | tuple[int, int] = 224,
         false_rejects: float = 0.01,
+        confidence: float | None = None,
+        calibration_share: float = 0.0,
         **options: Any,
     ) -> None:
         self.method = make_method(method, **options) if isinstance(method, str) else method
         height, width = (size, size) if isinstance(size, int) else size
         self.preparation = Preparation(height, width)
-        self.false_rejects = Calibration(np.ones(1), np.ones(1), false_rejects).false_rejects
+        self.budget = Budget(false_rejects, confidence)
+        if not 0 <= calibration_share < 1:
+            raise OptionError(f"a calibration share of {calibration_share} is not a share; use 0 or more, less than 1")
+        self.calibration_share = calibration_share
         self.unreadable: list[Unreadable] = []
         self._calibration: Calibration | None = None
 
-    def fit(self, good: str | Path | Sequence[Photo]) -> Inspector:
+    def fit(self, good: str | Path | Sequence[Photo], groups: Sequence[str] = ()) -> Inspector:
         """Learn from good pictures.
 
         Args:
-            good: a folder of them, a data set with `train/good`, a CSV manifest, or the pictures themselves.
+            good: a folder of them, a data set with `train/good`, a CSV manifest, or the pictures themselves. Where a
+                manifest names pictures for calibration, they stay out of the memory, whatever `calibration_share` is.
+            groups: the lot, day or camera of each picture, where they are given themselves; a manifest names its own.
 
         Raises:
-            DatasetError: fewer than two pictures can be used.
+            DatasetError: fewer than two pictures can be used, or one has changed since the manifest was written.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        photos = [sample.path for sample in good_to_fit(Path(good))] if isinstance(good, str | Path) else good
+        photos: Sequence[Photo] = []
+        aside: list[int] = []
+        if isinstance(good, str | Path):
+            samples = good_to_fit(Path(good))
+            check_unchanged(samples)
+            photos, groups = [sample.path for sample in samples], [sample.group for sample in samples]
+            aside = [place for place, sample in enumerate(samples) if sample.split == "calibration"]
+        else:
+            photos = good
         if len(photos) < FEWEST:
             raise DatasetError(
                 f"{len(photos)} good picture; {FEWEST} are the fewest to learn from, 100 or more are better"
             )
-        network = self.method.network
-        self.preparation = replace(self.preparation, mean=network.mean, std=network.std)
-        batches = Batches(photos, self.preparation)
-        held_out = self.method.fit_held_out(batches)
-        self.unreadable = batches.unreadable
-        if (usable := len(photos) - len(self.unreadable)) < FEWEST:
-            raise DatasetError(f"{usable} of {len(photos)} pictures can be used; {FEWEST} are the fewest to learn from")
-        self._calibration = Calibration(held_out.image.numpy(), held_out.peak.numpy(), self.false_rejects)
+        # One group for all is as good as none.
+        groups = groups if len(set(groups)) > 1 else []
+        self._learn(photos, groups, aside or self._set_aside(len(photos), groups))
         return self
 
     @property
@@ -143,12 +158,11 @@ class Inspector:
             "method": type(self.method).__name__,
             "options": self.method.options(),
             "preparation": self.preparation.to_json(),
-            "false_rejects": self.false_rejects,
             "weights": self.method.network.fingerprint(),
         }
         arrays = {_METHOD + name: tensor.numpy() for name, tensor in self.method.state().items()}
-        arrays |= {_SCORES: calibration.scores, _PEAKS: calibration.peaks}
-        bundle.save(Path(file), manifest, arrays)
+        calibrated, scores = calibration.to_saved()
+        bundle.save(Path(file), manifest | calibrated, arrays | scores)
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
@@ -162,15 +176,39 @@ class Inspector:
         try:
             inspector = cls(CLASSES[manifest["method"]].from_options(manifest["options"]))
             inspector.preparation = Preparation.from_json(manifest["preparation"])
-            inspector.false_rejects = manifest["false_rejects"]
             state = {name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)}
             inspector.method.restore({name.removeprefix(_METHOD): tensor for name, tensor in state.items()})
-            inspector._calibration = Calibration(arrays[_SCORES], arrays[_PEAKS], inspector.false_rejects)
+            inspector._calibration = Calibration.from_saved(manifest, arrays)
+            inspector.budget = inspector.calibration.budget
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
             raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
         return inspector
+
+    def _set_aside(self, count: int, groups: Sequence[str]) -> list[int]:
+        """Choose the pictures that stay out of the memory, whole groups where there are some."""
+        owners = np.unique(groups or range(count), return_inverse=True)[1]
+        shuffled = np.random.default_rng(self.method.seed).permutation(owners.max() + 1)
+        chosen = shuffled[: math.ceil(self.calibration_share * len(shuffled))]
+        return np.flatnonzero(np.isin(owners, chosen)).tolist()
+
+    def _learn(self, photos: Sequence[Photo], groups: Sequence[str], aside: Sequence[int]) -> None:
+        self.preparation = replace(self.preparation, mean=self.method.network.mean, std=self.method.network.std)
+
+        def batches(places: Iterable[int]) -> Batches:
+            chosen = list(places)
+            named = [groups[place] for place in chosen] if groups else []
+            return Batches([photos[place] for place in chosen], self.preparation, groups=named)
+
+        learned = batches(sorted(set(range(len(photos))) - set(aside)))
+        judged = batches(aside) if aside else learned
+        held_out = self.method.fit(learned).score_all(judged) if aside else self.method.fit_held_out(learned)
+        self.unreadable = learned.unreadable + (judged.unreadable if aside else [])
+        if (usable := len(learned.read)) < FEWEST or not len(judged.read):
+            raise DatasetError(f"{usable} of {len(photos)} pictures can be used; {FEWEST} are the fewest to learn from")
+        scores, peaks, named = held_out.image.numpy(), held_out.peak.numpy(), tuple(judged.groups_read)
+        self._calibration = Calibration(scores, peaks, self.budget, exact=bool(aside), groups=named)
 
     def _judge(self, prepared: Prepared, pixels: Pixels) -> Verdict:
         calibration = self.calibration
@@ -184,4 +222,3 @@ class Inspector:
 
 
 _METHOD = "method."
-_SCORES, _PEAKS = "calibration.scores", "calibration.peaks"

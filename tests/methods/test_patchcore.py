@@ -124,12 +124,25 @@ def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object)
     assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
 
 
-def test_a_picture_that_the_whole_bank_came_from_is_passed_over() -> None:
+def test_a_picture_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> None:
     method = PatchCore(**TINY)
     # Of two equal vectors the first is taken, so the second picture gives none.
     held_out = method.fit_held_out(Batches([GOOD[0], GOOD[0]], SIZE))
     assert set(method.bank_.pictures.tolist()) == {0}
-    assert len(held_out.image) == 1
+    by_the_other = PatchCore(**TINY).fit(Batches([GOOD[0]], SIZE)).score(images([GOOD[0]])).image[0]
+    assert torch.allclose(held_out.image, by_the_other, rtol=0.5)
+
+
+def test_pictures_of_one_group_are_left_out_together() -> None:
+    # Each picture has a twin; only without the twin is it new.
+    twins = [picture for picture in GOOD for _ in range(2)]
+    options = TINY | {"coreset": 1.0}
+    alone = PatchCore(**options).fit_held_out(Batches(twins, SIZE))
+    groups = [str(number // 2) for number in range(len(twins))]
+    together = PatchCore(**options).fit_held_out(Batches(twins, SIZE, groups=groups))
+    assert alone.image.max() < 1e-3 * together.image.min()
+    expected = PatchCore(**options).fit_held_out(Batches(GOOD, SIZE))
+    assert torch.allclose(together.image[::2], expected.image, rtol=1e-4)
 
 
 def test_the_reweighted_score_is_smaller() -> None:

@@ -15,7 +15,7 @@ import torch
 from flawmap.errors import PictureError
 from flawmap.prepare import Photo, Pixels, Preparation, Prepared, describe, read
 from flawmap.progress import track
-from flawmap.tensors import Images
+from flawmap.tensors import Images, Indices
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,32 +69,61 @@ class Batches:
     """The pictures of `photos` in batches; may be gone round more than once.
 
     What cannot be used is left out and listed in `unreadable`, so that one bad picture never stops the others.
+
+    Args:
+        photos: the pictures.
+        preparation: what makes them ready for the network.
+        size: of a batch.
+        groups: the lot, day or camera of each, where they are known.
     """
 
-    def __init__(self, photos: Sequence[Photo], preparation: Preparation, size: int = BATCH) -> None:
+    def __init__(
+        self, photos: Sequence[Photo], preparation: Preparation, size: int = BATCH, *, groups: Sequence[str] = ()
+    ) -> None:
         self.photos = photos
         self.preparation = preparation
+        self.groups = groups
         self.size = size
         self.unreadable: list[Unreadable] = []
+        self.read: list[int] = []
 
     def __len__(self) -> int:
         """Count the batches, as if all pictures could be used."""
         return math.ceil(len(self.photos) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        self.unreadable = []
+        self.unreadable, self.read = [], []
         readable = self._readable()
         while chunk := list(islice(readable, self.size)):
             names, prepared = zip(*chunk, strict=True)
             yield Batch(torch.from_numpy(np.stack(prepared)), list(names))
 
+    @property
+    def groups_read(self) -> list[str]:
+        """The groups of the pictures that could be used the last time round; none where there are not two of them."""
+        groups = [self.groups[place] for place in self.read] if self.groups else []
+        return groups if len(set(groups)) > 1 else []
+
+    @property
+    def owners(self) -> Indices:
+        """The group of each of those pictures, numbered from 0; where there are none, each picture is its own."""
+        groups = self.groups_read or [str(place) for place in self.read]
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        return torch.tensor([numbers[group] for group in groups], dtype=torch.long)
+
+    def only(self, places: Sequence[int]) -> Batches:
+        """Give batches of some of those pictures."""
+        return Batches([self.photos[self.read[place]] for place in places], self.preparation, self.size)
+
     def _readable(self) -> Iterator[tuple[str, Prepared]]:
-        for loaded in track(read_ahead(self.photos, self.preparation), "reading pictures", len(self.photos)):
-            if isinstance(loaded, Unreadable):
-                self.unreadable.append(loaded)
+        loaded = track(read_ahead(self.photos, self.preparation), "reading pictures", len(self.photos))
+        for place, one in enumerate(loaded):
+            if isinstance(one, Unreadable):
+                self.unreadable.append(one)
             else:
+                self.read.append(place)
                 # Only the prepared picture is kept: the decoded one may be a hundred times larger.
-                yield describe(loaded.photo), loaded.prepared
+                yield describe(one.photo), one.prepared
 
 
 def _map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -37,10 +37,6 @@ class Bank(nn.Module):
         found = nearest(rearrange(grid, "b h w c -> (b h w) c"), self.vectors, squares=self.squares)
         return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
 
-    def without(self, picture: int) -> Bank:
-        """Give a bank that shares these vectors and passes over those that came from one picture."""
-        return Bank(self.vectors, self.pictures, self.squares.masked_fill(self.pictures == picture, torch.inf))
-
     def __len__(self) -> int:
         """Count the vectors that are not passed over."""
         return int(torch.isfinite(self.squares).sum())

@@ -14,7 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flawmap.data.loading import Batch
+from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.attention import Context, Neighbourhood
 from flawmap.features.maps import PixelMap
@@ -22,6 +22,8 @@ from flawmap.features.patches import Alignment, Embedding
 from flawmap.features.reduce import Reducer, SparseProjection, restore
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.coreset import pick
+from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.neighbours import Nearest
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Grid, Images, Scores
@@ -87,24 +89,24 @@ class PatchCore(MemoryMethod):
         self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
         return self
 
-    def hold_out(self, parts: list[State]) -> HeldOut:
-        """Score every picture against the bank without the vectors that came from it.
-
-        A picture that the whole bank came from has nothing left to be compared with and is passed over.
-        """
-        scorer, bank = self.scorer(), self._bank()
-        grids = [(grid, part["size"].tolist()) for part in parts for grid in part["grid"]]
-        image, peak = [], []
-        for picture, (grid, size) in enumerate(track(grids, "judging good pictures", len(grids))):
-            others = bank.without(picture)
-            if len(others):
-                with torch.inference_mode():
-                    patches = grid[None].to(best_device())
-                    patches = patches if self._reduces_early else self.reduction_(patches)
-                    scores = scorer.judge(patches, others, *size)
-                image.append(float(scores.image))
-                peak.append(float(scores.pixel.max()))
-        return HeldOut(torch.tensor(image), torch.tensor(peak))
+    @torch.inference_mode()
+    def fit_held_out(self, batches: Batches) -> HeldOut:
+        """Learn, and score every picture against the bank as it would be without what its group brought."""
+        part = self.gather(batches)
+        self.settle([part])
+        vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
+        vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
+        scorer, owners, size = self.scorer(), batches.owners, part["size"].tolist()
+        left_out = LeaveOut(self._bank(), vectors, owners)
+        grid = vectors.reshape(*part["grid"].shape[:3], -1)
+        image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
+        for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
+            others = left_out.without(owner)
+            for picture in (owners == owner).nonzero()[:, 0].tolist():
+                found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
+                scores = scorer.judge(grid[picture, None].to(best_device()), found, others, *size)
+                image[picture], peak[picture] = scores.image[0], scores.pixel.max()
+        return HeldOut(image, peak)
 
     def scorer(self) -> PatchScorer:
         """Give embedding, reduction, search and map as one module."""
@@ -167,11 +169,11 @@ class PatchScorer(nn.Module):
 
     def forward(self, images: Images) -> Scores:
         """Score a batch."""
-        return self.judge(self.reduction(self.embedding(images)), self.bank, images.shape[-2], images.shape[-1])
+        grid = self.reduction(self.embedding(images))
+        return self.judge(grid, self.bank(grid), self.bank, images.shape[-2], images.shape[-1])
 
-    def judge(self, grid: Grid, bank: Bank, height: int, width: int) -> Scores:
-        """Score patches against a bank; the map comes in the given size. The image score uses the raw distances."""
-        found = bank(grid)
+    def judge(self, grid: Grid, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
+        """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
         return Scores(self.image_score(grid, found, bank), self.pixel_map(found.distances, height, width))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Float
 
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.ranking import Figures, Labels, Weights
@@ -45,7 +44,7 @@ def share(hits: int, count: int) -> Metric:
     return Metric(hits / count, float(low), float(high))
 
 
-def _resample(labels: Labels, times: int, seed: int) -> Iterator[Float[np.ndarray, "_resample _picture"]]:
+def _resample(labels: Labels, times: int, seed: int) -> Iterator[Weights]:
     rng = np.random.default_rng(seed)
     for start in range(0, times, _BLOCK):
         block = min(_BLOCK, times - start)

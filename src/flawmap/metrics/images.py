@@ -57,7 +57,7 @@ def f1_of(rejected: Verdicts, labels: Labels, weights: Weights | None = None) ->
     """F1 of verdicts, 2 TP / (2 TP + FP + FN); with weights, one per resample."""
     each = np.ones(len(labels)) if weights is None else weights
     hits, alarms, defects = each @ (rejected & (labels == 1)), each @ rejected, each @ (labels == 1)
-    return 2 * hits / (alarms + defects)
+    return np.asarray(2 * hits / (alarms + defects))
 
 
 def _ranked(scores: ImageScores, labels: Labels, rejected: Verdicts) -> dict[str, Metric]:

@@ -33,9 +33,9 @@ Histograms = Float[np.ndarray, "3 level"]
 class PixelTally:
     """What figures per pixel need to know of any number of pictures, in bounded memory.
 
-    The levels are the float32 numbers from 2⁻¹⁶ to 2⁸, cut to 18 bits behind the leading one: values that agree to 1 part
-    in 262,144 count as ties, those outside count as the ends. Only levels that occur take memory, some 6 MB an octave.
-    For the intervals 18 kB more a picture, at 64 levels an octave.
+    The levels are the float32 numbers from 2⁻¹⁶ to 2⁸, cut to 18 bits behind the leading one: values that agree to
+    1 part in 262,144 count as ties, those outside count as the ends. Only levels that occur take memory, some 6 MB an
+    octave. For the intervals 18 kB more a picture, at 64 levels an octave.
     """
 
     def __init__(self) -> None:
@@ -61,6 +61,14 @@ class PixelTally:
         ]
         self.pictures.append(np.stack(coarse).astype(np.float32))
         self.labels.append(int(mask.any()))
+
+    def __add__(self, other: PixelTally) -> PixelTally:
+        both = PixelTally()
+        both.good = self.good + other.good
+        both.defective = self.defective + other.defective
+        both.covered = self.covered + other.covered
+        both.pictures, both.labels = self.pictures + other.pictures, self.labels + other.labels
+        return both
 
     def figures(self) -> dict[str, Figures]:
         """Compute the figures over all pixels."""
@@ -88,8 +96,8 @@ def _figures(good: Counts, defective: Counts, covered: Counts) -> dict[str, Figu
     return dict(zip(RANKED, (*values, per_region_overlap(good, covered)), strict=True))
 
 
-def _weights(mask: Mask) -> Float[np.ndarray, " defective"]:
-    """Weigh each defective pixel by one over the area of its region, pixels that touch at a corner being one region."""
+def _weights(mask: Mask) -> np.ndarray:
+    """Weigh each defective pixel by one over its region's area; pixels that touch at a corner are of one region."""
     if not mask.any():
         return np.zeros(0)
     _, regions, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

@@ -44,24 +44,24 @@ def tally(scores: ImageScores, labels: Labels, weights: Weights | None = None) -
 def auroc(tally: Tally) -> Figures:
     """Area under the ROC curve; ties count half."""
     below = np.cumsum(tally.good, axis=-1) - tally.good
-    return (_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1)
+    return np.asarray((_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1))
 
 
 def average_precision(tally: Tally) -> Figures:
     """Area under the precision-recall curve by steps."""
     hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
-    return (_share(tally.defective) * hits / np.maximum(alarms, 1)).sum(axis=-1)
+    return np.asarray((_share(tally.defective) * hits / np.maximum(alarms, 1)).sum(axis=-1))
 
 
 def f1_by_threshold(tally: Tally) -> Counts:
     """F1 = 2 TP / (2 TP + FP + FN) of rejecting from each distinct score up."""
     hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
-    return 2 * hits / (alarms + tally.defective.sum(axis=-1, keepdims=True))
+    return np.asarray(2 * hits / (alarms + tally.defective.sum(axis=-1, keepdims=True)))
 
 
 def best_f1(tally: Tally) -> Figures:
     """F1 at the threshold that serves it best."""
-    return f1_by_threshold(tally).max(axis=-1)
+    return np.asarray(f1_by_threshold(tally).max(axis=-1))
 
 
 def trivial_f1(tally: Tally) -> Figures:
@@ -96,7 +96,7 @@ def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Fig
     inside = np.clip((limit - left) / np.maximum(right - left, np.finfo(float).tiny), 0, 1)
     rise = np.diff(overlap, axis=-1)
     area = (right - left) * inside * (overlap[..., :-1] + rise * inside / 2)
-    return area.sum(axis=-1) / limit
+    return np.asarray(area.sum(axis=-1) / limit)
 
 
 def _at_least(counts: Counts) -> Counts:
@@ -105,7 +105,7 @@ def _at_least(counts: Counts) -> Counts:
 
 
 def _share(counts: Counts) -> Counts:
-    return counts / counts.sum(axis=-1, keepdims=True)
+    return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
 
 
 _ROUNDING = 1e-12

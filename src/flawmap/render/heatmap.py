@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from flawmap.prepare import Pixels, resize
-from flawmap.verdict import Heatmap, Verdict
+from flawmap.verdict import Heatmap, Region, Verdict
 
 Picture = UInt8[np.ndarray, "_height _width 3"]
 """RGB, 0…255."""
@@ -23,18 +23,33 @@ SEEN, SOLID = 0.75, 1.25
 WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
 
 
-def overlay(pixels: Pixels, verdict: Verdict) -> Picture:
+def overlay(pixels: Pixels, verdict: Verdict, min_area: int = 0) -> Picture:
     """Lay a verdict's heat map over its picture, the score in the top-left corner, a red frame around a reject.
 
     Where a part is as good parts are, the picture shows as it is; colour comes in as a pixel nears the limit of good
-    parts. Turbo colours: blue is below the limit, green is the limit, red is half as much again and beyond.
+    parts. Turbo colours: blue is below the limit, green is the limit, red is half as much again and beyond. Regions
+    beyond the limit have a white outline and a box.
+
+    Args:
+        pixels: the picture.
+        verdict: what was said of it.
+        min_area: regions of fewer pixels are not marked.
     """
     opacity = (0.7 * np.clip((verdict.heatmap - SEEN) / (SOLID - SEEN), 0, 1))[:, :, None]
     blended = (to_8_bit(pixels) * (1 - opacity) + show_heatmap(verdict.heatmap) * opacity).astype(np.uint8)
+    _mark(blended, verdict.regions(min_area))
     if verdict.reject:
         height, width = blended.shape[:2]
         cv2.rectangle(blended, (0, 0), (width - 1, height - 1), RED, thickness=max(2, min(height, width) // 80))
     return write_text(blended, f"{verdict.score:.2f}")
+
+
+def _mark(picture: Picture, regions: Sequence[Region]) -> None:
+    thin = max(1, min(picture.shape[:2]) // 250)
+    for region in regions:
+        cv2.drawContours(picture, [region.outline.astype(np.int32)], -1, WHITE, thin, cv2.LINE_AA)
+        corner = (region.x + region.width - 1, region.y + region.height - 1)
+        cv2.rectangle(picture, (region.x, region.y), corner, WHITE, thin)
 
 
 def to_8_bit(pixels: Pixels) -> Picture:

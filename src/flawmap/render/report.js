@@ -496,8 +496,9 @@ function open(card) {
   $("lightbox-pictures").replaceChildren(...all("img", card).map((image) => figure(image, info)));
   $("lightbox-facts").replaceChildren(...facts(info));
   $("lightbox-regions").replaceChildren(regions(info));
-  $("previous").disabled = shown.indexOf(card) <= 0;
-  $("next").disabled = shown.indexOf(card) >= shown.length - 1;
+  // Not "disabled": a disabled button drops the focus, and the keys with it.
+  $("previous").setAttribute("aria-disabled", shown.indexOf(card) <= 0);
+  $("next").setAttribute("aria-disabled", shown.indexOf(card) >= shown.length - 1);
   if (!$("lightbox").open) $("lightbox").showModal();
 }
 
@@ -549,7 +550,8 @@ function setUpLightbox() {
   $("next").addEventListener("click", () => step(1));
   $("close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("keydown", (event) => {
+  document.addEventListener("keydown", (event) => {
+    if (!dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
     const by = { ArrowLeft: -1, ArrowRight: 1, k: -1, j: 1 }[event.key];
     if (by) { event.preventDefault(); step(by); }
   });

@@ -10,6 +10,7 @@ import hashlib
 import heapq
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -301,11 +302,15 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _split(path: str) -> tuple[str, str]:
+    """Part a path after its last separator, whichever system it comes from."""
+    cut = max(path.rfind("/"), path.rfind("\\")) + 1
+    return path[:cut], path[cut:]
+
+
 def _common_folder(paths: Sequence[str]) -> str:
-    """Find the folder that all paths start with, up to its last separator; empty where there is none."""
-    first, last = min(paths, default=""), max(paths, default="")
-    shared = next((n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), 0)
-    return first[: max(first.rfind("/", 0, shared), first.rfind("\\", 0, shared)) + 1]
+    # Letter by letter, and then back to a separator: unlike commonpath, this reads the paths of any system.
+    return _split(os.path.commonprefix(paths))[0]  # noqa: RUF071
 
 
 def _turbo() -> str:
@@ -316,7 +321,7 @@ def _turbo() -> str:
 
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "percent": _percent, "uri": _uri}
+    environment.filters |= {"number": _number, "percent": _percent, "split": _split, "uri": _uri}
     environment.globals |= {"outcome": _outcome}
     return environment
 

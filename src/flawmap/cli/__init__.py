@@ -1,0 +1,64 @@
+"""The command line: a file per command. Prints, bars and files are here and in `console.py`, nowhere below."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+import flawmap
+from flawmap.cli import evaluate, fit, inspect, others, split, threshold
+from flawmap.cli.common import NOTHING_DONE, app
+from flawmap.console import err, out
+from flawmap.errors import FlawmapError
+
+__all__ = ["app", "evaluate", "fit", "inspect", "main", "others", "split", "threshold"]
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        out.print(f"flawmap {flawmap.__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; an error of flawmap's becomes one line and an exit code."""
+    _share_the_cores()
+    _silence_libraries()
+    try:
+        code = app(standalone_mode=False)
+    except FlawmapError as error:
+        err.print(f"[red]flawmap:[/] {escape(str(error))}")
+        code = NOTHING_DONE
+    except Exception as error:
+        # A wrong word on the command line knows how to show itself. All else is a mistake of ours, whose exit code must
+        # not read as a verdict.
+        getattr(error, "show", err.print_exception)()
+        code = NOTHING_DONE
+    sys.exit(code)
+
+
+def _share_the_cores() -> None:
+    # Where another program wants the cores too, torch's threads (GNU OpenMP) wait for each other by spinning, and take
+    # twenty times as long as alone. Spinning briefly costs nothing when alone. Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def _silence_libraries() -> None:
+    # What OpenCV and the hub print beside our message says the same at length.
+    from cv2.utils import logging as cv2_logging
+
+    cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

@@ -1,0 +1,133 @@
+"""`flawmap fit`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flawmap.cli.common import (
+    ALL_GOOD,
+    EXIT_CODES,
+    SOME_UNREADABLE,
+    SUFFIX,
+    Confidence,
+    Seed,
+    app,
+    for_each,
+)
+from flawmap.console import bars, err, print_learned, print_left_out
+from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.inspector import Inspector
+
+
+@app.command(epilog=EXIT_CODES)
+def fit(
+    good: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of good pictures, or one with train/good, or a CSV manifest, or a folder of such products.",
+            metavar="GOOD",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write, part.flawmap unless given; for products a folder."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    backbone: Annotated[str, typer.Option(help="Any timm name.")] = "tf_efficientnet_lite0",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="FILE.safetensors, hub, embedded or random; unless given, embedded where there are."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")] = "224",
+    coreset: Annotated[float, typer.Option(help="Share of all patches to remember.")] = 0.01,
+    false_rejects: Annotated[float, typer.Option(help="Share of good parts that may be rejected.")] = 0.01,
+    confidence: Confidence = None,
+    calibration_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of the good pictures to keep out of the memory, for the exact guarantee; 0 learns from all and "
+            "judges each by a memory without it. A manifest's calibration pictures go first."
+        ),
+    ] = 0.0,
+    seed: Seed = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another option of the method: reducer=PCA, context.ratio=0.25, …"),
+    ] = None,
+) -> None:
+    """Learn from good pictures; writes one file, or one for each product."""
+    # Imported here, as in every command, so that --help and a typing error take no seconds.
+    from flawmap.data.layouts import find_products
+    from flawmap.inspector import Inspector
+    from flawmap.methods import make_method
+
+    def make() -> Inspector:
+        made = make_method(method, backbone=backbone, weights=weights, coreset=coreset, seed=seed)
+        for change in changes or []:
+            made = type(made).from_options(_with_change(made.options(), change))
+        sides = _parse_size(size)
+        return Inspector(
+            made, size=sides, false_rejects=false_rejects, confidence=confidence, calibration_share=calibration_share
+        )
+
+    make()  # Options that cannot be are said before anything is read.
+    if weights == "random":
+        err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
+    if products := find_products(good):
+        folder = output or Path("parts")
+        if folder.suffix == SUFFIX:
+            raise OptionError(
+                f"{good} holds {len(products)} products, {', '.join(products)}; give -o a folder for them"
+            )
+        jobs = {name: partial(_fit, make, source, folder / f"{name}{SUFFIX}") for name, source in products.items()}
+    else:
+        jobs = {good.name: partial(_fit, make, good, output or Path(f"part{SUFFIX}"))}
+    raise typer.Exit(for_each(jobs))
+
+
+def _fit(make: Callable[[], Inspector], good: Path, output: Path) -> int:
+    inspector = make()
+    with bars():
+        inspector.fit(good)
+    inspector.save(output)
+    print_left_out(inspector.unreadable)
+    print_learned(inspector.calibration, output)
+    return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise OptionError(f"size {text!r} is neither a number of pixels nor HEIGHTxWIDTH; write 224 or 224x320")
+    return sides[0], sides[-1]
+
+
+def _with_change(options: dict[str, Any], change: str) -> dict[str, Any]:
+    path, equals, text = change.partition("=")
+    *parents, name = path.split(".")
+    place: Any = options
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    if not equals or not isinstance(place, dict) or name not in place:
+        known = ", ".join(place if isinstance(place, dict) else options)
+        raise OptionError(f"--set {change!r}: write NAME=VALUE with a name among {known}")
+    place[name] = {"kind": text} if isinstance(place[name], dict) else _parse_value(text)
+    return options
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,128 @@
+"""`flawmap inspect`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from flawmap.cli.common import (
+    ALL_GOOD,
+    EXIT_CODES,
+    SOME_REJECTED,
+    SOME_UNREADABLE,
+    MinArea,
+    Results,
+    Saved,
+    app,
+    for_each,
+    matched,
+    saved_in,
+)
+from flawmap.console import bars, line, out
+from flawmap.errors import DatasetError
+from flawmap.progress import track
+
+if TYPE_CHECKING:
+    from flawmap.inspector import Inspection
+
+Named = list[tuple[Path, str]]
+"""Pictures, each with the name of its heat map."""
+
+
+@app.command(epilog=EXIT_CODES)
+def inspect(
+    part: Saved,
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Pictures, or folders of them; for a folder of inspectors, folders with a subfolder for each product.",
+            metavar="PICTURES...",
+        ),
+    ],
+    output: Results = Path("results"),
+    min_area: MinArea = 0,
+    report: Annotated[bool, typer.Option("--report", help="Also write report.html, a page to look through.")] = False,
+) -> None:
+    """Judge pictures: a line each, results.csv, results.jsonl, and heat maps over the pictures."""
+    if not part.is_dir():
+        raise typer.Exit(_inspect(part, _find_pictures(pictures), output, min_area, report))
+    parts = saved_in(part)
+    found = {folder.name: folder for root in pictures for folder in sorted(root.glob("*")) if folder.is_dir()}
+    jobs = {
+        name: partial(_inspect, parts[name], _find_pictures([found[name]]), output / name, min_area, report)
+        for name in matched(parts, found)
+    }
+    raise typer.Exit(for_each(jobs))
+
+
+def _inspect(part: Path, named: Named, output: Path, min_area: int, report: bool) -> int:
+    from flawmap.inspector import Inspector
+    from flawmap.output import write_csv, write_jsonl, write_picture
+    from flawmap.render.heatmap import overlay
+    from flawmap.render.report import Gallery
+    from flawmap.render.report import write as write_report
+    from flawmap.reporting import of_inspections
+
+    inspector = Inspector.load(part)
+    gallery = Gallery(inspector.calibration.threshold)
+    records: list[dict[str, Any]] = []
+    try:
+        with bars():
+            inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
+            for (path, name), inspection in zip(named, inspections, strict=True):
+                records.append(_record(path, inspection, min_area))
+                out.print(line(records[-1]))
+                if inspection.verdict and inspection.pixels is not None:
+                    shown = overlay(inspection.pixels, inspection.verdict, min_area)
+                    write_picture(output / "maps" / f"{name}.png", shown)
+                    if report:
+                        gallery.add(str(path), None, inspection.verdict, inspection.pixels, min_area=min_area)
+    finally:
+        # An interruption loses nothing that was judged.
+        write_csv(output / "results.csv", [_flat(record) for record in records])
+        write_jsonl(output / "results.jsonl", records)
+        if report:
+            write_report(output / "report.html", of_inspections(part, inspector, records, gallery))
+    rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
+    good = len(records) - rejected - unreadable
+    out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
+    return SOME_UNREADABLE if unreadable else SOME_REJECTED if rejected else ALL_GOOD
+
+
+def _record(path: Path, inspection: Inspection, min_area: int) -> dict[str, Any]:
+    verdict = inspection.verdict
+    return {
+        "path": str(path),
+        "score": verdict.score if verdict else None,
+        "p_value": verdict.p_value if verdict else None,
+        "reject": verdict.reject if verdict else None,
+        "regions": [region.to_json() for region in verdict.regions(min_area)] if verdict else [],
+        "error": str(inspection.error or ""),
+        "milliseconds": round(inspection.milliseconds, 1),
+    }
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """Say a record in one row: of the regions, how many there are and how many pixels they have."""
+    regions = record["regions"]
+    return record | {"regions": len(regions), "area": sum(region["area"] for region in regions)}
+
+
+def _find_pictures(arguments: list[Path]) -> list[tuple[Path, str]]:
+    """Pair each picture with the name of its heat map: its place below the folder that was named."""
+    from flawmap.data.layouts import pictures_below
+
+    named: dict[str, Path] = {}
+    for argument in arguments:
+        below = pictures_below(argument) if argument.is_dir() else [argument]
+        if not below:
+            raise DatasetError(f"{argument}: no pictures in this folder")
+        for path in below:
+            name = path.relative_to(argument).as_posix() if argument.is_dir() else path.name
+            number = sum(other == name or other.startswith(f"{name} (") for other in named)
+            named[f"{name} ({number + 1})" if number else name] = path
+    return [(path, name) for name, path in named.items()]

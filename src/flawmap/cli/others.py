@@ -1,0 +1,34 @@
+"""`flawmap methods` and `flawmap demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from flawmap.cli.common import Results, Seed, app
+from flawmap.console import bars, out, print_products
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    from flawmap.methods import METHODS
+
+    table = Table("method", "source", "learns")
+    for name, recipe in METHODS.items():
+        table.add_row(name, recipe.source, recipe.learns)
+    out.print(table)
+
+
+@app.command()
+def demo(output: Results = Path("demo"), seed: Seed = 0) -> None:
+    """Draw memory heat sinks, learn the good ones, find the defects of the others; leaves pictures to look at."""
+    from flawmap.demo import run
+
+    with bars():
+        result = run(output, seed)
+    print_products(result.metrics)
+    out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
+    out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")

@@ -1,0 +1,81 @@
+"""`flawmap split`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flawmap.cli.common import ALL_GOOD, EXIT_CODES, Seed, app, for_each
+from flawmap.console import bars, err, out
+from flawmap.errors import OptionError
+
+SHOWN = 10
+"""Pairs of near-duplicates that are listed."""
+
+
+@app.command(epilog=EXIT_CODES)
+def split(
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="Any data set that `fit` takes, or a folder of products.", metavar="DATASET"),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The manifest to write, split.csv unless given; for products a folder."),
+    ] = None,
+    calibration: Annotated[float, typer.Option(help="Share of the good pictures to set the threshold with.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of the good pictures to test with.")] = 0.25,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Share out the good test pictures anew too; else a test set that is there stays."),
+    ] = False,
+    seed: Seed = 0,
+) -> None:
+    """Share out the good pictures to train, calibration and test by their names; writes a CSV manifest.
+
+    Pictures that are added later do not move the others; pictures of one group stay together; defects are for testing.
+    The manifest holds each file's SHA-256. Whatever takes a data set takes the manifest instead.
+    """
+    from flawmap.data.layouts import find_products
+
+    share = partial(_split, calibration=calibration, test=test, again=again, seed=seed)
+    if products := find_products(dataset):
+        folder = output or Path("splits")
+        if folder.suffix == ".csv":
+            raise OptionError(
+                f"{dataset} holds {len(products)} products, {', '.join(products)}; give -o a folder for them"
+            )
+        jobs = {name: partial(share, source, folder / f"{name}.csv") for name, source in products.items()}
+    else:
+        jobs = {dataset.name: partial(share, dataset, output or Path("split.csv"))}
+    raise typer.Exit(for_each(jobs))
+
+
+def _split(dataset: Path, output: Path, *, calibration: float, test: float, again: bool, seed: int) -> int:
+    from flawmap.data.duplicates import near_duplicates
+    from flawmap.data.layouts import find_samples, write_manifest
+    from flawmap.data.splits import SPLITS, Shares
+    from flawmap.data.splits import split as share_out
+
+    shares = Shares(1 - calibration - test, calibration, test)
+    with bars():
+        samples = share_out(find_samples(dataset), shares, seed=seed, keep_test=not again)
+        pairs = near_duplicates(samples)
+    write_manifest(output, samples)
+    counts = Counter((sample.split, sample.label) for sample in samples)
+    said = [f"{counts[name, 0]} good to {name}" for name in SPLITS]
+    out.print(f"{', '.join(said)}, {counts['test', 1]} defective to test → {escape(str(output))}")
+    if pairs:
+        err.print(
+            f"[yellow]{len(pairs)} pairs of near-duplicates lie in different splits; test figures will flatter:[/]"
+        )
+        for pair in pairs[:SHOWN]:
+            bits = "the same bytes" if pair.same_bytes else f"{pair.distance} bits apart"
+            err.print(f"  {escape(f'{pair.a.split}: {pair.a.path}  {pair.b.split}: {pair.b.path}')}  ({bits})")
+        err.print("Name what belongs together in the manifest's column `group`, and split again with it.")
+    return ALL_GOOD

@@ -1,0 +1,117 @@
+"""What a memory would say of the pictures that it was made from, had it been made without them.
+
+A picture is close to a memory that holds its own vectors, so it must be judged without those. Passing over them alone
+would leave a hole: had the picture never been there, the greedy coreset would have put vectors of others in their
+place. So as many are chosen anew, each the farthest from what is left, among the patches whose nearest vector went
+missing and those that were farthest anyway. All distances between patches and memory come from one pass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flawmap.memory.bank import Bank
+from flawmap.memory.neighbours import BLOCK, Nearest
+from flawmap.progress import track
+from flawmap.tensors import Indices, Patches
+
+FAR = 4096
+"""How many of the patches farthest from the memory may come in for any vectors that are missing."""
+
+
+class LeaveOut:
+    """Judges pictures by the memory that they had no part in.
+
+    Args:
+        bank: the memory.
+        vectors: all patches that it was chosen from, as it compares them, picture by picture.
+        owners: of each picture, numbered from 0; pictures of one owner, as those of one lot, are left out together.
+    """
+
+    def __init__(self, bank: Bank, vectors: Patches, owners: Indices) -> None:
+        self.vectors = vectors
+        self.patches = len(vectors) // len(owners)
+        self.owners = owners.repeat_interleave(self.patches)
+        # Side by side, an owner's vectors are a few neighbouring columns to pass over.
+        order = owners[bank.pictures.cpu()].argsort(stable=True)
+        self.bank = Bank(bank.vectors[order], bank.pictures[order], bank.squares[order])
+        self.bank_owners = owners[self.bank.pictures.cpu()]
+        self.near = _two_nearest(vectors, self.bank, self.bank_owners)
+        self.near_owners = self.bank_owners[self.near.rows]
+        self.far = self.near.squared.topk(min(FAR, len(vectors))).indices
+
+    def without(self, owner: int) -> Bank:
+        """Give the memory as it would be without all that one owner brought; its own vectors are passed over."""
+        own = self.bank_owners == owner
+        chosen = self._in_their_place(owner, int(own.sum()))
+        new = self.vectors[chosen].to(self.bank.vectors)
+        passed_over = self.bank.squares.masked_fill(own.to(self.bank.squares.device), torch.inf)
+        return Bank(
+            torch.cat([self.bank.vectors, new]),
+            torch.cat([self.bank.pictures, (chosen // self.patches).to(self.bank.pictures)]),
+            torch.cat([passed_over, new.square().sum(dim=1)]),
+        )
+
+    def judge(self, picture: int, others: Bank) -> Nearest:
+        """Give the distances of a picture's patches to `others`, which `without` its owner gave."""
+        patches = slice(picture * self.patches, (picture + 1) * self.patches)
+        vectors = self.vectors[patches].to(others.vectors)
+        own = self.near_owners[patches] == self.owners[patches]
+        squared = torch.where(own, self.near.others_squared[patches], self.near.squared[patches])
+        rows = torch.where(own, self.near.others_rows[patches], self.near.rows[patches])
+        added = len(self.bank.vectors)
+        if len(others.vectors) > added:
+            new = _products(vectors, others.vectors[added:], others.squares[added:]).cpu().min(dim=1)
+            rows = torch.where(new.values < squared, added + new.indices, rows)
+        rows = rows.to(vectors.device)
+        # As in `nearest`: which is nearest by products, how far it is by the difference.
+        return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
+
+    def _in_their_place(self, owner: int, count: int) -> Tensor:
+        """Choose `count` patches of other owners greedily, each the farthest from the memory without this one's."""
+        orphans = ((self.near_owners == owner) & (self.owners != owner)).nonzero()[:, 0]
+        others = self.far[(self.owners[self.far] != owner) & (self.near_owners[self.far] != owner)]
+        candidates = torch.cat([orphans, others])
+        left = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
+        vectors, chosen = self.vectors[candidates], []
+        for _ in range(min(count, len(candidates))):
+            chosen.append(int(left.argmax()))
+            left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
+        return candidates[torch.tensor(chosen, dtype=torch.long)]
+
+
+class _TwoNearest(NamedTuple):
+    """For each patch its nearest vector, and the nearest that another owner brought: squared distances and rows."""
+
+    squared: Tensor
+    rows: Tensor
+    others_squared: Tensor
+    others_rows: Tensor
+
+
+def _two_nearest(vectors: Patches, bank: Bank, owners: Tensor) -> _TwoNearest:
+    starts, ends = (torch.searchsorted(owners, owners, side=side).to(bank.vectors.device) for side in ("left", "right"))
+    blocks = vectors.split(max(1, BLOCK // len(bank.vectors)))
+    found = [
+        _two_nearest_of(block.to(bank.vectors), bank, starts, ends)
+        for block in track(blocks, "comparing good pictures", len(blocks))
+    ]
+    return _TwoNearest(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+
+
+def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:
+    squared = _products(vectors, bank.vectors, bank.squares)
+    first = squared.min(dim=1)
+    start, end = starts[first.indices, None], ends[first.indices, None]
+    # The columns of the nearest one's owner, the last of them again where another owner has more.
+    columns = torch.minimum(start + torch.arange(int((end - start).max()), device=start.device), end - 1)
+    second = squared.scatter_(1, columns, torch.inf).min(dim=1)
+    return _TwoNearest(first.values, first.indices, second.values, second.indices)
+
+
+def _products(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
+    """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
+    return torch.addmm(squares, vectors, others.T, alpha=-2).add_(vectors.square().sum(dim=1, keepdim=True))

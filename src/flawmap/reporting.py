@@ -1,0 +1,115 @@
+"""What the page says of an inspector and of pictures that it judged: from what was found to `render.report`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import flawmap
+from flawmap.data.splits import sha256_of
+from flawmap.evaluation import Evaluation
+from flawmap.inspector import Inspector
+from flawmap.render.report import Gallery, Report, Row
+
+Section = dict[str, str]
+
+
+def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> Report:
+    """Tell of pictures whose truth is known."""
+    rows = [Row(str(r.sample.path), r.sample.kind, r.score, r.p_value, r.error) for r in evaluation.rows]
+    milliseconds = [row.milliseconds for row in evaluation.rows if row.score is not None]
+    unusable = [row.error for row in evaluation.rows if row.error and row.score is not None]
+    return Report(
+        title=dataset.resolve().name,
+        subtitle=_subtitle(inspector),
+        threshold=inspector.calibration.threshold,
+        held_out=inspector.calibration.scores.tolist(),
+        promises=inspector.calibration.promises(),
+        rows=rows,
+        gallery=gallery,
+        metrics=evaluation.metrics,
+        kinds=evaluation.kinds,
+        confusion=evaluation.confusion,
+        details=_details(part, inspector, dataset, milliseconds),
+        warnings=inspector.calibration.warnings() + unusable,
+    )
+
+
+def of_inspections(part: Path, inspector: Inspector, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> Report:
+    """Tell of pictures whose truth is not known."""
+    rows = [Row(r["path"], None, r["score"], r["p_value"], r["error"]) for r in records]
+    milliseconds = [record["milliseconds"] for record in records if record["score"] is not None]
+    return Report(
+        title=part.stem,
+        subtitle=_subtitle(inspector),
+        threshold=inspector.calibration.threshold,
+        held_out=inspector.calibration.scores.tolist(),
+        promises=inspector.calibration.promises(),
+        rows=rows,
+        gallery=gallery,
+        metrics={},
+        kinds={},
+        confusion=None,
+        details=_details(part, inspector, None, milliseconds),
+        warnings=inspector.calibration.warnings(),
+    )
+
+
+def _subtitle(inspector: Inspector) -> str:
+    calibrated = f"calibrated on {len(inspector.calibration.scores)} good pictures"
+    return f"{type(inspector.method).__name__} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}"
+
+
+def _details(part: Path, inspector: Inspector, dataset: Path | None, milliseconds: list[float]) -> dict[str, Section]:
+    calibration, preparation = inspector.calibration, inspector.preparation
+    settings = {
+        "method": type(inspector.method).__name__,
+        **dict(_flat(inspector.method.options())),
+        "size": f"{preparation.height} × {preparation.width}",
+        "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
+        "confidence": f"{calibration.budget.confidence:.0%}" if calibration.budget.confidence else "on average",
+        "calibration": "split" if calibration.exact else "leave-out",
+    }
+    files = {
+        "inspector": str(part),
+        "SHA-256 of it": sha256_of(part),
+        "weights": inspector.method.network.fingerprint(),
+        **({"data": str(dataset)} if dataset else {}),
+    }
+    return {"Settings": settings, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
+
+
+def _timings(milliseconds: list[float]) -> Section:
+    if not milliseconds:
+        return {}
+    median, late = np.percentile(milliseconds, [50, 95])
+    return {
+        "pictures judged": str(len(milliseconds)),
+        "median": f"{median:.1f} ms a picture, from prepared to verdict",
+        "95th percentile": f"{late:.1f} ms",
+    }
+
+
+def _versions() -> Section:
+    libraries = {name: version(name) for name in ("torch", "timm", "numpy", "opencv-python-headless")}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return {"flawmap": flawmap.__version__, "Python": platform.python_version(), **libraries, "machine": machine}
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """List options with the parts' own ones: context.ratio."""
+    flat = []
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            flat.append((prefix + name, str(value["kind"])))
+            flat += _flat({key: inner for key, inner in value.items() if key != "kind"}, f"{prefix}{name}.")
+        else:
+            flat.append((prefix + name, str(value)))
+    return flat
