@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
+from typer.testing import CliRunner
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks arguments and results against their annotations; an int will do for a float."""
@@ -42,3 +45,23 @@ def save(path: Path, picture: np.ndarray) -> Path:
 
 TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 """Options that make a method small enough for a test."""
+
+
+SMALL = ["--size", "64", "--coreset", "0.1"]
+"""The same on the command line, with the default backbone."""
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Type a command, in this process; gives the exit code and what was shown."""
+    from flawmap.cli import app
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def run_in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Type a command where its start and its exit matter."""
+    command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

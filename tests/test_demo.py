@@ -14,7 +14,7 @@ def test_the_demo_leaves_pictures_inspectors_and_figures(tmp_path: Path, monkeyp
     monkeypatch.setattr(heatsink, "DEMO", dict.fromkeys(heatsink.PRODUCTS, heatsink.Counts(8, 3, 20)))
     result = demo.run(tmp_path)
     assert set(result.metrics) == {f"{p} {m}" for p in heatsink.PRODUCTS for m in demo.METHODS}
-    assert all(0 <= figures["image AUROC"] <= 1 for figures in result.metrics.values())
+    assert all(0 <= figures["image AUROC"].value <= 1 for figures in result.metrics.values())
     assert read(result.contact_sheet).shape[1] > 8 * 168
     assert result.inspector.is_file()
     assert list(result.pictures.glob("*.png"))

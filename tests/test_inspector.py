@@ -150,6 +150,85 @@ def test_a_damaged_file_is_refused(saved: Path) -> None:
         Inspector.load(saved)
 
 
+def test_a_share_kept_out_of_the_memory_calibrates() -> None:
+    good = [texture(seed) for seed in range(20)]
+    inspector = Inspector(size=64, false_rejects=0.2, calibration_share=0.3, **TINY).fit(good)
+    assert len(inspector.calibration.scores) == 6
+    assert inspector.calibration.exact
+    # Its scores are those that new pictures would get.
+    again = [inspector.inspect(picture).score for picture in good]
+    assert sum(any(np.isclose(score, one, rtol=1e-4) for one in again) for score in inspector.calibration.scores) == 6
+    assert len(set(inspector.method.bank_.pictures.tolist())) <= 14
+
+
+def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
+    rows = [
+        f"{path.name},{'calibration' if number < 4 else 'train'}" for number, path in enumerate(good_folder.iterdir())
+    ]
+    manifest = good_folder / "split.csv"
+    manifest.write_text("path,split\n" + "\n".join(rows))
+    calibration = Inspector(size=64, false_rejects=0.3, **TINY).fit(manifest).calibration
+    assert calibration.exact
+    assert len(calibration.scores) == 4
+
+
+def test_groups_of_a_manifest_are_left_out_together(good_folder: Path) -> None:
+    rows = [f"{path.name},lot {number % 3}" for number, path in enumerate(sorted(good_folder.iterdir()))]
+    manifest = good_folder / "lots.csv"
+    manifest.write_text("path,group\n" + "\n".join(rows))
+    calibration = Inspector(size=64, false_rejects=0.3, **TINY).fit(manifest).calibration
+    assert sorted(set(calibration.groups)) == ["lot 0", "lot 1", "lot 2"]
+    assert "3 groups" in calibration.warnings()[-1]
+    pictures = [str(path) for path in sorted(good_folder.glob("*.png"))]
+    same = Inspector(size=64, false_rejects=0.3, **TINY).fit(pictures, groups=["a", "b", "c"] * 4)
+    np.testing.assert_allclose(same.calibration.scores, calibration.scores)
+
+
+def test_whole_groups_are_set_aside() -> None:
+    good = [texture(seed) for seed in range(12)]
+    inspector = Inspector(size=64, false_rejects=0.3, calibration_share=0.5, **TINY).fit(
+        good, groups=["a", "b", "c", "d"] * 3
+    )
+    assert len(inspector.calibration.scores) == 6
+    assert len(set(inspector.calibration.groups)) == 2
+
+
+def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) -> None:
+    from flawmap.data.layouts import find_samples, write_manifest
+    from flawmap.data.splits import split
+
+    manifest = good_folder.parent / "split.csv"
+    write_manifest(manifest, split(find_samples(good_folder)))
+    save(good_folder / "03.png", texture(99))
+    with pytest.raises(DatasetError, match=r"03\.png"):
+        Inspector(size=64, **TINY).fit(manifest)
+
+
+def test_three_good_pictures_are_enough_to_begin_with() -> None:
+    inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
+    assert inspector.calibration.expected == 1 / 4
+    assert "99 good pictures, 96 more" in inspector.calibration.warnings()[0]
+    assert inspector.inspect(with_defect(NEW, 20, 20, radius=10)).reject
+
+
+def test_nothing_of_the_test_folder_is_opened_to_fit(good_folder: Path) -> None:
+    root = good_folder.parent
+    good_folder.rename(root / "good_")
+    (root / "train").mkdir()
+    (root / "good_").rename(root / "train" / "good")
+    for name in ("test/good/a.png", "test/spot/a.png", "ground_truth/spot/a.png"):
+        (root / name).parent.mkdir(parents=True)
+        # A link to nowhere: whatever opens it fails.
+        (root / name).symlink_to(root / "nowhere")
+    Inspector(size=64, **TINY).fit(root)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, 1.5])
+def test_a_calibration_share_that_is_no_share(share: float) -> None:
+    with pytest.raises(OptionError, match="calibration share"):
+        Inspector(calibration_share=share)
+
+
 def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:
     from flawmap import bundle
 

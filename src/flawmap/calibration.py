@@ -81,8 +81,12 @@ def certainty(rank: int, count: int, share: float) -> float:
 
     P(Beta(k, n + 1 − k) ≤ α) = P(Binomial(n, α) ≥ k): that at least k of the n score among the α oddest.
     """
-    fewer = sum(math.exp(_log_choose(count, hits) + _log_power(share, hits, count)) for hits in range(rank))
-    return max(0.0, 1.0 - fewer)
+    if share >= 1:
+        return 1.0
+    hits = np.arange(rank)
+    log_choose = np.cumsum(np.log(np.where(hits, (count + 1 - hits) / np.maximum(hits, 1), 1)))
+    fewer = np.exp(log_choose + hits * math.log(share) + (count - hits) * math.log1p(-share)).sum()
+    return max(0.0, 1.0 - float(fewer))
 
 
 def sure_bound(rank: int, count: int, confidence: float = SURE) -> float:
@@ -221,17 +225,6 @@ def _chance_of_differing(members: list[PerPicture]) -> float:
     if len(np.unique(np.concatenate(members))) == 1:
         return 1.0
     return float(kruskal(*members).pvalue)
-
-
-def _log_choose(count: int, hits: int) -> float:
-    return math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
-
-
-def _log_power(share: float, hits: int, count: int) -> float:
-    """Give the logarithm of αʰ (1 − α)ⁿ⁻ʰ, where 0⁰ is 1."""
-    there = hits * math.log(share) if hits else 0.0
-    rest = (count - hits) * math.log1p(-share) if share < 1 else -math.inf if count > hits else 0.0
-    return there + rest
 
 
 _SCORES, _PEAKS = "calibration.scores", "calibration.peaks"

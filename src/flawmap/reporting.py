@@ -18,6 +18,9 @@ from flawmap.evaluation import Evaluation
 from flawmap.inspector import Inspector
 from flawmap.render.report import Gallery, Report, Row
 
+NAMED = 3
+"""Masks that the page names; of the others it says how many they are."""
+
 Section = dict[str, str]
 
 
@@ -25,7 +28,7 @@ def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: E
     """Tell of pictures whose truth is known."""
     rows = [Row(str(r.sample.path), r.sample.kind, r.score, r.p_value, r.error) for r in evaluation.rows]
     milliseconds = [row.milliseconds for row in evaluation.rows if row.score is not None]
-    unusable = [row.error for row in evaluation.rows if row.error and row.score is not None]
+    masks = [row.error for row in evaluation.rows if row.error and row.score is not None]
     return Report(
         title=dataset.resolve().name,
         subtitle=_subtitle(inspector),
@@ -38,7 +41,7 @@ def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: E
         kinds=evaluation.kinds,
         confusion=evaluation.confusion,
         details=_details(part, inspector, dataset, milliseconds),
-        warnings=inspector.calibration.warnings() + unusable,
+        warnings=inspector.calibration.warnings() + _say_masks(masks),
     )
 
 
@@ -59,7 +62,16 @@ def of_inspections(part: Path, inspector: Inspector, records: Sequence[Mapping[s
         confusion=None,
         details=_details(part, inspector, None, milliseconds),
         warnings=inspector.calibration.warnings(),
+        table="results.csv",
     )
+
+
+def _say_masks(errors: list[str]) -> list[str]:
+    if not errors:
+        return []
+    more = f"; and {len(errors) - NAMED} more, see {Report.table}" if len(errors) > NAMED else ""
+    named = "; ".join(errors[:NAMED])
+    return [f"{len(errors)} masks cannot be used; their pictures count in no figure per pixel: {named}{more}."]
 
 
 def _subtitle(inspector: Inspector) -> str:

@@ -108,8 +108,13 @@ def _record(path: Path, inspection: Inspection, min_area: int) -> dict[str, Any]
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """Say a record in one row: of the regions, how many there are and how many pixels they have."""
-    regions = record["regions"]
-    return record | {"regions": len(regions), "area": sum(region["area"] for region in regions)}
+    flat: dict[str, Any] = {}
+    for column, value in record.items():
+        if column == "regions":
+            flat |= {"regions": len(value), "area": sum(region["area"] for region in value)}
+        else:
+            flat[column] = value
+    return flat
 
 
 def _find_pictures(arguments: list[Path]) -> list[tuple[Path, str]]:

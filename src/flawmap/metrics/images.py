@@ -24,7 +24,8 @@ Verdicts = Bool[np.ndarray, " picture"]
 
 NO_GOOD, NO_DEFECTS = "no good test pictures", "no defective test pictures"
 
-RANKED = ("image AUROC", "image AP", "F1 max", "F1 at the threshold", "FPR at 95 % recall")
+TRIVIAL = "F1 of rejecting all"
+RANKED = ("image AUROC", "image AP", "F1 max", "F1 at the threshold", TRIVIAL, "FPR at 95 % recall")
 """The figures that need both classes."""
 
 
@@ -40,7 +41,6 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Verdicts) -> di
     missing = NO_GOOD if not good.any() else NO_DEFECTS if not defective.any() else ""
     return {
         **(dict.fromkeys(RANKED, Metric(absent=missing)) if missing else _ranked(scores, labels, rejected)),
-        "F1 of rejecting all": Metric(absent=missing) if missing else Metric(float(trivial_f1(tally(scores, labels)))),
         "share of defects": Metric(float(labels.mean())) if len(labels) else Metric(absent="no test pictures"),
         "good parts rejected": _share_of(rejected[good], NO_GOOD),
         "defects missed": _share_of(~rejected[defective], NO_DEFECTS),
@@ -68,10 +68,13 @@ def _ranked(scores: ImageScores, labels: Labels, rejected: Verdicts) -> dict[str
             "image AP": average_precision(counts),
             "F1 max": best_f1(counts),
             "F1 at the threshold": f1_of(rejected, labels, weights),
+            TRIVIAL: trivial_f1(counts),
             "FPR at 95 % recall": false_positive_rate(counts),
         }
 
-    return with_intervals(figures, labels)
+    metrics = with_intervals(figures, labels)
+    # It follows from the share of defects, which the resamples keep.
+    return metrics | {TRIVIAL: Metric(metrics[TRIVIAL].value)}
 
 
 def _share_of(chosen: Verdicts, missing: str) -> Metric:

@@ -1,0 +1,27 @@
+"""A saved inspector and pictures to judge, made as a user makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import SMALL, run, save, texture, with_defect
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("part")
+    for seed in range(20):
+        save(folder / "good parts (散热片)" / f"{seed:02}.png", texture(seed))
+    code, output = run("fit", folder / "good parts (散热片)", "-o", folder / "part.flawmap", *SMALL)
+    assert code == 0, output
+    return folder / "part.flawmap"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    save(tmp_path / "new (1)" / "坏" / "defect.jpg", with_defect(texture(50, 90, 70), 40, 30))
+    for seed in range(3):
+        save(tmp_path / "new (1)" / f"good {seed}.png", texture(seed))
+    return tmp_path / "new (1)"

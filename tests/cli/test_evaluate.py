@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from flawmap.errors import DatasetError
+from helpers import run, save, texture, with_defect
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for seed in range(4):
+        save(tmp_path / "data/test/good" / f"{seed}.png", texture(seed))
+        save(tmp_path / "data/test/spot" / f"{seed}.png", with_defect(texture(seed), 30, 30))
+    return tmp_path / "data"
+
+
+def test_evaluate_writes_figures_scores_and_a_page(part: Path, dataset: Path, tmp_path: Path) -> None:
+    code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
+    assert code == 0
+    assert re.search(r"image AUROC\s+│\s+100\.00", output)
+    assert "no defective test picture has a mask" in output
+    summary = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert summary["metrics"]["share of defects"] == {"value": 0.5}
+    assert summary["metrics"]["AUPRO"] == {"absent": "no defective test picture has a mask"}
+    assert summary["kinds"]["spot"]["image AUROC"]["value"] == 1
+    assert summary["confusion"]["TP"] == 4
+    assert "kind" in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "SHA-256" in page
+    assert "image AUROC" in page
+
+
+def test_products_are_evaluated_each_and_their_means_shown(part: Path, dataset: Path, tmp_path: Path) -> None:
+    for product in ("Black", "White"):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        (tmp_path / "parts" / f"{product}.flawmap").write_bytes(part.read_bytes())
+        (tmp_path / "products").mkdir(exist_ok=True)
+        (tmp_path / "products" / product).symlink_to(dataset)
+    code, output = run("evaluate", tmp_path / "parts", tmp_path / "products", "-o", tmp_path / "out")
+    assert code == 0
+    assert re.search(r"mean\s+│\s+100\.00", output)
+    assert (tmp_path / "out/White/report.html").is_file()
+    assert set(json.loads((tmp_path / "out/metrics.json").read_text())) == {"Black", "White"}
+
+
+def test_bad_pictures_are_said_and_exit_with_2(part: Path, dataset: Path, tmp_path: Path) -> None:
+    (dataset / "test/good/0.png").write_bytes(b"cut")
+    code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
+    assert code == 2
+    assert "0.png" in output
+
+
+def test_a_folder_without_inspectors(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(DatasetError, match=r"no \.flawmap files"):
+        run("evaluate", tmp_path / "parts", dataset)

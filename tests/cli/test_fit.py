@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
+from helpers import SMALL, run, save, texture
+
+
+def test_fit_says_what_it_learned_and_what_the_budget_takes(good_folder: Path, tmp_path: Path) -> None:
+    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", "--false-rejects", "0.01", *SMALL)
+    assert code == 0
+    assert "Learned from 12 good pictures" in output
+    assert "takes 99 good pictures, 87 more than there are" in output.replace("\n", " ")
+
+
+def test_a_bad_picture_among_the_good_ones_is_left_out_and_said(good_folder: Path, tmp_path: Path) -> None:
+    (good_folder / "99.jpg").write_bytes(b"\xff\xd8cut")
+    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *SMALL)
+    assert code == 2
+    assert "left out:" in output
+    assert "99.jpg" in output
+    assert (tmp_path / "p.flawmap").exists()
+
+
+def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    changes = ["context.ratio=0.25", "reducer=PCA", "reducer.ratio=0.2", "image_score=Reweighted", "sigma=2"]
+    settings = [word for change in changes for word in ("--set", change)]
+    file = tmp_path / "p.flawmap"
+    code, _ = run("fit", good_folder, "-o", file, "--method", "improved-patchcore", *SMALL, *settings)
+    assert code == 0
+    options = Inspector.load(file).method.options()
+    assert options["context"]["ratio"] == 0.25
+    assert options["reducer"]["kind"] == "PCA"
+    assert options["reducer"]["ratio"] == 0.2
+    assert options["image_score"]["kind"] == "Reweighted"
+    assert options["sigma"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--method", "patchwork"], "there is no method 'patchwork'"),
+        (["--size", "big"], "'big' is neither a number of pixels nor HEIGHTxWIDTH"),
+        (["--set", "colour=red"], "write NAME=VALUE with a name among"),
+        (["--set", "coreset=much"], "expected float @ options.coreset"),
+        (["--set", "context=Sideways"], "Sideways"),
+        (["--coreset", "3"], "not a share"),
+        (["--false-rejects", "2"], "not between 0 and 1"),
+        (["--backbone", "resnet19"], "timm has no backbone 'resnet19'"),
+    ],
+)
+def test_options_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        run("fit", good_folder, *arguments)
+
+
+def test_weights_that_are_not_there(good_folder: Path) -> None:
+    with pytest.raises(WeightsUnavailable):
+        run("fit", good_folder, "--weights", "nowhere.safetensors")
+
+
+def test_products_get_a_file_each_and_one_bad_product_stops_no_other(tmp_path: Path) -> None:
+    for product, count in (("Black", 8), ("White", 8), ("Grey", 1)):
+        for seed in range(count):
+            save(tmp_path / "products" / product / "train/good" / f"{seed}.png", texture(seed))
+    code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *SMALL)
+    assert code == 2
+    assert "1 good picture" in output
+    assert sorted(file.name for file in (tmp_path / "parts").iterdir()) == ["Black.flawmap", "White.flawmap"]
+
+
+def test_products_need_a_folder_to_write_to(tmp_path: Path) -> None:
+    for product in ("Black", "White"):
+        save(tmp_path / product / "train/good" / "0.png", texture(0))
+    with pytest.raises(OptionError, match="2 products, Black, White; give -o a folder"):
+        run("fit", tmp_path, "-o", tmp_path / "part.flawmap", *SMALL)
+
+
+def test_when_every_product_fails_so_does_the_command(tmp_path: Path) -> None:
+    for product in ("Black", "White"):
+        save(tmp_path / product / "train/good" / "0.png", texture(0))
+    with pytest.raises(DatasetError, match="1 good picture"):
+        run("fit", tmp_path, "-o", tmp_path / "parts", *SMALL)
+
+
+def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) -> None:
+    part, budget = tmp_path / "p.flawmap", ["--false-rejects", "0.3", "--confidence", "0.8"]
+    code, output = run("fit", good_folder, "-o", part, "--calibration-share", "0.5", *budget, *SMALL)
+    assert code == 0
+    assert "Calibrated on 6 good pictures that it did not learn" in output
+    assert "with 80% certainty" in output
