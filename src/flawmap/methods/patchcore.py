@@ -26,7 +26,7 @@ from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Grid, Images, Scores
+from flawmap.tensors import Grid, Images, Indices, Scores
 
 Scope = Literal["coreset", "bank"]
 
@@ -89,22 +89,29 @@ class PatchCore(MemoryMethod):
         self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
         return self
 
-    @torch.inference_mode()
     def fit_held_out(self, batches: Batches) -> HeldOut:
-        """Learn, and score every picture against the bank as it would be without what its group brought."""
+        """Gather, settle, and score every picture as if its group had not been there."""
         part = self.gather(batches)
-        self.settle([part])
+        return self.settle([part]).hold_out(part, batches.owners)
+
+    @torch.inference_mode()
+    def hold_out(self, part: State, owners: Indices) -> HeldOut:
+        """Score gathered pictures against the bank as it would be without what their owner brought; after `settle`.
+
+        Args:
+            part: what `gather` gave.
+            owners: of each picture, numbered from 0.
+        """
         vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
         vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
-        scorer, owners, size = self.scorer(), batches.owners, part["size"].tolist()
-        left_out = LeaveOut(self._bank(), vectors, owners)
         grid = vectors.reshape(*part["grid"].shape[:3], -1)
+        scorer, left_out = self.scorer(), LeaveOut(self._bank(), vectors, owners)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
         for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
             others = left_out.without(owner)
             for picture in (owners == owner).nonzero()[:, 0].tolist():
                 found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
-                scores = scorer.judge(grid[picture, None].to(best_device()), found, others, *size)
+                scores = scorer.judge(grid[picture, None].to(best_device()), found, others, *part["size"].tolist())
                 image[picture], peak[picture] = scores.image[0], scores.pixel.max()
         return HeldOut(image, peak)
 
