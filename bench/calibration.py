@@ -3,8 +3,8 @@
     python bench/calibration.py DATASET [--backbone NAME --weights FILE] [--seeds 20]
 
 Two tables. First the data set as it is laid out: a share of train/good is kept aside by each seed (`split`), or none
-(`leave-out`), and the threshold meets all of test/good. Those are the same few pictures every time, and perhaps not quite
-like the others. So second, all good pictures are shuffled by each seed: 400 to learn from, the rest to meet the
+(`leave-out`), and the threshold meets all of test/good. Those are the same few pictures every time, and perhaps not
+quite like the others. So second, all good pictures are shuffled by each seed: 400 to learn from, the rest to meet the
 threshold; there the promises must hold.
 """
 

@@ -8,7 +8,7 @@ share of good parts beyond *this* k-th largest is Beta(k, n + 1 − k) distribut
 
 There are two ways to get such scores. `split` keeps pictures out of the memory, and both statements hold exactly.
 `leave-out` wastes none: each picture is judged by a memory without what came from it. A memory of all pictures then
-judges the new part, so the statements hold nearly; measured, it errs on the safe side (docs/calibration.md).
+judges the new part, so the statements hold nearly: docs/calibration.md has what came true.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Calibration:
         how = (
             f"{count} good pictures that never entered the memory: exact for parts like these"
             if self.exact
-            else f"{count} good pictures, each judged by a memory without it: nearly exact, erring on the safe side"
+            else f"{count} good pictures, each judged by a memory without it: nearly exact"
         )
         return [
             f"{self.expected:.2%} of good parts will be rejected on average over sets of pictures like this one.",

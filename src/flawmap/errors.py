@@ -7,6 +7,7 @@
     ├── DatasetError            a folder or a manifest does not hold what was asked for
     ├── OptionError             an option has a value that cannot work (also a ValueError)
     ├── NotFitted               the method was asked for a score before it had learned anything
+    ├── NotExportable           no graph can hold what this method does
     ├── WeightsError
     │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
     │   └── WeightsMismatch     what was learned belongs to other weights
@@ -35,6 +36,10 @@ class OptionError(FlawmapError, ValueError):
 
 class NotFitted(FlawmapError):
     """A score was asked for before anything was learned."""
+
+
+class NotExportable(FlawmapError):
+    """No graph can hold what this method does; the message says why."""
 
 
 class WeightsError(FlawmapError):

@@ -19,7 +19,7 @@ from flawmap.metrics.pixels import PixelTally, pixel_metrics
 from flawmap.prepare import Mask, read_mask
 from flawmap.progress import track
 
-PER_KIND = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "defects missed", "pixel AUROC", "AUPRO")
+PER_KIND = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
 """What is said of each type of defect, against all good pictures."""
 
 

@@ -44,6 +44,7 @@ class Inspector:
 
     Args:
         method: a name among `flawmap.METHODS`, or a method.
+        name: of the method, where it is not given by name.
         size: of the network's input in pixels: one number for a square, or (height, width).
         false_rejects: the share of good parts that may be rejected, between 0 and 1.
         confidence: how sure that shall be of the very threshold, as 0.95; None for the share on average.
@@ -65,6 +66,7 @@ class Inspector:
         self,
         method: str | Method = "patchcore",
         *,
+        name: str = "",
         size: int | tuple[int, int] = 224,
         false_rejects: float = 0.01,
         confidence: float | None = None,
@@ -72,6 +74,7 @@ class Inspector:
         **options: Any,
     ) -> None:
         self.method = make_method(method, **options) if isinstance(method, str) else method
+        self.name = name or (method if isinstance(method, str) else type(method).__name__)
         height, width = (size, size) if isinstance(size, int) else size
         self.preparation = Preparation(height, width)
         self.budget = Budget(false_rejects, confidence)
@@ -155,6 +158,7 @@ class Inspector:
         calibration = self.calibration
         manifest = {
             "version": flawmap.__version__,
+            "name": self.name,
             "method": type(self.method).__name__,
             "options": self.method.options(),
             "preparation": self.preparation.to_json(),
@@ -174,7 +178,7 @@ class Inspector:
         """
         manifest, arrays = bundle.load(Path(file))
         try:
-            inspector = cls(CLASSES[manifest["method"]].from_options(manifest["options"]))
+            inspector = cls(CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"])
             inspector.preparation = Preparation.from_json(manifest["preparation"])
             state = {name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)}
             inspector.method.restore({name.removeprefix(_METHOD): tensor for name, tensor in state.items()})

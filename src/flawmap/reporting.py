@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import flawmap
-from flawmap.data.splits import sha256_of
+from flawmap.data.splits import hash_of_all, sha256_of
 from flawmap.evaluation import Evaluation
 from flawmap.inspector import Inspector
 from flawmap.render.report import Gallery, Report, Row
@@ -26,43 +28,51 @@ Section = dict[str, str]
 
 def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> Report:
     """Tell of pictures whose truth is known."""
-    rows = [Row(str(r.sample.path), r.sample.kind, r.score, r.p_value, r.error) for r in evaluation.rows]
+    rows = [Row(str(row.sample.path), row.sample.kind, row.score, row.p_value, row.error) for row in evaluation.rows]
     milliseconds = [row.milliseconds for row in evaluation.rows if row.score is not None]
     masks = [row.error for row in evaluation.rows if row.error and row.score is not None]
-    return Report(
+    details = _details(part, inspector, milliseconds)
+    details["Files"] |= {
+        "data": str(dataset),
+        "SHA-256 of them all": hash_of_all([row.sample for row in evaluation.rows]),
+    }
+    report = _report(part, inspector, rows, gallery, details)
+    return replace(
+        report,
         title=dataset.resolve().name,
-        subtitle=_subtitle(inspector),
-        threshold=inspector.calibration.threshold,
-        held_out=inspector.calibration.scores.tolist(),
-        promises=inspector.calibration.promises(),
-        rows=rows,
-        gallery=gallery,
         metrics=evaluation.metrics,
         kinds=evaluation.kinds,
         confusion=evaluation.confusion,
-        details=_details(part, inspector, dataset, milliseconds),
-        warnings=inspector.calibration.warnings() + _say_masks(masks),
+        warnings=[*report.warnings, *_say_masks(masks)],
     )
 
 
 def of_inspections(part: Path, inspector: Inspector, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> Report:
     """Tell of pictures whose truth is not known."""
-    rows = [Row(r["path"], None, r["score"], r["p_value"], r["error"]) for r in records]
+    rows = [Row(record["path"], None, record["score"], record["p_value"], record["error"]) for record in records]
     milliseconds = [record["milliseconds"] for record in records if record["score"] is not None]
+    report = _report(part, inspector, rows, gallery, _details(part, inspector, milliseconds))
+    return replace(report, table="results.csv")
+
+
+def _report(
+    part: Path, inspector: Inspector, rows: Sequence[Row], gallery: Gallery, details: Mapping[str, Section]
+) -> Report:
+    calibration = inspector.calibration
+    calibrated = f"calibrated on {len(calibration.scores)} good pictures"
     return Report(
         title=part.stem,
-        subtitle=_subtitle(inspector),
-        threshold=inspector.calibration.threshold,
-        held_out=inspector.calibration.scores.tolist(),
-        promises=inspector.calibration.promises(),
+        subtitle=f"{inspector.name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
+        threshold=calibration.threshold,
+        held_out=calibration.scores.tolist(),
+        promises=calibration.promises(),
         rows=rows,
         gallery=gallery,
         metrics={},
         kinds={},
         confusion=None,
-        details=_details(part, inspector, None, milliseconds),
-        warnings=inspector.calibration.warnings(),
-        table="results.csv",
+        details=details,
+        warnings=calibration.warnings(),
     )
 
 
@@ -74,15 +84,10 @@ def _say_masks(errors: list[str]) -> list[str]:
     return [f"{len(errors)} masks cannot be used; their pictures count in no figure per pixel: {named}{more}."]
 
 
-def _subtitle(inspector: Inspector) -> str:
-    calibrated = f"calibrated on {len(inspector.calibration.scores)} good pictures"
-    return f"{type(inspector.method).__name__} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}"
-
-
-def _details(part: Path, inspector: Inspector, dataset: Path | None, milliseconds: list[float]) -> dict[str, Section]:
+def _details(part: Path, inspector: Inspector, milliseconds: list[float]) -> dict[str, Section]:
     calibration, preparation = inspector.calibration, inspector.preparation
     settings = {
-        "method": type(inspector.method).__name__,
+        "method": inspector.name,
         **dict(_flat(inspector.method.options())),
         "size": f"{preparation.height} × {preparation.width}",
         "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
@@ -93,7 +98,6 @@ def _details(part: Path, inspector: Inspector, dataset: Path | None, millisecond
         "inspector": str(part),
         "SHA-256 of it": sha256_of(part),
         "weights": inspector.method.network.fingerprint(),
-        **({"data": str(dataset)} if dataset else {}),
     }
     return {"Settings": settings, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
 
@@ -110,7 +114,7 @@ def _timings(milliseconds: list[float]) -> Section:
 
 
 def _versions() -> Section:
-    libraries = {name: version(name) for name in ("torch", "timm", "numpy", "opencv-python-headless")}
+    libraries = {name: version(name) for name in ("torch", "timm", "numpy")} | {"OpenCV": cv2.__version__}
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return {"flawmap": flawmap.__version__, "Python": platform.python_version(), **libraries, "machine": machine}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.data.layouts import Sample
-from flawmap.data.splits import Shares, check_disjoint, check_unchanged, sha256_of, split
+from flawmap.data.splits import Shares, check_disjoint, check_unchanged, hash_of_all, sha256_of, split
 from flawmap.errors import DatasetError, OptionError
 from flawmap.progress import listening
 
@@ -157,3 +157,16 @@ def test_a_file_in_two_splits(tmp_path: Path) -> None:
     again = replace(samples[1], path=tmp_path / "a" / ".." / "a" / "001.png", split="test")
     with pytest.raises(DatasetError, match=r"1 picture is in more than one split: .*001\.png"):
         check_disjoint([*samples, again])
+
+
+def test_the_hash_of_all_follows_from_bytes_and_kinds_alone(tmp_path: Path) -> None:
+    here = files(tmp_path / "here", 3)
+    there = []
+    for number, sample in enumerate(reversed(here)):
+        path = tmp_path / "there" / f"other name {number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(sample.path.read_bytes())
+        there.append(Sample(path, "test"))
+    assert hash_of_all(here) == hash_of_all(there)
+    assert hash_of_all(here) != hash_of_all([*here[:2], replace(here[2], kind="spot")])
+    assert hash_of_all(here) != hash_of_all(here[:2])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from flawmap.features.attention import Neighbourhood, SplitAttention
 from flawmap.features.backbone import Backbone
+from flawmap.features.context import Neighbourhood, SplitAttention
 from flawmap.features.patches import Embedding, join
 
 FINE, COARSE = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
 from flawmap.data.loading import Batch, Batches
-from flawmap.errors import NotFitted, WeightsMismatch
+from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
+from flawmap.features.context import PooledNeighbourhood
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.prepare import Preparation
@@ -20,13 +23,21 @@ GOOD = [texture(seed, 96, 128) for seed in range(10)]
 NEW = [texture(seed, 96, 128) for seed in range(20, 24)]
 DEFECT = with_defect(NEW[0], row=30, column=90, radius=8)
 BACKBONES = {"test_resnet": "random", "tf_efficientnet_lite0": "embedded"}
+SMALL = {"patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)}}
+"""Options that make a method small enough for a test; a small coreset for those not named."""
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 
 def make(name: str, backbone: str, **options: object) -> Method:
     torch.manual_seed(0)
-    return make_method(name, **{"backbone": backbone, "weights": BACKBONES[backbone], "coreset": 0.05} | options)
+    small = SMALL.get(name, {"coreset": 0.05})
+    return make_method(name, **{"backbone": backbone, "weights": BACKBONES[backbone]} | small | options)
+
+
+def remember_all(name: str) -> dict[str, float]:
+    """Options under which nothing is left out of the memory."""
+    return {"coreset": 1.0} if hasattr(make(name, "test_resnet"), "coreset") else {}
 
 
 def batches(pictures: Sequence[np.ndarray], size: int = 4) -> Batches:
@@ -43,9 +54,14 @@ def backbone(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@cache
+def fit_once(name: str, backbone: str) -> Method:
+    return make(name, backbone).fit(batches(GOOD))
+
+
 @pytest.fixture
 def fitted(name: str, backbone: str) -> Method:
-    return make(name, backbone).fit(batches(GOOD))
+    return fit_once(name, backbone)
 
 
 def test_scores_have_the_shapes_they_say(fitted: Method) -> None:
@@ -96,18 +112,18 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> Non
 
 
 def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: str) -> None:
-    method = make(name, "test_resnet", coreset=1.0, reducer=make(name, "test_resnet").reducer)
+    method = make(name, "test_resnet", **remember_all(name))
     held_out = method.fit_held_out(batches(GOOD))
     assert len(held_out.image) == len(held_out.peak) == len(GOOD)
     for left_out in (0, 4, 9):
-        others = make(name, "test_resnet", coreset=1.0).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
+        others = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
         score = others.score(images([GOOD[left_out]]))
         assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=1e-4)
         assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=1e-4)
 
 
 def test_what_was_seen_is_at_no_distance_when_all_is_remembered(name: str) -> None:
-    method = make(name, "test_resnet", coreset=1.0).fit(batches(GOOD))
+    method = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD))
     # The network rounds differently in other batches, hence not quite zero.
     assert method.score(images(GOOD[:4])).image.max() < 1e-3 * method.score(images([DEFECT])).image[0]
 
@@ -125,6 +141,20 @@ def test_a_memory_of_other_weights_is_refused(name: str, fitted: Method) -> None
     state[weights] += 0.01
     with pytest.raises(WeightsMismatch, match=r"learned with weights \w+… of"):
         type(fitted).from_options(fitted.options()).restore(state)
+
+
+def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
+    fitted = fit_once(name, "test_resnet")
+    if fitted.not_exportable:
+        with pytest.raises(NotExportable, match=re.escape(fitted.not_exportable)):
+            fitted.export(96, 128)
+        return
+    graph = fitted.export(96, 128).module()
+    for pictures in (NEW, [DEFECT]):
+        image, pixel = graph(images(pictures))
+        scores = fitted.score(images(pictures))
+        assert torch.allclose(image, scores.image, rtol=1e-5)
+        assert torch.allclose(pixel, scores.pixel, rtol=1e-4, atol=1e-5)
 
 
 def test_batches_are_all_it_takes(name: str) -> None:

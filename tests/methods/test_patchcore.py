@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from flawmap.data.loading import Batches
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.attention import SplitAttention
+from flawmap.features.context import SplitAttention
 from flawmap.features.reduce import PCA, ChannelAggregation, GaussProjection, NoReduction, SparseProjection
 from flawmap.memory.bank import Reweighted
 from flawmap.methods.improved_patchcore import improved_patchcore

@@ -16,6 +16,11 @@ from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.console import err, out
 from flawmap.errors import FlawmapError
 
+AS_USED = ("fit", "inspect", "threshold", "evaluate", "split", "methods", "demo")
+"""The commands in the order in which a user comes to need them, as the help lists them."""
+
+app.registered_commands.sort(key=lambda command: AS_USED.index(getattr(command.callback, "__name__", "")))
+
 __all__ = ["app", "evaluate", "fit", "inspect", "main", "others", "split", "threshold"]
 
 

@@ -41,13 +41,17 @@ def fit(
         typer.Option("--output", "-o", help="The file to write, part.flawmap unless given; for products a folder."),
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
-    backbone: Annotated[str, typer.Option(help="Any timm name.")] = "tf_efficientnet_lite0",
+    backbone: Annotated[
+        str | None, typer.Option(help="Any timm name; tf_efficientnet_lite0 unless the method names its own.")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="FILE.safetensors, hub, embedded or random; unless given, embedded where there are."),
     ] = None,
     size: Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")] = "224",
-    coreset: Annotated[float, typer.Option(help="Share of all patches to remember.")] = 0.01,
+    coreset: Annotated[
+        float | None, typer.Option(help="Share of all patches to remember; 0.01 unless the method says otherwise.")
+    ] = None,
     false_rejects: Annotated[float, typer.Option(help="Share of good parts that may be rejected.")] = 0.01,
     confidence: Confidence = None,
     calibration_share: Annotated[
@@ -70,12 +74,17 @@ def fit(
     from flawmap.methods import make_method
 
     def make() -> Inspector:
-        made = make_method(method, backbone=backbone, weights=weights, coreset=coreset, seed=seed)
+        asked = {"backbone": backbone, "weights": weights, "coreset": coreset, "seed": seed}
+        made = make_method(method, **{name: value for name, value in asked.items() if value is not None})
         for change in changes or []:
             made = type(made).from_options(_with_change(made.options(), change))
-        sides = _parse_size(size)
         return Inspector(
-            made, size=sides, false_rejects=false_rejects, confidence=confidence, calibration_share=calibration_share
+            made,
+            name=method,
+            size=_parse_size(size),
+            false_rejects=false_rejects,
+            confidence=confidence,
+            calibration_share=calibration_share,
         )
 
     make()  # Options that cannot be are said before anything is read.

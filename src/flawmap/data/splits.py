@@ -139,6 +139,12 @@ def _hash(path: Path) -> str:
         return ""
 
 
+def hash_of_all(samples: Sequence[Sample]) -> str:
+    """Give one hash for a set of pictures: of their bytes and kinds, whatever their order and their folder."""
+    lines = sorted(f"{sample.sha256 or _hash(sample.path)} {sample.kind}" for sample in samples)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def check_unchanged(samples: Sequence[Sample]) -> None:
     """Make sure that the files are those that the split was written for; samples without a SHA-256 pass.
 

@@ -13,8 +13,8 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
-from flawmap.features.attention import Context, average
 from flawmap.features.backbone import Backbone
+from flawmap.features.context import Context
 from flawmap.tensors import Features, Grid, Images
 
 Alignment = Literal["bilinear", "nearest"]
@@ -25,7 +25,7 @@ class Embedding(nn.Module):
 
     Args:
         backbone: gives the maps.
-        context: what the deepest layer sees of its surroundings; the others are averaged over 3×3.
+        context: what each layer's positions see of their surroundings.
         alignment: how coarser maps are brought to the finest grid.
     """
 
@@ -36,14 +36,13 @@ class Embedding(nn.Module):
     @property
     def blocks(self) -> tuple[int, ...]:
         """The sizes of the runs of channels that come from one source, in the order of the vector."""
-        *shallow, deep = self.backbone.channels
-        return (*shallow, *self.context.blocks(deep))
+        return self.context.blocks(self.backbone.channels)
 
     def forward(self, images: Images) -> Grid:
         """Embed a batch: (batch, row, column, channel)."""
         *shallow, deep = self.backbone(images)
-        averaged = [average(features, count_padding=self.context.count_padding) for features in shallow]
-        return rearrange(join([*averaged, self.context(deep)], self.alignment), "b c h w -> b h w c")
+        treated = [*map(self.context.shallow, shallow), self.context.deep(deep)]
+        return rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
 
 
 def join(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:

@@ -31,6 +31,7 @@ class Bank(nn.Module):
         self.register_buffer("pictures", pictures)
         squares = vectors.square().sum(dim=1) if squares is None else squares
         self.register_buffer("squares", squares, persistent=False)
+        self._count = int(torch.isfinite(squares).sum())
 
     def forward(self, grid: Grid) -> Nearest:
         """Give each patch's distance to the bank and the bank's row nearest to it, both (picture, row, column)."""
@@ -39,7 +40,7 @@ class Bank(nn.Module):
 
     def __len__(self) -> int:
         """Count the vectors that are not passed over."""
-        return int(torch.isfinite(self.squares).sum())
+        return self._count
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Reweighted(ImageScore):
     def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
         """Weigh the largest distance of each picture."""
         distance, place = found.distances.flatten(1).max(dim=1)
-        oddest = torch.take_along_dim(grid.flatten(1, 2), place[:, None, None], dim=1)
-        closest = torch.take_along_dim(found.rows.flatten(1), place[:, None], dim=1)[:, 0]
+        oddest = grid.flatten(1, 2).gather(1, place[:, None, None].expand(-1, 1, grid.shape[3]))
+        closest = found.rows.flatten(1).gather(1, place[:, None])[:, 0]
         # ‖m* − v‖² but for ‖m*‖², as in `nearest`; what the bank passes over is infinitely far.
         away = torch.addmm(bank.squares, bank.vectors[closest], bank.vectors.T, alpha=-2)
         around = away.topk(min(self.neighbours, len(bank)), largest=False).indices

@@ -18,6 +18,8 @@ from flawmap.memory.neighbours import BLOCK, Nearest
 from flawmap.progress import track
 from flawmap.tensors import Indices, Patches
 
+_ROUNDING = 1e-6
+
 FAR = 4096
 """How many of the patches farthest from the memory may come in for any vectors that are missing."""
 
@@ -77,7 +79,9 @@ class LeaveOut:
         candidates = torch.cat([orphans, others])
         left = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
         vectors, chosen = self.vectors[candidates], []
-        for _ in range(min(count, len(candidates))):
+        # Products leave a little of the distance between a vector and itself, which is no reason to have it twice.
+        nothing = _ROUNDING * float(self.bank.squares.max())
+        while len(chosen) < count and len(candidates) and left.max() > nothing:
             chosen.append(int(left.argmax()))
             left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
         return candidates[torch.tensor(chosen, dtype=torch.long)]

@@ -34,6 +34,9 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
     """
     if squares is None:
         squares = vectors.square().sum(dim=1)
+    if torch.compiler.is_exporting():
+        # A graph is traced for any number of queries, so it takes them all at once.
+        return _nearest(queries, vectors, squares)
     at_once = max(1, BLOCK // len(vectors))
     found = [_nearest(chunk, vectors, squares) for chunk in queries.split(at_once)]
     return Nearest(torch.cat([part.distances for part in found]), torch.cat([part.rows for part in found]))

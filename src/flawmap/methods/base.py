@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from flawmap.data.loading import Batch, Batches
-from flawmap.errors import NotFitted, WeightsMismatch
+from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.backbone import LITE0, Backbone
 from flawmap.options import from_json, to_json
 from flawmap.tensors import Images, PerImage, Scores
@@ -47,6 +48,9 @@ class Method(ABC):
 
     families: ClassVar[tuple[type, ...]] = ()
     """Base classes of the parts among the options."""
+
+    not_exportable: ClassVar[str] = ""
+    """Why no graph can hold the scorer; empty where one can."""
 
     backbone: str = LITE0
     layers: tuple[int, ...] = (2, 3)
@@ -143,6 +147,21 @@ class Method(ABC):
         with torch.inference_mode():
             image, pixel = scorer(images.to(best_device()))
         return Scores(image.cpu(), pixel.cpu())
+
+    @final
+    def export(self, height: int, width: int) -> ExportedProgram:
+        """Give the scorer as one graph: prepared pictures of this size, any number of them, to scores and maps.
+
+        Raises:
+            NotExportable: no graph can hold it.
+            NotFitted: nothing was learned yet.
+        """
+        scorer = self.scorer().eval()
+        if self.not_exportable:
+            raise NotExportable(f"{type(self).__name__} cannot be exported: {self.not_exportable}")
+        images = torch.zeros(2, 3, height, width, device=best_device())
+        with torch.no_grad():
+            return torch.export.export(scorer, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
     @final
     def options(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.features.attention import SplitAttention
+from flawmap.features.context import SplitAttention
 from flawmap.features.reduce import ChannelAggregation
 from flawmap.methods.patchcore import PatchCore
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.attention import Context, Neighbourhood
+from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.maps import PixelMap
 from flawmap.features.patches import Alignment, Embedding
 from flawmap.features.reduce import Reducer, SparseProjection, restore

@@ -1,0 +1,289 @@
+"""Bring all pictures of a product into one pose, inside the backbone: spatial transformers between its stages.
+
+A reconstruction. FR-PatchCore (Jiang et al. 2024) says that it registers features as RegAD does (Huang et al. 2022) but
+not with which layers or numbers; where it is silent, layers and numbers are RegAD's, and no figure of either paper has
+been reproduced here. Only good pictures teach: the weights kept are those with the lowest training loss, where RegAD's
+published code selects by the score on the test set.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flawmap.data.loading import Batch
+from flawmap.errors import DatasetError, OptionError
+from flawmap.features.backbone import Backbone, _find_layers
+from flawmap.progress import step
+from flawmap.tensors import Distances, Features, Images
+
+Mode = Literal["rotation_scale", "affine"]
+
+_IDENTITY: dict[Mode, tuple[float, ...]] = {"rotation_scale": (0, 1, 1), "affine": (1, 0, 0, 0, 1, 0)}
+"""The parameters that leave a map as it is: angle, scale across and scale down; or a 2×3 matrix row by row."""
+
+
+class Aligned(NamedTuple):
+    """What an aligner says about a batch."""
+
+    maps: list[Features]
+    """The maps of the backbone's layers, registered."""
+    transforms: list[Tensor]
+    """Where each transformer looked: (batch, 2, 3) per stage, a place of its result to the place it was taken from."""
+
+
+class Transformer(nn.Module):
+    """Looks at a map and says how to turn and stretch it (Jaderberg et al. 2015, in RegAD's layout).
+
+    Args:
+        channels: of the map.
+        places: of the map after two halvings, 14² of 56².
+        mode: `rotation_scale` has an angle and a scale along each axis, `affine` all six numbers.
+    """
+
+    def __init__(self, channels: int, places: int, mode: Mode) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            *(nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+            *(nn.Conv2d(64, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+        )
+        self.decide = nn.Sequential(
+            nn.Flatten(), nn.Linear(16 * places, 1024), nn.ReLU(), nn.Linear(1024, len(_IDENTITY[mode]))
+        )
+        last = self.decide[-1]
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.copy_(torch.tensor(_IDENTITY[mode]))
+
+    def forward(self, features: Features) -> Tensor:
+        """Give the transform of each map: (batch, 2, 3), in units of half the map's width and height."""
+        numbers: Tensor = self.decide(self.look(features))
+        if numbers.shape[1] == 3:
+            angle, across, down = numbers.unbind(dim=1)
+            # An angle in pixels: in units of width and height a turn would shear a map that is not square.
+            aspect = features.shape[-1] / features.shape[-2]
+            cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+            rows = [cos * across, -sin * down / aspect, zero, sin * across * aspect, cos * down, zero]
+            numbers = torch.stack(rows, dim=1)
+        return numbers.unflatten(1, (2, 3))
+
+
+class Aligner(nn.Module):
+    """One transformer after each of the backbone's stages, from layer 1 to the deepest wanted one; learned by pairs."""
+
+    def __init__(self, transformers: Sequence[Transformer]) -> None:
+        super().__init__()
+        self.transformers = nn.ModuleList(transformers)
+
+    def forward(self, backbone: Backbone, images: Images) -> Aligned:
+        """Run the backbone with the transformers in it; it is as before afterwards, even after an error."""
+        transforms: list[Tensor] = []
+
+        def insert(transformer: nn.Module) -> Callable[..., Tensor]:
+            def after(_stage: nn.Module, _came: object, features: Tensor) -> Tensor:
+                transforms.append(transformer(features))
+                return _resample(features, transforms[-1], "reflection")
+
+            return after
+
+        with ExitStack() as inserted:
+            for stage, transformer in zip(_stages(backbone), self.transformers, strict=True):
+                inserted.enter_context(stage.register_forward_hook(insert(transformer)))
+            return Aligned(backbone(images), transforms)
+
+    @staticmethod
+    def bring_back(distances: Distances, transforms: Sequence[Tensor]) -> Distances:
+        """Show each distance where it is in the picture: undo the transforms, the last one first.
+
+        All at once, so that the map is interpolated once. A place of the picture that the registered one does not show
+        was never looked at: it takes the value of the nearest place that was. Zeros would call it good, and a
+        reflection would show one defect twice.
+        """
+        there = reduce(_after, transforms)
+        return _resample(distances[:, None], _invert(there), "border")[:, 0]
+
+
+def restore(state: dict[str, Tensor]) -> Aligner | None:
+    """Rebuild what `Registration.fit` gave from its tensors; none mean no registration."""
+    if not state:
+        return None
+    transformers = []
+    # Without memory, so without drawing random numbers, until the tensors come.
+    with torch.device("meta"):
+        while (name := f"transformers.{len(transformers)}.") + "look.0.weight" in state:
+            channels, flat = state[name + "look.0.weight"].shape[1], state[name + "decide.1.weight"].shape[1]
+            mode: Mode = "affine" if len(state[name + "decide.3.bias"]) == 6 else "rotation_scale"
+            transformers.append(Transformer(channels, flat // 16, mode))
+    aligner = Aligner(transformers)
+    aligner.load_state_dict(state, assign=True)
+    return aligner.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Registration(ABC):
+    """Options of a registration; `fit` gives the module that registers."""
+
+    @abstractmethod
+    def fit(self, backbone: Backbone, batches: Iterable[Batch], seed: int) -> Aligner | None:
+        """Learn to register from good pictures of one product, all of one size; None where nothing is registered.
+
+        Args:
+            backbone: stays as it is.
+            batches: the pictures.
+            seed: of whatever is random.
+        """
+
+
+@dataclass(frozen=True)
+class NoRegistration(Registration):
+    """Take pictures as they lie."""
+
+    def fit(self, backbone: Backbone, batches: Iterable[Batch], seed: int) -> Aligner | None:
+        """Give nothing."""
+        del backbone, batches, seed
+
+
+@dataclass(frozen=True)
+class SpatialTransformers(Registration):
+    """Spatial transformers that make pairs of pictures alike to the backbone's later stages (RegAD).
+
+    Args:
+        epochs: rounds over all pictures; in each, every picture meets another one.
+        rate: of the stochastic gradient descent in the first epoch; falls along a cosine to 0.
+        batch: pairs at once.
+        mode: what a transformer may do; see `Transformer`.
+    """
+
+    epochs: int = 50
+    rate: float = 1e-4
+    batch: int = 32
+    mode: Mode = "rotation_scale"
+    stiffness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.rate) <= 0:
+            raise OptionError(
+                f"registration with {self.epochs} epochs, batches of {self.batch} and rate {self.rate} cannot learn; "
+                "use more than 0 of each"
+            )
+
+    def fit(self, backbone: Backbone, batches: Iterable[Batch], seed: int) -> Aligner:
+        """Learn from pairs; holds all pictures in memory, 0.6 MB each at 224×224.
+
+        Raises:
+            DatasetError: fewer than two pictures.
+            OptionError: the loss became infinite, or no transformer can be put into this backbone.
+        """
+        images = [image for batch in batches for image in batch.images]
+        if len(images) < 2:
+            raise DatasetError(
+                f"registration learns from pairs of pictures and got {len(images)}; give two or more, or do not register"
+            )
+        device = next(backbone.parameters()).device
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            aligner = Aligner(_transformers(backbone, images[0].to(device), self.mode)).to(device)
+            encoder, predictor = _pointwise(backbone.channels[-1], 3), _pointwise(backbone.channels[-1], 2)
+        learning = nn.ModuleList([aligner, encoder, predictor]).to(device).train()
+        optimizer = torch.optim.SGD(learning.parameters(), self.rate, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
+        generator = torch.Generator().manual_seed(seed)
+        best, kept = math.inf, aligner.state_dict()
+        for epoch in range(self.epochs):
+            total = 0.0
+            for pairs in self._pairs(len(images), epoch, generator):
+                pictures = torch.stack([images[place] for place in pairs.flatten().tolist()]).to(device)
+                aligned = aligner(backbone, pictures)
+                seen = encoder(aligned.maps[-1])
+                loss = _unlikeness(predictor(seen), seen.detach()) + self.stiffness * _deviation(aligned.transforms)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * pairs.shape[1] / len(images)
+            schedule.step()
+            if not math.isfinite(total):
+                raise OptionError(
+                    f"registration failed: its loss became {total} in epoch {epoch + 1} of {self.epochs}; use a rate "
+                    f"smaller than {self.rate}"
+                )
+            if total < best:
+                best, kept = total, {name: tensor.clone() for name, tensor in aligner.state_dict().items()}
+        aligner.load_state_dict(kept)
+        return aligner.eval().requires_grad_(False)
+
+    def _pairs(self, count: int, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Give every picture once, and with it another one, its neighbour in a random ring: (2, pair)."""
+        ring = torch.randperm(count, generator=generator)
+        partner = torch.empty_like(ring).scatter_(0, ring, ring.roll(-1))
+        batches = torch.randperm(count, generator=generator).split(self.batch)
+        for done, first in enumerate(batches, start=epoch * len(batches) + 1):
+            yield torch.stack([first, partner[first]])
+            step("registering pictures", done, self.epochs * len(batches))
+
+
+def _unlikeness(predicted: Features, seen: Features) -> Tensor:
+    """Compare what is predicted of each picture with what is seen of its partner: −cos over channels, −1 at best.
+
+    The first half of the batch are the partners of the second half; so the mean is that of both directions.
+    """
+    return -functional.cosine_similarity(predicted, seen.roll(len(seen) // 2, dims=0), dim=1).mean()
+
+
+def _deviation(transforms: Sequence[Tensor]) -> Tensor:
+    """Sum the squares of what the transforms add to the identity, in the mean over pictures."""
+    each = [(transform - torch.eye(2, 3, device=transform.device)).square().sum(dim=(1, 2)) for transform in transforms]
+    return torch.stack(each).sum(dim=0).mean()
+
+
+def _pointwise(width: int, depth: int) -> nn.Sequential:
+    """Stack 1×1 convolutions of one width, batch norm and ReLU between them."""
+    between = [(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()) for _ in range(depth - 1)]
+    return nn.Sequential(*(layer for layers in between for layer in layers), nn.Conv2d(width, width, 1))
+
+
+def _stages(backbone: Backbone) -> list[nn.Module]:
+    """Give the modules whose outputs are layers 1, 2, … to the deepest wanted one."""
+    indices = _find_layers(backbone.network, backbone.name, tuple(range(1, max(backbone.layers) + 1)))
+    return [backbone.network.get_submodule(backbone.network.feature_info[index]["module"]) for index in indices]
+
+
+def _transformers(backbone: Backbone, image: Tensor, mode: Mode) -> list[Transformer]:
+    """Make one for each stage, of the size that this picture's maps have."""
+    seen: list[Tensor] = []
+    with torch.no_grad(), ExitStack() as inserted:
+        for stage in _stages(backbone):
+            inserted.enter_context(stage.register_forward_hook(lambda _stage, _came, features: seen.append(features)))
+        maps = backbone(image[None])
+    if len(seen) != max(backbone.layers) or any(seen[k - 1] is not one for k, one in zip(backbone.layers, maps)):
+        raise OptionError(f"no transformer fits between the stages of {backbone.name}; use a ResNet or an EfficientNet")
+    halved = [[math.ceil(side / 4) for side in features.shape[-2:]] for features in seen]
+    return [Transformer(one.shape[1], math.prod(sides), mode) for one, sides in zip(seen, halved, strict=True)]
+
+
+def _resample(maps: Tensor, transform: Tensor, beyond: Literal["reflection", "border"]) -> Tensor:
+    grid = functional.affine_grid(transform, list(maps.shape), align_corners=False)
+    return functional.grid_sample(maps, grid, padding_mode=beyond, align_corners=False)
+
+
+def _after(first: Tensor, then: Tensor) -> Tensor:
+    """Say where a place of the twice transformed map was before both transforms."""
+    linear, shift = first[..., :2], first[..., 2:]
+    return torch.cat([linear @ then[..., :2], linear @ then[..., 2:] + shift], dim=-1)
+
+
+def _invert(transform: Tensor) -> Tensor:
+    (a, b), (c, d) = (row.unbind(dim=-1) for row in transform[..., :2].unbind(dim=-2))
+    # Written out, since exporters know no inverse; a map pressed flat cannot be spread again, but gives finite numbers.
+    size = a * d - b * c
+    size = torch.where(size.abs() < 1e-3, 1e-3, size)
+    linear = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)) / size[..., None, None]
+    return torch.cat([linear, -linear @ transform[..., 2:]], dim=-1)

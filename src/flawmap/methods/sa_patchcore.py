@@ -1,0 +1,14 @@
+"""SA-PatchCore (Ishida et al. 2023): the whole deep layer through self-attention, channel by channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flawmap.features.context import SplitAttention
+from flawmap.methods.patchcore import PatchCore
+
+
+def sa_patchcore(**options: Any) -> PatchCore:
+    """Make PatchCore with the parts of that paper's code; any option may be given otherwise."""
+    parts: dict[str, Any] = {"context": SplitAttention(ratio=1.0, attend="channels"), "alignment": "nearest"}
+    return PatchCore(**parts | options)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flawmap.errors import OptionError
+from flawmap.features.attention import attend_tokens, pool_max
+from flawmap.features.context import (
+    Gated,
+    Neighbourhood,
+    PooledNeighbourhood,
+    SplitAttention,
+    average,
+    gate_axes,
+    gate_channels,
+)
+
+FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
+
+
+def test_average_of_ones_counts_the_padding() -> None:
+    ones = average(torch.ones(1, 1, 3, 3))[0, 0]
+    assert torch.allclose(ones, torch.tensor([[4, 6, 4], [6, 9, 6], [4, 6, 4]]) / 9)
+    assert torch.allclose(average(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0))
+
+
+def test_ratio_zero_is_patchcore() -> None:
+    assert torch.equal(SplitAttention(ratio=0).deep(FEATURES), Neighbourhood().deep(FEATURES))
+
+
+def test_ratio_one_has_no_average() -> None:
+    assert torch.equal(SplitAttention(ratio=1).deep(FEATURES), attend_tokens(pool_max(FEATURES)))
+
+
+def test_halves() -> None:
+    first = SplitAttention(half="first").deep(FEATURES)
+    assert torch.equal(first[:, :4], attend_tokens(pool_max(FEATURES[:, :4])))
+    assert torch.equal(first[:, 4:], average(FEATURES[:, 4:]))
+    last = SplitAttention(half="last").deep(FEATURES)
+    assert torch.equal(last[:, :4], attend_tokens(pool_max(FEATURES[:, 4:])))
+    assert torch.equal(last[:, 4:], average(FEATURES[:, :4]))
+
+
+def test_a_random_half_is_drawn_from_its_seed() -> None:
+    one, same, other = (SplitAttention(half="random", seed=seed).deep(FEATURES) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "blocks"), [(0, (9, 1024)), (0.25, (9, 256, 768)), (0.5, (9, 512, 512)), (1, (9, 1024))]
+)
+def test_blocks(ratio: float, blocks: tuple[int, ...]) -> None:
+    assert SplitAttention(ratio=ratio).blocks((9, 1024)) == blocks
+
+
+def test_a_ratio_beyond_one_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"1\.5 is not a share"):
+        SplitAttention(ratio=1.5)
+
+
+def windows(count: int, length: int) -> list[slice]:
+    """The windows of adaptive pooling: ⌊i n / E⌋ to ⌈(i + 1) n / E⌉."""
+    return [slice(i * count // length, -(-(i + 1) * count // length)) for i in range(length)]
+
+
+@pytest.mark.parametrize("length", [8, 9, 24, 72])
+def test_a_pooled_neighbourhood_is_that_of_patchcores_code(length: int) -> None:
+    pooled = PooledNeighbourhood(length=length).deep(FEATURES)
+    padded = np.pad(FEATURES.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for row, column in ((0, 0), (2, 3), (4, 5)):
+        numbers = padded[:, :, row : row + 3, column : column + 3].reshape(2, -1)
+        by_hand = np.stack([numbers[:, window].mean(axis=1) for window in windows(72, length)], axis=1)
+        np.testing.assert_allclose(pooled[:, :, row, column].numpy(), by_hand, rtol=1e-5)
+
+
+def test_windows_of_nine_are_the_spatial_mean() -> None:
+    assert torch.allclose(PooledNeighbourhood(length=8).deep(FEATURES), average(FEATURES), atol=1e-6)
+
+
+def test_joined_layers_are_pooled_in_pairs() -> None:
+    joined = PooledNeighbourhood(length=4).join(FEATURES)
+    assert torch.allclose(joined, FEATURES.reshape(2, 4, 2, 5, 6).mean(dim=2))
+    assert PooledNeighbourhood(length=4).blocks((8, 16)) == (4,)
+
+
+def test_gates_of_axes_by_hand() -> None:
+    features = FEATURES.double().numpy()
+
+    def standardised(values: np.ndarray, axis: int) -> np.ndarray:
+        return (values - values.mean(axis=axis, keepdims=True)) / values.std(axis=axis, keepdims=True)
+
+    rows = 1 / (1 + np.exp(-standardised(features.mean(axis=3, keepdims=True), 2)))
+    columns = 1 / (1 + np.exp(-standardised(features.mean(axis=2, keepdims=True), 3)))
+    np.testing.assert_allclose(gate_axes(FEATURES).numpy(), 4 * features * rows * columns, rtol=1e-4)
+    channels = standardised(features.mean(axis=(2, 3), keepdims=True), 1)
+    channels = channels + standardised(features.max(axis=(2, 3), keepdims=True), 1)
+    np.testing.assert_allclose(gate_channels(FEATURES).numpy(), 2 * features / (1 + np.exp(-channels)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("gate", ["dual_axis", "channels"])
+def test_gates_leave_a_map_alone_that_is_the_same_everywhere(gate: str) -> None:
+    constant = torch.full((1, 4, 5, 6), 2.5)
+    assert torch.allclose(Gated(gate=gate).deep(constant), average(constant))
+
+
+def test_gates_treat_every_layer() -> None:
+    assert torch.equal(Gated().shallow(FEATURES), average(gate_axes(FEATURES)))
+    assert torch.equal(Gated().deep(FEATURES), Gated().shallow(FEATURES))
+    assert not torch.allclose(Gated().deep(FEATURES), Neighbourhood().deep(FEATURES))

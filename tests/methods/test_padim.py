@@ -1,0 +1,262 @@
+"""PaDiM against a second, deliberately naive implementation in float64, and leaving out against really refitting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from flawmap.data.loading import Batch, Batches
+from flawmap.errors import DatasetError, NotFitted, OptionError
+from flawmap.features.backbone import Backbone
+from flawmap.methods import padim
+from flawmap.methods.base import State
+from flawmap.methods.padim import Gaussians, PaDiM
+from flawmap.prepare import Preparation
+from helpers import texture, with_defect
+
+SIZE = Preparation(64, 96)
+GOOD = [texture(seed, 64, 96) for seed in range(7)]
+NEW = [texture(seed, 64, 96) for seed in (50, 51)]
+TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20}
+
+
+def batches(pictures: list[np.ndarray], size: int = 4) -> Batches:
+    return Batches(pictures, SIZE, size)
+
+
+def images(pictures: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(pictures, len(pictures))
+    return batch.images
+
+
+def stretch(grid: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear with half-pixel centres, value by value."""
+    out = np.empty((height, width))
+    for row in range(height):
+        for column in range(width):
+            y = np.clip((row + 0.5) * grid.shape[0] / height - 0.5, 0, grid.shape[0] - 1)
+            x = np.clip((column + 0.5) * grid.shape[1] / width - 0.5, 0, grid.shape[1] - 1)
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, grid.shape[0] - 1), min(x0 + 1, grid.shape[1] - 1)
+            top = grid[y0, x0] * (1 - x + x0) + grid[y0, x1] * (x - x0)
+            bottom = grid[y1, x0] * (1 - x + x0) + grid[y1, x1] * (x - x0)
+            out[row, column] = top * (1 - y + y0) + bottom * (y - y0)
+    return out
+
+
+def naive_vectors(network: Backbone, picture: np.ndarray, channels: list[int]) -> np.ndarray:
+    """(row, column, channel), coarse layers repeated over their blocks."""
+    maps = [layer[0].double().numpy() for layer in network(images([picture]))]
+    height, width = maps[0].shape[1:]
+    blocks = [np.kron(one, np.ones((1, height // one.shape[1], width // one.shape[2]))) for one in maps]
+    return np.concatenate(blocks)[channels].transpose(1, 2, 0)
+
+
+def naive_map(good: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """(picture, row, column, channel) and (row, column, channel) to distances, position by position."""
+    distances = np.empty(new.shape[:2])
+    for row, column in np.ndindex(distances.shape):
+        here = good[:, row, column]
+        covariance = np.cov(here, rowvar=False) + 0.01 * np.eye(here.shape[1])
+        away = new[row, column] - here.mean(axis=0)
+        distances[row, column] = np.sqrt(away @ np.linalg.inv(covariance) @ away)
+    return gaussian_filter(stretch(distances, 64, 96), 4)
+
+
+def close(one: State, two: State, tolerance: float) -> bool:
+    return all(torch.allclose(one[key], two[key], rtol=tolerance, atol=tolerance) for key in one)
+
+
+def test_the_golden_distance() -> None:
+    whitening = PaDiM()._whiten(torch.tensor([[[2.0, 1.0], [1.0, 2.0]]], dtype=torch.float64))
+    gaussians = Gaussians(torch.zeros(1, 1, 2), whitening.float(), torch.tensor([0, 1]))
+    assert float(gaussians(torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1))) == pytest.approx(1.4106970, abs=1e-6)
+
+
+# With 7 pictures the ridge stands in for most directions of 50 channels; with 40 it does not for 20.
+@pytest.mark.parametrize(("count", "channels"), [(7, 50), (40, 20)])
+def test_agrees_with_its_naive_twin(count: int, channels: int) -> None:
+    pictures = [texture(seed, 64, 96) for seed in range(count)]
+    method = PaDiM(**TINY | {"channels": channels}).fit(batches(pictures))
+    kept = method.learned()["channels"].tolist()
+    good = np.stack([naive_vectors(method.network, picture, kept) for picture in pictures])
+    scores = method.score(images(NEW))
+    for number, picture in enumerate(NEW):
+        expected = naive_map(good, naive_vectors(method.network, picture, kept))
+        assert np.allclose(scores.pixel[number], expected, rtol=1e-5, atol=0)
+        assert float(scores.image[number]) == pytest.approx(expected.max(), rel=1e-5)
+
+
+def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(padim, "TOGETHER", 3)
+    monkeypatch.setattr(padim, "BLOCK", 20 * 20 * 50)
+    method = PaDiM(**TINY)
+    part = method.gather(batches(GOOD, 2))
+    vectors = np.stack([naive_vectors(method.network, picture, part["channels"].tolist()) for picture in GOOD])
+    vectors = vectors.reshape(len(GOOD), 16 * 24, 20)
+    assert int(part["count"]) == len(GOOD)
+    assert np.allclose(part["mean"], vectors.mean(axis=0), rtol=1e-5)
+    for position in (0, 49, 50, 383):
+        scatter = np.cov(vectors[:, position], rowvar=False) * (len(GOOD) - 1)
+        assert np.allclose(part["scatter"][position], scatter, rtol=1e-4, atol=1e-5 * scatter.max())
+
+
+@pytest.mark.parametrize("cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
+def test_shares_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
+    # In batches of one the network rounds the same however pictures are shared out.
+    whole = PaDiM(**TINY).fit(batches(GOOD, 1)).learned()
+    shares = [GOOD[start:end] for start, end in zip((0, *cuts), (*cuts, len(GOOD)), strict=True)]
+    parts = [PaDiM(**TINY).gather(batches(share, 1)) for share in shares]
+    before = [{key: tensor.clone() for key, tensor in part.items()} for part in parts]
+    method = PaDiM(**TINY).settle(parts)
+    assert close(whole, method.learned(), 1e-6)
+    assert all(torch.equal(one[key], two[key]) for one, two in zip(parts, before, strict=True) for key in one)
+
+
+def test_shares_of_unlike_pictures_add_up() -> None:
+    # Means far apart: all of the covariance is between the shares.
+    dark, bright = np.full((64, 96, 3), 5, np.uint8), np.full((64, 96, 3), 250, np.uint8)
+    pictures = [dark, dark, dark, bright]
+    whole = PaDiM(**TINY).fit(batches(pictures, 1)).learned()
+    parts = [PaDiM(**TINY).gather(batches(share, 1)) for share in (pictures[:3], pictures[3:])]
+    assert parts[0]["scatter"].abs().max() < 1e-9
+    assert close(whole, PaDiM(**TINY).settle(parts).learned(), 1e-5)
+
+
+def test_vectors_far_from_zero_cost_no_digits() -> None:
+    method, (maps,) = PaDiM(**TINY), [torch.randn(9, 20, 2, 2)]
+    near, far = ({key: tensor.clone() for key, tensor in method._nothing(20, 2, 2).items()} for _ in range(2))
+    vectors = maps.permute(2, 3, 0, 1).flatten(0, 1).double()
+    for some in vectors.split(4, dim=1):
+        padim._add(near, some)
+        padim._add(far, some + 1e6)
+    assert torch.allclose(near["scatter"], far["scatter"], rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(("count", "channels"), [(3, 20), (7, 20), (24, 8)])
+def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
+    options = TINY | {"channels": channels}
+    pictures = [texture(seed, 64, 96) for seed in range(count)]
+    method = PaDiM(**options)
+    held_out = method.fit_held_out(batches(pictures))
+    assert torch.equal(held_out.image, held_out.peak)
+    for left_out in {0, 1, count - 1}:
+        others = PaDiM(**options).fit(batches(pictures[:left_out] + pictures[left_out + 1 :]))
+        score = others.score(images([pictures[left_out]]))
+        assert float(held_out.image[left_out]) == pytest.approx(float(score.image[0]), rel=1e-4)
+    # What is learned is learned from all of them.
+    assert close(method.learned(), PaDiM(**options).fit(batches(pictures)).learned(), 0)
+
+
+def test_two_pictures_judge_each_other() -> None:
+    held_out = PaDiM(**TINY).fit_held_out(batches(GOOD[:2]))
+    by_the_other = PaDiM(**TINY).fit(batches(GOOD[1:2])).score(images(GOOD[:1]))
+    assert float(held_out.image[0]) == pytest.approx(float(by_the_other.image[0]), rel=1e-4)
+
+
+def test_pictures_of_one_group_are_left_out_together() -> None:
+    twins = [picture for picture in GOOD[:4] for _ in range(2)]
+    groups = [str(number // 2) for number in range(len(twins))]
+    together = PaDiM(**TINY).fit_held_out(Batches(twins, SIZE, groups=groups))
+    others = PaDiM(**TINY).fit(batches(twins[2:])).score(images(twins[:2]))
+    assert torch.allclose(together.image[:2], others.image, rtol=1e-4)
+
+
+def test_saved_and_restored_it_scores_the_same_bit_for_bit() -> None:
+    method = PaDiM(**TINY, seed=3).fit(batches(GOOD))
+    assert {"mean", "whitening", "channels"} == set(method.learned())
+    again = PaDiM.from_options(method.options()).restore({key: value.clone() for key, value in method.state().items()})
+    for one, two in zip(method.score(images(NEW)), again.score(images(NEW)), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_seed_chooses_the_channels() -> None:
+    one, same, other = (PaDiM(**TINY, seed=seed).fit(batches(GOOD)).learned() for seed in (1, 1, 2))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["channels"], other["channels"])
+    assert one["channels"].unique().tolist() == one["channels"].tolist()
+
+
+def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
+    def kept(**options: object) -> int:
+        return len(PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._chosen())
+
+    assert kept() == 100
+    assert kept(layers=(1,)) == sum(Backbone("test_resnet", (1,), "random").channels)
+    assert kept(backbone="resnet18") == 100
+    assert kept(backbone="wide_resnet50_2") == 550
+    assert kept(channels=10_000) == sum(Backbone("test_resnet", (1, 2, 3), "random").channels)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_picture_is_enough_to_score(count: int) -> None:
+    method = PaDiM(**TINY).fit(batches(GOOD[:count]))
+    scores = method.score(images([*GOOD[:1], *NEW]))
+    assert torch.isfinite(scores.pixel).all()
+    assert scores.image[0] < scores.image[1:].min()
+
+
+def test_a_batch_is_its_pictures_one_by_one() -> None:
+    method = PaDiM(**TINY).fit(batches(GOOD))
+    together, alone = method.score(images(NEW)), [method.score(images([picture])) for picture in NEW]
+    assert torch.allclose(together.pixel, torch.cat([one.pixel for one in alone]), rtol=1e-5)
+    assert torch.equal(together.image, together.pixel.amax(dim=(1, 2)))
+
+
+def test_too_much_for_the_memory_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 16×24 positions of 20 channels take 1.84 MB.
+    monkeypatch.setattr(padim, "available_memory", lambda: 1_000_000)
+    with pytest.raises(OptionError, match=r"20 channels at 16×24 .* 0.00 GB are free; use channels=14 or fewer"):
+        PaDiM(**TINY).fit(batches(GOOD))
+    PaDiM(**TINY | {"channels": 14}).fit(batches(GOOD))
+    monkeypatch.setattr(padim, "available_memory", lambda: None)
+    PaDiM(**TINY).fit(batches(GOOD))
+
+
+def test_it_knows_the_memory_where_the_system_tells() -> None:
+    free = padim.available_memory()
+    assert free is None or 2**24 < free < 2**50
+    assert padim.memory(56 * 56, 550) == pytest.approx(11.4e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"channels": 0}, "are too few"), ({"ridge": 0.0}, "more than 0"), ({"ridge": float("nan")}, "more than 0")],
+)
+def test_options_that_cannot_work(options: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        PaDiM(**options)
+
+
+def test_a_ridge_that_is_lost_in_rounding() -> None:
+    with pytest.raises(OptionError, match="too small"):
+        PaDiM(**TINY, ridge=1e-300).fit(batches(GOOD))
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(DatasetError, match="no picture could be used"):
+        PaDiM(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
+
+
+def test_unfitted_refuses() -> None:
+    for ask in (PaDiM(**TINY).scorer, PaDiM(**TINY).learned):
+        with pytest.raises(NotFitted, match="call fit"):
+            ask()
+
+
+def test_batches_are_all_it_takes() -> None:
+    one = PaDiM(**TINY).fit([Batch(images(GOOD), [""] * len(GOOD))])
+    assert torch.isfinite(one.score(images(NEW)).image).all()
+
+
+def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
+    size = Preparation(96, 128)
+    method = PaDiM().fit(Batches([texture(seed, 96, 128) for seed in range(10)], size))
+    new = [texture(seed, 96, 128) for seed in range(20, 24)]
+    (batch,) = Batches([*new, with_defect(new[0], row=30, column=90, radius=8)], size, 5)
+    scores = method.score(batch.images)
+    assert scores.image[4] > scores.image[:4].max()
+    row, column = divmod(int(scores.pixel[4].argmax()), 128)
+    assert np.hypot(row - 30, column - 90) <= 8 + 4

@@ -1,0 +1,189 @@
+"""SPADE against a second, deliberately naive implementation in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
+
+from flawmap.data.loading import Batch, Batches
+from flawmap.errors import DatasetError, NotFitted, OptionError
+from flawmap.memory import neighbours
+from flawmap.methods.spade import SPADE
+from flawmap.prepare import Preparation
+from flawmap.progress import listening
+from helpers import texture, with_defect
+
+SIZE = Preparation(64, 96)
+GOOD = [texture(seed, 64, 96) for seed in range(6)]
+NEW = [texture(seed, 64, 96) for seed in range(50, 54)]
+TINY = {"backbone": "test_resnet", "weights": "random", "neighbours": 2}
+
+
+def batches(pictures: list[np.ndarray], size: int = 4, **options: object) -> Batches:
+    return Batches(pictures, SIZE, size, **options)
+
+
+def images(pictures: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(pictures, len(pictures))
+    return batch.images
+
+
+@pytest.fixture
+def fitted() -> SPADE:
+    return SPADE(**TINY).fit(batches(GOOD))
+
+
+def stretch(values: np.ndarray, length: int) -> np.ndarray:
+    """Linear with half-pixel centres, along the first axis."""
+    centres = (np.arange(length) + 0.5) * len(values) / length - 0.5
+    return np.stack([np.interp(centres, np.arange(len(values)), line) for line in values.T], axis=1)
+
+
+def naive(method: SPADE, good: list[np.ndarray], picture: np.ndarray) -> tuple[float, np.ndarray]:
+    def look(one: np.ndarray) -> list[np.ndarray]:
+        return [maps[0].double().numpy() for maps in method.network(images([one]))]
+
+    looks, mine = [look(one) for one in good], look(picture)
+    apart = np.array([np.linalg.norm(one[-1].mean(axis=(1, 2)) - mine[-1].mean(axis=(1, 2))) for one in looks])
+    nearest = apart.argsort()[: method.neighbours]
+    total = np.zeros((64, 96))
+    for layer, maps in enumerate(mine):
+        gallery = np.concatenate([looks[number][layer].reshape(len(maps), -1).T for number in nearest])
+        distances = cdist(maps.reshape(len(maps), -1).T, gallery).min(axis=1).reshape(maps.shape[1:])
+        total += stretch(stretch(distances, 64).T, 96).T
+    return apart[nearest].mean(), gaussian_filter(total / len(mine), method.sigma)
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbours": 50}, {"layers": (2, 3), "sigma": 2.0}], ids=repr)
+def test_agrees_with_its_naive_twin(options: dict[str, object]) -> None:
+    method = SPADE(**TINY | options).fit(batches(GOOD))
+    scores = method.score(images(NEW))
+    for place, picture in enumerate(NEW):
+        score, pixel = naive(method, GOOD, picture)
+        assert float(scores.image[place]) == pytest.approx(score, rel=1e-5)
+        assert np.allclose(scores.pixel[place], pixel, rtol=1e-5, atol=0)
+
+
+def test_only_the_most_alike_are_compared_with(fitted: SPADE) -> None:
+    # A picture of another kind is never among the two, so it changes nothing.
+    more = SPADE(**TINY).fit(batches([*GOOD, 255 - GOOD[0]]))
+    assert torch.equal(more.score(images(NEW)).pixel, fitted.score(images(NEW)).pixel)
+    everyone = SPADE(**TINY | {"neighbours": 7}).fit(batches([*GOOD, 255 - GOOD[0]]))
+    assert (everyone.score(images(NEW)).image > fitted.score(images(NEW)).image).all()
+    assert (everyone.score(images(NEW)).pixel <= fitted.score(images(NEW)).pixel + 1e-6).all()
+
+
+def test_shares_add_up(fitted: SPADE) -> None:
+    parts = [SPADE(**TINY).gather(batches(share)) for share in (GOOD[:4], GOOD[4:])]
+    one, two = fitted.state(), SPADE(**TINY).settle(parts).state()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("sizes", [(1, 5), (4, 2), (2, 2, 2)], ids=repr)
+def test_however_the_pictures_come_all_are_kept_in_order(sizes: tuple[int, ...]) -> None:
+    shares = images(GOOD).split(list(sizes))
+    # An iterator does not say how many will come.
+    part = SPADE(**TINY).gather(Batch(share, [""] * len(share)) for share in shares)
+    whole = SPADE(**TINY).gather(batches(GOOD))
+    assert part.keys() == whole.keys() == {"layer1", "layer2", "layer3", "size"}
+    # The network rounds differently in other batches.
+    assert all(torch.allclose(part[key], whole[key], rtol=1e-4, atol=1e-5) for key in whole)
+
+
+def test_a_restored_method_scores_the_same_bit_for_bit(fitted: SPADE) -> None:
+    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
+    assert all(tensor.is_contiguous() for tensor in fitted.learned().values())
+    restored = SPADE.from_options(fitted.options()).restore(state)
+    for one, two in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_batch_is_its_pictures_one_by_one(fitted: SPADE) -> None:
+    together, alone = fitted.score(images(NEW)), [fitted.score(images([picture])) for picture in NEW]
+    assert torch.allclose(together.image, torch.cat([score.image for score in alone]), rtol=1e-4)
+    assert torch.allclose(together.pixel, torch.cat([score.pixel for score in alone]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(count: int) -> None:
+    options = TINY | {"neighbours": count}
+    heard = []
+    with listening(lambda stage, done, total: heard.append((stage, done, total))):
+        held_out = SPADE(**options).fit_held_out(batches(GOOD))
+    assert ("judging good pictures", 6, 6) in heard
+    # Each picture was read once.
+    assert heard.count(("reading pictures", 6, 6)) == 1
+    for left_out, picture in enumerate(GOOD):
+        others = SPADE(**options).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
+        score = others.score(images([picture]))
+        assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=1e-4)
+        assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=1e-4)
+
+
+def test_holding_out_learns_what_fit_learns(fitted: SPADE) -> None:
+    method = SPADE(**TINY)
+    method.fit_held_out(batches(GOOD))
+    one, two = fitted.state(), method.state()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_pictures_of_one_group_are_left_out_together() -> None:
+    # Each picture has a twin; only without the twin is it new.
+    twins = [picture for picture in GOOD for _ in range(2)]
+    options = TINY | {"neighbours": 1}
+    alone = SPADE(**options).fit_held_out(batches(twins))
+    together = SPADE(**options).fit_held_out(batches(twins, groups=[str(place // 2) for place in range(len(twins))]))
+    assert alone.image.max() < 1e-3 * together.image.min()
+    assert alone.peak.max() < 1e-3 * together.peak.min()
+    expected = SPADE(**options).fit_held_out(batches(GOOD))
+    assert torch.allclose(together.image[::2], expected.image, rtol=1e-4)
+    assert torch.allclose(together.peak[1::2], expected.peak, rtol=1e-4)
+
+
+def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
+    size = Preparation(96, 128)
+    good, new = ([texture(seed, 96, 128) for seed in seeds] for seeds in (range(10), range(20, 24)))
+    method = SPADE().fit(Batches(good, size))
+    (batch,) = Batches([*new, with_defect(new[0], row=30, column=90, radius=8)], size, 5)
+    scores = method.score(batch.images)
+    assert scores.image[4] > scores.image[:4].max()
+    row, column = divmod(int(scores.pixel[4].argmax()), 128)
+    assert np.hypot(row - 30, column - 90) <= 8 + 8
+
+
+@pytest.mark.parametrize("block", [1, 1000, 5000])
+def test_blocks_change_nothing(fitted: SPADE, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    whole = fitted.score(images(NEW[:1]))
+    # Of layer 1 with its 384 patches 1, 2 or 13 at once, of layer 2 with its 96 1, 10 or 52: the last block is smaller.
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    blocks = fitted.score(images(NEW[:1]))
+    assert torch.equal(blocks.image, whole.image)
+    assert torch.allclose(blocks.pixel, whole.pixel, rtol=1e-5)
+
+
+def test_the_order_of_layers_means_nothing(fitted: SPADE) -> None:
+    other = SPADE(**TINY, layers=(3, 1, 2)).fit(batches(GOOD))
+    assert other.options() == fitted.options()
+    assert torch.equal(other.score(images(NEW)).pixel, fitted.score(images(NEW)).pixel)
+
+
+def test_options_that_cannot_work() -> None:
+    with pytest.raises(OptionError, match="comparison with 0 pictures"):
+        SPADE(neighbours=0)
+
+
+def test_too_little_to_learn_from() -> None:
+    with pytest.raises(DatasetError, match="no picture could be used"):
+        SPADE(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
+    with pytest.raises(DatasetError, match="none to compare it with"):
+        SPADE(**TINY).fit_held_out(batches(GOOD[:1]))
+
+
+def test_unfitted_refuses() -> None:
+    for ask in (SPADE(**TINY).scorer, SPADE(**TINY).learned):
+        with pytest.raises(NotFitted, match="call fit"):
+            ask()
