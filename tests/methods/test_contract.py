@@ -23,7 +23,10 @@ GOOD = [texture(seed, 96, 128) for seed in range(10)]
 NEW = [texture(seed, 96, 128) for seed in range(20, 24)]
 DEFECT = with_defect(NEW[0], row=30, column=90, radius=8)
 BACKBONES = {"test_resnet": "random", "tf_efficientnet_lite0": "embedded"}
-SMALL = {"patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)}}
+SMALL = {
+    "patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)},
+    "spade": {"neighbours": 3},
+}
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
 pytestmark = pytest.mark.parametrize("name", METHODS)

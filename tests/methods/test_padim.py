@@ -19,7 +19,8 @@ from helpers import texture, with_defect
 SIZE = Preparation(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(7)]
 NEW = [texture(seed, 64, 96) for seed in (50, 51)]
-TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20}
+RIDGE = 1e-5  # random weights make small vectors: beside 0.01 their covariance would not count
+TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20, "ridge": RIDGE}
 
 
 def batches(pictures: list[np.ndarray], size: int = 4) -> Batches:
@@ -59,7 +60,7 @@ def naive_map(good: np.ndarray, new: np.ndarray) -> np.ndarray:
     distances = np.empty(new.shape[:2])
     for row, column in np.ndindex(distances.shape):
         here = good[:, row, column]
-        covariance = np.cov(here, rowvar=False) + 0.01 * np.eye(here.shape[1])
+        covariance = np.cov(here, rowvar=False) + RIDGE * np.eye(here.shape[1])
         away = new[row, column] - here.mean(axis=0)
         distances[row, column] = np.sqrt(away @ np.linalg.inv(covariance) @ away)
     return gaussian_filter(stretch(distances, 64, 96), 4)
@@ -232,7 +233,7 @@ def test_options_that_cannot_work(options: dict[str, float], message: str) -> No
 
 def test_a_ridge_that_is_lost_in_rounding() -> None:
     with pytest.raises(OptionError, match="too small"):
-        PaDiM(**TINY, ridge=1e-300).fit(batches(GOOD))
+        PaDiM(**TINY | {"ridge": 1e-300}).fit(batches(GOOD))
 
 
 def test_nothing_to_learn_from() -> None:

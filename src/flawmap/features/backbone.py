@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
     Args:
         name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
-        layers: which layers' maps to give; layer k has stride 2^(k+1): 4, 8, 16, 32 pixels for 1, 2, 3, 4. In a ResNet
+        layers: which layers' maps to give, from fine to coarse; layer k has stride 2^(k+1): 4, 8, 16, 32 pixels. In a ResNet
             they are the outputs of the four stages after their last ReLU.
         weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`, which never happens
             unasked; None takes the embedded ones where there are some and the hub's otherwise. Or the tensors.
@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         network = _build(name, pretrained=weights == HUB)
         if weights == EMBEDDED:
             _load_embedded(network, name)
-        self.name, self.layers = name, tuple(layers)
+        self.name, self.layers = name, tuple(sorted(set(layers)))
         self.mean, self.std = tuple(network.pretrained_cfg["mean"]), tuple(network.pretrained_cfg["std"])
         self._indices = _find_layers(network, name, self.layers)
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Images) -> list[Features]:
-        """Give the map of each wanted layer, in the order of `layers`; stops after the last of them."""
+        """Give the map of each wanted layer, from fine to coarse; stops after the last of them."""
         maps: list[Features] = self.network.forward_intermediates(
             images.contiguous(memory_format=torch.channels_last),
             indices=self._indices,

@@ -78,7 +78,8 @@ class LeaveOut:
         others = self.far[(self.owners[self.far] != owner) & (self.near_owners[self.far] != owner)]
         candidates = torch.cat([orphans, others])
         left = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
-        vectors, chosen = self.vectors[candidates], []
+        vectors = self.vectors[candidates]
+        chosen: list[int] = []
         # Products leave a little of the distance between a vector and itself, which is no reason to have it twice.
         nothing = _ROUNDING * float(self.bank.squares.max())
         while len(chosen) < count and len(candidates) and left.max() > nothing:

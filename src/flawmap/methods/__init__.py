@@ -13,6 +13,7 @@ from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_presets import patchcore_official, patchcore_paper, patchcore_resnet18
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
+from flawmap.methods.spade import SPADE
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Recipe:
 
 
 METHODS: dict[str, Recipe] = {
+    "spade": Recipe(
+        SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
+    ),
     "patchcore": Recipe(PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"),
     "patchcore-official": Recipe(
         patchcore_official, "Roth et al. 2022, their code", "10 % of the patch vectors, pooled to 1024", "161 MB"
@@ -60,7 +64,7 @@ METHODS: dict[str, Recipe] = {
     ),
 }
 
-CLASSES: dict[str, type[Method]] = {"PatchCore": PatchCore}
+CLASSES: dict[str, type[Method]] = {"PatchCore": PatchCore, "SPADE": SPADE}
 """What the recipes make, as saved files name it."""
 
 

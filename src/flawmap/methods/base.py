@@ -143,7 +143,7 @@ class Method(ABC):
         Raises:
             NotFitted: nothing was learned yet.
         """
-        scorer = self.scorer().eval()
+        scorer = self.scorer().eval().to(best_device())
         with torch.inference_mode():
             image, pixel = scorer(images.to(best_device()))
         return Scores(image.cpu(), pixel.cpu())
@@ -156,7 +156,7 @@ class Method(ABC):
             NotExportable: no graph can hold it.
             NotFitted: nothing was learned yet.
         """
-        scorer = self.scorer().eval()
+        scorer = self.scorer().eval().to(best_device())
         if self.not_exportable:
             raise NotExportable(f"{type(self).__name__} cannot be exported: {self.not_exportable}")
         images = torch.zeros(2, 3, height, width, device=best_device())

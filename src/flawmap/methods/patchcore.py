@@ -21,6 +21,7 @@ from flawmap.features.maps import PixelMap
 from flawmap.features.patches import Alignment, Embedding
 from flawmap.features.reduce import Reducer, SparseProjection, restore
 from flawmap.memory.bank import Bank, ImageScore, Maximum
+from flawmap.memory.collect import collect
 from flawmap.memory.coreset import pick
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
@@ -67,16 +68,15 @@ class PatchCore(MemoryMethod):
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
         embedding, reduction, sizes = self._embedding(), self._early_reduction(), []
 
-        def embed(batch: Batch) -> Tensor:
+        def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
             with torch.inference_mode():
-                grid: Tensor = reduction(embedding(batch.images.to(best_device())))
-            return grid.cpu()
+                return [reduction(embedding(batch.images.to(best_device()))).cpu()]
 
-        grid = _join(map(embed, batches), length_hint(batches))
-        if grid is None:
+        grids = collect(map(embed, batches), length_hint(batches))
+        if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
-        return {"grid": grid, "size": torch.tensor(sizes[0])}
+        return {"grid": grids[0], "size": torch.tensor(sizes[0])}
 
     def settle(self, parts: list[State]) -> PatchCore:
         """Choose the coreset of all gathered vectors."""
@@ -182,23 +182,6 @@ class PatchScorer(nn.Module):
     def judge(self, grid: Grid, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
         """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
         return Scores(self.image_score(grid, found, bank), self.pixel_map(found.distances, height, width))
-
-
-def _join(grids: Iterable[Tensor], expected: int) -> Tensor | None:
-    """Join grids along the first axis as they come, in memory that holds them once where about as many are expected.
-
-    What is reserved and not used takes no memory; kept one by one and joined at the end they would take it twice.
-    """
-    whole: Tensor | None = None
-    count = 0
-    for grid in grids:
-        if whole is None:
-            whole = grid.new_empty(max(1, expected) * len(grid), *grid.shape[1:])
-        if count + len(grid) > len(whole):
-            whole = torch.cat([whole[:count], torch.empty_like(whole), grid.new_empty(grid.shape)])
-        whole[count : count + len(grid)] = grid
-        count += len(grid)
-    return None if whole is None else whole[:count]
 
 
 def _in_blocks(reduction: nn.Module, vectors: Tensor, rows: int = 2**16) -> Tensor:
