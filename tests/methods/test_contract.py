@@ -39,8 +39,8 @@ def make(name: str, backbone: str, **options: object) -> Method:
 
 
 def remember_all(name: str) -> dict[str, float]:
-    """Options under which nothing is left out of the memory."""
-    return {"coreset": 1.0} if hasattr(make(name, "test_resnet"), "coreset") else {}
+    """Options under which a picture that was seen is at no distance, where there are some."""
+    return {"spade": {"neighbours": 1}, "padim": {}}.get(name, {"coreset": 1.0})
 
 
 def batches(pictures: Sequence[np.ndarray], size: int = 4) -> Batches:
@@ -126,6 +126,8 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: 
 
 
 def test_what_was_seen_is_at_no_distance_when_all_is_remembered(name: str) -> None:
+    if not remember_all(name):
+        pytest.skip("it remembers no pictures, only what they have in common")
     method = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD))
     # The network rounds differently in other batches, hence not quite zero.
     assert method.score(images(GOOD[:4])).image.max() < 1e-3 * method.score(images([DEFECT])).image[0]
