@@ -26,6 +26,7 @@ BACKBONES = {"test_resnet": "random", "tf_efficientnet_lite0": "embedded"}
 SMALL = {
     "patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)},
     "spade": {"neighbours": 3},
+    "padim": {"channels": 30},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
@@ -95,7 +96,9 @@ def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
     parts = [make(name, backbone).gather(batches(share)) for share in (GOOD[:4], GOOD[4:])]
     method = make(name, backbone).settle(parts)
     one, two = fitted.state(), method.state()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    # Vectors are the same ones; moments are sums, which round.
+    same = torch.allclose if name == "padim" else torch.equal
+    assert all(same(one[key], two[key]) for key in one)
 
 
 def test_a_batch_is_its_pictures_one_by_one(fitted: Method) -> None:

@@ -206,6 +206,16 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
     assert torch.equal(together.image, together.pixel.amax(dim=(1, 2)))
 
 
+def test_the_graph_takes_any_number_of_pictures_and_scores_the_same() -> None:
+    method = PaDiM(**TINY).fit(batches(GOOD))
+    graph = method.export(64, 96).module()
+    for count in (1, 3):
+        pictures = images(GOOD[:count])
+        image, pixel = graph(pictures)
+        assert torch.allclose(pixel, method.score(pictures).pixel, rtol=1e-5)
+        assert torch.equal(image, pixel.amax(dim=(1, 2)))
+
+
 def test_too_much_for_the_memory_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     # 16×24 positions of 20 channels take 1.84 MB.
     monkeypatch.setattr(padim, "available_memory", lambda: 1_000_000)

@@ -32,8 +32,7 @@ class Backbone(nn.Module):
     Args:
         name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
         layers: which layers' maps to give, from fine to coarse; layer k has stride 2^(k+1): 4, 8, 16, 32 pixels.
-            In a ResNet
-            they are the outputs of the four stages after their last ReLU.
+            In a ResNet they are the outputs of the four stages after their last ReLU.
         weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`, which never happens
             unasked; None takes the embedded ones where there are some and the hub's otherwise. Or the tensors.
 

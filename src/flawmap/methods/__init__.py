@@ -9,6 +9,7 @@ from typing import Any
 from flawmap.errors import OptionError
 from flawmap.methods.base import Method
 from flawmap.methods.improved_patchcore import improved_patchcore
+from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_presets import patchcore_official, patchcore_paper, patchcore_resnet18
 from flawmap.methods.rail_patchcore import rail_patchcore
@@ -37,6 +38,7 @@ class Recipe:
 
 
 METHODS: dict[str, Recipe] = {
+    "padim": Recipe(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
     "spade": Recipe(
         SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
     ),
@@ -64,7 +66,7 @@ METHODS: dict[str, Recipe] = {
     ),
 }
 
-CLASSES: dict[str, type[Method]] = {"PatchCore": PatchCore, "SPADE": SPADE}
+CLASSES: dict[str, type[Method]] = {"PaDiM": PaDiM, "PatchCore": PatchCore, "SPADE": SPADE}
 """What the recipes make, as saved files name it."""
 
 

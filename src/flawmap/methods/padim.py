@@ -104,7 +104,7 @@ class PaDiM(MemoryMethod):
 
     def scorer(self) -> PaDiMScorer:
         """Give network, Gaussians and map as one module."""
-        return PaDiMScorer(self.network, self._gaussians(), PixelMap(self.sigma)).to(best_device())
+        return PaDiMScorer(self.network, self._gaussians(), PixelMap(self.sigma))
 
     def learned(self) -> State:
         """Give the Gaussians: `mean`, `whitening` and the `channels` they are about."""

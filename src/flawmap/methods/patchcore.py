@@ -105,7 +105,7 @@ class PatchCore(MemoryMethod):
         vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
         vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*part["grid"].shape[:3], -1)
-        scorer, left_out = self.scorer(), LeaveOut(self._bank(), vectors, owners)
+        scorer, left_out = self.scorer().to(best_device()), LeaveOut(self._bank(), vectors, owners)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
         for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
             others = left_out.without(owner)
