@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench bench-anomalib clean
 
 demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -24,10 +24,18 @@ check: $(READY)  ## lint, format, types, architecture
 bench: $(READY)  ## the measurements of README.md
 	$(BIN)/python bench/coreset.py
 
+bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
+	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
+
+.venv-anomalib/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-anomalib
+	.venv-anomalib/bin/pip install --quiet --constraint constraints.txt "anomalib==2.7.0" --editable .
+	touch $@
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-anomalib demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

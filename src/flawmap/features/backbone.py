@@ -77,6 +77,18 @@ class Backbone(nn.Module):
         )
         return maps
 
+    def stages(self) -> list[nn.Module]:
+        """Give the modules whose outputs are layers 1, 2, … to the deepest wanted one.
+
+        Raises:
+            OptionError: this network's layers are no modules of their own.
+        """
+        indices = _find_layers(self.network, self.name, tuple(range(1, max(self.layers) + 1)))
+        try:
+            return [self.network.get_submodule(self.network.feature_info[index]["module"]) for index in indices]
+        except AttributeError as error:
+            raise OptionError(f"the stages of {self.name} stand by no name; use {LITE0} or a ResNet") from error
+
     def train(self, mode: bool = True) -> Backbone:
         """Stay in eval mode whatever is asked: batch statistics would make a score depend on its batch."""
         del mode

@@ -6,18 +6,27 @@ PatchCore (Roth et al. 2022, eq. 2) and the improved PatchCore (Li et al. 2025, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
+from flawmap.features.registration import Aligned, Aligner
 from flawmap.tensors import Features, Grid, Images
 
 Alignment = Literal["bilinear", "nearest"]
+
+
+class Embedded(NamedTuple):
+    """A vector per patch (batch, row, column, channel), and how their grid lies in the picture."""
+
+    grid: Grid
+    transforms: list[Tensor]
+    """As `Aligned.transforms`; none where nothing was registered."""
 
 
 class Embedding(nn.Module):
@@ -27,22 +36,27 @@ class Embedding(nn.Module):
         backbone: gives the maps.
         context: what each layer's positions see of their surroundings.
         alignment: how coarser maps are brought to the finest grid.
+        aligner: brings all pictures into one pose, where one was learned.
     """
 
-    def __init__(self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear") -> None:
+    def __init__(
+        self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear", aligner: Aligner | None = None
+    ) -> None:
         super().__init__()
-        self.backbone, self.context, self.alignment = backbone, context, alignment
+        self.backbone, self.context, self.alignment, self.aligner = backbone, context, alignment, aligner
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """The sizes of the runs of channels that come from one source, in the order of the vector."""
         return self.context.blocks(self.backbone.channels)
 
-    def forward(self, images: Images) -> Grid:
-        """Embed a batch: (batch, row, column, channel)."""
-        *shallow, deep = self.backbone(images)
+    def forward(self, images: Images) -> Embedded:
+        """Embed a batch."""
+        aligned = self.aligner(self.backbone, images) if self.aligner else Aligned(self.backbone(images), [])
+        *shallow, deep = aligned.maps
         treated = [*map(self.context.shallow, shallow), self.context.deep(deep)]
-        return rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
+        grid = rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
+        return Embedded(grid, aligned.transforms)
 
 
 def join(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flawmap.errors import OptionError
 from flawmap.methods.base import Method
+from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
@@ -57,6 +58,13 @@ METHODS: dict[str, Recipe] = {
     ),
     "rail-patchcore": Recipe(
         rail_patchcore, "Zhang et al. 2025", "1 % of the patch vectors of gated maps", "24 MB", reconstruction=True
+    ),
+    "fr-patchcore": Recipe(
+        fr_patchcore,
+        "Jiang et al. 2024",
+        "a registration from pairs; 1 % of the patch vectors of registered maps",
+        "57 MB",
+        reconstruction=True,
     ),
     "improved-patchcore": Recipe(
         improved_patchcore,

@@ -183,6 +183,9 @@ class Method(ABC):
 class MemoryMethod(Method):
     """A method without training: it gathers what it needs from the pictures, in any number of shares, and settles."""
 
+    def learn_features(self, batches: Iterable[Batch]) -> None:
+        """Learn what all pictures must be seen for before any share of them is gathered; for most methods nothing."""
+
     @abstractmethod
     def gather(self, batches: Iterable[Batch]) -> State:
         """Take what is needed from a share of the good pictures, on any machine."""
@@ -193,7 +196,8 @@ class MemoryMethod(Method):
 
     @final
     def fit(self, batches: Iterable[Batch]) -> MemoryMethod:
-        """Gather and settle."""
+        """Learn the features, gather, and settle."""
+        self.learn_features(batches)
         return self.settle([self.gather(batches)])
 
 

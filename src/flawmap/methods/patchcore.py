@@ -18,8 +18,10 @@ from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.maps import PixelMap
-from flawmap.features.patches import Alignment, Embedding
+from flawmap.features.patches import Alignment, Embedded, Embedding
 from flawmap.features.reduce import Reducer, SparseProjection, restore
+from flawmap.features.registration import Aligner, NoRegistration, Registration
+from flawmap.features.registration import restore as restore_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.collect import collect
 from flawmap.memory.coreset import pick
@@ -27,7 +29,7 @@ from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Grid, Images, Indices, Scores
+from flawmap.tensors import Images, Indices, Scores
 
 Scope = Literal["coreset", "bank"]
 
@@ -45,9 +47,10 @@ class PatchCore(MemoryMethod):
         coreset: the share of all patches that is remembered, more than 0 and at most 1.
         image_score: how a picture's patches make its score.
         sigma: of the Gaussian over the map, in pixels.
+        registration: whether pictures are brought into one pose first, inside the backbone.
     """
 
-    families: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore)
+    families: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
 
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
@@ -56,6 +59,7 @@ class PatchCore(MemoryMethod):
     coreset: float = 0.01
     image_score: ImageScore = Maximum()
     sigma: float = 4.0
+    registration: Registration = NoRegistration()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +67,11 @@ class PatchCore(MemoryMethod):
             raise OptionError(f"a coreset of {self.coreset} is not a share; use more than 0 and at most 1")
         self.bank_: Bank | None = None
         self.reduction_: nn.Module = nn.Identity()
+        self.aligner_: Aligner | None = None
+
+    def learn_features(self, batches: Iterable[Batch]) -> None:
+        """Learn the registration, where there is one."""
+        self.aligner_ = self.registration.fit(self.network, (batch.images for batch in batches), self.seed)
 
     def gather(self, batches: Iterable[Batch]) -> State:
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
@@ -71,12 +80,14 @@ class PatchCore(MemoryMethod):
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
             with torch.inference_mode():
-                return [reduction(embedding(batch.images.to(best_device()))).cpu()]
+                grid, transforms = embedding(batch.images.to(best_device()))
+                return [reduction(grid).cpu(), *(transform.cpu() for transform in transforms)]
 
         grids = collect(map(embed, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
-        return {"grid": grids[0], "size": torch.tensor(sizes[0])}
+        transforms = {f"transform{stage}": each for stage, each in enumerate(grids[1:])}
+        return {"grid": grids[0], "size": torch.tensor(sizes[0]), **transforms}
 
     def settle(self, parts: list[State]) -> PatchCore:
         """Choose the coreset of all gathered vectors."""
@@ -91,6 +102,7 @@ class PatchCore(MemoryMethod):
 
     def fit_held_out(self, batches: Batches) -> HeldOut:
         """Gather, settle, and score every picture as if its group had not been there."""
+        self.learn_features(batches)
         part = self.gather(batches)
         return self.settle([part]).hold_out(part, batches.owners)
 
@@ -107,11 +119,13 @@ class PatchCore(MemoryMethod):
         grid = vectors.reshape(*part["grid"].shape[:3], -1)
         scorer, left_out = self.scorer().to(best_device()), LeaveOut(self._bank(), vectors, owners)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
+        transforms = [part[name].to(best_device()) for name in sorted(part) if name.startswith("transform")]
         for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
             others = left_out.without(owner)
             for picture in (owners == owner).nonzero()[:, 0].tolist():
                 found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
-                scores = scorer.judge(grid[picture, None].to(best_device()), found, others, *part["size"].tolist())
+                embedded = Embedded(grid[picture, None].to(best_device()), [one[picture, None] for one in transforms])
+                scores = scorer.judge(embedded, found, others, *part["size"].tolist())
                 image[picture], peak[picture] = scores.image[0], scores.pixel.max()
         return HeldOut(image, peak)
 
@@ -122,16 +136,21 @@ class PatchCore(MemoryMethod):
     def learned(self) -> State:
         """Give the bank and, where vectors are compared reduced, the reduction."""
         bank = self._bank()
-        reduction = {f"reduction.{name}": tensor.cpu() for name, tensor in self.reduction_.state_dict().items()}
-        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.pictures.cpu(), **reduction}
+        parts = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
+        states = {name: part.state_dict() for name, part in parts.items()}
+        saved = {f"{name}.{key}": tensor.cpu() for name, state in states.items() for key, tensor in state.items()}
+        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.pictures.cpu(), **saved}
 
     def relearn(self, learned: State) -> None:
         """Take the bank and the reduction back."""
+
+        def of(part: str) -> State:
+            return {name.removeprefix(part): learned[name] for name in learned if name.startswith(part)}
+
         self.bank_ = Bank(learned["bank.vectors"], learned["bank.pictures"]).to(best_device())
-        reduction = {
-            name.removeprefix("reduction."): learned[name] for name in learned if name.startswith("reduction.")
-        }
-        self.reduction_ = restore(reduction).to(best_device())
+        self.reduction_ = restore(of("reduction.")).to(best_device())
+        aligner = restore_aligner(of("aligner."))
+        self.aligner_ = aligner.to(best_device()) if aligner else None
 
     @property
     def _reduces_early(self) -> bool:
@@ -156,7 +175,7 @@ class PatchCore(MemoryMethod):
         return searched, searched
 
     def _embedding(self) -> Embedding:
-        return Embedding(self.network, self.context, self.alignment)
+        return Embedding(self.network, self.context, self.alignment, self.aligner_)
 
     def _bank(self) -> Bank:
         if self.bank_ is None:
@@ -176,12 +195,16 @@ class PatchScorer(nn.Module):
 
     def forward(self, images: Images) -> Scores:
         """Score a batch."""
-        grid = self.reduction(self.embedding(images))
-        return self.judge(grid, self.bank(grid), self.bank, images.shape[-2], images.shape[-1])
+        grid, transforms = self.embedding(images)
+        embedded = Embedded(self.reduction(grid), transforms)
+        return self.judge(embedded, self.bank(embedded.grid), self.bank, images.shape[-2], images.shape[-1])
 
-    def judge(self, grid: Grid, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
+    def judge(self, embedded: Embedded, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
         """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
-        return Scores(self.image_score(grid, found, bank), self.pixel_map(found.distances, height, width))
+        distances = found.distances
+        if embedded.transforms:
+            distances = Aligner.bring_back(distances, embedded.transforms)
+        return Scores(self.image_score(embedded.grid, found, bank), self.pixel_map(distances, height, width))
 
 
 def _in_blocks(reduction: nn.Module, vectors: Tensor, rows: int = 2**16) -> Tensor:
