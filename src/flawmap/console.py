@@ -72,7 +72,7 @@ def print_learned(calibration: Calibration, part: Path) -> None:
     )
     out.print(f"at most {calibration.bound:.2%} with {calibration.budget.confidence or SURE:.0%} certainty")
     for warning in calibration.warnings():
-        out.print(f"[yellow]{escape(warning)}[/]")
+        out.print(f"[yellow]{escape(warning)}[/]", soft_wrap=False)
 
 
 def print_budgets(calibration: Calibration) -> None:

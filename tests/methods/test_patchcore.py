@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -15,12 +17,15 @@ from flawmap.features.reduce import PCA, ChannelAggregation, GaussProjection, No
 from flawmap.memory.bank import Reweighted
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.patchcore import PatchCore
+from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.prepare import Preparation
 from helpers import texture
 
 SIZE = Preparation(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(5)]
 NEW = texture(50, 64, 96)
+Treat = Callable[[np.ndarray], np.ndarray]
+Align = Callable[[np.ndarray, int, int], np.ndarray]
 TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 
 
@@ -64,24 +69,50 @@ def stretch(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def naive_vectors(method: PatchCore, picture: np.ndarray, ratio: float, groups: list[np.ndarray] | None) -> np.ndarray:
+def attend_alone(maps: np.ndarray) -> np.ndarray:
+    """Each channel by itself, position by position, unscaled."""
+    out = np.empty_like(maps)
+    for channel, values in enumerate(maps.reshape(len(maps), -1)):
+        for position, value in enumerate(values):
+            weights = np.exp(value * values - (value * values).max())
+            out[channel].flat[position] = (weights * values).sum() / weights.sum()
+    return out
+
+
+def repeat(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    return maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
+
+
+def half_attention(maps: np.ndarray) -> np.ndarray:
+    half = len(maps) // 2
+    return np.concatenate([attend(window_max(maps[:half])), window_mean(maps[half:])])
+
+
+def naive_vectors(method: PatchCore, picture: np.ndarray, treat: Treat, align: Align) -> np.ndarray:
     fine, deep = (maps[0].double().numpy() for maps in method.network(images([picture])))
-    split = round(ratio * len(deep))
-    parts = ([attend(window_max(deep[:split]))] if split else []) + [window_mean(deep[split:])]
-    deep = stretch(np.concatenate(parts), *fine.shape[1:])
-    vectors = np.concatenate([window_mean(fine), deep]).reshape(len(fine) + len(deep), -1).T
-    return vectors if groups is None else np.stack([vectors[:, group].mean(axis=1) for group in groups], axis=1)
+    joined = np.concatenate([window_mean(fine), align(treat(deep), *fine.shape[1:])])
+    vectors = joined.reshape(len(joined), -1).T
+    if not isinstance(method.reducer, ChannelAggregation):
+        return vectors
+    groups = method.reducer.groups(240, (48, 96, 96), 0)
+    return np.stack([vectors[:, group].mean(axis=1) for group in groups], axis=1)
 
 
-@pytest.mark.parametrize("improved", [False, True], ids=["patchcore", "improved"])
-def test_agrees_with_its_naive_twin(improved: bool) -> None:
-    options = {**TINY, "coreset": 1.0}
-    method = improved_patchcore(**options) if improved else PatchCore(**options, reducer=NoReduction())
+@pytest.mark.parametrize(
+    ("make", "treat", "align"),
+    [
+        (PatchCore, window_mean, stretch),
+        (improved_patchcore, half_attention, stretch),
+        (sa_patchcore, lambda maps: attend_alone(window_max(maps)), repeat),
+    ],
+    ids=["patchcore", "improved", "sa"],
+)
+def test_agrees_with_its_naive_twin(make: Callable[..., PatchCore], treat: Treat, align: Align) -> None:
+    parts = {} if make is improved_patchcore else {"reducer": NoReduction()}
+    method = make(**TINY | {"coreset": 1.0} | parts)
     method.fit(Batches(GOOD, SIZE))
-    groups = method.reducer.groups(240, (48, 96, 96), 0) if isinstance(method.reducer, ChannelAggregation) else None
-    ratio = 0.5 if improved else 0.0
-    bank = np.concatenate([naive_vectors(method, picture, ratio, groups) for picture in GOOD])
-    distances = cdist(naive_vectors(method, NEW, ratio, groups), bank).min(axis=1).reshape(1, 8, 12)
+    bank = np.concatenate([naive_vectors(method, picture, treat, align) for picture in GOOD])
+    distances = cdist(naive_vectors(method, NEW, treat, align), bank).min(axis=1).reshape(1, 8, 12)
     scores = method.score(images([NEW]))
     assert float(scores.image[0]) == pytest.approx(distances.max(), rel=1e-5)
     expected = gaussian_filter(stretch(distances, 64, 96)[0], 4)

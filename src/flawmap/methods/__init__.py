@@ -39,10 +39,6 @@ class Recipe:
 
 
 METHODS: dict[str, Recipe] = {
-    "padim": Recipe(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
-    "spade": Recipe(
-        SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
-    ),
     "patchcore": Recipe(PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"),
     "patchcore-official": Recipe(
         patchcore_official, "Roth et al. 2022, their code", "10 % of the patch vectors, pooled to 1024", "161 MB"
@@ -63,7 +59,7 @@ METHODS: dict[str, Recipe] = {
         fr_patchcore,
         "Jiang et al. 2024",
         "a registration from pairs; 1 % of the patch vectors of registered maps",
-        "57 MB",
+        "45 MB",
         reconstruction=True,
     ),
     "improved-patchcore": Recipe(
@@ -71,6 +67,10 @@ METHODS: dict[str, Recipe] = {
         "Li et al. 2025",
         "1 % of the patch vectors, half self-attending, aggregated to a tenth",
         "2 MB",
+    ),
+    "padim": Recipe(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
+    "spade": Recipe(
+        SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
     ),
 }
 

@@ -1,0 +1,97 @@
+"""What methods get without doing anything for it: held-out scores by folds, refusals of graphs and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from flawmap.data.loading import Batch, Batches
+from flawmap.errors import NotExportable
+from flawmap.methods.base import FOLDS, MemoryMethod, State, not_fitted
+from flawmap.prepare import Preparation
+from flawmap.tensors import Images, Scores
+
+SIZE = Preparation(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+class FromGrey(nn.Module):
+    def __init__(self, known: torch.Tensor) -> None:
+        super().__init__()
+        self.known = known
+
+    def forward(self, images: Images) -> Scores:
+        apart = (images.mean(dim=(1, 2, 3))[:, None] - self.known).abs().amin(dim=1)
+        return Scores(apart, apart[:, None, None].expand(-1, *images.shape[2:]))
+
+
+@dataclass(eq=False)
+class Greys(MemoryMethod):
+    """Remembers how bright each picture was; a new one is as odd as its grey is far from the nearest."""
+
+    not_exportable: ClassVar[str] = "it is a toy"
+
+    backbone: str = "test_resnet"
+    weights: str | None = "random"
+    known_: ClassVar[None] = None
+
+    def gather(self, batches: Iterable[Batch]) -> State:
+        return {"known": torch.cat([batch.images.mean(dim=(1, 2, 3)) for batch in batches])}
+
+    def settle(self, parts: list[State]) -> Greys:
+        self.scorer_ = FromGrey(torch.cat([part["known"] for part in parts]))
+        return self
+
+    def scorer(self) -> nn.Module:
+        if not hasattr(self, "scorer_"):
+            raise not_fitted(self)
+        return self.scorer_
+
+    def learned(self) -> State:
+        return {"known": self.scorer_.known}
+
+    def relearn(self, learned: State) -> None:
+        self.settle([learned])
+
+
+def greys(*values: int) -> list[np.ndarray]:
+    return [np.full((32, 32, 3), value, np.uint8) for value in values]
+
+
+def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
+    held_out = Greys().fit_held_out(Batches(greys(10, 20, 40, 80, 160), SIZE))
+    # Fewer pictures than folds: each is alone in its own, and its nearest is the nearest of all others.
+    assert torch.allclose(held_out.image * 255, torch.tensor([10.0, 10, 20, 40, 80]), atol=1e-3)
+    assert torch.equal(held_out.peak, held_out.image)
+
+
+def test_what_was_fitted_has_seen_all() -> None:
+    method = Greys()
+    method.fit_held_out(Batches(greys(*range(0, 250, 10)), SIZE))
+    assert len(method.scorer_.known) == 25
+
+
+def test_pictures_of_a_group_are_never_in_two_folds() -> None:
+    twins = [value for value in range(0, 240, 12) for _ in range(2)]
+    alone = Greys().fit_held_out(Batches(greys(*twins), SIZE))
+    together = Greys().fit_held_out(Batches(greys(*twins), SIZE, groups=[str(value) for value in twins]))
+    assert (alone.image < 1e-4).any()
+    assert (together.image > 1e-2).all()
+    assert len(twins) > 2 * FOLDS
+
+
+def test_a_bad_picture_among_them_is_passed_over() -> None:
+    pictures = greys(10, 20, 40)
+    batches = Batches([pictures[0], b"no picture", *pictures[1:]], SIZE)
+    assert len(Greys().fit_held_out(batches).image) == 3
+
+
+def test_what_no_graph_can_hold_says_why() -> None:
+    method = Greys().fit(Batches(greys(10, 20), SIZE))
+    with pytest.raises(NotExportable, match="Greys cannot be exported: it is a toy"):
+        method.export(32, 32)
