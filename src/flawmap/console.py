@@ -71,8 +71,13 @@ def print_learned(calibration: Calibration, part: Path) -> None:
         f"Rejects beyond score {calibration.threshold:.4f}: {calibration.expected:.2%} of good parts expected, ", end=""
     )
     out.print(f"at most {calibration.bound:.2%} with {calibration.budget.confidence or SURE:.0%} certainty")
-    for warning in calibration.warnings():
-        out.print(f"[yellow]{escape(warning)}[/]", soft_wrap=False)
+    print_notes(calibration.warnings())
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Show what a user should know, a sentence each."""
+    for note in notes:
+        out.print(f"[yellow]{escape(note)}[/]", soft_wrap=False)
 
 
 def print_budgets(calibration: Calibration) -> None:

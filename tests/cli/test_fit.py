@@ -93,3 +93,20 @@ def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) ->
     assert code == 0
     assert "Calibrated on 6 good pictures that it did not learn" in output
     assert "with 80% certainty" in output
+
+
+@pytest.mark.parametrize(("method", "note"), [("padim", "12 pictures for 100 ch"), ("spade", "fewer than the 50")])
+def test_a_method_says_what_few_pictures_mean(good_folder: Path, tmp_path: Path, method: str, note: str) -> None:
+    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", "--size", "64", "--method", method)
+    assert code == 0
+    assert note in output
+
+
+def test_an_option_that_the_method_lacks(good_folder: Path) -> None:
+    with pytest.raises(OptionError, match="padim has no option coreset; it has backbone, channels"):
+        run("fit", good_folder, "--method", "padim", "--coreset", "0.1")
+
+
+def test_a_picture_too_small_for_the_layers(good_folder: Path) -> None:
+    with pytest.raises(OptionError, match="has no layer 5"):
+        run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")

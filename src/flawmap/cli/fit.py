@@ -20,7 +20,7 @@ from flawmap.cli.common import (
     app,
     for_each,
 )
-from flawmap.console import bars, err, print_learned, print_left_out
+from flawmap.console import bars, err, print_learned, print_left_out, print_notes
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def _fit(make: Callable[[], Inspector], good: Path, output: Path) -> int:
     inspector.save(output)
     print_left_out(inspector.unreadable)
     print_learned(inspector.calibration, output)
+    print_notes(inspector.method.notes)
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
 
 

@@ -44,6 +44,9 @@ class Method(ABC):
         layers: the backbone's layers to use, from fine to coarse.
         weights: where the backbone's weights come from; see `Backbone`.
         seed: of everything random.
+
+    Attributes:
+        notes: what whoever fits should know of what was learned, in sentences.
     """
 
     families: ClassVar[tuple[type, ...]] = ()
@@ -59,6 +62,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         self._network: Backbone | None = None
+        self.notes: list[str] = []
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch]) -> Method:

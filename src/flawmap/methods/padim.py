@@ -84,6 +84,11 @@ class PaDiM(MemoryMethod):
             between = [math.sqrt(int(part["count"])) * (part["mean"][block] - mean[block]) for part in parts]
             scatter.baddbmm_(torch.stack(between, dim=2), torch.stack(between, dim=1))
             whitening[block] = self._whiten(scatter / max(1, count - 1))
+        if count <= (channels := len(parts[0]["channels"])):
+            self.notes = [
+                f"{count} pictures for {channels} channels: most directions were never seen to vary, and the ridge of "
+                f"{self.ridge} stands in for their variance; more pictures or fewer channels make better Gaussians."
+            ]
         mean = mean.reshape(*parts[0]["grid"].tolist(), -1).float()
         self.gaussians_ = Gaussians(mean, whitening, parts[0]["channels"]).to(best_device())
         return self

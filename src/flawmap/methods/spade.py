@@ -69,6 +69,10 @@ class SPADE(MemoryMethod):
         """Put all pictures into one gallery."""
         grids = [torch.cat([part[name] for part in parts]) if parts[1:] else parts[0][name] for name in self._names]
         self.gallery_ = Gallery(grids).to(best_device())
+        if len(self.gallery_) < self.neighbours:
+            self.notes = [
+                f"There are {len(self.gallery_)} pictures, fewer than the {self.neighbours} asked for; all count."
+            ]
         return self
 
     def fit_held_out(self, batches: Batches) -> HeldOut:
