@@ -204,6 +204,15 @@ def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) ->
         Inspector(size=64, **TINY).fit(manifest)
 
 
+def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> None:
+    (good_folder / "bad.png").write_bytes(b"cut")
+    manifest = good_folder / "split.csv"
+    rows = [f"{path.name},{'calibration' if path.name == 'bad.png' else 'train'}" for path in good_folder.glob("*.png")]
+    manifest.write_text("path,split\n" + "\n".join(rows))
+    with pytest.raises(DatasetError, match="none of the 1 pictures kept for calibration"):
+        Inspector(size=64, **TINY).fit(manifest)
+
+
 def test_three_good_pictures_are_enough_to_begin_with() -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
     assert inspector.calibration.expected == 1 / 4

@@ -209,8 +209,10 @@ class Inspector:
         judged = batches(aside) if aside else learned
         held_out = self.method.fit(learned).score_all(judged) if aside else self.method.fit_held_out(learned)
         self.unreadable = learned.unreadable + (judged.unreadable if aside else [])
-        if (usable := len(learned.read)) < FEWEST or not len(judged.read):
+        if (usable := len(learned.read)) < FEWEST:
             raise DatasetError(f"{usable} of {len(photos)} pictures can be used; {FEWEST} are the fewest to learn from")
+        if not judged.read:
+            raise DatasetError(f"none of the {len(aside)} pictures kept for calibration can be used")
         scores, peaks, named = held_out.image.numpy(), held_out.peak.numpy(), tuple(judged.groups_read)
         self._calibration = Calibration(scores, peaks, self.budget, exact=bool(aside), groups=named)
 

@@ -89,8 +89,12 @@ class Method(ABC):
     @final
     def score_all(self, batches: Iterable[Batch]) -> HeldOut:
         """Score pictures that nothing was learned from."""
-        scores = [self.score(batch.images) for batch in batches]
-        return HeldOut(torch.cat([s.image for s in scores]), torch.cat([s.pixel.amax(dim=(1, 2)) for s in scores]))
+        image, peak = [torch.zeros(0)], [torch.zeros(0)]
+        for batch in batches:
+            scores = self.score(batch.images)
+            image.append(scores.image)
+            peak.append(scores.pixel.amax(dim=(1, 2)))
+        return HeldOut(torch.cat(image), torch.cat(peak))
 
     @abstractmethod
     def scorer(self) -> nn.Module:
