@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from flawmap.calibration import SURE, Budget, Calibration, sure_bound
 from flawmap.metrics.metric import Metric
@@ -115,15 +115,20 @@ def print_metrics(title: str, metrics: Mapping[str, Metric]) -> None:
     out.print(table)
 
 
-def print_products(figures: Mapping[str, Mapping[str, Metric]]) -> None:
-    """Show the main figures of each product, and their means."""
-    table = Table("%", *SHOWN)
+def print_products(figures: Mapping[str, Mapping[str, Metric]], *, means: bool = True) -> None:
+    """Show the main figures of each product, and their means where these mean something."""
+    table = Table(Column("%", no_wrap=True), *SHOWN)
     for name, metrics in figures.items():
         table.add_row(name, *(percent(metrics[shown].value) for shown in SHOWN))
-    means = []
-    for shown in SHOWN:
-        values = [value for metrics in figures.values() if (value := metrics[shown].value) is not None]
-        means.append(percent(sum(values) / len(values) if len(values) == len(figures) else None))
-    table.add_section()
-    table.add_row("mean", *means)
+    if means:
+        table.add_section()
+        table.add_row(
+            "mean", *(percent(_mean([metrics[shown].value for metrics in figures.values()])) for shown in SHOWN)
+        )
     out.print(table)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Average; a mean over fewer than all would say something else."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there and len(there) == len(values) else None

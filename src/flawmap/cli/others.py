@@ -31,6 +31,6 @@ def demo(output: Results = Path("demo"), seed: Seed = 0) -> None:
 
     with bars():
         result = run(output, seed)
-    print_products(result.metrics)
+    print_products(result.metrics, means=False)
     out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
     out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")
