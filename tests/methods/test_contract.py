@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from flawmap import Inspector
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
@@ -176,3 +178,14 @@ def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
 def test_batches_are_all_it_takes(name: str) -> None:
     one = make(name, "test_resnet").fit([Batch(images(GOOD), [""] * len(GOOD))])
     assert torch.isfinite(one.score(images(NEW)).image).all()
+
+
+def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
+    options = {"backbone": "test_resnet", "weights": "random"} | SMALL.get(name, {"coreset": 0.05})
+    inspector = Inspector(name, size=(48, 64), **options).fit(GOOD)
+    inspector.save(tmp_path / "part.flawmap")
+    again = Inspector.load(tmp_path / "part.flawmap")
+    one, two = inspector.inspect(DEFECT), again.inspect(DEFECT)
+    assert again.name == name
+    assert (one.score, one.p_value) == (two.score, two.p_value)
+    assert np.array_equal(one.heatmap, two.heatmap)
