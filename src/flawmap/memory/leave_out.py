@@ -18,10 +18,11 @@ from flawmap.memory.neighbours import BLOCK, Nearest
 from flawmap.progress import track
 from flawmap.tensors import Indices, Patches
 
-_ROUNDING = 1e-6
-
 FAR = 4096
 """How many of the patches farthest from the memory may come in for any vectors that are missing."""
+
+_ROUNDING = 1e-6
+"""Of the largest ‖v‖²: what products may leave of the distance between a vector and itself."""
 
 
 class LeaveOut:
@@ -80,7 +81,6 @@ class LeaveOut:
         left = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
         vectors = self.vectors[candidates]
         chosen: list[int] = []
-        # Products leave a little of the distance between a vector and itself, which is no reason to have it twice.
         nothing = _ROUNDING * float(self.bank.squares.max())
         while len(chosen) < count and len(candidates) and left.max() > nothing:
             chosen.append(int(left.argmax()))
