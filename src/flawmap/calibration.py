@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -129,12 +130,13 @@ class Calibration:
         """Tell whether a score lies beyond the threshold."""
         return bool(score > self.threshold)
 
-    @property
+    # Worked out once: every picture is held against them.
+    @cached_property
     def threshold(self) -> float:
         """The score beyond which a part is rejected."""
         return self._beyond(self.scores)
 
-    @property
+    @cached_property
     def limit(self) -> float:
         """The value beyond which a pixel is odder than good parts are anywhere: the same rank, on the maps' peaks."""
         return self._beyond(self.peaks)
@@ -192,7 +194,7 @@ class Calibration:
         budget = Budget(said["false_rejects"], said["confidence"])
         return cls(arrays[_SCORES], arrays[_PEAKS], budget, said["exact"], tuple(said["groups"]))
 
-    @property
+    @cached_property
     def _rank(self) -> int:
         return self.budget.rank(len(self.scores))
 

@@ -114,7 +114,7 @@ def _summarise(rows: list[Row], pixels: dict[str, PixelTally]) -> Evaluation:
         tallies = [pixels[name] for name in names if name in pixels]
         return {
             **image_metrics(scores[chosen], labels[chosen], rejected[chosen]),
-            **pixel_metrics(reduce(add, tallies, PixelTally())),
+            **pixel_metrics(reduce(add, tallies) if tallies else PixelTally()),
         }
 
     everything = figures(np.ones(len(judged), bool), list(pixels))

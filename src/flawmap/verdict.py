@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import cv2
@@ -69,9 +70,14 @@ class Verdict:
         Args:
             min_area: regions of fewer pixels are left out.
         """
+        return [region for region in self._regions if region.area >= min_area]
+
+    # The table, the overlay and the page each ask.
+    @cached_property
+    def _regions(self) -> list[Region]:
         beyond = (self.heatmap > 1).astype(np.uint8)
         count, numbers, boxes, _ = cv2.connectedComponentsWithStats(beyond, connectivity=8)
-        found = [_region(self.heatmap, numbers, n, boxes[n]) for n in range(1, count) if boxes[n, 4] >= min_area]
+        found = [_region(self.heatmap, numbers, n, boxes[n]) for n in range(1, count)]
         return sorted(found, key=lambda region: -region.peak)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from flawmap.console import err, out
-from flawmap.errors import DatasetError, FlawmapError
+from flawmap.errors import DatasetError, FlawmapError, OptionError
 
 ALL_GOOD, SOME_REJECTED, SOME_UNREADABLE, NOTHING_DONE = 0, 1, 2, 3
 
@@ -61,7 +62,33 @@ def for_each(jobs: Mapping[str, Callable[[], int]]) -> int:
                 err.print(f"[red]{escape(name)}:[/] {escape(str(error))}")
     if not codes:
         raise failures[-1]
-    return max(codes, default=ALL_GOOD) if not failures else SOME_UNREADABLE
+    return SOME_UNREADABLE if failures else max(codes)
+
+
+def for_each_product(
+    source: Path, output: Path | None, job: Callable[[Path, Path], int], *, file: str, folder: str
+) -> int:
+    """Do a job for a data set, or for each product of a folder; it takes where that is and the file to write.
+
+    Args:
+        source: what the user named.
+        output: the file to write, or the folder for one of each product; None for `file` or `folder`.
+        job: gives its exit code.
+        file: to write where nothing was said; its suffix is that of all of them.
+        folder: to write to where there are products and nothing was said.
+
+    Raises:
+        OptionError: there are products, and one file to write.
+    """
+    from flawmap.data.layouts import find_products
+
+    products, suffix = find_products(source), Path(file).suffix
+    if not products:
+        return for_each({source.name: partial(job, source, output or Path(file))})
+    into = output or Path(folder)
+    if into.suffix == suffix:
+        raise OptionError(f"{source} holds {len(products)} products, {', '.join(products)}; give -o a folder for them")
+    return for_each({name: partial(job, place, into / f"{name}{suffix}") for name, place in products.items()})
 
 
 def saved_in(part: Path) -> dict[str, Path]:

@@ -18,7 +18,7 @@ from flawmap.cli.common import (
     Confidence,
     Seed,
     app,
-    for_each,
+    for_each_product,
 )
 from flawmap.console import bars, err, print_learned, print_left_out, print_notes
 from flawmap.errors import OptionError
@@ -69,7 +69,6 @@ def fit(
 ) -> None:
     """Learn from good pictures; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
-    from flawmap.data.layouts import find_products
     from flawmap.inspector import Inspector
     from flawmap.methods import make_method
 
@@ -90,16 +89,7 @@ def fit(
     make()  # Options that cannot be are said before anything is read.
     if weights == "random":
         err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
-    if products := find_products(good):
-        folder = output or Path("parts")
-        if folder.suffix == SUFFIX:
-            raise OptionError(
-                f"{good} holds {len(products)} products, {', '.join(products)}; give -o a folder for them"
-            )
-        jobs = {name: partial(_fit, make, source, folder / f"{name}{SUFFIX}") for name, source in products.items()}
-    else:
-        jobs = {good.name: partial(_fit, make, good, output or Path(f"part{SUFFIX}"))}
-    raise typer.Exit(for_each(jobs))
+    raise typer.Exit(for_each_product(good, output, partial(_fit, make), file=f"part{SUFFIX}", folder="parts"))
 
 
 def _fit(make: Callable[[], Inspector], good: Path, output: Path) -> int:

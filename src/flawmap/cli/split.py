@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, Seed, app, for_each
+from flawmap.cli.common import ALL_GOOD, EXIT_CODES, Seed, app, for_each_product
 from flawmap.console import bars, err, out
-from flawmap.errors import OptionError
 
 SHOWN = 10
 """Pairs of near-duplicates that are listed."""
@@ -41,19 +40,8 @@ def split(
     Pictures that are added later do not move the others; pictures of one group stay together; defects are for testing.
     The manifest holds each file's SHA-256. Whatever takes a data set takes the manifest instead.
     """
-    from flawmap.data.layouts import find_products
-
     share = partial(_split, calibration=calibration, test=test, again=again, seed=seed)
-    if products := find_products(dataset):
-        folder = output or Path("splits")
-        if folder.suffix == ".csv":
-            raise OptionError(
-                f"{dataset} holds {len(products)} products, {', '.join(products)}; give -o a folder for them"
-            )
-        jobs = {name: partial(share, source, folder / f"{name}.csv") for name, source in products.items()}
-    else:
-        jobs = {dataset.name: partial(share, dataset, output or Path("split.csv"))}
-    raise typer.Exit(for_each(jobs))
+    raise typer.Exit(for_each_product(dataset, output, share, file="split.csv", folder="splits"))
 
 
 def _split(dataset: Path, output: Path, *, calibration: float, test: float, again: bool, seed: int) -> int:
