@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from flawmap.calibration import SURE, Budget, Calibration, sure_bound
 from flawmap.metrics.metric import Metric
-from flawmap.progress import listening
+from flawmap.progress import Epoch, Forecast, News, listening
 
 out = Console(highlight=False, soft_wrap=True)
 SHOWN = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
@@ -27,12 +27,22 @@ BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class _Bars(Progress):
+    """Bars, and above them a table that fills while they move."""
+
+    rows: Table | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from [self.rows] if self.rows else []
+        yield from super().get_renderables()
+
+
 @contextmanager
 def bars() -> Iterator[None]:
-    """Draw a bar for each stage that the code below says it is in."""
+    """Draw a bar for each stage that the code below says it is in; what it tells besides stays when the bars go."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Into a file or a pipe they would draw nothing but an empty line.
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with _Bars(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
@@ -40,8 +50,43 @@ def bars() -> Iterator[None]:
                 tasks[stage] = progress.add_task(stage)
             progress.update(tasks[stage], completed=done, total=total, visible=done < total)
 
-        with listening(draw):
+        def show(news: News) -> None:
+            if isinstance(news, Epoch):
+                progress.rows = progress.rows or epochs_table()
+                progress.rows.add_row(*_cells(news))
+            else:
+                progress.console.print(_say(news))
+
+        with listening(draw, show):
             yield
+        if progress.rows:
+            err.print(progress.rows)
+
+
+def epochs_table() -> Table:
+    """Make the table of a training, without rows."""
+    return Table("epoch", "loss", "told right", "loss, checked", "told right, checked", "seconds")
+
+
+def _cells(epoch: Epoch) -> list[str]:
+    trained, checked = ((epoch.loss, epoch.accuracy), (epoch.validation_loss, epoch.validation_accuracy))
+    figures = [cell for loss, accuracy in (trained, checked) for cell in (f"{loss:.4f}", f"{accuracy:.1%}")]
+    return [str(epoch.number), *figures, f"{epoch.seconds:.0f}"]
+
+
+def _say(news: Forecast | str) -> str:
+    if isinstance(news, Forecast):
+        pictures = f"{news.pictures} pictures in each of {news.epochs} epochs"
+        return f"Fine-tuning with {pictures} takes about {duration(news.seconds)} on this machine"
+    return escape(news)
+
+
+def duration(seconds: float) -> str:
+    """Say a time span in words that suit its length."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def line(record: dict[str, Any]) -> str:

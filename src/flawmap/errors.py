@@ -8,6 +8,7 @@
     ├── OptionError             an option has a value that cannot work (also a ValueError)
     ├── NotFitted               the method was asked for a score before it had learned anything
     ├── NotExportable           no graph can hold what this method does
+    ├── TrainingError           training came to nothing: a loss without end, a checkpoint of other settings
     ├── WeightsError
     │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
     │   └── WeightsMismatch     what was learned belongs to other weights
@@ -40,6 +41,10 @@ class NotFitted(FlawmapError):
 
 class NotExportable(FlawmapError):
     """No graph can hold what this method does; the message says why."""
+
+
+class TrainingError(FlawmapError):
+    """Training came to nothing; the message names the epoch and the step."""
 
 
 class WeightsError(FlawmapError):

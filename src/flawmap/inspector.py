@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +15,24 @@ import torch
 import flawmap
 from flawmap import bundle
 from flawmap.calibration import Budget, Calibration
-from flawmap.data.layouts import good_to_fit
+from flawmap.data.layouts import GOOD, good_to_fit
 from flawmap.data.loading import Batches, Unreadable, read_ahead
 from flawmap.data.splits import check_unchanged
 from flawmap.errors import BundleError, DatasetError, FlawmapError, NotFitted, OptionError, PictureError
+from flawmap.features.transfer import Transfer
 from flawmap.methods import CLASSES, make_method
 from flawmap.methods.base import Method
 from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
+from flawmap.tuning import Tuning, tune
 from flawmap.verdict import Heatmap, Verdict
 
 FEWEST = 2
 """Good pictures to learn from; each is judged by what the others taught."""
+
+TUNED_ON_ALL = (
+    "The backbone was fine-tuned on the same good pictures that set the threshold, so more good parts than promised "
+    "may be rejected; calibration_share=0.2 (--calibration-share 0.2) keeps some out of both."
+)
 
 
 class Inspection(NamedTuple):
@@ -50,6 +57,7 @@ class Inspector:
         confidence: how sure that shall be of the very threshold, as 0.95; None for the share on average.
         calibration_share: of the good pictures, to be kept out of the memory and only judged (`split`); 0 learns from
             all of them and judges each by a memory without it (`leave-out`).
+        transfer: how the backbone is fine-tuned on the parts before anything is learned; None leaves it as it came.
         options: of the method, where it is given by name: `backbone`, `coreset`, `seed`, …
 
     Example::
@@ -60,6 +68,7 @@ class Inspector:
 
     Attributes:
         unreadable: pictures that `fit` had to leave out, and why.
+        tuning: what came of the fine-tuning; None without one.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class Inspector:
         false_rejects: float = 0.01,
         confidence: float | None = None,
         calibration_share: float = 0.0,
+        transfer: Transfer | None = None,
         **options: Any,
     ) -> None:
         self.method = make_method(method, **options) if isinstance(method, str) else method
@@ -81,16 +91,28 @@ class Inspector:
         if not 0 <= calibration_share < 1:
             raise OptionError(f"a calibration share of {calibration_share} is not a share; use 0 or more, less than 1")
         self.calibration_share = calibration_share
+        self.transfer = transfer
+        self.tuning: Tuning | None = None
         self.unreadable: list[Unreadable] = []
         self._calibration: Calibration | None = None
 
-    def fit(self, good: str | Path | Sequence[Photo], groups: Sequence[str] = ()) -> Inspector:
+    def fit(
+        self,
+        good: str | Path | Sequence[Photo],
+        groups: Sequence[str] = (),
+        *,
+        classes: Mapping[str, Sequence[Photo]] | None = None,
+        folder: Path | None = None,
+    ) -> Inspector:
         """Learn from good pictures.
 
         Args:
             good: a folder of them, a data set with `train/good`, a CSV manifest, or the pictures themselves. Where a
                 manifest names pictures for calibration, they stay out of the memory, whatever `calibration_share` is.
             groups: the lot, day or camera of each picture, where they are given themselves; a manifest names its own.
+            classes: what the fine-tuning tells apart, pictures by the name of their class; unless given, the good
+                pictures and the same with painted defects.
+            folder: for the fine-tuning's checkpoints and curves; see `flawmap.tuning.tune`.
 
         Raises:
             DatasetError: fewer than two pictures can be used, or one has changed since the manifest was written.
@@ -111,7 +133,17 @@ class Inspector:
             )
         # One group for all is as good as none.
         groups = groups if len(set(groups)) > 1 else []
-        self._learn(photos, groups, aside or self._set_aside(len(photos), groups))
+        aside = aside or self._set_aside(len(photos), groups)
+        if self.transfer:
+            unseen = {_identity(photos[place]) for place in aside}
+            told = classes or {GOOD: photos}
+            taught = {
+                name: [one for one in of_class if _identity(one) not in unseen] for name, of_class in told.items()
+            }
+            self.tuning = tune(self.method, taught, self.transfer, folder)
+            if not aside:
+                self.method.notes.append(TUNED_ON_ALL)
+        self._learn(photos, groups, aside)
         return self
 
     @property
@@ -163,6 +195,7 @@ class Inspector:
             "options": self.method.options(),
             "preparation": self.preparation.to_json(),
             "weights": self.method.network.fingerprint(),
+            "tuning": self.tuning.to_json() if self.tuning else None,
         }
         arrays = {_METHOD + name: tensor.numpy() for name, tensor in self.method.state().items()}
         calibrated, scores = calibration.to_saved()
@@ -184,6 +217,9 @@ class Inspector:
             inspector.method.restore({name.removeprefix(_METHOD): tensor for name, tensor in state.items()})
             inspector._calibration = Calibration.from_saved(manifest, arrays)
             inspector.budget = inspector.calibration.budget
+            if manifest["tuning"]:
+                inspector.tuning = Tuning.from_json(manifest["tuning"])
+                inspector.transfer = inspector.tuning.transfer
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
@@ -228,3 +264,7 @@ class Inspector:
 
 
 _METHOD = "method."
+
+
+def _identity(photo: Photo) -> object:
+    return id(photo) if isinstance(photo, np.ndarray) else photo

@@ -43,6 +43,8 @@ def from_json(values: dict[str, Any], cls: type[T], families: tuple[type, ...] =
 
 
 def _format(error: BaseException, wanted: type | None) -> str:
+    if isinstance(error, OptionError):
+        return str(error)
     # Every option has a default, so what is missing can only be the class that a part's kind names.
     return f"there is no part {error.args[0]!r}" if isinstance(error, KeyError) else format_exception(error, wanted)
 

@@ -16,30 +16,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+class Epoch(NamedTuple):
+    """What came of a round: mean cross-entropy and share told right, on pictures trained on and on others."""
+
+    number: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+class Forecast(NamedTuple):
+    """How long the training will take, told after its first steps."""
+
+    epochs: int
+    pictures: int
+    seconds: float
+
 
 Listener = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
 
+News = Epoch | Forecast | str
+
+Reader = Callable[[News], None]
+"""Called with news that is more than a step: an `Epoch`, a `Forecast`, or a sentence."""
+
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_reader: ContextVar[Reader | None] = ContextVar("reader", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Let `listener` hear all progress made inside the `with` block, in this thread."""
-    token = _listener.set(listener)
+def listening(listener: Listener, reader: Reader | None = None) -> Iterator[None]:
+    """Let `listener` hear all progress made inside the `with` block, and `reader` the news, in this thread."""
+    tokens = _listener.set(listener), _reader.set(reader)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listener.reset(tokens[0])
+        _reader.reset(tokens[1])
 
 
 def step(stage: str, done: int, total: int) -> None:
     """Say that `done` of `total` steps of `stage` are done."""
     if listener := _listener.get():
         listener(stage, done, total)
+
+
+def tell(news: News) -> None:
+    """Pass on what is more than a step."""
+    if reader := _reader.get():
+        reader(news)
 
 
 def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:

@@ -41,3 +41,10 @@ class Scores(NamedTuple):
 
     image: PerImage
     pixel: Maps
+
+
+class Taught(NamedTuple):
+    """Pictures and the numbers of their classes."""
+
+    images: Images
+    labels: Indices

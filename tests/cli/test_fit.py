@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
-from helpers import SMALL, run, save, texture
+from helpers import SMALL, run, save, texture, with_defect
 
 
 def test_fit_says_what_it_learned_and_what_the_budget_takes(good_folder: Path, tmp_path: Path) -> None:
@@ -110,3 +110,68 @@ def test_an_option_that_the_method_lacks(good_folder: Path) -> None:
 def test_a_picture_too_small_for_the_layers(good_folder: Path) -> None:
     with pytest.raises(OptionError, match="has no layer 5"):
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
+
+
+TUNED = ["--transfer", "synthetic", "--set", "transfer.epochs=1", "--set", "transfer.size=64"]
+
+
+def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    file = tmp_path / "p.flawmap"
+    code, output = run("fit", good_folder, "-o", file, *TUNED, *SMALL)
+    assert code == 0
+    assert "told right, checked" in output
+    inspector = Inspector.load(file)
+    assert inspector.tuning is not None
+    assert (inspector.tuning.transfer.epochs, inspector.tuning.transfer.size) == (1, 64)
+    assert "more good parts than promised may be rejected" in output.replace("\n", " ")
+    left = {path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name}
+    assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
+
+
+def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    for product, first in (("Black", 0), ("White", 50)):
+        for seed in range(6):
+            save(tmp_path / "products" / product / "train/good" / f"{seed}.png", texture(first + seed))
+    arguments = [*TUNED, "--transfer", "product"]
+    code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
+    assert code == 0
+    assert "goes on after epoch 1 of 1" in output
+    both = [Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")]
+    assert both[0].tuning == both[1].tuning
+    assert both[0].tuning is not None
+    assert both[0].tuning.classes == {"Black": 6, "White": 6}
+    assert both[0].method.network.fingerprint() == both[1].method.network.fingerprint()
+
+
+def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, tmp_path: Path) -> None:
+    good_folder.rename(tmp_path / "good_")
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    (tmp_path / "good_").rename(tmp_path / "set" / "train" / "good")
+    for seed in range(10):
+        save(tmp_path / "set" / "test" / "spot" / f"{seed}.png", with_defect(texture(60 + seed), 30, 30))
+        save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
+    file = tmp_path / "p.flawmap"
+    assert run("fit", tmp_path / "set", "-o", file, *TUNED, "--transfer", "heldout", *SMALL)[0] == 0
+    code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
+    assert code == 0
+    assert "left out: 2 pictures that the backbone was fine-tuned with" in output
+    assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + 18
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--set", "transfer.epochs=2"], "without --transfer"),
+        (["--transfer", "synthetic", "--set", "transfer.colour=2"], "NAME=VALUE with a name among mode, epochs"),
+        (["--transfer", "synthetic", "--set", "transfer.epochs=0"], "cannot learn"),
+        (["--transfer", "product"], "one data set, not a folder of them"),
+        (["--transfer", "heldout"], "no defective pictures to hold out"),
+    ],
+)
+def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
+    with pytest.raises((OptionError, DatasetError), match=why):
+        run("fit", good_folder, *arguments)

@@ -65,7 +65,7 @@ def _evaluate(
     part: Path, dataset: Path, output: Path, min_area: int, name: str, figures: dict[str, dict[str, Metric]]
 ) -> int:
     from flawmap.data.layouts import to_test
-    from flawmap.data.splits import check_unchanged
+    from flawmap.data.splits import check_unchanged, without
     from flawmap.evaluation import evaluate as run
     from flawmap.inspector import Inspection, Inspector
     from flawmap.output import write_csv, write_json
@@ -77,6 +77,8 @@ def _evaluate(
     samples = to_test(dataset)
     check_unchanged(samples)
     inspector = Inspector.load(part)
+    if (tuning := inspector.tuning) and (taught := len(samples) - len(samples := without(samples, tuning.held_out))):
+        err.print(f"[yellow]left out:[/] {taught} pictures that the backbone was fine-tuned with")
     gallery = Gallery(inspector.calibration.threshold)
 
     def show(row: Row, inspection: Inspection, mask: Mask | None) -> None:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from flawmap.cli.common import (
     ALL_GOOD,
@@ -20,11 +21,18 @@ from flawmap.cli.common import (
     app,
     for_each_product,
 )
-from flawmap.console import bars, err, print_learned, print_left_out, print_notes
+from flawmap.console import bars, err, out, print_learned, print_left_out, print_notes
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
+    from flawmap.data.classes import Classes
+    from flawmap.features.transfer import Transfer
     from flawmap.inspector import Inspector
+
+Mode = Literal["none", "synthetic", "product", "heldout"]
+
+TRANSFER = "transfer."
+"""Begins the name of an option of the fine-tuning."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -61,21 +69,32 @@ def fit(
             "judges each by a memory without it. A manifest's calibration pictures go first."
         ),
     ] = 0.0,
+    transfer: Annotated[
+        Mode,
+        typer.Option(
+            help="Fine-tune the backbone first, to tell apart: good pictures and such with painted defects; products; "
+            "good pictures and a fifth of the real defects, which evaluations then leave out."
+        ),
+    ] = "none",
     seed: Seed = 0,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another option of the method: reducer=PCA, context.ratio=0.25, …"),
+        typer.Option(
+            "--set", help="Another option of the method: reducer=PCA, context.ratio=0.25; or transfer.epochs=20, …"
+        ),
     ] = None,
 ) -> None:
     """Learn from good pictures; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
+    from flawmap.data.classes import by_product
     from flawmap.inspector import Inspector
     from flawmap.methods import make_method
 
     def make() -> Inspector:
         asked = {"backbone": backbone, "weights": weights, "coreset": coreset, "seed": seed}
         made = make_method(method, **{name: value for name, value in asked.items() if value is not None})
-        for change in changes or []:
+        of_method = [change for change in changes or [] if not change.startswith(TRANSFER)]
+        for change in of_method:
             made = type(made).from_options(_with_change(made.options(), change))
         return Inspector(
             made,
@@ -84,23 +103,47 @@ def fit(
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_share=calibration_share,
+            transfer=_transfer(transfer, [change for change in changes or [] if change not in of_method]),
         )
 
     make()  # Options that cannot be are said before anything is read.
     if weights == "random":
         err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
-    raise typer.Exit(for_each_product(good, output, partial(_fit, make), file=f"part{SUFFIX}", folder="parts"))
+    # One network for all products, trained with the first of them; the others find it finished.
+    products = by_product(good) if transfer == "product" else None
+    job = partial(_fit, make, products)
+    raise typer.Exit(for_each_product(good, output, job, file=f"part{SUFFIX}", folder="parts"))
 
 
-def _fit(make: Callable[[], Inspector], good: Path, output: Path) -> int:
+def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
+    from flawmap.data.classes import good_and_held_out
+
     inspector = make()
+    held_out = inspector.transfer is not None and inspector.transfer.mode == "heldout"
+    folder = output.parent / "products.transfer" if products else output.with_suffix(".transfer")
     with bars():
-        inspector.fit(good)
+        inspector.fit(good, classes=good_and_held_out(good) if held_out else products, folder=folder)
     inspector.save(output)
     print_left_out(inspector.unreadable)
     print_learned(inspector.calibration, output)
     print_notes(inspector.method.notes)
+    if inspector.tuning:
+        out.print(f"Fine-tuned; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}")
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
+
+
+def _transfer(mode: Mode, changes: list[str]) -> Transfer | None:
+    from flawmap.features.transfer import Transfer
+    from flawmap.options import from_json, to_json
+
+    if mode == "none":
+        if changes:
+            raise OptionError(f"--set {changes[0]!r} without --transfer; say with what to fine-tune, as synthetic")
+        return None
+    options = to_json(Transfer(mode))
+    for change in changes:
+        options = _with_change(options, change.removeprefix(TRANSFER))
+    return from_json(options, Transfer)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

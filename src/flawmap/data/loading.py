@@ -62,7 +62,7 @@ def read_ahead(photos: Iterable[Photo], preparation: Preparation) -> Iterator[Pi
             return Unreadable(photo, error)
         return Picture(photo, pixels, preparation(pixels))
 
-    return _map_ahead(load, photos)
+    return map_ahead(load, photos)
 
 
 class Batches:
@@ -126,7 +126,8 @@ class Batches:
                 yield describe(one.photo), one.prepared
 
 
-def _map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+def map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Apply a function in threads, some items ahead of whoever uses the results; in order."""
     pending = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         results: deque[Future[T]] = deque(pool.submit(function, item) for item in islice(pending, AHEAD))

@@ -160,6 +160,12 @@ def check_unchanged(samples: Sequence[Sample]) -> None:
         )
 
 
+def without(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sample]:
+    """Leave out the samples whose files have one of these SHA-256; where there are none to look for, none is opened."""
+    unwanted = set(hashes)
+    return [sample for sample in samples if not unwanted or (sample.sha256 or _hash(sample.path)) not in unwanted]
+
+
 def check_disjoint(samples: Sequence[Sample]) -> None:
     """Make sure that no file is in two splits; a copy of a file is another file (`duplicates.near_duplicates`).
 

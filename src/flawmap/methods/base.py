@@ -81,7 +81,7 @@ class Method(ABC):
         for fold in folds.unique():
             left_out = folds[owners] == fold
             other = type(self).from_options(self.options())
-            other._network = self._network
+            other.network = self.network
             other.fit(batches.only((~left_out).nonzero()[:, 0].tolist()))
             image[left_out], peak[left_out] = other.score_all(batches.only(left_out.nonzero()[:, 0].tolist()))
         return HeldOut(image, peak)
@@ -118,6 +118,11 @@ class Method(ABC):
         if self._network is None:
             self._network = Backbone(self.backbone, self.layers, self.weights).to(best_device())
         return self._network
+
+    @network.setter
+    def network(self, network: Backbone) -> None:
+        """Take another one, as a fine-tuned one; before anything is learned."""
+        self._network = network
 
     @final
     def state(self) -> State:

@@ -1,0 +1,180 @@
+"""Whether fine-tuning the backbone helps: settings chosen on painted defects, then judged on real ones.
+
+    python bench/transfer.py choose DATASET [--backbone resnet18 --weights FILE] [--seeds 1]
+    python bench/transfer.py measure DATASET [--backbone resnet18 --weights FILE] [--seeds 3]
+
+`choose` opens no test picture. Four fifths of the good pictures to learn from teach the backbone, by three kinds of
+painted defects, and fill PatchCore's memory; the last fifth is judged, good and with the two other kinds painted on.
+`measure` fits on all good pictures, fine-tuned and not, and judges the test set. DATASET may be a folder of products,
+or `heatsinks`, which are then drawn. Rows go to bench/out/transfer.jsonl as they come and are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from flawmap.data import heatsink
+from flawmap.data.classes import by_product
+from flawmap.data.defects import paint
+from flawmap.data.layouts import find_products, good_to_fit, to_test
+from flawmap.data.loading import Batches
+from flawmap.features.transfer import Transfer
+from flawmap.methods import make_method
+from flawmap.methods.base import Method
+from flawmap.metrics.images import image_metrics
+from flawmap.prepare import Photo, Preparation, read
+from flawmap.tuning import tune
+
+ROWS = Path("bench/out/transfer.jsonl")
+TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
+COUNTS = {product: heatsink.Counts(120, 60, 90) for product in heatsink.PRODUCTS}
+DRAWN = Path("bench/out/heatsinks")
+
+PAPER = Transfer()
+VARIANTS = {
+    "none": None,
+    "paper's rate, all layers": PAPER,
+    "kept statistics": replace(PAPER, statistics="kept"),
+    "rate 0.001": replace(PAPER, rate=0.001),
+    "rate 0.001, kept statistics": replace(PAPER, rate=0.001, statistics="kept"),
+    "two stages frozen": replace(PAPER, frozen=2),
+    "two stages frozen, rate 0.001, kept statistics": replace(PAPER, frozen=2, rate=0.001, statistics="kept"),
+}
+METHODS = ("patchcore", "improved-patchcore")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("choose", "measure"))
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0")
+    parser.add_argument("--weights")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--variants", default="")
+    asked = parser.parse_args()
+    if str(asked.dataset) == "heatsinks":
+        heatsink.write(DRAWN, COUNTS)
+        asked.dataset = DRAWN
+    products = find_products(asked.dataset) or {asked.dataset.name: asked.dataset}
+    rows: list[dict[str, Any]] = []
+    for seed in range(asked.seeds):
+        for name, folder in products.items():
+            about = {"what": asked.what, "data": name, "backbone": asked.backbone, "seed": seed}
+            make = partial(make_method, backbone=asked.backbone, weights=asked.weights, seed=seed)
+            jobs = choose(make, folder) if asked.what == "choose" else measure(make, folder, asked.dataset)
+            for key, job in jobs:
+                if asked.variants and key["variant"] not in asked.variants.split(";"):
+                    continue
+                rows.append(known_or_done(about | key, job))
+                print(rows[-1], flush=True)
+    print(table(rows))
+
+
+def known_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    known = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    if row := next((row for row in known if key.items() <= row.items()), None):
+        return row
+    row = key | job()
+    with ROWS.open("a") as stream:
+        stream.write(json.dumps(row) + "\n")
+    return row
+
+
+def choose(make: Any, folder: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """List the variants, each judged without a test picture."""
+    for name, transfer in VARIANTS.items():
+        yield {"variant": name, "method": "patchcore"}, partial(_choose, make, folder, transfer)
+
+
+def _choose(make: Any, folder: Path, transfer: Transfer | None) -> dict[str, Any]:
+    method: Method = make("patchcore")
+    paths = [sample.path for sample in good_to_fit(folder)]
+    aside = set(np.random.default_rng(method.seed).permutation(len(paths))[: len(paths) // 5].tolist())
+    learned = [path for place, path in enumerate(paths) if place not in aside]
+    judged = [read(paths[place]) for place in sorted(aside)]
+    tuned = {}
+    if transfer:
+        started = time.perf_counter()
+        record = tune(method, {"good": learned}, replace(transfer, kinds=TAUGHT))
+        tuned = {"tuning s": time.perf_counter() - started, "told right": record.history[-1].validation_accuracy}
+    rng = np.random.default_rng(method.seed)
+    painted = [paint(pixels, rng, CHECKED).pixels for pixels in judged]
+    return tuned | _judge(method, learned, judged, painted)
+
+
+def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """List what is judged on the test set: without fine-tuning, and with the shipped and the paper's settings."""
+    modes = {"none": None, "synthetic": Transfer(), "synthetic, paper's settings": PAPER}
+    if dataset != folder:
+        modes["product"] = Transfer("product")
+    for mode, transfer in modes.items():
+        for name in METHODS:
+            yield {"variant": mode, "method": name}, partial(_measure, make, name, folder, dataset, transfer)
+
+
+_tuned: dict[str, Any] = {}
+"""The network that was fine-tuned last: both methods use it."""
+
+
+def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: Transfer | None) -> dict[str, Any]:
+    method: Method = make(name)
+    learned = [sample.path for sample in good_to_fit(folder)]
+    seconds = 0.0
+    if transfer:
+        classes = by_product(dataset) if transfer.mode == "product" else {"good": learned}
+        about = (transfer, method.backbone, method.seed, str(dataset if transfer.mode == "product" else folder))
+        if _tuned.get("about") != about:
+            started = time.perf_counter()
+            tune(method, classes, transfer)
+            _tuned.update(about=about, network=method.network, seconds=time.perf_counter() - started)
+        method.network, seconds = _tuned["network"], _tuned["seconds"]
+    test = to_test(folder)
+    good = [sample.path for sample in test if not sample.label]
+    return {"tuning s": seconds} | _judge(method, learned, good, [sample.path for sample in test if sample.label])
+
+
+def _judge(method: Method, learned: list[Path], good: Sequence[Photo], bad: Sequence[Photo]) -> dict[str, Any]:
+    preparation = replace(Preparation(), mean=method.network.mean, std=method.network.std)
+    method.fit(Batches(learned, preparation))
+    scores = [_scores(method, Batches(photos, preparation)) for photos in (good, bad)]
+    labels = np.repeat([0, 1], [len(one) for one in scores])
+    metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
+    spread = float(scores[0].std() / scores[0].mean())
+    return {**{name: metrics[name].value for name in ("image AUROC", "F1 max")}, "spread of good scores": spread}
+
+
+def _scores(method: Method, batches: Iterable[Any]) -> np.ndarray:
+    return torch.cat([method.score(batch.images).image for batch in batches]).numpy()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    shown = ("image AUROC", "F1 max", "spread of good scores", "told right")
+    lines = ["| data | backbone | method | fine-tuned | " + " | ".join(shown) + " | tuning |", "|---" * 9 + "|"]
+    keys = dict.fromkeys((row["data"], row["backbone"], row["method"], row["variant"]) for row in rows)
+    for key in keys:
+        of_one = [row for row in rows if (row["data"], row["backbone"], row["method"], row["variant"]) == key]
+        cells = [_mean_and_sd([100 * row[name] for row in of_one if name in row]) for name in shown]
+        seconds = np.median([row.get("tuning s", 0.0) for row in of_one])
+        lines.append(f"| {' | '.join((*key, *cells))} | {seconds:.0f} s |")
+    return "\n".join(lines)
+
+
+def _mean_and_sd(values: list[float]) -> str:
+    if not values:
+        return "–"
+    return f"{np.mean(values):.2f}" + (f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Fine-tune a backbone on a user's own parts: put a classifier behind it, train both, drop the classifier.
+
+The third change of Li et al. (2025) to PatchCore, section 2.4. Their text gives cross-entropy, stochastic gradient
+descent at 0.01 with momentum 0.9, pictures of 256×256 turned and mirrored, and a new last layer. It leaves open what
+the classes are, how long, and what is done about batch normalisation; `Transfer` says what is done here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flawmap.errors import OptionError, TrainingError
+from flawmap.features.backbone import Backbone
+from flawmap.progress import Epoch, Forecast, step, tell
+from flawmap.tensors import Images, Indices, Taught
+
+Mode = Literal["synthetic", "product", "heldout", "leaky"]
+
+MOMENTUM = 0.9
+"""As the paper has it."""
+
+WARM, TIMED = 1, 2
+"""Steps before the forecast: the first one sets up, the next ones are timed."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How a backbone is fine-tuned.
+
+    Args:
+        mode: what the classes are. `synthetic`: good pictures and the same with painted defects. `product`: the
+            products. `heldout`: good pictures and some real defects, which no test may then use. `leaky`: good and
+            defective pictures of the test set, which makes every figure on that set worthless; only to show by how
+            much.
+        epochs: rounds over the pictures.
+        rate: of the gradient descent.
+        batch: pictures a step.
+        frozen: stages of the network that stay as they are, counted from the input; 0 trains all of it.
+        statistics: `batch` normalises by each batch and learns running statistics, as training usually does; `kept`
+            normalises as the pretrained network does.
+        rotation: pictures are turned by up to so many degrees either way.
+        size: of the pictures, in pixels a side.
+        head: the layer under the classifier; None for the deepest that the method uses. 4 is the network's last, as
+            in the paper, where the weights reach it.
+        kinds: of painted defects, some of `flawmap.data.defects.KINDS`; none named means all.
+    """
+
+    mode: Mode = "synthetic"
+    epochs: int = 5
+    rate: float = 0.01
+    batch: int = 32
+    frozen: int = 0
+    statistics: Literal["batch", "kept"] = "batch"
+    rotation: float = 10.0
+    size: int = 256
+    head: int | None = None
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.rate, self.batch) <= 0 or min(self.frozen, self.rotation) < 0:
+            raise OptionError(f"{self} cannot learn; use more than 0 epochs, rate and batch, and 0 or more of the rest")
+        if self.size < 32:
+            raise OptionError(f"fine-tuning at {self.size} pixels a side is too small; use 32 or more")
+
+
+@runtime_checkable
+class Lessons(Protocol):
+    """What there is to tell apart."""
+
+    def __len__(self) -> int:
+        """Count the pictures of an epoch."""
+
+    def steps(self) -> int:
+        """Count its batches."""
+
+    def training(self, epoch: int) -> Iterator[Taught]:
+        """Give the pictures of an epoch in batches; the same epoch always gives the same ones."""
+
+    def validation(self) -> Iterator[Taught]:
+        """Give pictures that are never trained on; always the same ones."""
+
+
+class Classifier(nn.Module):
+    """A backbone and one linear layer on the mean of its deepest map."""
+
+    def __init__(self, backbone: Backbone, classes: int, transfer: Transfer) -> None:
+        super().__init__()
+        self.backbone, self.last = backbone, nn.Linear(backbone.channels[-1], classes)
+        self._kept = transfer.statistics == "kept"
+        self.frozen = _up_to_stage(backbone, transfer.frozen)
+        for parameter in list(backbone.parameters())[self.frozen :]:
+            parameter.requires_grad_(True)
+
+    def forward(self, images: Images) -> Tensor:
+        """Give the logits, (batch, class)."""
+        logits: Tensor = self.last(self.backbone(images)[-1].mean(dim=(2, 3)))
+        return logits
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Switch to training; what is frozen, and batch statistics that are kept, stay as they are used in the end."""
+        super().train(mode)
+        # Past the backbone itself, which never leaves eval mode.
+        self.backbone.network.train(mode)
+        for module in self.backbone.network.modules():
+            parameters = list(module.parameters(recurse=False))
+            if isinstance(module, nn.BatchNorm2d) and (self._kept or not parameters[0].requires_grad):
+                module.eval()
+        return self
+
+
+class Progress:
+    """Where a training stands: weights, momentum and what came of each epoch; all that is needed to go on."""
+
+    def __init__(self, classifier: Classifier, transfer: Transfer) -> None:
+        self.classifier, self.transfer = classifier, transfer
+        self.history: list[Epoch] = []
+        learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.SGD(learning, transfer.rate, momentum=MOMENTUM)
+
+    def state(self) -> dict[str, Tensor]:
+        """Give the tensors, on the CPU."""
+        slots = self.optimizer.state_dict()["state"]
+        momentum = {f"momentum.{number}": slot["momentum_buffer"] for number, slot in slots.items()}
+        own = {f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
+        return {name: tensor.cpu().contiguous() for name, tensor in (own | momentum).items()}
+
+    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
+        """Take back what `state` gave, and the epochs that led there."""
+        own = {name.removeprefix("classifier."): state[name] for name in state if name.startswith("classifier.")}
+        self.classifier.load_state_dict(own)
+        numbers = [name.removeprefix("momentum.") for name in state if name.startswith("momentum.")]
+        slots = {int(number): {"momentum_buffer": state[f"momentum.{number}"]} for number in numbers}
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        self.history[:] = history
+
+
+def begin(backbone: Backbone, classes: int, transfer: Transfer, seed: int) -> Progress:
+    """Put a new last layer behind a backbone, which the training will change.
+
+    Raises:
+        OptionError: as many stages are to be frozen as there are, or more.
+    """
+    device = next(backbone.parameters()).device
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        classifier = Classifier(backbone, classes, transfer)
+    return Progress(classifier.to(device), transfer)
+
+
+def train(progress: Progress, lessons: Lessons) -> Iterator[Epoch]:
+    """Train to the last epoch; gives each epoch as it ends, and may be stopped and gone on with after any of them.
+
+    Raises:
+        TrainingError: the loss became infinite or no number.
+    """
+    while (number := len(progress.history) + 1) <= progress.transfer.epochs:
+        started = time.perf_counter()
+        loss, accuracy = _train_epoch(progress, lessons, number)
+        checked = _validate(progress.classifier, lessons)
+        progress.history.append(Epoch(number, loss, accuracy, *checked, time.perf_counter() - started))
+        tell(progress.history[-1])
+        yield progress.history[-1]
+
+
+def _train_epoch(progress: Progress, lessons: Lessons, number: int) -> tuple[float, float]:
+    classifier, epochs, steps = progress.classifier.train(), progress.transfer.epochs, lessons.steps()
+    tally = _Tally()
+    times: list[float] = []
+    for place, (images, labels) in enumerate(lessons.training(number), start=1):
+        step("fine-tuning the backbone", (number - 1) * steps + place - 1, epochs * steps)
+        times.append(time.perf_counter())
+        loss = tally.add(_logits(classifier, images), labels)
+        if not math.isfinite(loss.item()):
+            rate = progress.transfer.rate
+            raise TrainingError(
+                f"the loss became {loss.item()} in epoch {number}, step {place} of {steps}, at a rate of {rate}; "
+                f"use a lower one, such as {rate / 10:g}"
+            )
+        progress.optimizer.zero_grad()
+        loss.backward()
+        progress.optimizer.step()
+        if number == 1 and len(times) == WARM + TIMED + 1:
+            each = (times[-1] - times[WARM]) / TIMED
+            tell(Forecast(epochs, len(lessons), each * steps * epochs))
+    step("fine-tuning the backbone", number * steps, epochs * steps)
+    return tally.means()
+
+
+@torch.no_grad()
+def _validate(classifier: Classifier, lessons: Lessons) -> tuple[float, float]:
+    tally = _Tally()
+    for images, labels in lessons.validation():
+        tally.add(_logits(classifier.eval(), images), labels)
+    return tally.means()
+
+
+def _logits(classifier: Classifier, images: Images) -> Tensor:
+    logits: Tensor = classifier(images.to(classifier.last.weight.device))
+    return logits
+
+
+class _Tally:
+    """Sums up loss and right answers."""
+
+    def __init__(self) -> None:
+        self.count, self.loss, self.right = 0, 0.0, 0
+
+    def add(self, logits: Tensor, labels: Indices) -> Tensor:
+        labels = labels.to(logits.device)
+        loss = functional.cross_entropy(logits, labels)
+        self.count += len(labels)
+        self.loss += loss.item() * len(labels)
+        self.right += int((logits.argmax(dim=1) == labels).sum())
+        return loss
+
+    def means(self) -> tuple[float, float]:
+        return self.loss / self.count, self.right / self.count
+
+
+def _up_to_stage(backbone: Backbone, stage: int) -> int:
+    """Count the parameters from the input to the end of a stage; they come in the order in which they are used."""
+    if not stage:
+        return 0
+    stages = backbone.stages()
+    if stage >= len(stages):
+        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; leave one to train")
+    ended = {id(parameter) for parameter in stages[stage - 1].parameters()}
+    places = [place for place, parameter in enumerate(backbone.parameters()) if id(parameter) in ended]
+    return places[-1] + 1

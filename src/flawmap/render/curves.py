@@ -1,0 +1,36 @@
+"""The curves of a training as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+PANELS = {"loss": "cross-entropy", "accuracy": "told right"}
+"""What is drawn, and what its axis says."""
+
+
+def draw_curves(history: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw loss and accuracy over the epochs, of the pictures trained on and of those kept for checking.
+
+    Args:
+        history: for each epoch `number`, `loss`, `accuracy`, `validation_loss` and `validation_accuracy`.
+
+    Returns:
+        A PNG of 900×320 pixels.
+    """
+    figure = Figure(figsize=(9, 3.2), dpi=100, layout="constrained")
+    numbers = [epoch["number"] for epoch in history]
+    for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+        for prefix, which, colour in (("", "trained on", "#0072b2"), ("validation_", "checked with", "#d55e00")):
+            values = [epoch[prefix + name] for epoch in history]
+            axes.plot(numbers, values, color=colour, label=which, marker="o", markersize=4)
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1.02 if name == "accuracy" else None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
