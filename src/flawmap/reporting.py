@@ -18,6 +18,8 @@ import flawmap
 from flawmap.data.splits import hash_of_all, sha256_of
 from flawmap.evaluation import Evaluation
 from flawmap.inspector import Inspector
+from flawmap.options import to_json
+from flawmap.render.curves import draw_curves
 from flawmap.render.report import Gallery, Report, Row
 
 NAMED = 3
@@ -73,7 +75,16 @@ def _report(
         confusion=None,
         details=details,
         warnings=calibration.warnings(),
+        figures=_curves(inspector),
     )
+
+
+def _curves(inspector: Inspector) -> dict[str, bytes]:
+    if not inspector.tuning:
+        return {}
+    classes = ", ".join(f"{name} ({count})" for name, count in inspector.tuning.classes.items())
+    title = f"Fine-tuning of the backbone, {inspector.tuning.transfer.mode}: {classes}"
+    return {title: draw_curves([epoch._asdict() for epoch in inspector.tuning.history])}
 
 
 def _say_masks(errors: list[str]) -> list[str]:
@@ -94,12 +105,13 @@ def _details(part: Path, inspector: Inspector, milliseconds: list[float]) -> dic
         "confidence": f"{calibration.budget.confidence:.0%}" if calibration.budget.confidence else "on average",
         "calibration": "split" if calibration.exact else "leave-out",
     }
+    tuning = {"Fine-tuning": dict(_flat(to_json(inspector.tuning.transfer)))} if inspector.tuning else {}
     files = {
         "inspector": str(part),
         "SHA-256 of it": sha256_of(part),
         "weights": inspector.method.network.fingerprint(),
     }
-    return {"Settings": settings, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
+    return {"Settings": settings, **tuning, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
 
 
 def _timings(milliseconds: list[float]) -> Section:

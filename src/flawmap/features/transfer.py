@@ -27,8 +27,8 @@ Mode = Literal["synthetic", "product", "heldout", "leaky"]
 MOMENTUM = 0.9
 """As the paper has it."""
 
-WARM, TIMED = 1, 2
-"""Steps before the forecast: the first one sets up, the next ones are timed."""
+TIMED = 3
+"""Steps before the forecast; the first of them sets up and does not count."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,9 @@ def train(progress: Progress, lessons: Lessons) -> Iterator[Epoch]:
 def _train_epoch(progress: Progress, lessons: Lessons, number: int) -> tuple[float, float]:
     classifier, epochs, steps = progress.classifier.train(), progress.transfer.epochs, lessons.steps()
     tally = _Tally()
-    times: list[float] = []
+    started = time.perf_counter()
     for place, (images, labels) in enumerate(lessons.training(number), start=1):
         step("fine-tuning the backbone", (number - 1) * steps + place - 1, epochs * steps)
-        times.append(time.perf_counter())
         loss = tally.add(_logits(classifier, images), labels)
         if not math.isfinite(loss.item()):
             rate = progress.transfer.rate
@@ -187,8 +186,10 @@ def _train_epoch(progress: Progress, lessons: Lessons, number: int) -> tuple[flo
         progress.optimizer.zero_grad()
         loss.backward()
         progress.optimizer.step()
-        if number == 1 and len(times) == WARM + TIMED + 1:
-            each = (times[-1] - times[WARM]) / TIMED
+        if place == 1 < steps:
+            started = time.perf_counter()
+        if number == 1 and place == min(TIMED, steps):
+            each = (time.perf_counter() - started) / max(1, place - 1)
             tell(Forecast(epochs, len(lessons), each * steps * epochs))
     step("fine-tuning the backbone", number * steps, epochs * steps)
     return tally.means()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 PANELS = {"loss": "cross-entropy", "accuracy": "told right"}
 """What is drawn, and what its axis says."""
 
@@ -21,6 +18,10 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> bytes:
     Returns:
         A PNG of 900×320 pixels.
     """
+    # Imported here: it takes longer than all else that a verdict needs.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(9, 3.2), dpi=100, layout="constrained")
     numbers = [epoch["number"] for epoch in history]
     for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):

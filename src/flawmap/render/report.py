@@ -13,7 +13,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,7 @@ class Report:
         details: sections of settings, hashes, timings.
         warnings: shown above everything else.
         table: the file that holds all scores.
+        figures: PNG pictures by their title.
     """
 
     title: str
@@ -177,6 +178,7 @@ class Report:
     details: Mapping[str, Mapping[str, str]]
     warnings: Sequence[str] = ()
     table: str = "scores.csv"
+    figures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(file: Path, report: Report) -> None:
@@ -340,7 +342,8 @@ def _percent(share: float, decimals: int = 2) -> str:
 
 
 def _uri(data: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _asset(name: str) -> str:
