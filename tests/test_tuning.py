@@ -15,13 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from flawmap import Inspector, bundle
 from flawmap.errors import DatasetError, OptionError, WeightsMismatch
-from flawmap.features.transfer import Transfer
+from flawmap.features.transfer import PAPER, Transfer
 from flawmap.methods import METHODS, make_method
 from flawmap.progress import Epoch, News, listening
 from flawmap.tuning import Tuning, tune
 from helpers import TINY, save, texture, with_defect
 
-QUICK = Transfer(epochs=2, batch=8, size=64)
+QUICK = replace(PAPER, epochs=2, batch=8, size=64)
 GOOD = [texture(seed) for seed in range(15)]
 
 

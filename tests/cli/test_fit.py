@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,14 +118,15 @@ TUNED = ["--transfer", "synthetic", "--set", "transfer.epochs=1", "--set", "tran
 
 def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
+    from flawmap.features.transfer import PAPER
 
     file = tmp_path / "p.flawmap"
-    code, output = run("fit", good_folder, "-o", file, *TUNED, *SMALL)
+    code, output = run("fit", good_folder, "-o", file, *TUNED, "--lessons", "paper", *SMALL)
     assert code == 0
     assert "told right, checked" in output
     inspector = Inspector.load(file)
     assert inspector.tuning is not None
-    assert (inspector.tuning.transfer.epochs, inspector.tuning.transfer.size) == (1, 64)
+    assert inspector.tuning.transfer == replace(PAPER, epochs=1, size=64)
     assert "more good parts than promised may be rejected" in output.replace("\n", " ")
     left = {path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name}
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
@@ -166,6 +168,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, t
     ("arguments", "why"),
     [
         (["--set", "transfer.epochs=2"], "without --transfer"),
+        (["--lessons", "paper"], "--lessons paper without --transfer"),
         (["--transfer", "synthetic", "--set", "transfer.colour=2"], "NAME=VALUE with a name among mode, epochs"),
         (["--transfer", "synthetic", "--set", "transfer.epochs=0"], "cannot learn"),
         (["--transfer", "product"], "one data set, not a folder of them"),

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
 from flawmap.errors import OptionError, TrainingError
 from flawmap.features.backbone import Backbone
-from flawmap.features.transfer import Progress, Transfer, begin, train
+from flawmap.features.transfer import PAPER, Progress, Transfer, begin, train
 from flawmap.progress import Epoch, Forecast, listening
 from flawmap.tensors import Taught
 
-QUICK = Transfer(epochs=3, rate=0.05, batch=8)
+QUICK = replace(PAPER, epochs=3, rate=0.05, batch=8)
 
 
 class Brightness:
@@ -55,7 +56,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 @pytest.mark.parametrize("statistics", ["batch", "kept"])
 def test_the_loss_falls_on_a_toy_problem(statistics: str) -> None:
-    history = trained(Transfer(epochs=6, rate=0.05, batch=8, statistics=statistics)).history
+    history = trained(replace(QUICK, epochs=6, statistics=statistics)).history
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].validation_accuracy == 1.0
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
@@ -72,7 +73,7 @@ def test_all_layers_and_their_running_statistics_learn_as_in_the_paper() -> None
 def test_kept_statistics_stay_and_the_rest_learns() -> None:
     backbone = tiny()
     before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
-    trained(Transfer(epochs=1, rate=0.05, batch=8, statistics="kept"), backbone)
+    trained(replace(QUICK, epochs=1, statistics="kept"), backbone)
     untouched = set(before) - changed(before, backbone.weights())
     assert untouched == {name for name in before if "running" in name or "num_batches" in name}
 
@@ -80,7 +81,7 @@ def test_kept_statistics_stay_and_the_rest_learns() -> None:
 def test_frozen_stages_stay_to_the_last_bit_with_their_statistics() -> None:
     backbone = tiny()
     before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
-    trained(Transfer(epochs=1, rate=0.05, batch=8, frozen=1), backbone)
+    trained(replace(QUICK, epochs=1, frozen=1), backbone)
     learned = changed(before, backbone.weights())
     assert learned
     assert all(name.startswith("layer2") for name in learned)
@@ -103,7 +104,7 @@ def test_the_same_seed_trains_the_same_network() -> None:
 
 
 def test_a_loss_without_end_stops_and_says_where() -> None:
-    progress = begin(tiny(), 2, Transfer(epochs=3, rate=1e30, batch=8), seed=0)
+    progress = begin(tiny(), 2, replace(QUICK, rate=1e30), seed=0)
     with pytest.raises(
         TrainingError, match=r"the loss became (nan|inf) in epoch 1, step [234] of 4, at a rate of 1e\+30"
     ):
@@ -129,5 +130,13 @@ def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
 
 
 def test_a_stage_must_be_left_to_train() -> None:
-    with pytest.raises(OptionError, match="2 stages of 2 cannot be frozen"):
+    with pytest.raises(OptionError, match="2 stages of 2 cannot be frozen; use frozen=1 or less"):
         begin(tiny(), 2, Transfer(frozen=2), seed=0)
+
+
+def test_unless_told_otherwise_it_is_gentle_and_the_paper_is_a_preset() -> None:
+    untaught = tiny((2, 3))
+    before = {name: tensor.clone() for name, tensor in untaught.weights().items()}
+    trained(Transfer(epochs=1, batch=8), untaught)
+    assert {name.split(".")[0] for name in changed(before, untaught.weights())} == {"layer3"}
+    assert (PAPER.rate, PAPER.frozen, PAPER.statistics) == (0.01, 0, "batch")

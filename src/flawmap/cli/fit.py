@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -76,6 +77,13 @@ def fit(
             "good pictures and a fifth of the real defects, which evaluations then leave out."
         ),
     ] = "none",
+    lessons: Annotated[
+        Literal["gentle", "paper"],
+        typer.Option(
+            help="How to fine-tune: deep stages only, slowly, 5 epochs; or as the paper of improved-patchcore: all "
+            "layers, ten times the rate, batch statistics, 20 epochs."
+        ),
+    ] = "gentle",
     seed: Seed = 0,
     changes: Annotated[
         list[str] | None,
@@ -103,7 +111,7 @@ def fit(
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_share=calibration_share,
-            transfer=_transfer(transfer, [change for change in changes or [] if change not in of_method]),
+            transfer=_transfer(transfer, lessons, [change for change in changes or [] if change not in of_method]),
         )
 
     make()  # Options that cannot be are said before anything is read.
@@ -132,15 +140,16 @@ def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, ou
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
 
 
-def _transfer(mode: Mode, changes: list[str]) -> Transfer | None:
-    from flawmap.features.transfer import Transfer
+def _transfer(mode: Mode, lessons: str, changes: list[str]) -> Transfer | None:
+    from flawmap.features.transfer import PAPER, Transfer
     from flawmap.options import from_json, to_json
 
     if mode == "none":
-        if changes:
-            raise OptionError(f"--set {changes[0]!r} without --transfer; say with what to fine-tune, as synthetic")
+        if changes or lessons == "paper":
+            asked = f"--set {changes[0]!r}" if changes else "--lessons paper"
+            raise OptionError(f"{asked} without --transfer; say with what to fine-tune, as --transfer synthetic")
         return None
-    options = to_json(Transfer(mode))
+    options = to_json(replace(PAPER if lessons == "paper" else Transfer(), mode=mode))
     for change in changes:
         options = _with_change(options, change.removeprefix(TRANSFER))
     return from_json(options, Transfer)

@@ -33,7 +33,7 @@ TIMED = 3
 
 @dataclass(frozen=True)
 class Transfer:
-    """How a backbone is fine-tuned.
+    """How a backbone is fine-tuned; unless told otherwise gently, for that costs the least (docs/transfer.md).
 
     Args:
         mode: what the classes are. `synthetic`: good pictures and the same with painted defects. `product`: the
@@ -55,10 +55,10 @@ class Transfer:
 
     mode: Mode = "synthetic"
     epochs: int = 5
-    rate: float = 0.01
+    rate: float = 0.001
     batch: int = 32
-    frozen: int = 0
-    statistics: Literal["batch", "kept"] = "batch"
+    frozen: int = 2
+    statistics: Literal["batch", "kept"] = "kept"
     rotation: float = 10.0
     size: int = 256
     head: int | None = None
@@ -69,6 +69,10 @@ class Transfer:
             raise OptionError(f"{self} cannot learn; use more than 0 epochs, rate and batch, and 0 or more of the rest")
         if self.size < 32:
             raise OptionError(f"fine-tuning at {self.size} pixels a side is too small; use 32 or more")
+
+
+PAPER = Transfer(epochs=20, rate=0.01, frozen=0, statistics="batch")
+"""Li et al. (2025), section 2.4, and where that is silent the usual: all layers, batch statistics."""
 
 
 @runtime_checkable
@@ -232,7 +236,7 @@ def _up_to_stage(backbone: Backbone, stage: int) -> int:
         return 0
     stages = backbone.stages()
     if stage >= len(stages):
-        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; leave one to train")
+        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; use frozen={len(stages) - 1} or less")
     ended = {id(parameter) for parameter in stages[stage - 1].parameters()}
     places = [place for place, parameter in enumerate(backbone.parameters()) if id(parameter) in ended]
     return places[-1] + 1
