@@ -64,22 +64,23 @@ def evaluate(
 def _evaluate(
     part: Path, dataset: Path, output: Path, min_area: int, name: str, figures: dict[str, dict[str, Metric]]
 ) -> int:
+    from flawmap import load
     from flawmap.data.layouts import to_test
     from flawmap.data.splits import check_unchanged, without
     from flawmap.evaluation import evaluate as run
-    from flawmap.inspector import Inspection, Inspector
     from flawmap.output import write_csv, write_json
     from flawmap.prepare import Mask
     from flawmap.render.report import Gallery
     from flawmap.render.report import write as write_report
     from flawmap.reporting import of_evaluation
+    from flawmap.runtime import Inspection
 
     samples = to_test(dataset)
     check_unchanged(samples)
-    inspector = Inspector.load(part)
-    if (tuning := inspector.tuning) and (taught := len(samples) - len(samples := without(samples, tuning.held_out))):
+    runtime = load(part)
+    if (tuning := runtime.tuning) and (taught := len(samples) - len(samples := without(samples, tuning["held_out"]))):
         err.print(f"[yellow]left out:[/] {taught} pictures that the backbone was fine-tuned with")
-    gallery = Gallery(inspector.calibration.threshold)
+    gallery = Gallery(runtime.calibration.threshold)
 
     def show(row: Row, inspection: Inspection, mask: Mask | None) -> None:
         if inspection.verdict and inspection.pixels is not None:
@@ -87,10 +88,10 @@ def _evaluate(
             gallery.add(path, kind, inspection.verdict, inspection.pixels, mask, min_area)
 
     with bars():
-        evaluation = run(inspector, samples, seen=show)
+        evaluation = run(runtime, samples, seen=show)
     write_csv(output / "scores.csv", [_record(row) for row in evaluation.rows])
-    write_json(output / "metrics.json", _summary(evaluation, inspector.calibration.threshold))
-    write_report(output / "report.html", of_evaluation(part, inspector, dataset, evaluation, gallery))
+    write_json(output / "metrics.json", _summary(evaluation, runtime.calibration.threshold))
+    write_report(output / "report.html", of_evaluation(part, runtime, dataset, evaluation, gallery))
     print_metrics(name, evaluation.metrics)
     for row in evaluation.rows:
         if row.error:

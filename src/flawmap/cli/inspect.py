@@ -27,7 +27,7 @@ from flawmap.errors import DatasetError
 from flawmap.progress import track
 
 if TYPE_CHECKING:
-    from flawmap.inspector import Inspection
+    from flawmap.runtime import Inspection
 
 Named = list[tuple[Path, str]]
 """Pictures, each with the name of its heat map."""
@@ -60,19 +60,19 @@ def inspect(
 
 
 def _inspect(part: Path, named: Named, output: Path, min_area: int, report: bool) -> int:
-    from flawmap.inspector import Inspector
+    from flawmap import load
     from flawmap.output import write_csv, write_jsonl, write_picture
     from flawmap.render.heatmap import overlay
     from flawmap.render.report import Gallery
     from flawmap.render.report import write as write_report
     from flawmap.reporting import of_inspections
 
-    inspector = Inspector.load(part)
-    gallery = Gallery(inspector.calibration.threshold)
+    runtime = load(part)
+    gallery = Gallery(runtime.calibration.threshold)
     records: list[dict[str, Any]] = []
     try:
         with bars():
-            inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
+            inspections = track(runtime.inspect_each([path for path, _ in named]), "inspecting", len(named))
             for (path, name), inspection in zip(named, inspections, strict=True):
                 records.append(_record(path, inspection, min_area))
                 out.print(line(records[-1]))
@@ -86,7 +86,7 @@ def _inspect(part: Path, named: Named, output: Path, min_area: int, report: bool
         write_csv(output / "results.csv", [_flat(record) for record in records])
         write_jsonl(output / "results.jsonl", records)
         if report:
-            write_report(output / "report.html", of_inspections(part, inspector, records, gallery))
+            write_report(output / "report.html", of_inspections(part, runtime, records, gallery))
     rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
     good = len(records) - rejected - unreadable
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
