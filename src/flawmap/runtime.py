@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Scored(NamedTuple):
     milliseconds: float
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Scores prepared pictures, in order."""
 
