@@ -8,10 +8,12 @@ encoder, or the saved file, finds it made.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import openvino
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from flawmap import graph
-from flawmap.errors import NotExportable
+from flawmap.errors import NotExportable, OptionError
 from flawmap.graph import Graph, Precision, Runner
 from flawmap.progress import tell
 from flawmap.tensors import Images
@@ -27,22 +29,26 @@ from flawmap.tensors import Images
 Engine = Callable[[Images], list[Tensor]]
 """Encodes a batch; gives tensors on the CPU, a picture's along the first axis."""
 
+SAMPLE = 300
+"""Good pictures by which a network is quantised; NNCF's own default."""
 
-def start(encoder: nn.Module, key: str, precision: Precision) -> Engine:
+
+def start(encoder: nn.Module, key: str, precision: Precision, pictures: Iterable[Tensor]) -> Engine:
     """Make an encoder ready.
 
     Args:
         encoder: pictures to a list of tensors.
         key: says all that tells it from other encoders, its weights too.
-        precision: what it computes in.
+        precision: what it computes in. Int8 is for CPUs, and so runs on one beside a GPU too.
+        pictures: good ones, prepared, by which it is quantised in int8.
 
     Raises:
         OptionError: this machine cannot compute so.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and precision != "int8":
         return Torch(encoder, precision)
     graph.check(precision)
-    return _OpenVINO(encoder, key, precision)
+    return OpenVINO(encoder.cpu(), key, precision, pictures)
 
 
 class Torch:
@@ -50,7 +56,7 @@ class Torch:
 
     def __init__(self, encoder: nn.Module, precision: Precision) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.encoder, self.reduced = encoder.eval().to(self.device), precision != "f32"
+        self.encoder, self.reduced = encoder.eval().to(self.device), precision == "bf16"
 
     def __call__(self, images: Images) -> list[Tensor]:
         """Encode a batch."""
@@ -58,24 +64,49 @@ class Torch:
             return [tensor.float().cpu() for tensor in self.encoder(images.to(self.device))]
 
 
-class _OpenVINO:
-    def __init__(self, encoder: nn.Module, key: str, precision: Precision) -> None:
+class OpenVINO:
+    """Runs an encoder in OpenVINO; in torch if that cannot, and says so.
+
+    Args:
+        encoder: pictures to a list of tensors.
+        key: says all that tells it from other encoders.
+        precision: what it computes in.
+        pictures: good ones, by which it is quantised in int8.
+    """
+
+    def __init__(self, encoder: nn.Module, key: str, precision: Precision, pictures: Iterable[Tensor] = ()) -> None:
         self.encoder, self.key, self.precision = encoder, key, precision
-        self._runners: dict[tuple[int, ...], Engine] = {}
+        self.sample = [picture.numpy() for picture in islice(pictures, SAMPLE)] if precision == "int8" else []
+        self._graphs: dict[tuple[int, int], Graph] = {}
+        self._engines: dict[tuple[int, int], Engine] = {}
 
     def __call__(self, images: Images) -> list[Tensor]:
-        size = tuple(images.shape[-2:])
-        if size not in self._runners:
-            self._runners[size] = self._start(*size)
-        return self._runners[size](images)
+        """Encode a batch."""
+        size = images.shape[-2], images.shape[-1]
+        if size not in self._engines:
+            self._engines[size] = self._start(*size)
+        return self._engines[size](images)
+
+    def graph(self, height: int, width: int) -> Graph:
+        """Give the encoder for pictures of this size as a graph; made once.
+
+        Raises:
+            NotExportable: OpenVINO cannot hold it.
+        """
+        size = height, width
+        if size not in self._graphs:
+            made = _converted(_Keyed(self.encoder, self.key), *size)
+            self._graphs[size] = quantise(made, self.sample) if self.precision == "int8" else made
+        return self._graphs[size]
 
     def _start(self, height: int, width: int) -> Engine:
         try:
-            made = encoder_graph(Keyed(self.encoder, self.key), height, width)
+            runner = Runner(self.graph(height, width), self.precision, ahead=True)
         except NotExportable as error:
+            if self.precision == "int8":
+                raise
             tell(f"{error}; torch runs it, which takes longer")
             return Torch(self.encoder, "f32")
-        runner = Runner(made, self.precision, ahead=True)
 
         def run(images: Images) -> list[Tensor]:
             encoded = (done.outputs for done in runner.each(images.numpy()))
@@ -84,46 +115,20 @@ class _OpenVINO:
         return run
 
 
-def scorer_graph(encoder: nn.Module, key: str, judge: nn.Module, height: int, width: int) -> Graph:
-    """Give encoder and judge as one graph, for pictures of this size.
+def behind(front: Graph, judge: nn.Module, encoded: list[Tensor], height: int, width: int) -> Graph:
+    """Put a judge behind an encoder's graph; both are one graph then.
+
+    Args:
+        front: of the encoder.
+        judge: what compares.
+        encoded: what the encoder gives of any one picture.
+        height: of the pictures.
+        width: of the pictures.
 
     Raises:
         NotExportable: OpenVINO cannot hold it.
     """
-    front = encoder_graph(Keyed(encoder, key), height, width)
-    encoded = encoder(torch.zeros(1, 3, height, width))
-    return graph.join(front, convert(_Behind(judge, height, width), *encoded))
-
-
-class _Behind(nn.Module):
-    """A judge for pictures of one size."""
-
-    def __init__(self, judge: nn.Module, height: int, width: int) -> None:
-        super().__init__()
-        self.judge, self.size = judge, (height, width)
-
-    def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
-        image, pixel = self.judge(list(encoded), *self.size)
-        return image, pixel
-
-
-class Keyed:
-    """A module that is told from others by its key, so that what was made of it is found again."""
-
-    def __init__(self, module: nn.Module, key: str) -> None:
-        self.module, self.key = module, key
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keyed) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-@lru_cache(maxsize=8)
-def encoder_graph(encoder: Keyed, height: int, width: int) -> Graph:
-    """Convert an encoder, or find it converted."""
-    return Graph(convert(encoder.module, torch.zeros(1, 3, height, width)))
+    return graph.join(front, convert(_OfOneSize(judge, height, width), *encoded))
 
 
 def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
@@ -147,6 +152,53 @@ def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
         raise NotExportable(f"OpenVINO cannot hold {type(module).__name__}: {reason}") from error
     model.reshape({place: list(example.shape) for place, example in enumerate(examples)})
     return model
+
+
+def quantise(made: Graph, pictures: list[np.ndarray]) -> Graph:
+    """Turn a graph's numbers to eight bits, scaled by how large they get on these pictures (NNCF, post-training).
+
+    Raises:
+        OptionError: NNCF is not installed.
+    """
+    # Else it reports each use to its makers over the network.
+    os.environ["NNCF_CI"] = "1"
+    try:
+        import nncf
+    except ImportError as error:
+        raise OptionError('int8 needs NNCF, which is not installed; pip install "flawmap[int8]"') from error
+    with _quiet():
+        model = nncf.quantize(made.model, nncf.Dataset([picture[None] for picture in pictures]))
+    return Graph(model)
+
+
+class _OfOneSize(nn.Module):
+    """A judge of pictures of one size."""
+
+    def __init__(self, judge: nn.Module, height: int, width: int) -> None:
+        super().__init__()
+        self.judge, self.size = judge, (height, width)
+
+    def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
+        image, pixel = self.judge(list(encoded), *self.size)
+        return image, pixel
+
+
+class _Keyed:
+    """A module that is told from others by its key, so that what was made of it is found again."""
+
+    def __init__(self, module: nn.Module, key: str) -> None:
+        self.module, self.key = module, key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Keyed) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@lru_cache(maxsize=8)
+def _converted(encoder: _Keyed, height: int, width: int) -> Graph:
+    return Graph(convert(encoder.module, torch.zeros(1, 3, height, width)))
 
 
 @contextmanager

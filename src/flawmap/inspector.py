@@ -288,6 +288,9 @@ class Inspector:
 
         if self._golden is None:
             raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
+        if self.method.precision == "int8":
+            # There is no torch that computes so; what was just made is the measure for other machines.
+            return Certificate.issue(self._golden, self.preparation, GraphScorer(graph, "int8").score)
         certificate = Certificate.issue(self._golden, self.preparation, in_torch)
         certificate.check(self.preparation, GraphScorer(graph, "f32").score, FITTED, "the graph just made")
         return certificate

@@ -193,16 +193,20 @@ class Method(ABC):
     @final
     def encode(self, images: Images) -> list[Tensor]:
         """Run the encoder on a batch; gives tensors on the CPU."""
-        if self._engine is None:
-            self._engine = engine.Torch(self.encoder(), self.precision)
+        if self._engine is None and self.precision == "int8":
+            raise NotFitted("what was quantised is in the saved graph; open the file with flawmap.load")
+        self._engine = self._engine or engine.Torch(self.encoder(), self.precision)
         return self._engine(images)
 
     @final
     def ready(self, batches: Iterable[Batch]) -> None:
-        """Make the encoder ready for these batches; for more than a few of them as fast as this machine can."""
-        if length_hint(batches) >= FEW:
-            encoder = self.encoder()
-            self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision)
+        """Make the encoder ready for these batches; for more than a few of them as fast as this machine can.
+
+        In int8 the first of them say how large the network's numbers get.
+        """
+        if self.precision == "int8" or length_hint(batches) >= FEW:
+            encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
+            self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)
 
     @final
     def export(self, height: int, width: int) -> ExportedProgram:
@@ -229,10 +233,13 @@ class Method(ABC):
         """
         # Copies, for on a GPU they are still wanted there.
         judge, encoder = (deepcopy(module).eval().cpu() for module in (self.judge(), self.encoder()))
+        made = self._engine if isinstance(self._engine, engine.OpenVINO) else None
         if self.not_exportable:
             raise NotExportable(f"{type(self).__name__} cannot be a graph: {self.not_exportable}")
         with torch.no_grad():
-            return engine.scorer_graph(encoder, self._encoder_key(encoder), judge, height, width)
+            made = made or engine.OpenVINO(encoder, self._encoder_key(encoder), self.precision)
+            encoded = encoder(torch.zeros(1, 3, height, width))
+            return engine.behind(made.graph(height, width), judge, encoded, height, width)
 
     def _encoder_key(self, encoder: nn.Module) -> str:
         digest = hashlib.sha256(repr((type(self).__name__, self.options())).encode())
