@@ -102,7 +102,9 @@ def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
 
 def test_wrong_guesses_change_nothing(monkeypatch):
     vectors = clustered(3000, 16)
-    monkeypatch.setattr(coreset, "_principal", lambda vectors: (torch.zeros(16), torch.full((16, 2), torch.nan)))
+    monkeypatch.setattr(
+        coreset, "_principal", lambda vectors: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double())
+    )
     assert pick(vectors, 100).tolist() == plain(vectors, 100)
 
 
