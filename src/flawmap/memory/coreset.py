@@ -15,17 +15,15 @@ greedy, Minoux 1978). One round goes
 5. **take**: run the plain greedy in the group for as long as its farthest reaches the edge; then the next group.
 
 "The same order" means: distances are float64 norms of differences of the vectors as given, whatever their type, and
-of equal distances the lowest row goes first. Float32, which is twice as fast, only says where to
-look: what it may have lost by rounding is added to an upper bound, and whatever may be the nearest is measured.
+of equal distances the lowest row goes first. Float32 only says where to look, as it takes half as long: what it may
+have lost by rounding is added to an upper bound, and every centre that may then be the nearest is measured in float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,43 +33,32 @@ from flawmap.progress import step
 from flawmap.tensors import Indices, Patches
 
 SHARE, LEAST, MOST = 32, 256, 1 << 22  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
-GROUP = 256  # patches settled together: in float64 they stay in the cache while the greedy runs over them
+GROUP = 512  # patches settled together: in float64 they stay in the cache while the greedy runs over them
 ROWS, COLUMNS = 2048, 512  # patches × centres looked at together: 4 MB, so that a block stays in the cache
 COMPONENTS = 32  # principal components that guess: fewer guess worse, more take longer
-WORKERS = 4  # at most; what they do between the steps that run side by side is Python's
-
-Job = Callable[[Tensor], None]
-Run = Callable[[Job, Iterable[Tensor]], None]
 
 
 @contextmanager
-def _workers(device: torch.device) -> Iterator[Run]:
-    """Give what runs a job for each of many blocks, as many at a time as torch has threads; torch keeps to one.
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread.
 
-    The work is thousands of small steps. torch's own threads wait for one another at the end of each, spinning, which
-    beside another busy program takes ten to thirty times longer than one thread. Workers wait once in many, asleep.
+    The work is thousands of small steps at whose ends threads wait for one another. Two save a third to a half on
+    an idle machine, but beside another busy program they take ten to thirty times longer than one.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, WORKERS) if device.type == "cpu" else 1
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(workers) as pool:
-
-            def run(job: Job, blocks: Iterable[Tensor]) -> None:
-                job = torch.inference_mode()(job)  # the caller's mode does not hold in other threads
-                for _ in (pool.map if workers > 1 else map)(job, blocks):
-                    pass
-
-            yield run
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
 @torch.no_grad()
+@_one_thread()
 def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     """Choose `count` rows of `vectors` by the greedy k-centre rule, `start` first, and return them in that order.
 
-    The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors` this needs 20
+    The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors` this needs 12
     bytes a row, 4 bytes a number of each chosen row, and blocks of some tens of MB.
 
     Raises:
@@ -85,11 +72,10 @@ def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
         raise OptionError(f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} of them")
     if not 0 <= start < len(vectors):
         raise OptionError(f"start is row {start} of {len(vectors)} vectors; rows go from 0 to {len(vectors) - 1}")
-    with _workers(vectors.device) as run:
-        search = _Search(vectors, count, start, run)
-        while search.taken < count and search.bound.amax() > 0:
-            search.advance()
-            step("choosing the coreset", search.taken, count)
+    search = _Search(vectors, count, start)
+    while search.taken < count and search.bound.amax() > 0:
+        search.advance()
+        step("choosing the coreset", search.taken, count)
     copies = (search.bound == 0).nonzero().squeeze(1)  # when only copies of chosen vectors are left, these are they
     return torch.cat([search.chosen[: search.taken], copies])[:count]
 
@@ -97,14 +83,15 @@ def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
 class _Search:
     """What is known so far: the chosen rows, and for every row an upper bound of its distance to them."""
 
-    def __init__(self, vectors: Patches, count: int, start: int, run: Run) -> None:
+    def __init__(self, vectors: Patches, count: int, start: int) -> None:
         size, width = vectors.shape
-        self.vectors, self.run = vectors, run
+        self.vectors = vectors
         self.pool = max(LEAST, min(size // SHARE, MOST // width))
-        self.bound = vectors.new_full((size,), torch.inf, dtype=torch.float64)
+        self.bound = vectors.new_empty(size, dtype=torch.float64)
         self.taken = 0
         self.chosen = torch.full((count,), start, device=vectors.device)
-        run(self.begin, torch.arange(size, device=vectors.device).split(ROWS))
+        for bound, block in zip(self.bound.split(ROWS), vectors.split(ROWS), strict=True):
+            bound[:] = _apart(block, vectors[self.chosen[:1]])
         if not self.bound.isfinite().all():
             raise _not_finite(vectors)
         self.settled = vectors.new_ones(size, dtype=torch.int32)  # the bound is exact for so many first centres
@@ -115,10 +102,6 @@ class _Search:
         self.squares = self.centres.new_empty(count)
         self.sketch = vectors.new_empty(count, self.basis.shape[1], dtype=torch.float32)
         self.add(self.chosen[:1])
-
-    def begin(self, rows: Indices) -> None:
-        """Measure `rows` against the first chosen."""
-        self.bound[rows] = _apart(self.vectors.index_select(0, rows), self.vectors[self.chosen[:1]])
 
     def add(self, rows: Indices) -> None:
         """Write down that `rows` are taken next."""
@@ -156,10 +139,11 @@ class _Search:
         last = self.taken
         while len(rows := rows[(self.bound[rows] >= floor) & (self.settled[rows] < last)]):
             first = max(last - COLUMNS, 0)
-            self.run(partial(self.approach, slice(first, last)), rows.split(ROWS))
+            for block in rows.split(ROWS):
+                self.approach(block, slice(first, last))
             last = first
 
-    def approach(self, centres: slice, rows: Indices) -> None:
+    def approach(self, rows: Indices, centres: slice) -> None:
         """Measure each of `rows` against the one of `centres` that looks nearest to it."""
         vectors = self.vectors.index_select(0, rows)
         heights = self.squares[centres].float()
@@ -170,13 +154,12 @@ class _Search:
         """Make the bounds of `rows` exact."""
         rows = rows[self.settled[rows] < self.taken]
         rows = rows[self.settled[rows].argsort()]  # rows that lack the same centres go together
-        self.run(self.compare, rows.split(max(1, min(GROUP // 2, MOST // self.taken))))
+        for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
+            self.compare(block)
         self.settled[rows] = self.taken
 
     def compare(self, rows: Indices) -> None:
         """Measure each of `rows` against those centres that may be its nearest among all that the first row lacks."""
-        if not len(rows):
-            return
         lacked = slice(int(self.settled[rows[0]]), self.taken)
         vectors, chosen = self.vectors[rows], self.chosen[lacked]
         pairs = _rivals(self.small(vectors), self.centres[lacked], self.squares[lacked])
@@ -238,8 +221,7 @@ def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
 def _least(values: Tensor) -> Tensor:
     """Find roughly the column of each row's least value; `values` are written over.
 
-    Each number's last bits are made the number of its column; then amin, which is fast, tells which one it is. On a
-    CPU argmin takes ten times longer.
+    The last bits of each are made the number of its column, and amin tells it. On a CPU argmin takes ten times longer.
     """
     rounded = (1 << (values.shape[1] - 1).bit_length()) - 1
     columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
