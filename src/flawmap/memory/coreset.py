@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -146,8 +146,9 @@ class _Search:
     def approach(self, rows: Indices, centres: slice) -> None:
         """Measure each of `rows` against the one of `centres` that looks nearest to it."""
         vectors = self.vectors.index_select(0, rows)
-        heights = self.squares[centres].float()
-        near = _least(torch.addmm(heights, self.project(vectors), self.sketch[centres].T, alpha=-2))
+        near = _least(
+            torch.addmm(self.squares[centres].float(), self.project(vectors), self.sketch[centres].T, alpha=-2)
+        )
         self.lower(rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near])))
 
     def settle(self, rows: Indices) -> None:
@@ -155,16 +156,12 @@ class _Search:
         rows = rows[self.settled[rows] < self.taken]
         rows = rows[self.settled[rows].argsort()]  # rows that lack the same centres go together
         for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
-            self.compare(block)
+            lacked = slice(int(self.settled[block[0]]), self.taken)
+            vectors, chosen = self.vectors[block], self.chosen[lacked]
+            pairs = _rivals(self.small(vectors), self.centres[lacked], self.squares[lacked])
+            for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))):
+                self.lower(block[row], _apart(vectors[row], self.vectors[chosen[column]]))
         self.settled[rows] = self.taken
-
-    def compare(self, rows: Indices) -> None:
-        """Measure each of `rows` against those centres that may be its nearest among all that the first row lacks."""
-        lacked = slice(int(self.settled[rows[0]]), self.taken)
-        vectors, chosen = self.vectors[rows], self.chosen[lacked]
-        pairs = _rivals(self.small(vectors), self.centres[lacked], self.squares[lacked])
-        for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))):
-            self.lower(rows[row], _apart(vectors[row], self.vectors[chosen[column]]))
 
     def take(self, rows: Indices, floor: float) -> None:
         """Run the plain greedy among `rows`, whose bounds are exact, for as long as no other row can be farther."""
@@ -195,7 +192,7 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
 def _at_most(one: Tensor, other: Tensor) -> Tensor:
     """Measure row by row in the vectors' own precision, float32 at least, and add all that may be lost by rounding."""
     kind = torch.promote_types(one.dtype, torch.float32)
-    distances = torch.linalg.vector_norm(one.to(kind) - other.to(kind), dim=1).double()
+    distances: Tensor = torch.linalg.vector_norm(one.to(kind) - other.to(kind), dim=1).double()
     width, limits = one.shape[1], torch.finfo(kind)
     return distances * (1 + (width + 8) * limits.eps) + 2 * math.sqrt(width * limits.tiny)
 
@@ -226,7 +223,7 @@ def _least(values: Tensor) -> Tensor:
     rounded = (1 << (values.shape[1] - 1).bit_length()) - 1
     columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
     values.view(torch.int32).bitwise_and_(~rounded).bitwise_or_(columns)
-    least = values.amin(1).view(torch.int32) & rounded
+    least: Tensor = values.amin(1).view(torch.int32) & rounded
     return least.clamp(max=values.shape[1] - 1)  # NaN has bits of its own
 
 
@@ -240,18 +237,17 @@ def _principal(vectors: Patches) -> tuple[Tensor, Tensor]:
 
 def _product_type() -> torch.dtype:
     """Choose float32 for products, or float64 where torch may round float32 to fewer bits to save time."""
-    try:
-        whole = torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # it was set for some backends only
-        whole = False
-    return torch.float32 if whole else torch.float64
+    with suppress(RuntimeError):  # it was set for some backends only
+        if torch.get_float32_matmul_precision() == "highest":
+            return torch.float32
+    return torch.float64
 
 
 def _rivals(vectors: Tensor, centres: Tensor, squares: Tensor) -> Tensor:
     """Pair each row with every centre that may be its nearest.
 
-    With u and v as rounded, u² + v² - 2uv differs from the squared distance by less than `doubt` × (u² + v²), whatever
-    the order of the sums. A rival is a centre that may be at most as far as the nearest one at most is.
+    u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in whatever order the
+    sums are taken. A rival is a centre that may be no farther than the nearest one may be at most.
     """
     limits = torch.finfo(vectors.dtype)
     doubt = 2 * (vectors.shape[1] + 16) * limits.eps
