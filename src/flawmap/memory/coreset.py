@@ -85,18 +85,16 @@ class _Search:
 
     def __init__(self, vectors: Patches, count: int, start: int) -> None:
         size, width = vectors.shape
-        self.vectors = vectors
+        self.vectors, self.taken = vectors, 0
         self.pool = max(LEAST, min(size // SHARE, MOST // width))
         self.bound = vectors.new_empty(size, dtype=torch.float64)
-        self.taken = 0
         self.chosen = torch.full((count,), start, device=vectors.device)
         for bound, block in zip(self.bound.split(ROWS), vectors.split(ROWS), strict=True):
             bound[:] = _apart(block, vectors[self.chosen[:1]])
         if not self.bound.isfinite().all():
             raise _not_finite(vectors)
         self.settled = vectors.new_ones(size, dtype=torch.int32)  # the bound is exact for so many first centres
-        self.mean, basis = _principal(vectors)
-        self.scale = 1 / max(float(self.bound.amax()), 1e-30)
+        (self.mean, basis), self.scale = _principal(vectors), 1 / max(float(self.bound.amax()), 1e-30)
         self.basis, self.shift = (basis * self.scale).float(), (self.mean @ basis * -self.scale).float()
         self.centres = vectors.new_empty(count, width, dtype=_product_type())
         self.squares = self.centres.new_empty(count)
@@ -146,15 +144,14 @@ class _Search:
     def approach(self, rows: Indices, centres: slice) -> None:
         """Measure each of `rows` against the one of `centres` that looks nearest to it."""
         vectors = self.vectors.index_select(0, rows)
-        near = _least(
-            torch.addmm(self.squares[centres].float(), self.project(vectors), self.sketch[centres].T, alpha=-2)
-        )
+        heights, sketch = self.squares[centres].float(), self.sketch[centres]
+        near = _least(torch.addmm(heights, self.project(vectors), sketch.T, alpha=-2))
         self.lower(rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near])))
 
     def settle(self, rows: Indices) -> None:
         """Make the bounds of `rows` exact."""
-        rows = rows[self.settled[rows] < self.taken]
         rows = rows[self.settled[rows].argsort()]  # rows that lack the same centres go together
+        rows = rows[self.settled[rows] < self.taken]
         for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
             lacked = slice(int(self.settled[block[0]]), self.taken)
             vectors, chosen = self.vectors[block], self.chosen[lacked]
@@ -216,14 +213,12 @@ def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
 
 
 def _least(values: Tensor) -> Tensor:
-    """Find roughly the column of each row's least value; `values` are written over.
-
-    The last bits of each are made the number of its column, and amin tells it. On a CPU argmin takes ten times longer.
-    """
+    """Find roughly the column of each row's least value; the columns are written into the last bits of `values`."""
+    # On a CPU argmin takes ten times longer than amin.
     rounded = (1 << (values.shape[1] - 1).bit_length()) - 1
     columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
     values.view(torch.int32).bitwise_and_(~rounded).bitwise_or_(columns)
-    least: Tensor = values.amin(1).view(torch.int32) & rounded
+    least = values.amin(1).view(torch.int32).bitwise_and(rounded)
     return least.clamp(max=values.shape[1] - 1)  # NaN has bits of its own
 
 
