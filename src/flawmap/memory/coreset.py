@@ -10,18 +10,20 @@ greedy, Minoux 1978). One round goes
 1. **pool**: the patches with the highest bounds; the floor is a value that no patch outside reaches;
 2. **guess**: name a near centre for each from a few principal components, newest centres first. The distance to *any*
    centre is an upper bound, so a wrong guess costs time, never exactness. Most of the pool falls below the floor here;
-3. **settle**: make the bounds of those still above it exact, by all centres they have not been measured against;
-4. **take**: run the plain greedy among the settled for as long as the farthest of them reaches the floor.
+3. **group**: of those still above it, the highest few, and with them an edge that no other patch reaches;
+4. **settle**: make the group's bounds exact, by all centres they have not been measured against;
+5. **take**: run the plain greedy in the group for as long as its farthest reaches the edge; then the next group.
 
 "The same order" means: distances are float64 norms of differences of the vectors as given, whatever their type, and
-of equal distances the lowest row goes first. Matrix products, which round as they please, only say where to look.
+of equal distances the lowest row goes first. Float32 only says where to look, as it takes half as long: what it may
+have lost by rounding is added to an upper bound, and every centre that may then be the nearest is measured in float64.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -31,8 +33,8 @@ from flawmap.progress import step
 from flawmap.tensors import Indices, Patches
 
 SHARE, LEAST, MOST = 32, 256, 1 << 22  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
+GROUP = 512  # patches settled together: in float64 they stay in the cache while the greedy runs over them
 ROWS, COLUMNS = 2048, 512  # patches × centres looked at together: 4 MB, so that a block stays in the cache
-FOLDS = 16  # parts of a row of COLUMNS among which the least is found first
 COMPONENTS = 32  # principal components that guess: fewer guess worse, more take longer
 
 
@@ -57,7 +59,7 @@ def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     """Choose `count` rows of `vectors` by the greedy k-centre rule, `start` first, and return them in that order.
 
     The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors` this needs 12
-    bytes a row, 8 bytes a number of each chosen row, and blocks of some tens of MB.
+    bytes a row, 4 bytes a number of each chosen row, and blocks of some tens of MB.
 
     Raises:
         OptionError: `count` or `start` is out of range, or a vector holds NaN or infinity.
@@ -83,39 +85,38 @@ class _Search:
 
     def __init__(self, vectors: Patches, count: int, start: int) -> None:
         size, width = vectors.shape
-        first = torch.tensor([start], device=vectors.device)
-        self.vectors = vectors
+        self.vectors, self.taken = vectors, 0
         self.pool = max(LEAST, min(size // SHARE, MOST // width))
         self.bound = vectors.new_empty(size, dtype=torch.float64)
+        self.chosen = torch.full((count,), start, device=vectors.device)
         for bound, block in zip(self.bound.split(ROWS), vectors.split(ROWS), strict=True):
-            bound[:] = _apart(block, vectors[first])
+            bound[:] = _apart(block, vectors[self.chosen[:1]])
         if not self.bound.isfinite().all():
             raise _not_finite(vectors)
         self.settled = vectors.new_ones(size, dtype=torch.int32)  # the bound is exact for so many first centres
-        self.mean, self.basis = _principal(vectors)
-        self.shift = -(self.mean @ self.basis)
-        self.taken = 0
-        self.chosen = vectors.new_empty(count, dtype=torch.int64)
-        room = max(count, COLUMNS)  # a place not yet taken counts as a centre infinitely far away
-        self.centres = vectors.new_full((room, width), torch.inf, dtype=torch.float64)
-        self.squares = vectors.new_empty(count, dtype=torch.float64)
-        self.sketch = vectors.new_zeros(room, self.basis.shape[1], dtype=torch.float32)
-        self.heights = vectors.new_full((room,), torch.inf, dtype=torch.float32)
-        self.add(first)
+        (self.mean, basis), self.scale = _principal(vectors), 1 / max(float(self.bound.amax()), 1e-30)
+        self.basis, self.shift = (basis * self.scale).float(), (self.mean @ basis * -self.scale).float()
+        self.centres = vectors.new_empty(count, width, dtype=_product_type())
+        self.squares = self.centres.new_empty(count)
+        self.sketch = vectors.new_empty(count, self.basis.shape[1], dtype=torch.float32)
+        self.add(self.chosen[:1])
 
     def add(self, rows: Indices) -> None:
         """Write down that `rows` are taken next."""
         new = slice(self.taken, self.taken + len(rows))
         self.taken += len(rows)
         self.chosen[new] = rows
-        self.centres[new] = self.vectors[rows].double()
+        self.centres[new] = self.small(self.vectors[rows])
         self.squares[new] = self.centres[new].square().sum(1)
         self.sketch[new] = self.project(self.vectors[rows])
-        self.heights[new] = (self.centres[new] - self.mean).square().sum(1).float()
         self.bound[rows] = -1.0  # below every distance: never taken again
 
+    def small(self, vectors: Tensor) -> Tensor:
+        """Shift and scale `vectors` to lengths of about 1, so that products round little and do not overflow."""
+        return ((vectors.double() - self.mean) * self.scale).to(self.centres.dtype)
+
     def project(self, vectors: Tensor) -> Tensor:
-        """Reduce `vectors` to their principal components."""
+        """Reduce `vectors`, so shifted and scaled, to their principal components."""
         return torch.addmm(self.shift, vectors.float(), self.basis)
 
     def lower(self, rows: Indices, distances: Tensor) -> None:
@@ -126,33 +127,37 @@ class _Search:
         """Go one round, which takes rows, or at least lowers a bound."""
         rows, floor = _highest(self.bound, self.pool)
         self.guess(rows, floor)
-        rows = rows[self.bound[rows] >= floor]
-        self.settle(rows)
-        self.take(rows, floor)
+        while self.taken < len(self.chosen) and len(rows := rows[self.bound[rows] >= floor]):
+            places, edge = _highest(self.bound[rows], GROUP)
+            self.settle(rows[places])
+            self.take(rows[places], edge)
 
     def guess(self, rows: Indices, floor: float) -> None:
         """Lower the bounds of `rows` by the centres that look nearest, until they are below `floor`."""
         last = self.taken
         while len(rows := rows[(self.bound[rows] >= floor) & (self.settled[rows] < last)]):
-            last = max(last - COLUMNS, 0)
-            new = slice(last, last + COLUMNS)
+            first = max(last - COLUMNS, 0)
             for block in rows.split(ROWS):
-                vectors = self.vectors.index_select(0, block)
-                squared = torch.addmm(self.heights[new], self.project(vectors), self.sketch[new].T, alpha=-2)
-                self.lower(block, _apart(vectors, self.centres[new].index_select(0, _least(squared))))
+                self.approach(block, slice(first, last))
+            last = first
+
+    def approach(self, rows: Indices, centres: slice) -> None:
+        """Measure each of `rows` against the one of `centres` that looks nearest to it."""
+        vectors = self.vectors.index_select(0, rows)
+        heights, sketch = self.squares[centres].float(), self.sketch[centres]
+        near = _least(torch.addmm(heights, self.project(vectors), sketch.T, alpha=-2))
+        self.lower(rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near])))
 
     def settle(self, rows: Indices) -> None:
         """Make the bounds of `rows` exact."""
-        rows = rows[self.settled[rows] < self.taken]
-        if not len(rows):
-            return
         rows = rows[self.settled[rows].argsort()]  # rows that lack the same centres go together
-        for block in rows.split(max(1, MOST // self.taken)):
-            new = slice(int(self.settled[block[0]]), self.taken)
-            vectors, centres = self.vectors[block].double(), self.centres[new]
-            pairs = _rivals(vectors, centres, self.squares[new])
-            for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // centres.shape[1]))):
-                self.lower(block[row], _apart(vectors[row], centres[column]))
+        rows = rows[self.settled[rows] < self.taken]
+        for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
+            lacked = slice(int(self.settled[block[0]]), self.taken)
+            vectors, chosen = self.vectors[block], self.chosen[lacked]
+            pairs = _rivals(self.small(vectors), self.centres[lacked], self.squares[lacked])
+            for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))):
+                self.lower(block[row], _apart(vectors[row], self.vectors[chosen[column]]))
         self.settled[rows] = self.taken
 
     def take(self, rows: Indices, floor: float) -> None:
@@ -181,6 +186,14 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist").flatten()
 
 
+def _at_most(one: Tensor, other: Tensor) -> Tensor:
+    """Measure row by row in the vectors' own precision, float32 at least, and add all that may be lost by rounding."""
+    kind = torch.promote_types(one.dtype, torch.float32)
+    distances: Tensor = torch.linalg.vector_norm(one.to(kind) - other.to(kind), dim=1).double()
+    width, limits = one.shape[1], torch.finfo(kind)
+    return distances * (1 + (width + 8) * limits.eps) + 2 * math.sqrt(width * limits.tiny)
+
+
 def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
     """Find about `size` rows with the highest bounds, in order, and a floor that no other row reaches.
 
@@ -200,11 +213,13 @@ def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
 
 
 def _least(values: Tensor) -> Tensor:
-    """Find the column of each row's least value. argmin would, but takes several times longer than amin on a CPU."""
-    folds: Tensor = values.unflatten(1, (FOLDS, -1))
-    column = folds.amin(1).argmin(1)
-    fold = folds.gather(2, column[:, None, None].expand(-1, FOLDS, 1)).squeeze(2).argmin(1)
-    return fold * folds.shape[2] + column
+    """Find roughly the column of each row's least value; the columns are written into the last bits of `values`."""
+    # On a CPU argmin takes ten times longer than amin.
+    rounded = (1 << (values.shape[1] - 1).bit_length()) - 1
+    columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
+    values.view(torch.int32).bitwise_and_(~rounded).bitwise_or_(columns)
+    least = values.amin(1).view(torch.int32).bitwise_and(rounded)
+    return least.clamp(max=values.shape[1] - 1)  # NaN has bits of its own
 
 
 def _principal(vectors: Patches) -> tuple[Tensor, Tensor]:
@@ -212,15 +227,29 @@ def _principal(vectors: Patches) -> tuple[Tensor, Tensor]:
     sample = vectors[:: max(1, len(vectors) // 4096)].double()
     mean = sample.mean(0)
     directions = torch.linalg.eigh((sample - mean).T @ (sample - mean)).eigenvectors
-    return mean.float(), directions[:, -COMPONENTS:].float()
+    return mean, directions[:, -COMPONENTS:]
+
+
+def _product_type() -> torch.dtype:
+    """Choose float32 for products, or float64 where torch may round float32 to fewer bits to save time."""
+    with suppress(RuntimeError):  # it was set for some backends only
+        if torch.get_float32_matmul_precision() == "highest":
+            return torch.float32
+    return torch.float64
 
 
 def _rivals(vectors: Tensor, centres: Tensor, squares: Tensor) -> Tensor:
-    """Pair each row with every centre that may be its nearest: all whose product is within rounding of the least."""
-    scores = torch.addmm(squares, vectors, centres.T, alpha=-2)  # squared distances, less the vector's own square
-    largest = vectors.square().sum(1) + squares.amax()
-    slack = 4 * (vectors.shape[1] + 8) * torch.finfo(torch.float64).eps * largest
-    return (scores <= (scores.amin(1) + slack).unsqueeze(1)).nonzero()
+    """Pair each row with every centre that may be its nearest.
+
+    u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in whatever order the
+    sums are taken. A rival is a centre that may be no farther than the nearest one may be at most.
+    """
+    limits = torch.finfo(vectors.dtype)
+    doubt = 2 * (vectors.shape[1] + 16) * limits.eps
+    slack = doubt * (squares + limits.tiny / limits.eps)  # and of what is too small for a number of its own
+    most = torch.addmm(squares + slack, vectors, centres.T, alpha=-2)  # less u², which is the same for all
+    edge = most.amin(1) + 2 * doubt * vectors.square().sum(1)
+    return (most.sub_(2 * slack) <= edge.unsqueeze(1)).nonzero()
 
 
 def _not_finite(vectors: Patches) -> OptionError:
