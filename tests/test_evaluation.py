@@ -27,7 +27,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_figures(inspector: Inspector, dataset: Path) -> None:
-    evaluation = evaluate(inspector, to_test(dataset))
+    evaluation = evaluate(inspector.runtime, to_test(dataset))
     values = {name: metric.value for name, metric in evaluation.metrics.items()}
     assert values["image AUROC"] == 1
     assert values["F1 max"] == 1
@@ -44,7 +44,7 @@ def test_figures(inspector: Inspector, dataset: Path) -> None:
 def test_each_type_of_defect_has_its_figures_against_all_good_pictures(inspector: Inspector, dataset: Path) -> None:
     for seed in range(3):
         save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
-    kinds = evaluate(inspector, to_test(dataset)).kinds
+    kinds = evaluate(inspector.runtime, to_test(dataset)).kinds
     assert list(kinds) == ["hidden", "spot"]
     assert kinds["spot"]["image AUROC"].value == 1
     assert kinds["hidden"]["image AUROC"].value < 1
@@ -53,7 +53,7 @@ def test_each_type_of_defect_has_its_figures_against_all_good_pictures(inspector
 
 def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, dataset: Path) -> None:
     only_good = [sample for sample in to_test(dataset) if not sample.label]
-    metrics = evaluate(inspector, only_good).metrics
+    metrics = evaluate(inspector.runtime, only_good).metrics
     assert metrics["image AUROC"].absent == "no defective test pictures"
     assert metrics["pixel AUROC"].absent == "no defective test picture has a mask"
     assert metrics["good parts rejected"].value is not None
@@ -61,14 +61,14 @@ def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, data
 
 def test_pictures_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
     bare = [Sample(sample.path, sample.split, sample.kind) for sample in to_test(dataset)]
-    metrics = evaluate(inspector, bare).metrics
+    metrics = evaluate(inspector.runtime, bare).metrics
     assert metrics["image AUROC"].value == 1
     assert metrics["pixel AUROC"].value is None
 
 
 def test_a_bad_picture_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"")
-    evaluation = evaluate(inspector, to_test(dataset))
+    evaluation = evaluate(inspector.runtime, to_test(dataset))
     (bad,) = [row for row in evaluation.rows if row.error]
     assert bad.score is None
     assert evaluation.metrics["share of defects"].value == pytest.approx(5 / 9)
@@ -79,7 +79,7 @@ def test_bad_masks_are_said_and_their_pictures_still_judged(inspector: Inspector
     (dataset / "ground_truth/spot/1_mask.png").write_text("no mask")
     save(dataset / "ground_truth/spot/2_mask.png", np.zeros((64, 64, 3), np.uint8))
     save(dataset / "ground_truth/good/3_mask.png", np.full((64, 64, 3), 255, np.uint8))
-    evaluation = evaluate(inspector, to_test(dataset))
+    evaluation = evaluate(inspector.runtime, to_test(dataset))
     errors = {row.sample.path.stem + row.sample.kind: row.error for row in evaluation.rows if row.error}
     assert "the mask is 10×10, its picture 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
@@ -93,6 +93,8 @@ def test_bad_masks_are_said_and_their_pictures_still_judged(inspector: Inspector
 def test_each_is_shown_as_it_comes_with_its_true_mask(inspector: Inspector, dataset: Path) -> None:
     seen = []
     evaluate(
-        inspector, to_test(dataset), seen=lambda row, inspection, mask: seen.append((row.sample, mask is not None))
+        inspector.runtime,
+        to_test(dataset),
+        seen=lambda row, inspection, mask: seen.append((row.sample, mask is not None)),
     )
     assert seen == [(sample, bool(sample.label)) for sample in to_test(dataset)]

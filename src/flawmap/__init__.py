@@ -53,16 +53,22 @@ def load(file: str | Path, precision: Precision | None = None) -> Runtime:
     try:
         return Runtime.load(file, precision)
     except NotExportable:
-        from flawmap.inspector import Inspector
-
-        return Inspector.load(file).runtime
+        # In torch, where that is installed.
+        inspector = __getattr__("Inspector")
+        runtime: Runtime = inspector.load(file).runtime
+        return runtime
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `import flawmap` takes milliseconds, torch seconds.
     if name not in _HOMES:
         raise AttributeError(f"module 'flawmap' has no attribute {name!r}")
-    return getattr(import_module(f"flawmap.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"flawmap.{_HOMES[name]}"), name)
+    except ImportError as error:
+        from flawmap.extras import explain
+
+        raise explain(error) from error
 
 
 def __dir__() -> list[str]:

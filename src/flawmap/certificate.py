@@ -55,8 +55,8 @@ class Certificate:
         found = [score(preparation(picture)) for picture in pictures]
         return cls(pictures, np.array([one[0] for one in found]), np.stack([one[1] for one in found]))
 
-    def check(self, preparation: Preparation, score: Score, allowed: float, where: str) -> None:
-        """Score the pictures again.
+    def check(self, preparation: Preparation, score: Score, allowed: float, where: str) -> float:
+        """Score the pictures again; gives the largest difference.
 
         Args:
             preparation: as when it was issued.
@@ -67,11 +67,13 @@ class Certificate:
         Raises:
             ParityError: a score or a map differs by more.
         """
+        worst = 0.0
         for number, picture in enumerate(self.pictures):
             found, distances = score(preparation(picture))
             said, map_said = float(self.scores[number]), self.maps[number]
             apart = abs(found - said) / said
             map_apart = float(np.abs(distances - map_said).max() / map_said.max())
+            worst = max(worst, apart, map_apart)
             # Written so that a NaN fails it too.
             if not max(apart, map_apart) <= allowed:
                 raise ParityError(
@@ -79,6 +81,7 @@ class Certificate:
                     f"{said:.6g} when this was fitted; {apart:.2%} off, its map {map_apart:.2%}, allowed are "
                     f"{allowed:.2%}; use precision f32, or fit again on this machine"
                 )
+        return worst
 
     def to_saved(self) -> dict[str, np.ndarray]:
         """Give what a saved file keeps; `from_saved` takes it back."""

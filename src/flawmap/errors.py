@@ -14,6 +14,7 @@
     │   └── WeightsMismatch     what was learned belongs to other weights
     ├── BundleError             a saved file is damaged, foreign, or newer than this flawmap
     ├── ParityError             a saved inspector scores otherwise on this machine than where it learned
+    ├── MissingExtra            a part of flawmap that was not installed (also an ImportError)
     └── WriteError              a file cannot be written, for want of space or of permission
 
 Each message says what was wrong, what came, and what to do.
@@ -62,6 +63,10 @@ class WeightsMismatch(WeightsError):
 
 class BundleError(FlawmapError):
     """A saved file is damaged, is not flawmap's, or is newer than this flawmap."""
+
+
+class MissingExtra(FlawmapError, ImportError):
+    """A part of flawmap is asked for that was not installed; the message says how to."""
 
 
 class ParityError(FlawmapError):

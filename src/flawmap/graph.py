@@ -24,6 +24,9 @@ class Done(NamedTuple):
     milliseconds: float
 
 
+INPUT, OUTPUTS = "picture", ("score", "map")
+"""What a scorer's graph calls them."""
+
 _DEVICE = "CPU"
 _XML, _WEIGHTS = "graph.xml", "graph.weights"
 
@@ -114,9 +117,9 @@ def join(encoder: Graph, judge: openvino.Model) -> Graph:
         for target in parameter.output(0).get_target_inputs():
             target.replace_source_output(result.input_value(0))
     model = openvino.Model(judge.get_results(), front.get_parameters(), "flawmap")
-    for output, name in zip(model.outputs, ("score", "map"), strict=True):
+    model.inputs[0].get_tensor().set_names({INPUT})
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
-    model.inputs[0].get_tensor().set_names({"picture"})
     # Their own names count all operations of the process; the same content shall give the same file.
     for number, operation in enumerate(model.get_ordered_ops()):
         operation.set_friendly_name(f"{operation.get_type_name()}{number}")

@@ -167,9 +167,10 @@ def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
         with pytest.raises(NotExportable, match=re.escape(fitted.not_exportable)):
             fitted.export(96, 128)
         return
-    graph = fitted.export(96, 128).module()
+    programs = fitted.export(96, 128)
+    look, compare = programs.encoder.module(), programs.judge.module()
     for pictures in (NEW, [DEFECT]):
-        image, pixel = graph(images(pictures))
+        image, pixel = compare(*look(images(pictures)))
         scores = fitted.score(images(pictures))
         assert torch.allclose(image, scores.image, rtol=1e-5)
         assert torch.allclose(pixel, scores.pixel, rtol=1e-4, atol=1e-5)

@@ -11,17 +11,18 @@ import typer
 from rich.markup import escape
 
 import flawmap
-from flawmap.cli import evaluate, fit, inspect, others, split, threshold
+from flawmap.cli import evaluate, export, fit, inspect, others, split, threshold
 from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.console import err, out
 from flawmap.errors import FlawmapError
+from flawmap.extras import explain
 
-AS_USED = ("fit", "inspect", "threshold", "evaluate", "split", "methods", "demo")
+AS_USED = ("fit", "inspect", "threshold", "evaluate", "export", "split", "methods", "demo")
 """The commands in the order in which a user comes to need them, as the help lists them."""
 
 app.registered_commands.sort(key=lambda command: AS_USED.index(getattr(command.callback, "__name__", "")))
 
-__all__ = ["app", "evaluate", "fit", "inspect", "main", "others", "split", "threshold"]
+__all__ = ["app", "evaluate", "export", "fit", "inspect", "main", "others", "split", "threshold"]
 
 
 def _version(asked: bool) -> bool:
@@ -44,8 +45,11 @@ def main() -> None:
     _silence_libraries()
     try:
         code = app(standalone_mode=False)
-    except FlawmapError as error:
-        err.print(f"[red]flawmap:[/] {escape(str(error))}")
+    except (FlawmapError, ImportError) as error:
+        explained = explain(error) if isinstance(error, ImportError) else error
+        if not isinstance(explained, FlawmapError):
+            raise
+        err.print(f"[red]flawmap:[/] {escape(str(explained))}")
         code = NOTHING_DONE
     except Exception as error:
         # A wrong word on the command line knows how to show itself. All else is a mistake of ours, whose exit code must

@@ -87,8 +87,8 @@ def fit(
     precision: Annotated[
         Literal["f32", "bf16", "int8"],
         typer.Option(
-            help="What the network computes in, now and whenever the file is used; bf16 and int8 are faster where the CPU "
-            "has them (docs/runtime.md)."
+            help="What the network computes in, now and whenever the file is used; bf16 and int8 are faster where the "
+            "CPU has them (docs/runtime.md)."
         ),
     ] = "f32",
     seed: Seed = 0,

@@ -12,11 +12,10 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from flawmap import engine
 from flawmap.data.loading import Batch, Batches
-from flawmap.engine import Engine
+from flawmap.engine import Engine, Programs
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.backbone import LITE0, Backbone
 from flawmap.graph import Graph, Precision
@@ -209,19 +208,14 @@ class Method(ABC):
             self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)
 
     @final
-    def export(self, height: int, width: int) -> ExportedProgram:
-        """Give the scorer as one graph: prepared pictures of this size, any number of them, to scores and maps.
+    def export(self, height: int, width: int) -> Programs:
+        """Give the scorer as torch exports it: prepared pictures of this size, any number of them, to scores and maps.
 
         Raises:
             NotExportable: no graph can hold it.
             NotFitted: nothing was learned yet.
         """
-        scorer = self.scorer()
-        if self.not_exportable:
-            raise NotExportable(f"{type(self).__name__} cannot be exported: {self.not_exportable}")
-        images = torch.zeros(2, 3, height, width, device=best_device())
-        with torch.no_grad():
-            return torch.export.export(scorer, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        return engine.trace(*self._movable(), height, width)
 
     @final
     def graph(self, height: int, width: int) -> Graph:
@@ -231,15 +225,19 @@ class Method(ABC):
             NotExportable: no graph can hold it.
             NotFitted: nothing was learned yet.
         """
-        # Copies, for on a GPU they are still wanted there.
-        judge, encoder = (deepcopy(module).eval().cpu() for module in (self.judge(), self.encoder()))
+        encoder, judge = self._movable()
         made = self._engine if isinstance(self._engine, engine.OpenVINO) else None
-        if self.not_exportable:
-            raise NotExportable(f"{type(self).__name__} cannot be a graph: {self.not_exportable}")
         with torch.no_grad():
             made = made or engine.OpenVINO(encoder, self._encoder_key(encoder), self.precision)
             encoded = encoder(torch.zeros(1, 3, height, width))
             return engine.behind(made.graph(height, width), judge, encoded, height, width)
+
+    def _movable(self) -> tuple[nn.Module, nn.Module]:
+        """Give copies of encoder and judge on the CPU; on a GPU the method's own are still wanted there."""
+        judge = self.judge()
+        if self.not_exportable:
+            raise NotExportable(f"{type(self).__name__} cannot be a graph: {self.not_exportable}")
+        return deepcopy(self.encoder()).eval().cpu(), deepcopy(judge).eval().cpu()
 
     def _encoder_key(self, encoder: nn.Module) -> str:
         digest = hashlib.sha256(repr((type(self).__name__, self.options())).encode())

