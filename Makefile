@@ -29,7 +29,7 @@ bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-an
 
 .venv-anomalib/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-anomalib
-	.venv-anomalib/bin/pip install --quiet --constraint constraints.txt "anomalib==2.7.0" --editable .
+	.venv-anomalib/bin/pip install --quiet --constraint constraints.txt "anomalib[openvino]==2.7.0" --editable .
 	touch $@
 
 $(READY): pyproject.toml constraints.txt

@@ -1,0 +1,269 @@
+"""anomalib's side of `bench/rivals.py`, in anomalib's environment. It needs nothing of flawmap.
+
+Its picture size, weights, coreset share and pictures are flawmap's; all else is as anomalib comes, but for what would
+cost it time and is not measured: no picture is drawn, no metric is kept, no picture is validated.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from talk import serve
+
+SIZE = 224
+held: dict[str, Any] = {}
+# Its torch inferencer reads pickles and wants to be told that it may.
+os.environ["TRUST_REMOTE_CODE"] = "1"
+
+
+def allow_torchvision() -> None:
+    """Let torchvision load beside a CPU build of torch; flawmap.features.backbone says why."""
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        held["torchvision"] = library
+        for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+            del sys.modules[module]
+
+
+def hello() -> dict[str, Any]:
+    """Say what runs here."""
+    from importlib.metadata import version
+
+    import torch
+
+    packages = ("anomalib", "torch", "timm", "openvino", "lightning", "numpy")
+    return {"versions": {name: version(name) for name in packages}, "torch threads": torch.get_num_threads()}
+
+
+def read_vectors(file: str) -> None:
+    import numpy as np
+    import torch
+
+    allow_torchvision()
+    held["vectors"] = torch.from_numpy(np.load(file))
+
+
+def coreset(count: int, picks: int) -> dict[str, float]:
+    """Time its preparation and its first picks; 0 picks are all of them."""
+    allow_torchvision()
+    from anomalib.models.components import KCenterGreedy
+
+    vectors = held["vectors"]
+    sampler = KCenterGreedy(vectors, (count + 0.5) / len(vectors))
+    return cut(sampler, picks)[1]
+
+
+def cut(sampler: Any, picks: int) -> tuple[list[int], dict[str, float]]:
+    """Run its greedy loop as it is, but only so far."""
+    ready: list[float] = []
+    transform = sampler.model.transform
+
+    def transform_and_note(vectors: Any) -> Any:
+        transformed = transform(vectors)
+        ready.append(time.perf_counter())
+        return transformed
+
+    sampler.model.transform = transform_and_note
+    whole = sampler.coreset_size
+    sampler.coreset_size = min(whole, picks + 1) if picks else whole
+    started = time.perf_counter()
+    chosen = sampler.select_coreset_idxs()
+    ended = time.perf_counter()
+    # The first is drawn; each of the others takes one round.
+    picked = len(chosen) - 1
+    sampler.coreset_size = whole
+    times = {"setup": ready[0] - started, "picking": ended - ready[0], "picked": picked, "whole": whole - 1}
+    return chosen, times
+
+
+def make(backbone: str, layers: Sequence[str], weights: str, share: float = 0.01) -> Any:
+    """Make its PatchCore with our weights, for pictures of our size without a crop."""
+    allow_torchvision()
+    from anomalib.models import Patchcore
+    from safetensors.torch import load_file
+
+    model = Patchcore(
+        backbone,
+        layers=layers,
+        pre_trained=False,
+        coreset_sampling_ratio=share,
+        pre_processor=Patchcore.configure_pre_processor(image_size=(SIZE, SIZE)),
+        evaluator=False,
+        visualizer=False,
+    )
+    network = model.model.feature_extractor.feature_extractor
+    mismatched = network.load_state_dict(load_file(weights), strict=False)
+    # The file ends behind the last layer that is compared.
+    used = set(load_file(weights))
+    assert not mismatched.unexpected_keys, mismatched.unexpected_keys
+    assert all(any(name.startswith(layer) for name in used) for layer in layers), layers
+    return model
+
+
+def fit(
+    folder: str,
+    out: str,
+    backbone: str,
+    layers: Sequence[str],
+    weights: str,
+    share: float,
+    picks: int,
+    export: bool,
+) -> dict[str, float]:
+    """Learn from a folder of good pictures; the greedy loop may be cut, random rows then fill the memory."""
+    model = make(backbone, layers, weights, share)
+    from anomalib.data import Folder
+    from anomalib.models.components import KCenterGreedy
+
+    times: dict[str, float] = {}
+
+    def choose(sampler: Any) -> list[int]:
+        KCenterGreedy.select_coreset_idxs = select  # for `cut` to run it
+        chosen, found = cut(sampler, picks)
+        times.update(found)
+        import torch
+
+        others = torch.randperm(sampler.n_observations)[: sampler.coreset_size - len(chosen)]
+        return chosen + others.tolist()
+
+    select, KCenterGreedy.select_coreset_idxs = KCenterGreedy.select_coreset_idxs, choose
+    pictures = Folder(
+        name="good",
+        root=Path(folder).parent,
+        normal_dir=Path(folder).name,
+        num_workers=os.cpu_count(),
+        test_split_mode="none",
+        val_split_mode="none",
+    )
+    make_engine(out).fit(model=model, datamodule=pictures)
+    if export:
+        export_all(model, out)
+    return times
+
+
+def make_engine(out: str) -> Any:
+    from anomalib.engine import Engine
+
+    return Engine(default_root_dir=out, accelerator="cpu", logger=False, limit_val_batches=0)
+
+
+def prepare(pictures: list[str], rows: int, out: str, backbone: str, layers: Sequence[str], weights: str) -> None:
+    """Export a model whose memory is random rows of real embeddings: for times, which do not depend on which."""
+    model = make(backbone, layers, weights)
+    import torch
+    from anomalib.data.utils import read_image
+
+    model.model.train()
+    model.model.feature_extractor.eval()
+    with torch.inference_mode():
+        for picture in pictures:
+            model.model(model.pre_processor(read_image(picture, as_tensor=True)[None]))
+        embeddings = torch.vstack(model.model.embedding_store)
+    model.model.embedding_store.clear()
+    assert len(embeddings) >= rows, f"{len(embeddings)} rows of {len(pictures)} pictures, {rows} wanted"
+    chosen = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))[:rows]
+    model.model.memory_bank = embeddings[chosen].clone()
+    export_all(model, out)
+
+
+def export_all(model: Any, out: str) -> None:
+    """Export for its torch inferencer, and for its OpenVINO one, for pictures of any size and for prepared ones.
+
+    Its default, a batch of any size, comes out with a batch of two baked in (two pictures of 28 × 28 patches go
+    beyond the 1,024 rows that it compares at once), and then takes no single picture: hence one picture at a time.
+    """
+    model.eval()
+    model.to_torch(out)
+    any_size = {"dynamic_axes": {"input": {2: "height", 3: "width"}}}
+    model.to_openvino(out, "any_size", onnx_kwargs=any_size)
+    model.to_openvino(out, "fixed_size", input_size=(SIZE, SIZE), onnx_kwargs={"dynamic_axes": {}})
+
+
+def open_model(name: str, folder: str, kind: str) -> str:
+    """Load what `export_all` wrote: `torch`, `openvino`, or `openvino-fixed`."""
+    allow_torchvision()
+    from anomalib.deploy import OpenVINOInferencer, TorchInferencer
+
+    weights = Path(folder) / "weights"
+    if kind == "torch":
+        held[name] = TorchInferencer(weights / "torch" / "model.pt", device="cpu")
+        return "f32"
+    file = weights / "openvino" / ("any_size.xml" if kind == "openvino" else "fixed_size.xml")
+    held[name] = OpenVINOInferencer(file, device="CPU")
+    compiled = held[name].model
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return f"{precision}, {compiled.get_property('INFERENCE_NUM_THREADS')} threads"
+
+
+def read_as(kind: str, picture: str) -> Any:
+    """Give what its inferencer takes: the file itself, or for a graph of one size the resized picture."""
+    if kind != "openvino-fixed":
+        return picture
+    import cv2
+    from anomalib.data.utils import read_image
+
+    return cv2.resize(read_image(picture), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def judge(name: str, pictures: list[str]) -> dict[str, list[float]]:
+    """Time each picture from its file to its score and map."""
+    model, kind, seconds, scores = held[name], name, [], []
+    for picture in pictures:
+        started = time.perf_counter()
+        found = model.predict(read_as(kind, picture))
+        seconds.append(time.perf_counter() - started)
+        assert found.anomaly_map.shape[-1] == SIZE
+        scores.append(float(found.pred_score.ravel()[0]))
+    return {"seconds": seconds, "scores": scores}
+
+
+def judge_folder(name: str, folder: str) -> float:
+    """Time all pictures of a folder: `torch` as its engine does it, the others one by one."""
+    pictures = sorted(map(str, Path(folder).iterdir()))
+    started = time.perf_counter()
+    if name == "torch":
+        done = make_engine(".").predict(model=held[name].model, data_path=folder, return_predictions=True)
+    else:
+        done = [held[name].predict(read_as(name, picture)) for picture in pictures]
+    seconds = time.perf_counter() - started
+    assert len(done) == len(pictures), f"{len(done)} of {len(pictures)} pictures were judged"
+    return seconds
+
+
+def start(folder: str, kind: str, picture: str) -> float:
+    """Judge a first picture."""
+    open_model(kind, folder, kind)
+    return judge(kind, [picture])["scores"][0]
+
+
+def load_library() -> None:
+    allow_torchvision()
+    from anomalib.deploy import OpenVINOInferencer  # noqa: F401
+
+
+if __name__ == "__main__":
+    serve(
+        {
+            "hello": hello,
+            "read_vectors": read_vectors,
+            "coreset": coreset,
+            "fit": fit,
+            "prepare": prepare,
+            "open": open_model,
+            "judge": judge,
+            "folder": judge_folder,
+            "start": start,
+            "import": load_library,
+        }
+    )
