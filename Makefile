@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check bench bench-anomalib clean
+.PHONY: demo test test-slow check bench bench-anomalib bench-rivals bench-quick clean
 
 demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -26,6 +26,12 @@ bench: $(READY)  ## the measurements of README.md
 
 bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
 	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
+
+bench-rivals: $(READY) .venv-anomalib/.ready  ## beside anomalib, an hour or two: make bench-rivals DATASET=… RESNET18=…
+	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) $(RIVALS)
+
+bench-quick: $(READY) .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
+	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) --quick $(RIVALS)
 
 .venv-anomalib/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-anomalib

@@ -58,19 +58,22 @@ def read_vectors(file: str) -> None:
     pick(held["vectors"][:20_000], 50)  # libraries load on first use
 
 
-def coreset(count: int, picks: int) -> dict[str, float]:
-    """Time all picks; the option is the other side's."""
-    del picks
+def coreset(count: int) -> float:
     from flawmap.memory.coreset import pick
 
     started = time.perf_counter()
     pick(held["vectors"], count)
-    return {"setup": 0.0, "picking": time.perf_counter() - started, "picked": count}
+    return time.perf_counter() - started
 
 
 def open_model(name: str, file: str, precision: str | None) -> None:
-    from flawmap import load
+    try:
+        from flawmap import load
+    except ImportError:
+        from flawmap import Inspector
 
+        held[name] = Inspector.load(file)
+        return
     held[name] = load(file, precision=precision)
 
 
@@ -102,7 +105,7 @@ def start(file: str, precision: str | None, picture: str) -> float:
 
 
 def load_library() -> None:
-    from flawmap import load  # noqa: F401
+    from flawmap import Inspector  # noqa: F401
 
 
 if __name__ == "__main__":

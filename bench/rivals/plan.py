@@ -55,6 +55,11 @@ class Plan:
     learned: dict[str, int] = field(default_factory=lambda: {"Lite0": 761, "WRN-50-2": 100})
 
     @property
+    def quality_networks(self) -> tuple[str, ...]:
+        """The backbones with weights that mean something."""
+        return tuple(name for name in self.networks if name != "WRN-50-2")
+
+    @property
     def networks(self) -> dict[str, Network]:
         """The backbones by the names of the tables."""
         resnet = ("layer2", "layer3")
