@@ -61,7 +61,7 @@ def main() -> None:
         began = time.perf_counter()
         rows += PARTS[name](shop)
         print(f"{name:8s} {time.perf_counter() - began:7.1f} s, with what both learn for it", flush=True)
-        write(asked.out, rows, machine, command(asked))
+        write(asked.out, rows, machine, command(asked), shop.left_out)
     print((asked.out / "RESULTS.md").read_text())
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rivals.plan import BANK, POSITIONS, Plan
-from rivals.talk import Child, Side
+from rivals.talk import Child, Failed, Side
 
 OURS, THEIRS = "flawmap", "anomalib"
 SHARE = 0.01
+CALIBRATION = 300
+"""Pictures that anomalib's int8 is calibrated on; what it asks for."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 HAS_RUNTIME = (Path(__file__).parents[2] / "src/flawmap/runtime.py").exists()
@@ -24,6 +26,7 @@ KINDS = {
     "torch": "torch inferencer",
     "openvino": "OpenVINO inferencer",
     "openvino-fixed": "OpenVINO inferencer, 224 × 224 baked in",
+    "openvino-int8": "OpenVINO inferencer, the same in int8 (INT8_PTQ)",
 }
 
 
@@ -87,6 +90,8 @@ class Workshop:
 
     def __init__(self, plan: Plan, ours: Side, theirs: Side, work: Path) -> None:
         self.plan, self.ours, self.theirs, self.work = plan, ours, theirs, work.resolve()
+        self.left_out: list[str] = []
+        self._models: dict[str, list[Variant]] = {}
         self.good = pictures_in(plan.dataset / "train" / "good")
         kinds = sorted(path for path in (plan.dataset / "test").iterdir() if path.is_dir())
         self.test = [(picture, int(kind.name != "good")) for kind in kinds for picture in pictures_in(kind)]
@@ -103,6 +108,19 @@ class Workshop:
         for number, picture in enumerate(pictures):
             (folder / f"{number:04d}{picture.suffix}").symlink_to(picture)
         return folder
+
+    def open(self, variants: Sequence[Variant]) -> list[Variant]:
+        """Load variants, and note which this machine cannot run: not every processor has bf16."""
+        opened = []
+        for variant in variants:
+            try:
+                opened.append(variant.open())
+            except Failed as error:
+                if variant.key != "bf16":
+                    raise
+                self.left_out.append(f"{variant.owner} {variant.described} is not measured: {error.args[0]}")
+        self.left_out = list(dict.fromkeys(self.left_out))
+        return opened
 
     def close(self) -> None:
         """End the processes that stay."""
@@ -126,7 +144,12 @@ class Workshop:
         )
 
     def models(self, network: str, methods: Sequence[str] = ("patchcore",)) -> list[Variant]:
-        """Make models with `BANK` rows; anomalib's are drawn from real embeddings, which times cannot tell."""
+        """Make models with `BANK` rows, once; anomalib's are drawn from real embeddings, which times cannot tell."""
+        if network not in self._models:
+            self._models[network] = self._make_models(network, methods)
+        return self._models[network]
+
+    def _make_models(self, network: str, methods: Sequence[str]) -> list[Variant]:
         learned = self.plan.networks[network].learned
         good = self.folder(f"learned-{network}", self.good[:learned])
         share = (BANK + 0.5) / (min(learned, len(self.good)) * POSITIONS)
@@ -138,9 +161,12 @@ class Workshop:
                 self.fit_ours(good, file, network, share=share, precision=precision, method=method)
             found += self.our_variants(stem, method)
         theirs = self.work / f"models-theirs-{network}"
-        if not (theirs / "weights/openvino/fixed_size.xml").exists():  # minutes to export, and always the same
-            pictures = self.good[: math.ceil(BANK / POSITIONS) + 1]
-            self.theirs.once("prepare", pictures=pictures, rows=BANK, out=theirs, **self._named(network))
+        if not (theirs / "weights/openvino/int8.xml").exists():  # minutes to export, and always the same
+            pictures = {
+                "pictures": self.good[: math.ceil(BANK / POSITIONS) + 1],
+                "calibration": self.good[:CALIBRATION],
+            }
+            self.theirs.once("prepare", rows=BANK, out=theirs, **pictures, **self._named(network))
         return found + self.their_variants(theirs)
 
     def our_variants(self, stem: Path, method: str = "patchcore") -> list[Variant]:

@@ -65,7 +65,7 @@ def latency(shop: Workshop) -> list[Row]:
 
 def _latency(shop: Workshop, network: str) -> list[Row]:
     methods = ("patchcore", "improved-patchcore") if network == "WRN-50-2" else ("patchcore",)
-    variants = [variant.open() for variant in shop.models(network, methods)]
+    variants = shop.open(shop.models(network, methods))
     rows = [variant.row("latency", f"{network}, a bank of 1 % of 761 pictures", "ms") for variant in variants]
     pictures = shop.some(shop.plan.judged)
     for variant in variants:
@@ -82,7 +82,7 @@ def folder(shop: Workshop) -> list[Row]:
     pictures = shop.folder("throughput", shop.some(shop.plan.folder_pictures))
     count = len(list(pictures.iterdir()))
     group = f"Lite0, {count} pictures"
-    variants = [variant.open() for variant in shop.models("Lite0")]
+    variants = shop.open(shop.models("Lite0"))
     rows = [variant.row("folder", group, "pictures/s", more_is_better=True) for variant in variants]
     for variant, row in zip(variants, rows, strict=True):
         row.variant = ENGINE if variant.key == "torch" else row.variant
@@ -102,7 +102,9 @@ def start(shop: Workshop) -> list[Row]:
         for label, side in ((OURS, shop.ours), (THEIRS, shop.theirs))
     ]
     first = "Lite0, from the start of the interpreter to the first verdict"
-    for variant in shop.models("Lite0"):
+    variants = shop.open(shop.models("Lite0"))
+    shop.close()
+    for variant in variants:
         if variant.key in shop.plan.start_variants:
             options = {**variant.opening, "picture": shop.test[0][0]}
             jobs.append((variant.row("start", first, "s"), variant.side, "start", options))
@@ -122,7 +124,7 @@ def quality(shop: Workshop) -> list[Row]:
     rows = []
     for network in shop.plan.quality_networks:
         group = f"{network}, learned from {count} pictures, {len(test)} judged"
-        rows += [_quality(variant, group, test) for variant in _learned(shop, network, good)]
+        rows += [_quality(variant, group, test) for variant in shop.open(_learned(shop, network, good))]
         shop.close()
     return rows
 
@@ -136,7 +138,7 @@ def _learned(shop: Workshop, network: str, good: Path) -> list[Variant]:
 
 
 def _quality(variant: Variant, group: str, test: Sequence[tuple[Path, int]]) -> Row:
-    scores = variant.open().judge([picture for picture, _ in test])["scores"]
+    scores = variant.judge([picture for picture, _ in test])["scores"]
     row = variant.row("quality", group, "% image AUROC", more_is_better=True)
     row.values = [100 * auroc(scores, [label for _, label in test])]
     return row

@@ -49,7 +49,7 @@ class Plan:
     folder_pictures: int = 200
     folder_repeats: int = 5
     starts: int = 7
-    start_variants: tuple[str, ...] = ("f32", "bf16", "int8", "torch", "openvino", "openvino-fixed")
+    start_variants: tuple[str, ...] = ("f32", "bf16", "int8", "torch", "openvino", "openvino-fixed", "openvino-int8")
     quality_fit: int = 152
     quality_every: int = 1
     learned: dict[str, int] = field(default_factory=lambda: {"Lite0": 761, "WRN-50-2": 100})

@@ -35,6 +35,7 @@ FAIRNESS = """\
 - anomalib's own OpenVINO export, for any batch, has a batch of two baked in at this size and then takes no single
   picture. It is exported here for one picture of any size, its usual way, and for one of 224 × 224, resized by OpenCV
   beforehand, which is as fast as it gets.
+  The last is also quantised to int8 in its way (`INT8_PTQ`, with good pictures to calibrate on).
 - anomalib's OpenVINO inferencer keeps compiled models in `openvino_cache`; the starts measured here find it filled.
 - anomalib's memory for latency, folder and start is as many random rows of real embeddings, since its greedy choice
   takes long; the times do not depend on which rows. For quality, both choose their whole coreset.
@@ -69,7 +70,7 @@ def _said(hello: dict[str, Any]) -> str:
     return f"{versions}; {hello['torch threads']} torch threads"
 
 
-def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str) -> None:
+def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str, left_out: Sequence[str] = ()) -> None:
     """Write all three, and over the ones of a part before."""
     out.mkdir(parents=True, exist_ok=True)
     machine = machine | {"load at the end": f"{os.getloadavg()[0]:.1f}"}
@@ -84,7 +85,7 @@ def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str)
     lines += ["anomalib's best of the same table; for quality, points more than it.", ""]
     for part, of_part in groupby(rows, lambda row: row.part):
         lines += [f"## {TITLES[part]}", "", *_tables(list(of_part))]
-    (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS]))
+    (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS, *(f"- {one}." for one in left_out)]))
     _plot(out / "results.png", rows)
 
 

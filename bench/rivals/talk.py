@@ -28,6 +28,10 @@ class Child(NamedTuple):
     """The most memory it held, in MB, its shared libraries with it."""
 
 
+class Failed(Exception):
+    """A side could not do its job: why, and where its log is."""
+
+
 class Side:
     """One of the two libraries.
 
@@ -69,7 +73,7 @@ class Side:
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - started
         if process.returncode:
-            raise SystemExit(f"{self.script.stem} failed at {arguments[1:3]}; see {self.log}")
+            raise Failed(f"{self.script.stem} failed at {arguments[1:3]}", self.log)
         answer = self._answer(line, str(arguments[1])) if answers else None
         return Child(answer, first, wall, usage.ru_maxrss / 1024)
 
@@ -95,7 +99,7 @@ class Side:
     def _answer(self, line: str, job: str) -> Any:
         found = json.loads(line) if line else {"error": "it ended"}
         if "error" in found:
-            raise SystemExit(f"{self.script.stem} failed at {job}: {found['error']}; see {self.log}")
+            raise Failed(f"{self.script.stem} failed at {job}: {found['error']}", self.log)
         return found["answer"]
 
 

@@ -148,7 +148,7 @@ def fit(
     )
     make_engine(out).fit(model=model, datamodule=pictures)
     if export:
-        export_all(model, out)
+        export_all(model, out, sorted(map(str, Path(folder).iterdir()))[:300])
     return times
 
 
@@ -158,7 +158,15 @@ def make_engine(out: str) -> Any:
     return Engine(default_root_dir=out, accelerator="cpu", logger=False, limit_val_batches=0)
 
 
-def prepare(pictures: list[str], rows: int, out: str, backbone: str, layers: Sequence[str], weights: str) -> None:
+def prepare(
+    pictures: list[str],
+    calibration: list[str],
+    rows: int,
+    out: str,
+    backbone: str,
+    layers: Sequence[str],
+    weights: str,
+) -> None:
     """Export a model whose memory is random rows of real embeddings: for times, which do not depend on which."""
     model = make(backbone, layers, weights)
     import torch
@@ -174,11 +182,11 @@ def prepare(pictures: list[str], rows: int, out: str, backbone: str, layers: Seq
     assert len(embeddings) >= rows, f"{len(embeddings)} rows of {len(pictures)} pictures, {rows} wanted"
     chosen = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))[:rows]
     model.model.memory_bank = embeddings[chosen].clone()
-    export_all(model, out)
+    export_all(model, out, calibration)
 
 
-def export_all(model: Any, out: str) -> None:
-    """Export for its torch inferencer, and for its OpenVINO one, for pictures of any size and for prepared ones.
+def export_all(model: Any, out: str, calibration: list[str]) -> None:
+    """Export for its torch inferencer, and for its OpenVINO one: pictures of any size, resized ones, these in int8.
 
     Its default, a batch of any size, comes out with a batch of two baked in (two pictures of 28 × 28 patches go
     beyond the 1,024 rows that it compares at once), and then takes no single picture: hence one picture at a time.
@@ -187,11 +195,36 @@ def export_all(model: Any, out: str) -> None:
     model.to_torch(out)
     any_size = {"dynamic_axes": {"input": {2: "height", 3: "width"}}}
     model.to_openvino(out, "any_size", onnx_kwargs=any_size)
-    model.to_openvino(out, "fixed_size", input_size=(SIZE, SIZE), onnx_kwargs={"dynamic_axes": {}})
+    one_size = {"input_size": (SIZE, SIZE), "onnx_kwargs": {"dynamic_axes": {}}}
+    model.to_openvino(out, "fixed_size", **one_size)
+    from anomalib.deploy import CompressionType
+
+    model.to_openvino(
+        out, "int8", **one_size, compression_type=CompressionType.INT8_PTQ, datamodule=Calibration(calibration)
+    )
+
+
+class Calibration:
+    """What its quantisation asks of a data module: good pictures, resized, one by one."""
+
+    def __init__(self, pictures: list[str]) -> None:
+        self.pictures, self.train_batch_size = pictures, 1
+
+    def setup(self, stage: str) -> None:
+        """Have everything ready at once."""
+
+    def val_dataloader(self) -> Any:
+        """Load the pictures, as its inferencer would."""
+        from torch.utils.data import DataLoader
+
+        return DataLoader([{"image": resized(picture).transpose(2, 0, 1)} for picture in self.pictures])
+
+
+FILES = {"openvino": "any_size.xml", "openvino-fixed": "fixed_size.xml", "openvino-int8": "int8.xml"}
 
 
 def open_model(name: str, folder: str, kind: str) -> str:
-    """Load what `export_all` wrote: `torch`, `openvino`, or `openvino-fixed`."""
+    """Load what `export_all` wrote: `torch`, or one of `FILES`."""
     allow_torchvision()
     from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 
@@ -199,8 +232,7 @@ def open_model(name: str, folder: str, kind: str) -> str:
     if kind == "torch":
         held[name] = TorchInferencer(weights / "torch" / "model.pt", device="cpu")
         return "f32"
-    file = weights / "openvino" / ("any_size.xml" if kind == "openvino" else "fixed_size.xml")
-    held[name] = OpenVINOInferencer(file, device="CPU")
+    held[name] = OpenVINOInferencer(weights / "openvino" / FILES[kind], device="CPU")
     compiled = held[name].model
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return f"{precision}, {compiled.get_property('INFERENCE_NUM_THREADS')} threads"
@@ -208,8 +240,11 @@ def open_model(name: str, folder: str, kind: str) -> str:
 
 def read_as(kind: str, picture: str) -> Any:
     """Give what its inferencer takes: the file itself, or for a graph of one size the resized picture."""
-    if kind != "openvino-fixed":
-        return picture
+    return picture if kind in ("torch", "openvino") else resized(picture)
+
+
+def resized(picture: str) -> Any:
+    """Read a picture in its way and resize it in ours."""
     import cv2
     from anomalib.data.utils import read_image
 
