@@ -23,6 +23,7 @@ from rich.table import Table
 from flawmap.calibration import Budget, Calibration
 from flawmap.data.layouts import find_samples
 from flawmap.data.loading import Batches
+from flawmap.features.patches import Embedded
 from flawmap.methods import make_method
 from flawmap.methods.base import HeldOut, State
 from flawmap.methods.patchcore import PatchCore
@@ -85,11 +86,11 @@ def only(part: State, places: np.ndarray) -> State:
 
 @torch.inference_mode()
 def scores(method: PatchCore, part: State, places: np.ndarray) -> np.ndarray:
-    scorer, bank = method.scorer(), method.bank_
+    judge, bank = method.judge(), method.bank_
     found = []
     for place in places:
         grid = part["grid"][place, None]
-        found.append(float(scorer.judge(grid, bank(grid), bank, *part["size"].tolist()).image[0]))
+        found.append(float(judge.score(Embedded(grid, []), bank(grid), bank, *part["size"].tolist()).image[0]))
     return np.array(found, np.float32)
 
 

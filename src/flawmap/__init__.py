@@ -12,14 +12,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flawmap.inspector import Inspection, Inspector
+    from pathlib import Path
+
+    from flawmap.graph import Precision
+    from flawmap.inspector import Inspector
     from flawmap.methods import METHODS
+    from flawmap.runtime import Inspection, Runtime
     from flawmap.verdict import Verdict
 
-__all__ = ["METHODS", "Inspection", "Inspector", "Verdict"]
+__all__ = ["METHODS", "Inspection", "Inspector", "Runtime", "Verdict", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"METHODS": "methods", "Inspection": "inspector", "Inspector": "inspector", "Verdict": "verdict"}
+_HOMES = {
+    "METHODS": "methods",
+    "Inspection": "runtime",
+    "Inspector": "inspector",
+    "Runtime": "runtime",
+    "Verdict": "verdict",
+}
+
+
+def load(file: str | Path, precision: Precision | None = None) -> Runtime:
+    """Open a saved inspector to judge pictures; without torch, where a graph can hold its method.
+
+    >>> load("part.flawmap").inspect("new.png").reject       # doctest: +SKIP
+    True
+
+    Args:
+        file: what `flawmap fit` or `Inspector.save` wrote.
+        precision: what to compute in; None for that of the fit.
+
+    Raises:
+        BundleError: damaged, not a saved inspector, or from a newer flawmap.
+        OptionError: this machine cannot compute so.
+        ParityError: it scores otherwise here than where it learned.
+    """
+    from flawmap.errors import NotExportable
+    from flawmap.runtime import Runtime
+
+    try:
+        return Runtime.load(file, precision)
+    except NotExportable:
+        from flawmap.inspector import Inspector
+
+        return Inspector.load(file).runtime
 
 
 def __getattr__(name: str) -> Any:

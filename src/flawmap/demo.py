@@ -8,12 +8,13 @@ from typing import NamedTuple
 from flawmap.data import heatsink
 from flawmap.data.layouts import Sample, to_test
 from flawmap.evaluation import Row, evaluate
-from flawmap.inspector import Inspection, Inspector
+from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric
 from flawmap.output import write_json, write_picture
 from flawmap.prepare import Mask, read, read_mask
 from flawmap.render.heatmap import Picture, overlay, sheet, to_8_bit
 from flawmap.render.report import draw_truth
+from flawmap.runtime import Inspection
 
 METHODS = ("patchcore", "improved-patchcore")
 DEFECTIVE, GOOD = 6, 2
@@ -73,7 +74,7 @@ def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Over
         if inspection.verdict and inspection.pixels is not None:
             overlays[row.sample.path] = overlay(inspection.pixels, inspection.verdict)
 
-    return evaluate(inspector, to_test(data), seen=keep).metrics, overlays
+    return evaluate(inspector.runtime, to_test(data), seen=keep).metrics, overlays
 
 
 def _truth(sample: Sample) -> Picture:

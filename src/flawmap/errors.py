@@ -13,6 +13,7 @@
     │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
     │   └── WeightsMismatch     what was learned belongs to other weights
     ├── BundleError             a saved file is damaged, foreign, or newer than this flawmap
+    ├── ParityError             a saved inspector scores otherwise on this machine than where it learned
     └── WriteError              a file cannot be written, for want of space or of permission
 
 Each message says what was wrong, what came, and what to do.
@@ -61,6 +62,10 @@ class WeightsMismatch(WeightsError):
 
 class BundleError(FlawmapError):
     """A saved file is damaged, is not flawmap's, or is newer than this flawmap."""
+
+
+class ParityError(FlawmapError):
+    """A saved inspector does not score on this machine as it did where it learned; the message has the figures."""
 
 
 class WriteError(FlawmapError):

@@ -12,12 +12,12 @@ import numpy as np
 
 from flawmap.data.layouts import GOOD, Sample
 from flawmap.errors import PictureError
-from flawmap.inspector import Inspection, Inspector
 from flawmap.metrics.images import confusion, image_metrics
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelTally, pixel_metrics
 from flawmap.prepare import Mask, read_mask
 from flawmap.progress import track
+from flawmap.runtime import Inspection, Runtime
 
 PER_KIND = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
 """What is said of each type of defect, against all good pictures."""
@@ -59,7 +59,7 @@ class Evaluation:
     confusion: dict[str, int]
 
 
-def evaluate(inspector: Inspector, samples: Sequence[Sample], *, seen: Seen | None = None) -> Evaluation:
+def evaluate(runtime: Runtime, samples: Sequence[Sample], *, seen: Seen | None = None) -> Evaluation:
     """Judge the pictures of `samples` and compare with the truth.
 
     Figures per pixel take the pictures that have a mask and the good ones, each in its own size. A picture that cannot
@@ -67,7 +67,7 @@ def evaluate(inspector: Inspector, samples: Sequence[Sample], *, seen: Seen | No
     """
     rows: list[Row] = []
     pixels: dict[str, PixelTally] = defaultdict(PixelTally)
-    inspections = track(inspector.inspect_each([sample.path for sample in samples]), "judging", len(samples))
+    inspections = track(runtime.inspect_each([sample.path for sample in samples]), "judging", len(samples))
     for sample, inspection in zip(samples, inspections, strict=True):
         mask, error = _truth(sample, inspection)
         verdict = inspection.verdict

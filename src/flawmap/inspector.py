@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,20 @@ import torch
 import flawmap
 from flawmap import bundle
 from flawmap.calibration import Budget, Calibration
+from flawmap.certificate import FITTED, Certificate
 from flawmap.data.layouts import GOOD, good_to_fit
-from flawmap.data.loading import Batches, Unreadable, read_ahead
+from flawmap.data.loading import Batches
+from flawmap.data.reading import Unreadable
 from flawmap.data.splits import check_unchanged
-from flawmap.errors import BundleError, DatasetError, FlawmapError, NotFitted, OptionError, PictureError
+from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError
 from flawmap.features.transfer import Transfer
+from flawmap.graph import Graph
 from flawmap.methods import CLASSES, make_method
-from flawmap.methods.base import Method
-from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
+from flawmap.methods.base import Method, best_device
+from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read
+from flawmap.runtime import NO_GRAPH, OF_GRAPH, GraphScorer, Inspection, Runtime, Scored
 from flawmap.tuning import Tuning, tune
-from flawmap.verdict import Heatmap, Verdict
+from flawmap.verdict import Verdict
 
 FEWEST = 2
 """Good pictures to learn from; each is judged by what the others taught."""
@@ -33,17 +37,6 @@ TUNED_ON_ALL = (
     "The backbone was fine-tuned on the same good pictures that set the threshold, so more good parts than promised "
     "may be rejected; calibration_share=0.2 (--calibration-share 0.2) keeps some out of both."
 )
-
-
-class Inspection(NamedTuple):
-    """One picture of many, and what came of it: a verdict, or the reason why there is none."""
-
-    photo: Photo
-    verdict: Verdict | None
-    error: PictureError | None
-    pixels: Pixels | None
-    milliseconds: float
-    """From the prepared picture to the verdict; decoding runs beside it."""
 
 
 class Inspector:
@@ -94,7 +87,9 @@ class Inspector:
         self.transfer = transfer
         self.tuning: Tuning | None = None
         self.unreadable: list[Unreadable] = []
-        self._calibration: Calibration | None = None
+        self._runtime: Runtime | None = None
+        self._golden: Pixels | None = None
+        self._saved_graph: _Graph | None = None
 
     def fit(
         self,
@@ -153,9 +148,18 @@ class Inspector:
         Raises:
             NotFitted: nothing was learned yet.
         """
-        if self._calibration is None:
+        return self.runtime.calibration
+
+    @property
+    def runtime(self) -> Runtime:
+        """What judges pictures, as `flawmap.load` gives it for a saved inspector; here in torch.
+
+        Raises:
+            NotFitted: nothing was learned yet.
+        """
+        if self._runtime is None:
             raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
-        return self._calibration
+        return self._runtime
 
     def inspect(self, photo: Photo) -> Verdict:
         """Judge one picture.
@@ -167,18 +171,11 @@ class Inspector:
             PictureError: the picture cannot be used.
             NotFitted: nothing was learned yet.
         """
-        pixels = read(photo)
-        return self._judge(self.preparation(pixels), pixels)
+        return self.runtime.inspect(photo)
 
     def inspect_each(self, photos: Iterable[Photo]) -> Iterator[Inspection]:
         """Judge many pictures, in order; those that cannot be used are among the results with their error."""
-        for loaded in read_ahead(photos, self.preparation):
-            started = time.perf_counter()
-            if isinstance(loaded, Unreadable):
-                yield Inspection(loaded.photo, None, loaded.error, None, 0.0)
-                continue
-            verdict = self._judge(loaded.prepared, loaded.pixels)
-            yield Inspection(loaded.photo, verdict, None, loaded.pixels, 1000 * (time.perf_counter() - started))
+        return self.runtime.inspect_each(photos)
 
     def save(self, file: str | Path) -> None:
         """Write all of it into one file; an old file stands until the new one is complete.
@@ -187,19 +184,10 @@ class Inspector:
             WriteError: it cannot be written.
             NotFitted: nothing was learned yet.
         """
-        calibration = self.calibration
-        manifest = {
-            "version": flawmap.__version__,
-            "name": self.name,
-            "method": type(self.method).__name__,
-            "options": self.method.options(),
-            "preparation": self.preparation.to_json(),
-            "weights": self.method.network.fingerprint(),
-            "tuning": self.tuning.to_json() if self.tuning else None,
-        }
+        calibrated, scores = self.calibration.to_saved()
+        graph, no_graph = self._graph()
         arrays = {_METHOD + name: tensor.numpy() for name, tensor in self.method.state().items()}
-        calibrated, scores = calibration.to_saved()
-        bundle.save(Path(file), manifest | calibrated, arrays | scores)
+        bundle.save(Path(file), self._manifest() | calibrated | no_graph, arrays | scores | graph)
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
@@ -215,11 +203,15 @@ class Inspector:
             inspector.preparation = Preparation.from_json(manifest["preparation"])
             state = {name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)}
             inspector.method.restore({name.removeprefix(_METHOD): tensor for name, tensor in state.items()})
-            inspector._calibration = Calibration.from_saved(manifest, arrays)
-            inspector.budget = inspector.calibration.budget
             if manifest["tuning"]:
                 inspector.tuning = Tuning.from_json(manifest["tuning"])
                 inspector.transfer = inspector.tuning.transfer
+            inspector._judge_with(Calibration.from_saved(manifest, arrays))
+            inspector.budget = inspector.calibration.budget
+            inspector._saved_graph = (
+                {name: arrays[name] for name in arrays if name.startswith(OF_GRAPH)},
+                {name: manifest[name] for name in (NO_GRAPH,) if name in manifest},
+            )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
@@ -250,20 +242,64 @@ class Inspector:
         if not judged.read:
             raise DatasetError(f"none of the {len(aside)} pictures kept for calibration can be used")
         scores, peaks, named = held_out.image.numpy(), held_out.peak.numpy(), tuple(judged.groups_read)
-        self._calibration = Calibration(scores, peaks, self.budget, exact=bool(aside), groups=named)
+        self._golden, self._saved_graph = read(photos[learned.read[0]]), None
+        self._judge_with(Calibration(scores, peaks, self.budget, exact=bool(aside), groups=named))
 
-    def _judge(self, prepared: Prepared, pixels: Pixels) -> Verdict:
-        calibration = self.calibration
-        scores = self.method.score(torch.from_numpy(prepared[None]))
-        score = float(scores.image[0])
-        heatmap = self._scale(scores.pixel[0].numpy(), pixels.shape[0], pixels.shape[1])
-        return Verdict(score, calibration.p_value(score), calibration.rejects(score), heatmap)
+    def _judge_with(self, calibration: Calibration) -> None:
+        self._runtime = Runtime(self._manifest(), calibration, self._score)
 
-    def _scale(self, distances: np.ndarray, height: int, width: int) -> Heatmap:
-        return np.asarray(resize(distances, height, width) / np.float32(self.calibration.limit))
+    def _score(self, pictures: Iterable[Prepared], *, many: bool = False) -> Iterator[Scored]:
+        del many
+        for picture in pictures:
+            started = time.perf_counter()
+            scores = self.method.score(torch.from_numpy(picture[None]))
+            taken = 1000 * (time.perf_counter() - started)
+            yield Scored(float(scores.image[0]), scores.pixel[0].numpy(), taken)
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "version": flawmap.__version__,
+            "name": self.name,
+            "method": type(self.method).__name__,
+            "options": self.method.options(),
+            "preparation": self.preparation.to_json(),
+            "weights": self.method.network.fingerprint(),
+            "tuning": self.tuning.to_json() if self.tuning else None,
+        }
+
+    def _graph(self) -> _Graph:
+        """Give the scorer as a graph with its certificate, or say why there is none; made once."""
+        if self._saved_graph is None:
+            try:
+                graph = self.method.graph(self.preparation.height, self.preparation.width)
+            except NotExportable as error:
+                self._saved_graph = {}, {NO_GRAPH: str(error)}
+            else:
+                self._saved_graph = graph.to_saved() | self._certify(graph).to_saved(), {}
+        return self._saved_graph
+
+    def _certify(self, graph: Graph) -> Certificate:
+        scorer = self.method.scorer()
+
+        def in_torch(picture: Prepared) -> tuple[float, np.ndarray]:
+            with torch.inference_mode():
+                scores = scorer(torch.from_numpy(picture[None]).to(best_device()))
+            return float(scores.image[0]), scores.pixel[0].cpu().numpy()
+
+        if self._golden is None:
+            raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
+        if self.method.precision == "int8":
+            # There is no torch that computes so; what was just made is the measure for other machines.
+            return Certificate.issue(self._golden, self.preparation, GraphScorer(graph, "int8").score)
+        certificate = Certificate.issue(self._golden, self.preparation, in_torch)
+        certificate.check(self.preparation, GraphScorer(graph, "f32").score, FITTED, "the graph just made")
+        return certificate
 
 
 _METHOD = "method."
+
+_Graph = tuple[dict[str, np.ndarray], dict[str, str]]
+"""What a saved file keeps of the graph: arrays, and an entry of the manifest where there is none."""
 
 
 def _identity(photo: Photo) -> object:

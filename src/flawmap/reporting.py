@@ -17,10 +17,9 @@ import numpy as np
 import flawmap
 from flawmap.data.splits import hash_of_all, sha256_of
 from flawmap.evaluation import Evaluation
-from flawmap.inspector import Inspector
-from flawmap.options import to_json
 from flawmap.render.curves import draw_curves
 from flawmap.render.report import Gallery, Report, Row
+from flawmap.runtime import Runtime
 
 NAMED = 3
 """Masks that the page names; of the others it says how many they are."""
@@ -28,17 +27,17 @@ NAMED = 3
 Section = dict[str, str]
 
 
-def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> Report:
+def of_evaluation(part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> Report:
     """Tell of pictures whose truth is known."""
     rows = [Row(str(row.sample.path), row.sample.kind, row.score, row.p_value, row.error) for row in evaluation.rows]
     milliseconds = [row.milliseconds for row in evaluation.rows if row.score is not None]
     masks = [row.error for row in evaluation.rows if row.error and row.score is not None]
-    details = _details(part, inspector, milliseconds)
+    details = _details(part, runtime, milliseconds)
     details["Files"] |= {
         "data": str(dataset),
         "SHA-256 of them all": hash_of_all([row.sample for row in evaluation.rows]),
     }
-    report = _report(part, inspector, rows, gallery, details)
+    report = _report(part, runtime, rows, gallery, details)
     return replace(
         report,
         title=dataset.resolve().name,
@@ -49,22 +48,22 @@ def of_evaluation(part: Path, inspector: Inspector, dataset: Path, evaluation: E
     )
 
 
-def of_inspections(part: Path, inspector: Inspector, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> Report:
+def of_inspections(part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> Report:
     """Tell of pictures whose truth is not known."""
     rows = [Row(record["path"], None, record["score"], record["p_value"], record["error"]) for record in records]
     milliseconds = [record["milliseconds"] for record in records if record["score"] is not None]
-    report = _report(part, inspector, rows, gallery, _details(part, inspector, milliseconds))
+    report = _report(part, runtime, rows, gallery, _details(part, runtime, milliseconds))
     return replace(report, table="results.csv")
 
 
 def _report(
-    part: Path, inspector: Inspector, rows: Sequence[Row], gallery: Gallery, details: Mapping[str, Section]
+    part: Path, runtime: Runtime, rows: Sequence[Row], gallery: Gallery, details: Mapping[str, Section]
 ) -> Report:
-    calibration = inspector.calibration
+    calibration = runtime.calibration
     calibrated = f"calibrated on {len(calibration.scores)} good pictures"
     return Report(
         title=part.stem,
-        subtitle=f"{inspector.name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
+        subtitle=f"{runtime.name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
         threshold=calibration.threshold,
         held_out=calibration.scores.tolist(),
         promises=calibration.promises(),
@@ -75,16 +74,16 @@ def _report(
         confusion=None,
         details=details,
         warnings=calibration.warnings(),
-        figures=_curves(inspector),
+        figures=_curves(runtime),
     )
 
 
-def _curves(inspector: Inspector) -> dict[str, bytes]:
-    if not inspector.tuning:
+def _curves(runtime: Runtime) -> dict[str, bytes]:
+    if not runtime.tuning:
         return {}
-    classes = ", ".join(f"{name} ({count})" for name, count in inspector.tuning.classes.items())
-    title = f"Fine-tuning of the backbone, {inspector.tuning.transfer.mode}: {classes}"
-    return {title: draw_curves([epoch._asdict() for epoch in inspector.tuning.history])}
+    classes = ", ".join(f"{name} ({count})" for name, count in runtime.tuning["classes"].items())
+    title = f"Fine-tuning of the backbone, {runtime.tuning['transfer']['mode']}: {classes}"
+    return {title: draw_curves(runtime.tuning["history"])}
 
 
 def _say_masks(errors: list[str]) -> list[str]:
@@ -95,21 +94,21 @@ def _say_masks(errors: list[str]) -> list[str]:
     return [f"{len(errors)} masks cannot be used; their pictures count in no figure per pixel: {named}{more}."]
 
 
-def _details(part: Path, inspector: Inspector, milliseconds: list[float]) -> dict[str, Section]:
-    calibration, preparation = inspector.calibration, inspector.preparation
+def _details(part: Path, runtime: Runtime, milliseconds: list[float]) -> dict[str, Section]:
+    calibration, preparation = runtime.calibration, runtime.preparation
     settings = {
-        "method": inspector.name,
-        **dict(_flat(inspector.method.options())),
+        "method": runtime.name,
+        **dict(_flat(runtime.options)),
         "size": f"{preparation.height} × {preparation.width}",
         "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
         "confidence": f"{calibration.budget.confidence:.0%}" if calibration.budget.confidence else "on average",
         "calibration": "split" if calibration.exact else "leave-out",
     }
-    tuning = {"Fine-tuning": dict(_flat(to_json(inspector.tuning.transfer)))} if inspector.tuning else {}
+    tuning = {"Fine-tuning": dict(_flat(runtime.tuning["transfer"]))} if runtime.tuning else {}
     files = {
         "inspector": str(part),
         "SHA-256 of it": sha256_of(part),
-        "weights": inspector.method.network.fingerprint(),
+        "weights": runtime.weights,
     }
     return {"Settings": settings, **tuning, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
 
@@ -126,7 +125,7 @@ def _timings(milliseconds: list[float]) -> Section:
 
 
 def _versions() -> Section:
-    libraries = {name: version(name) for name in ("torch", "timm", "numpy")} | {"OpenCV": cv2.__version__}
+    libraries = {name: version(name) for name in ("openvino", "numpy")} | {"OpenCV": cv2.__version__}
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return {"flawmap": flawmap.__version__, "Python": platform.python_version(), **libraries, "machine": machine}
 

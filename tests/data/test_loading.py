@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from flawmap.data import loading
-from flawmap.data.loading import Batches, Picture, Unreadable, read_ahead
+from flawmap.data.loading import Batches
+from flawmap.data.reading import Picture, Unreadable, read_ahead
 from flawmap.prepare import Preparation, read
 from flawmap.progress import listening
 from helpers import texture

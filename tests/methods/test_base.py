@@ -25,9 +25,14 @@ class FromGrey(nn.Module):
         super().__init__()
         self.known = known
 
-    def forward(self, images: Images) -> Scores:
-        apart = (images.mean(dim=(1, 2, 3))[:, None] - self.known).abs().amin(dim=1)
-        return Scores(apart, apart[:, None, None].expand(-1, *images.shape[2:]))
+    def forward(self, encoded: list[torch.Tensor], height: int, width: int) -> Scores:
+        apart = (encoded[0][:, None] - self.known).abs().amin(dim=1)
+        return Scores(apart, apart[:, None, None].expand(-1, height, width))
+
+
+class Grey(nn.Module):
+    def forward(self, images: Images) -> list[torch.Tensor]:
+        return [images.mean(dim=(1, 2, 3))]
 
 
 @dataclass(eq=False)
@@ -41,19 +46,22 @@ class Greys(MemoryMethod):
     known_: ClassVar[None] = None
 
     def gather(self, batches: Iterable[Batch]) -> State:
-        return {"known": torch.cat([batch.images.mean(dim=(1, 2, 3)) for batch in batches])}
+        return {"known": torch.cat([self.encode(batch.images)[0] for batch in batches])}
 
     def settle(self, parts: list[State]) -> Greys:
-        self.scorer_ = FromGrey(torch.cat([part["known"] for part in parts]))
+        self.judge_ = FromGrey(torch.cat([part["known"] for part in parts]))
         return self
 
-    def scorer(self) -> nn.Module:
-        if not hasattr(self, "scorer_"):
+    def encoder(self) -> nn.Module:
+        return Grey()
+
+    def judge(self) -> nn.Module:
+        if not hasattr(self, "judge_"):
             raise not_fitted(self)
-        return self.scorer_
+        return self.judge_
 
     def learned(self) -> State:
-        return {"known": self.scorer_.known}
+        return {"known": self.judge_.known}
 
     def relearn(self, learned: State) -> None:
         self.settle([learned])
@@ -73,7 +81,7 @@ def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
 def test_what_was_fitted_has_seen_all() -> None:
     method = Greys()
     method.fit_held_out(Batches(greys(*range(0, 250, 10)), SIZE))
-    assert len(method.scorer_.known) == 25
+    assert len(method.judge_.known) == 25
 
 
 def test_pictures_of_a_group_are_never_in_two_folds() -> None:

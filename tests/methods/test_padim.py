@@ -252,7 +252,7 @@ def test_nothing_to_learn_from() -> None:
 
 
 def test_unfitted_refuses() -> None:
-    for ask in (PaDiM(**TINY).scorer, PaDiM(**TINY).learned):
+    for ask in (PaDiM(**TINY).judge, PaDiM(**TINY).learned):
         with pytest.raises(NotFitted, match="call fit"):
             ask()
 

@@ -184,6 +184,6 @@ def test_too_little_to_learn_from() -> None:
 
 
 def test_unfitted_refuses() -> None:
-    for ask in (SPADE(**TINY).scorer, SPADE(**TINY).learned):
+    for ask in (SPADE(**TINY).judge, SPADE(**TINY).learned):
         with pytest.raises(NotFitted, match="call fit"):
             ask()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -37,6 +37,12 @@ Seed = Annotated[int, typer.Option(help="Of everything random: the same seed giv
 Confidence = Annotated[
     float | None,
     typer.Option(help="0.95 to be 95 % sure of the budget with this very threshold; else it holds on average."),
+]
+Computed = Annotated[
+    Literal["f32", "bf16", "int8"] | None,
+    typer.Option(
+        "--precision", help="What the network computes in; unless given, what the file was fitted in (f32 by default)."
+    ),
 ]
 MinArea = Annotated[
     int, typer.Option(help="Leave out regions of fewer pixels; the verdict does not change.", min=0, metavar="PIXELS")

@@ -13,6 +13,7 @@ from flawmap.cli.common import (
     ALL_GOOD,
     EXIT_CODES,
     SOME_UNREADABLE,
+    Computed,
     MinArea,
     Results,
     Saved,
@@ -25,6 +26,7 @@ from flawmap.console import bars, err, out, print_metrics, print_products
 
 if TYPE_CHECKING:
     from flawmap.evaluation import Evaluation, Row
+    from flawmap.graph import Precision
     from flawmap.metrics.metric import Metric
 
 
@@ -40,6 +42,7 @@ def evaluate(
     ],
     output: Results = Path("results"),
     min_area: MinArea = 0,
+    precision: Computed = None,
 ) -> None:
     """Judge pictures whose truth is known, and say how well that went: report.html, metrics.json, scores.csv."""
     from flawmap.data.layouts import find_products
@@ -47,14 +50,12 @@ def evaluate(
 
     parts, products = saved_in(part), find_products(dataset)
     figures: dict[str, dict[str, Metric]] = {}
+    job = partial(_evaluate, min_area=min_area, precision=precision, figures=figures)
     if not products and not part.is_dir():
-        raise typer.Exit(_evaluate(part, dataset, output, min_area, part.stem, figures))
+        raise typer.Exit(job(part, dataset, output, part.stem))
     if not part.is_dir():
         parts = dict.fromkeys(products, part)
-    jobs = {
-        name: partial(_evaluate, parts[name], products[name], output / name, min_area, name, figures)
-        for name in matched(parts, products)
-    }
+    jobs = {name: partial(job, parts[name], products[name], output / name, name) for name in matched(parts, products)}
     code = for_each(jobs)
     print_products(figures)
     write_json(output / "metrics.json", {name: _to_json(metrics) for name, metrics in figures.items()})
@@ -62,24 +63,32 @@ def evaluate(
 
 
 def _evaluate(
-    part: Path, dataset: Path, output: Path, min_area: int, name: str, figures: dict[str, dict[str, Metric]]
+    part: Path,
+    dataset: Path,
+    output: Path,
+    name: str,
+    *,
+    min_area: int,
+    precision: Precision | None,
+    figures: dict[str, dict[str, Metric]],
 ) -> int:
+    from flawmap import load
     from flawmap.data.layouts import to_test
     from flawmap.data.splits import check_unchanged, without
     from flawmap.evaluation import evaluate as run
-    from flawmap.inspector import Inspection, Inspector
     from flawmap.output import write_csv, write_json
     from flawmap.prepare import Mask
     from flawmap.render.report import Gallery
     from flawmap.render.report import write as write_report
     from flawmap.reporting import of_evaluation
+    from flawmap.runtime import Inspection
 
     samples = to_test(dataset)
     check_unchanged(samples)
-    inspector = Inspector.load(part)
-    if (tuning := inspector.tuning) and (taught := len(samples) - len(samples := without(samples, tuning.held_out))):
+    runtime = load(part, precision)
+    if (tuning := runtime.tuning) and (taught := len(samples) - len(samples := without(samples, tuning["held_out"]))):
         err.print(f"[yellow]left out:[/] {taught} pictures that the backbone was fine-tuned with")
-    gallery = Gallery(inspector.calibration.threshold)
+    gallery = Gallery(runtime.calibration.threshold)
 
     def show(row: Row, inspection: Inspection, mask: Mask | None) -> None:
         if inspection.verdict and inspection.pixels is not None:
@@ -87,10 +96,10 @@ def _evaluate(
             gallery.add(path, kind, inspection.verdict, inspection.pixels, mask, min_area)
 
     with bars():
-        evaluation = run(inspector, samples, seen=show)
+        evaluation = run(runtime, samples, seen=show)
     write_csv(output / "scores.csv", [_record(row) for row in evaluation.rows])
-    write_json(output / "metrics.json", _summary(evaluation, inspector.calibration.threshold))
-    write_report(output / "report.html", of_evaluation(part, inspector, dataset, evaluation, gallery))
+    write_json(output / "metrics.json", _summary(evaluation, runtime.calibration.threshold))
+    write_report(output / "report.html", of_evaluation(part, runtime, dataset, evaluation, gallery))
     print_metrics(name, evaluation.metrics)
     for row in evaluation.rows:
         if row.error:

@@ -84,6 +84,13 @@ def fit(
             "layers, ten times the rate, batch statistics, 20 epochs."
         ),
     ] = "gentle",
+    precision: Annotated[
+        Literal["f32", "bf16", "int8"],
+        typer.Option(
+            help="What the network computes in, now and whenever the file is used; bf16 and int8 are faster where the CPU "
+            "has them (docs/runtime.md)."
+        ),
+    ] = "f32",
     seed: Seed = 0,
     changes: Annotated[
         list[str] | None,
@@ -99,7 +106,7 @@ def fit(
     from flawmap.methods import make_method
 
     def make() -> Inspector:
-        asked = {"backbone": backbone, "weights": weights, "coreset": coreset, "seed": seed}
+        asked = {"backbone": backbone, "weights": weights, "coreset": coreset, "seed": seed, "precision": precision}
         made = make_method(method, **{name: value for name, value in asked.items() if value is not None})
         of_method = [change for change in changes or [] if not change.startswith(TRANSFER)]
         for change in of_method:

@@ -14,6 +14,7 @@ from flawmap.cli.common import (
     EXIT_CODES,
     SOME_REJECTED,
     SOME_UNREADABLE,
+    Computed,
     MinArea,
     Results,
     Saved,
@@ -27,7 +28,8 @@ from flawmap.errors import DatasetError
 from flawmap.progress import track
 
 if TYPE_CHECKING:
-    from flawmap.inspector import Inspection
+    from flawmap.graph import Precision
+    from flawmap.runtime import Inspection
 
 Named = list[tuple[Path, str]]
 """Pictures, each with the name of its heat map."""
@@ -46,33 +48,36 @@ def inspect(
     output: Results = Path("results"),
     min_area: MinArea = 0,
     report: Annotated[bool, typer.Option("--report", help="Also write report.html, a page to look through.")] = False,
+    precision: Computed = None,
 ) -> None:
     """Judge pictures: a line each, results.csv, results.jsonl, and heat maps over the pictures."""
+    job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not part.is_dir():
-        raise typer.Exit(_inspect(part, _find_pictures(pictures), output, min_area, report))
+        raise typer.Exit(job(part, _find_pictures(pictures), output))
     parts = saved_in(part)
     found = {folder.name: folder for root in pictures for folder in sorted(root.glob("*")) if folder.is_dir()}
     jobs = {
-        name: partial(_inspect, parts[name], _find_pictures([found[name]]), output / name, min_area, report)
-        for name in matched(parts, found)
+        name: partial(job, parts[name], _find_pictures([found[name]]), output / name) for name in matched(parts, found)
     }
     raise typer.Exit(for_each(jobs))
 
 
-def _inspect(part: Path, named: Named, output: Path, min_area: int, report: bool) -> int:
-    from flawmap.inspector import Inspector
+def _inspect(
+    part: Path, named: Named, output: Path, *, min_area: int, report: bool, precision: Precision | None
+) -> int:
+    from flawmap import load
     from flawmap.output import write_csv, write_jsonl, write_picture
     from flawmap.render.heatmap import overlay
     from flawmap.render.report import Gallery
     from flawmap.render.report import write as write_report
     from flawmap.reporting import of_inspections
 
-    inspector = Inspector.load(part)
-    gallery = Gallery(inspector.calibration.threshold)
+    runtime = load(part, precision)
+    gallery = Gallery(runtime.calibration.threshold)
     records: list[dict[str, Any]] = []
     try:
         with bars():
-            inspections = track(inspector.inspect_each([path for path, _ in named]), "inspecting", len(named))
+            inspections = track(runtime.inspect_each([path for path, _ in named]), "inspecting", len(named))
             for (path, name), inspection in zip(named, inspections, strict=True):
                 records.append(_record(path, inspection, min_area))
                 out.print(line(records[-1]))
@@ -86,7 +91,7 @@ def _inspect(part: Path, named: Named, output: Path, min_area: int, report: bool
         write_csv(output / "results.csv", [_flat(record) for record in records])
         write_jsonl(output / "results.jsonl", records)
         if report:
-            write_report(output / "report.html", of_inspections(part, inspector, records, gallery))
+            write_report(output / "report.html", of_inspections(part, runtime, records, gallery))
     rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
     good = len(records) - rejected - unreadable
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")

@@ -17,7 +17,7 @@ import torch
 from numpy.random import Generator, default_rng
 
 from flawmap.data.defects import KINDS, paint
-from flawmap.data.loading import map_ahead
+from flawmap.data.reading import map_ahead
 from flawmap.errors import DatasetError, PictureError
 from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
 from flawmap.progress import track

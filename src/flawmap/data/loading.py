@@ -1,33 +1,22 @@
-"""Pictures from disk to batches, decoded in threads ahead of the network."""
+"""Pictures from disk to batches for a network."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from flawmap.errors import PictureError
-from flawmap.prepare import Photo, Pixels, Preparation, Prepared, describe, read
+from flawmap.data.reading import Unreadable, read_ahead
+from flawmap.prepare import Photo, Preparation, Prepared, describe
 from flawmap.progress import track
 from flawmap.tensors import Images, Indices
 
-S = TypeVar("S")
-T = TypeVar("T")
-
-THREADS = 4
-"""Decoders at work; OpenCV lets go of Python's lock, and a few keep ahead of any network on a CPU."""
-
 BATCH = 4
 """Pictures that a network takes at once; on a CPU more of them fall out of its cache and take longer each."""
-
-AHEAD = 8
-"""Pictures decoded and not yet used, at most; large ones take 100 MB each."""
 
 
 class Batch(NamedTuple):
@@ -35,34 +24,6 @@ class Batch(NamedTuple):
 
     images: Images
     names: list[str]
-
-
-class Picture(NamedTuple):
-    """One picture, decoded and prepared."""
-
-    photo: Photo
-    pixels: Pixels
-    prepared: Prepared
-
-
-class Unreadable(NamedTuple):
-    """One picture that cannot be used, and why."""
-
-    photo: Photo
-    error: PictureError
-
-
-def read_ahead(photos: Iterable[Photo], preparation: Preparation) -> Iterator[Picture | Unreadable]:
-    """Decode and prepare pictures in threads, some ahead of whoever uses them; in order, the bad ones among them."""
-
-    def load(photo: Photo) -> Picture | Unreadable:
-        try:
-            pixels = read(photo)
-        except PictureError as error:
-            return Unreadable(photo, error)
-        return Picture(photo, pixels, preparation(pixels))
-
-    return map_ahead(load, photos)
 
 
 class Batches:
@@ -124,19 +85,3 @@ class Batches:
                 self.read.append(place)
                 # Only the prepared picture is kept: the decoded one may be a hundred times larger.
                 yield describe(one.photo), one.prepared
-
-
-def map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Apply a function in threads, some items ahead of whoever uses the results; in order."""
-    pending = iter(items)
-    with ThreadPoolExecutor(THREADS) as pool:
-        results: deque[Future[T]] = deque(pool.submit(function, item) for item in islice(pending, AHEAD))
-        try:
-            while results:
-                result = results.popleft().result()
-                results.extend(pool.submit(function, item) for item in islice(pending, 1))
-                yield result
-        finally:
-            # Whoever stops listening half way must not wait for pictures that nobody will see.
-            for unheard in results:
-                unheard.cancel()

@@ -27,7 +27,7 @@ class PixelMap(nn.Module):
         """Bring distances (batch, row, column) to (batch, height, width)."""
         maps = rearrange(distances, "b h w -> b 1 h w")
         maps = functional.interpolate(maps, size=(height, width), mode="bilinear")
-        maps = self._smooth(self._smooth(maps).mT).mT
+        maps = self._smooth(self._smooth(maps).transpose(2, 3)).transpose(2, 3)
         return rearrange(maps, "b 1 h w -> b h w")
 
     def _smooth(self, maps: Tensor) -> Tensor:

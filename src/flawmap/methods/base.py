@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
+from operator import length_hint
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from flawmap import engine
 from flawmap.data.loading import Batch, Batches
+from flawmap.engine import Engine
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.backbone import LITE0, Backbone
+from flawmap.graph import Graph, Precision
 from flawmap.options import from_json, to_json
 from flawmap.tensors import Images, PerImage, Scores
 
@@ -22,6 +28,9 @@ State = dict[str, Tensor]
 
 FOLDS = 10
 """Parts of the good pictures that are left out in turn, for methods that cannot leave out a picture by itself."""
+
+FEW = 16
+"""Batches; fewer are done before a faster way of running the encoder is made."""
 
 _WEIGHTS = "backbone."
 _FINGERPRINT = "fingerprint"
@@ -44,6 +53,7 @@ class Method(ABC):
         layers: the backbone's layers to use, from fine to coarse.
         weights: where the backbone's weights come from; see `Backbone`.
         seed: of everything random.
+        precision: what the network computes in; `bf16` and `int8` are faster on CPUs that have them.
 
     Attributes:
         notes: what whoever fits should know of what was learned, in sentences.
@@ -59,9 +69,11 @@ class Method(ABC):
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
     seed: int = 0
+    precision: Precision = "f32"
 
     def __post_init__(self) -> None:
         self._network: Backbone | None = None
+        self._engine: Engine | None = None
         self.notes: list[str] = []
 
     @abstractmethod
@@ -97,12 +109,28 @@ class Method(ABC):
         return HeldOut(torch.cat(image), torch.cat(peak))
 
     @abstractmethod
-    def scorer(self) -> nn.Module:
-        """Give the module that scores: images in, (image scores, pixel maps) out. All that was learned is in it.
+    def encoder(self) -> nn.Module:
+        """Give the module that looks: images in, a list of tensors out, a picture's along the first axis of each.
+
+        It is the network and what follows from it; it knows nothing of what the good pictures were like.
+        """
+
+    @abstractmethod
+    def judge(self) -> nn.Module:
+        """Give the module that compares with what was learned: the encoder's list, height and width in, `Scores` out.
 
         Raises:
             NotFitted: nothing was learned yet.
         """
+
+    @final
+    def scorer(self) -> Scorer:
+        """Give both as one module: images in, (image scores, pixel maps) out. All that was learned is in it.
+
+        Raises:
+            NotFitted: nothing was learned yet.
+        """
+        return Scorer(self.encoder(), self.judge()).eval().to(best_device())
 
     @abstractmethod
     def learned(self) -> State:
@@ -122,7 +150,7 @@ class Method(ABC):
     @network.setter
     def network(self, network: Backbone) -> None:
         """Take another one, as a fine-tuned one; before anything is learned."""
-        self._network = network
+        self._network, self._engine = network, None
 
     @final
     def state(self) -> State:
@@ -146,6 +174,7 @@ class Method(ABC):
                 f"learned with weights {learned_with[:12]}… of {self.backbone}, but {came[:12]}… came; fit again, or "
                 "bring the weights that it was fitted with"
             )
+        self._engine = None
         self.relearn({name: state[name] for name in state if not name.startswith((_WEIGHTS, _FINGERPRINT))})
         return self
 
@@ -156,10 +185,28 @@ class Method(ABC):
         Raises:
             NotFitted: nothing was learned yet.
         """
-        scorer = self.scorer().eval().to(best_device())
+        judge, encoded = self.judge().eval().to(best_device()), self.encode(images)
         with torch.inference_mode():
-            image, pixel = scorer(images.to(best_device()))
+            image, pixel = judge([one.to(best_device()) for one in encoded], *images.shape[-2:])
         return Scores(image.cpu(), pixel.cpu())
+
+    @final
+    def encode(self, images: Images) -> list[Tensor]:
+        """Run the encoder on a batch; gives tensors on the CPU."""
+        if self._engine is None and self.precision == "int8":
+            raise NotFitted("what was quantised is in the saved graph; open the file with flawmap.load")
+        self._engine = self._engine or engine.Torch(self.encoder(), self.precision)
+        return self._engine(images)
+
+    @final
+    def ready(self, batches: Iterable[Batch]) -> None:
+        """Make the encoder ready for these batches; for more than a few of them as fast as this machine can.
+
+        In int8 the first of them say how large the network's numbers get.
+        """
+        if self.precision == "int8" or length_hint(batches) >= FEW:
+            encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
+            self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)
 
     @final
     def export(self, height: int, width: int) -> ExportedProgram:
@@ -169,12 +216,37 @@ class Method(ABC):
             NotExportable: no graph can hold it.
             NotFitted: nothing was learned yet.
         """
-        scorer = self.scorer().eval().to(best_device())
+        scorer = self.scorer()
         if self.not_exportable:
             raise NotExportable(f"{type(self).__name__} cannot be exported: {self.not_exportable}")
         images = torch.zeros(2, 3, height, width, device=best_device())
         with torch.no_grad():
             return torch.export.export(scorer, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+    @final
+    def graph(self, height: int, width: int) -> Graph:
+        """Give the scorer as a graph that runs without torch, one prepared picture of this size at a time.
+
+        Raises:
+            NotExportable: no graph can hold it.
+            NotFitted: nothing was learned yet.
+        """
+        # Copies, for on a GPU they are still wanted there.
+        judge, encoder = (deepcopy(module).eval().cpu() for module in (self.judge(), self.encoder()))
+        made = self._engine if isinstance(self._engine, engine.OpenVINO) else None
+        if self.not_exportable:
+            raise NotExportable(f"{type(self).__name__} cannot be a graph: {self.not_exportable}")
+        with torch.no_grad():
+            made = made or engine.OpenVINO(encoder, self._encoder_key(encoder), self.precision)
+            encoded = encoder(torch.zeros(1, 3, height, width))
+            return engine.behind(made.graph(height, width), judge, encoded, height, width)
+
+    def _encoder_key(self, encoder: nn.Module) -> str:
+        digest = hashlib.sha256(repr((type(self).__name__, self.options())).encode())
+        for name, tensor in encoder.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @final
     def options(self) -> dict[str, Any]:
@@ -190,6 +262,19 @@ class Method(ABC):
             OptionError: an unknown option, or a value that cannot work.
         """
         return from_json(values, cls, cls.families)
+
+
+class Scorer(nn.Module):
+    """Pictures to scores: the network's part of the work, then the memory's."""
+
+    def __init__(self, encoder: nn.Module, judge: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.judge = encoder, judge
+
+    def forward(self, images: Images) -> Scores:
+        """Score a batch."""
+        scores: Scores = self.judge(self.encoder(images), images.shape[-2], images.shape[-1])
+        return scores
 
 
 @dataclass(eq=False)

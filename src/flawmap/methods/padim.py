@@ -62,6 +62,7 @@ class PaDiM(MemoryMethod):
             DatasetError: no picture could be used.
         """
         part: State = {}
+        self.ready(batches)
         for maps, _ in self._maps(batches):
             part = part or self._nothing(*maps.shape[-3:])
             _add(part, rearrange(maps, "b c h w -> (h w) b c"))
@@ -107,9 +108,13 @@ class PaDiM(MemoryMethod):
         self.settle([part])
         return self._hold_out(part, batches)
 
-    def scorer(self) -> PaDiMScorer:
-        """Give network, Gaussians and map as one module."""
-        return PaDiMScorer(self.network, self._gaussians(), PixelMap(self.sigma))
+    def encoder(self) -> PaDiMEncoder:
+        """Give network and choice of channels as one module."""
+        return PaDiMEncoder(self.network, self._chosen())
+
+    def judge(self) -> PaDiMJudge:
+        """Give Gaussians and map as one module."""
+        return PaDiMJudge(self._gaussians(), PixelMap(self.sigma))
 
     def learned(self) -> State:
         """Give the Gaussians: `mean`, `whitening` and the `channels` they are about."""
@@ -143,11 +148,9 @@ class PaDiM(MemoryMethod):
 
     def _maps(self, batches: Iterable[Batch]) -> Iterator[tuple[Features, torch.Size]]:
         """Give the chosen channels of pictures, `TOGETHER` or a few more at a time, and the pictures' size."""
-        channels, waiting = self._chosen(), []
+        waiting: list[Tensor] = []
         for batch in batches:
-            with torch.inference_mode():
-                maps = join(self.network(batch.images.to(best_device())), "nearest")[:, channels].cpu()
-            waiting.append(maps)
+            waiting.append(self.encode(batch.images)[0])
             size = batch.images.shape[-2:]
             if sum(map(len, waiting)) >= TOGETHER:
                 yield torch.cat(waiting), size
@@ -156,6 +159,8 @@ class PaDiM(MemoryMethod):
             yield torch.cat(waiting), size
 
     def _chosen(self) -> Tensor:
+        if self.gaussians_ is not None:
+            return self.gaussians_.channels
         there = sum(self.network.channels)
         wanted = self.channels or (550 if there > 1000 else 100)
         return torch.randperm(there, generator=torch.Generator().manual_seed(self.seed))[:wanted].sort().values
@@ -215,26 +220,39 @@ class Gaussians(nn.Module):
         self.register_buffer("channels", channels)
 
     def forward(self, maps: Features) -> Distances:
-        """Give the Mahalanobis distance of each position."""
+        """Give the Mahalanobis distance of each position; the maps have the channels that these are about."""
         # One product for the whole batch, so memory goes with the maps; on rows that lie apart it would take 20 times
         # as long.
-        vectors = rearrange(maps[:, self.channels], "b c h w -> (h w) b c").contiguous()
+        vectors = rearrange(maps, "b c h w -> (h w) b c").contiguous()
         white = (vectors - rearrange(self.mean, "h w c -> (h w) 1 c")) @ self.whitening.mT
         distances: Distances = rearrange(white.norm(dim=2), "(h w) b -> b h w", h=self.mean.shape[0])
         return distances
 
 
-class PaDiMScorer(nn.Module):
-    """Pictures to scores; the image score is the smoothed map's largest value."""
+class PaDiMEncoder(nn.Module):
+    """Pictures to maps of the chosen channels of all layers."""
 
-    def __init__(self, backbone: Backbone, gaussians: Gaussians, pixel_map: PixelMap) -> None:
+    def __init__(self, backbone: Backbone, channels: Tensor) -> None:
         super().__init__()
-        self.backbone, self.gaussians, self.pixel_map = backbone, gaussians, pixel_map
+        self.backbone = backbone
+        self.channels: Tensor
+        self.register_buffer("channels", channels)
 
-    def forward(self, images: Images) -> Scores:
-        """Score a batch."""
-        distances = self.gaussians(join(self.backbone(images), "nearest"))
-        pixel = self.pixel_map(distances, images.shape[-2], images.shape[-1])
+    def forward(self, images: Images) -> list[Tensor]:
+        """Give the joined maps."""
+        return [join(self.backbone(images), "nearest")[:, self.channels]]
+
+
+class PaDiMJudge(nn.Module):
+    """Maps to scores; the image score is the smoothed map's largest value."""
+
+    def __init__(self, gaussians: Gaussians, pixel_map: PixelMap) -> None:
+        super().__init__()
+        self.gaussians, self.pixel_map = gaussians, pixel_map
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch."""
+        pixel = self.pixel_map(self.gaussians(encoded[0]), height, width)
         return Scores(pixel.amax(dim=(1, 2)), pixel)
 
 

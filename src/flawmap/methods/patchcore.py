@@ -71,18 +71,18 @@ class PatchCore(MemoryMethod):
 
     def learn_features(self, batches: Iterable[Batch]) -> None:
         """Learn the registration, where there is one."""
+        self._engine = None
         self.aligner_ = self.registration.fit(self.network, (batch.images for batch in batches), self.seed)
 
     def gather(self, batches: Iterable[Batch]) -> State:
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
-        embedding, reduction, sizes = self._embedding(), self._early_reduction(), []
+        sizes = []
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            with torch.inference_mode():
-                grid, transforms = embedding(batch.images.to(best_device()))
-                return [reduction(grid).cpu(), *(transform.cpu() for transform in transforms)]
+            return self.encode(batch.images)
 
+        self.ready(batches)
         grids = collect(map(embed, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
@@ -117,7 +117,7 @@ class PatchCore(MemoryMethod):
         vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
         vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*part["grid"].shape[:3], -1)
-        scorer, left_out = self.scorer().to(best_device()), LeaveOut(self._bank(), vectors, owners)
+        judge, left_out = self.judge().to(best_device()), LeaveOut(self._bank(), vectors, owners)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
         transforms = [part[name].to(best_device()) for name in sorted(part) if name.startswith("transform")]
         for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
@@ -125,13 +125,18 @@ class PatchCore(MemoryMethod):
             for picture in (owners == owner).nonzero()[:, 0].tolist():
                 found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
                 embedded = Embedded(grid[picture, None].to(best_device()), [one[picture, None] for one in transforms])
-                scores = scorer.judge(embedded, found, others, *part["size"].tolist())
+                scores = judge.score(embedded, found, others, *part["size"].tolist())
                 image[picture], peak[picture] = scores.image[0], scores.pixel.max()
         return HeldOut(image, peak)
 
-    def scorer(self) -> PatchScorer:
-        """Give embedding, reduction, search and map as one module."""
-        return PatchScorer(self._embedding(), self.reduction_, self._bank(), self.image_score, PixelMap(self.sigma))
+    def encoder(self) -> PatchEncoder:
+        """Give embedding and, where it need not be learned, reduction as one module."""
+        return PatchEncoder(self._embedding(), self._early_reduction())
+
+    def judge(self) -> PatchJudge:
+        """Give what was learned of the reduction, search and map as one module."""
+        late = nn.Identity() if self._reduces_early else self.reduction_
+        return PatchJudge(late, self._bank(), self.image_score, PixelMap(self.sigma))
 
     def learned(self) -> State:
         """Give the bank and, where vectors are compared reduced, the reduction."""
@@ -159,6 +164,8 @@ class PatchCore(MemoryMethod):
     def _early_reduction(self) -> nn.Module:
         if not self._reduces_early:
             return nn.Identity()
+        if not isinstance(self.reduction_, nn.Identity):
+            return self.reduction_
         blocks = self._embedding().blocks
         return self.reducer.fit(torch.empty(1, sum(blocks)), blocks, self.seed).to(best_device())
 
@@ -183,23 +190,33 @@ class PatchCore(MemoryMethod):
         return self.bank_
 
 
-class PatchScorer(nn.Module):
-    """Pictures to scores: embed, reduce, compare with the bank, draw the map."""
+class PatchEncoder(nn.Module):
+    """Pictures to vectors, and to how their grids lie in them where they were registered."""
 
-    def __init__(
-        self, embedding: Embedding, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: PixelMap
-    ) -> None:
+    def __init__(self, embedding: Embedding, reduction: nn.Module) -> None:
         super().__init__()
-        self.embedding, self.reduction, self.bank = embedding, reduction, bank
-        self.image_score, self.pixel_map = image_score, pixel_map
+        self.embedding, self.reduction = embedding, reduction
 
-    def forward(self, images: Images) -> Scores:
-        """Score a batch."""
+    def forward(self, images: Images) -> list[Tensor]:
+        """Give the grid, then the transforms."""
         grid, transforms = self.embedding(images)
-        embedded = Embedded(self.reduction(grid), transforms)
-        return self.judge(embedded, self.bank(embedded.grid), self.bank, images.shape[-2], images.shape[-1])
+        return [self.reduction(grid), *transforms]
 
-    def judge(self, embedded: Embedded, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
+
+class PatchJudge(nn.Module):
+    """Vectors to scores: reduce, compare with the bank, draw the map."""
+
+    def __init__(self, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: PixelMap) -> None:
+        super().__init__()
+        self.reduction, self.bank, self.image_score, self.pixel_map = reduction, bank, image_score, pixel_map
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch."""
+        grid, *transforms = encoded
+        embedded = Embedded(self.reduction(grid), transforms)
+        return self.score(embedded, self.bank(embedded.grid), self.bank, height, width)
+
+    def score(self, embedded: Embedded, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
         """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
         distances = found.distances
         if embedded.transforms:

@@ -57,9 +57,9 @@ class SPADE(MemoryMethod):
 
         def look(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            with torch.inference_mode():
-                return [grid.cpu() for grid in _grids(self.network, batch.images.to(best_device()))]
+            return self.encode(batch.images)
 
+        self.ready(batches)
         grids = collect(map(look, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
@@ -78,7 +78,7 @@ class SPADE(MemoryMethod):
     def fit_held_out(self, batches: Batches) -> HeldOut:
         """Gather, settle, and compare every picture with those of other groups; the network runs once."""
         part = self.gather(batches)
-        scorer, owners = self.settle([part]).scorer(), batches.owners
+        judge, owners = self.settle([part]).judge().to(best_device()), batches.owners
         if len(owners.unique()) < 2:
             raise DatasetError("1 picture can be used, and none to compare it with; give 2 or more")
         height, width = part["size"].tolist()
@@ -86,13 +86,17 @@ class SPADE(MemoryMethod):
         for picture in track(range(len(owners)), "judging good pictures", len(owners)):
             others = (owners != owners[picture]).nonzero()[:, 0].to(best_device())
             with torch.inference_mode():
-                scores = scorer.judge([grid[picture] for grid in scorer.gallery.grids], others, height, width)
+                scores = judge.score([grid[picture] for grid in judge.gallery.grids], others, height, width)
             image[picture], peak[picture] = scores.image[0], scores.pixel.max()
         return HeldOut(image, peak)
 
-    def scorer(self) -> SPADEScorer:
-        """Give network, gallery and map as one module."""
-        return SPADEScorer(self.network, self._gallery(), self.neighbours, PixelMap(self.sigma)).to(best_device())
+    def encoder(self) -> SPADEEncoder:
+        """Give the network as a module that gives its layers' maps by place."""
+        return SPADEEncoder(self.network)
+
+    def judge(self) -> SPADEJudge:
+        """Give gallery and map as one module."""
+        return SPADEJudge(self._gallery(), self.neighbours, PixelMap(self.sigma))
 
     def learned(self) -> State:
         """Give all layers of all good pictures."""
@@ -137,21 +141,32 @@ class Gallery(nn.Module):
         return len(self.wholes)
 
 
-class SPADEScorer(nn.Module):
-    """Pictures to scores, one by one: each is compared with other good pictures."""
+class SPADEEncoder(nn.Module):
+    """Pictures to all layers, each (picture, row, column, channel)."""
 
-    def __init__(self, network: Backbone, gallery: Gallery, neighbours: int, pixel_map: PixelMap) -> None:
+    def __init__(self, network: Backbone) -> None:
         super().__init__()
-        self.network, self.gallery, self.neighbours, self.pixel_map = network, gallery, neighbours, pixel_map
+        self.network = network
 
-    def forward(self, images: Images) -> Scores:
-        """Score a batch."""
-        everyone = torch.arange(len(self.gallery), device=images.device)
-        pictures = zip(*_grids(self.network, images), strict=True)
-        scores = [self.judge(list(grids), everyone, images.shape[-2], images.shape[-1]) for grids in pictures]
+    def forward(self, images: Images) -> list[Tensor]:
+        """Encode a batch."""
+        return [rearrange(maps, "b c h w -> b h w c").contiguous() for maps in self.network(images)]
+
+
+class SPADEJudge(nn.Module):
+    """Layers to scores, picture by picture: each is compared with other good pictures."""
+
+    def __init__(self, gallery: Gallery, neighbours: int, pixel_map: PixelMap) -> None:
+        super().__init__()
+        self.gallery, self.neighbours, self.pixel_map = gallery, neighbours, pixel_map
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch."""
+        everyone = torch.arange(len(self.gallery), device=encoded[0].device)
+        scores = [self.score(list(grids), everyone, height, width) for grids in zip(*encoded, strict=True)]
         return Scores(torch.cat([score.image for score in scores]), torch.cat([score.pixel for score in scores]))
 
-    def judge(self, grids: list[Tensor], others: Indices, height: int, width: int) -> Scores:
+    def score(self, grids: list[Tensor], others: Indices, height: int, width: int) -> Scores:
         """Score one picture by its layers, (row, column, channel) each; the map comes in the given size.
 
         `others` are the numbers of the good pictures that it may be compared with.
@@ -164,10 +179,6 @@ class SPADEScorer(nn.Module):
         # Averaged on the pixels, where all layers are of one size.
         maps = torch.stack([self.pixel_map(distances, height, width) for distances in found])
         return Scores(near.values.mean()[None], maps.mean(dim=0))
-
-
-def _grids(network: Backbone, images: Images) -> list[Tensor]:
-    return [rearrange(maps, "b c h w -> b h w c").contiguous() for maps in network(images)]
 
 
 def _whole(grid: Grid) -> Patches:

@@ -1,0 +1,135 @@
+"""A network as OpenVINO holds it: made once from torch (`engine`), kept in the saved file, run without torch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import openvino
+
+from flawmap.errors import OptionError
+
+Precision = Literal["f32", "bf16", "int8"]
+"""What a network computes in. `bf16` takes a CPU that has it; in `int8` the network was quantised before it learned."""
+
+
+class Done(NamedTuple):
+    """What came of one picture."""
+
+    outputs: list[np.ndarray]
+    milliseconds: float
+
+
+_DEVICE = "CPU"
+_XML, _WEIGHTS = "graph.xml", "graph.weights"
+
+
+class Graph:
+    """A network for one picture at a time.
+
+    Args:
+        model: from an array (1, 3, height, width) to any number of arrays.
+    """
+
+    def __init__(self, model: openvino.Model) -> None:
+        self.model = model
+
+    def to_saved(self) -> dict[str, np.ndarray]:
+        """Give what a saved file keeps; `from_saved` takes it back."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "graph.xml")
+            openvino.save_model(self.model, file, compress_to_fp16=False)
+            return {_XML: _bytes_of(file), _WEIGHTS: _bytes_of(file.with_suffix(".bin"))}
+
+    @classmethod
+    def from_saved(cls, arrays: Mapping[str, np.ndarray]) -> Graph:
+        """Take back what `to_saved` gave."""
+        return cls(openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS])))
+
+    @staticmethod
+    def is_in(arrays: Mapping[str, np.ndarray]) -> bool:
+        """Say whether a saved file holds a graph."""
+        return _XML in arrays
+
+
+class Runner:
+    """A graph made ready for this machine's CPU.
+
+    Args:
+        graph: what to run.
+        precision: as what is not quantised is computed.
+        ahead: whether several pictures are under way at once, which does more of them in an hour and takes longer for
+            each; else each is done as fast as can be.
+    """
+
+    def __init__(self, graph: Graph, precision: Precision = "f32", *, ahead: bool = False) -> None:
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "THROUGHPUT" if ahead else "LATENCY",
+        }
+        self._compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
+        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if ahead else 1
+        self._requests = [self._compiled.create_infer_request() for _ in range(count)]
+
+    def __call__(self, picture: np.ndarray) -> Done:
+        """Run one picture, (3, height, width)."""
+        return next(self.each([picture]))
+
+    def each(self, pictures: Iterable[np.ndarray]) -> Iterator[Done]:
+        """Run pictures, in order; the next ones are asked for while earlier ones are under way."""
+        free, busy = deque(self._requests), deque[openvino.InferRequest]()
+        for picture in pictures:
+            if not free:
+                yield _results(busy, free)
+            request = free.popleft()
+            request.start_async({0: picture[None]})
+            busy.append(request)
+        while busy:
+            yield _results(busy, free)
+
+
+def check(precision: Precision) -> None:
+    """Make sure that this machine can compute so.
+
+    Raises:
+        OptionError: it would silently compute otherwise.
+    """
+    if precision == "bf16" and not has_bf16():
+        raise OptionError("this CPU cannot compute in bf16 and would silently use f32; use f32, or fit in int8")
+
+
+def has_bf16() -> bool:
+    """Say whether this CPU computes in bf16."""
+    return "BF16" in openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+
+
+def join(encoder: Graph, judge: openvino.Model) -> Graph:
+    """Put a model behind an encoder: its inputs are what the encoder gives."""
+    front = encoder.model.clone()
+    for result, parameter in zip(front.get_results(), judge.get_parameters(), strict=True):
+        for target in parameter.output(0).get_target_inputs():
+            target.replace_source_output(result.input_value(0))
+    model = openvino.Model(judge.get_results(), front.get_parameters(), "flawmap")
+    for output, name in zip(model.outputs, ("score", "map"), strict=True):
+        output.get_tensor().set_names({name})
+    model.inputs[0].get_tensor().set_names({"picture"})
+    # Their own names count all operations of the process; the same content shall give the same file.
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}{number}")
+    return Graph(model)
+
+
+def _results(busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]) -> Done:
+    request = busy.popleft()
+    request.wait()
+    free.append(request)
+    # Copied, since the request will write the next picture's results there.
+    return Done([tensor.data.copy() for tensor in request.output_tensors], request.latency)
+
+
+def _bytes_of(file: Path) -> np.ndarray:
+    return np.frombuffer(file.read_bytes(), np.uint8)
