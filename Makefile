@@ -27,10 +27,10 @@ bench: $(READY)  ## the measurements of README.md
 bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
 	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
 
-bench-rivals: $(READY) .venv-anomalib/.ready  ## beside anomalib, an hour or two: make bench-rivals DATASET=… RESNET18=…
+bench-rivals: $(VENV)/.ready-int8 .venv-anomalib/.ready  ## beside anomalib, an hour or two: make bench-rivals DATASET=… RESNET18=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) $(RIVALS)
 
-bench-quick: $(READY) .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
+bench-quick: $(VENV)/.ready-int8 .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) --quick $(RIVALS)
 
 .venv-anomalib/.ready: pyproject.toml constraints.txt
@@ -42,6 +42,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
+
+$(VENV)/.ready-int8: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,int8]"
+	touch $@
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venv-anomalib demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,7 +18,6 @@ CALIBRATION = 300
 """Pictures that anomalib's int8 is calibrated on; what it asks for."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
-HAS_RUNTIME = (Path(__file__).parents[2] / "src/flawmap/runtime.py").exists()
 PRECISIONS: dict[str, tuple[str, str | None]] = {"f32": ("f32", "f32"), "bf16": ("f32", "bf16"), "int8": ("int8", None)}
 """What a precision is fitted with, and what `flawmap.load` is told."""
 
@@ -133,7 +132,7 @@ class Workshop:
         """Learn with flawmap's command line."""
         spec = self.plan.networks[network]
         named = {"output": file, "method": method, "backbone": spec.backbone, "weights": spec.weights}
-        named |= {"coreset": share, "precision": precision} if HAS_RUNTIME else {"coreset": share}
+        named |= {"coreset": share, "precision": precision}
         return self.ours.run(["-m", "flawmap", "fit", good, *_flags(named)])
 
     def fit_theirs(self, good: Path, out: Path, network: str, *, picks: int, export: bool = False) -> Child:

@@ -67,13 +67,8 @@ def coreset(count: int) -> float:
 
 
 def open_model(name: str, file: str, precision: str | None) -> None:
-    try:
-        from flawmap import load
-    except ImportError:
-        from flawmap import Inspector
+    from flawmap import load
 
-        held[name] = Inspector.load(file)
-        return
     held[name] = load(file, precision=precision)
 
 
@@ -105,7 +100,7 @@ def start(file: str, precision: str | None, picture: str) -> float:
 
 
 def load_library() -> None:
-    from flawmap import Inspector  # noqa: F401
+    from flawmap import Runtime  # noqa: F401
 
 
 if __name__ == "__main__":

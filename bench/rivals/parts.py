@@ -96,7 +96,7 @@ def folder(shop: Workshop) -> list[Row]:
 
 def start(shop: Workshop) -> list[Row]:
     """Time fresh processes: to the library's import, and to the first verdict."""
-    imported = "import of what judges pictures (flawmap.load, anomalib.deploy)"
+    imported = "import of what judges pictures (flawmap.Runtime, anomalib.deploy.OpenVINOInferencer)"
     jobs = [
         (Row("start", imported, label, "import", "s"), side, "import", {})
         for label, side in ((OURS, shop.ours), (THEIRS, shop.theirs))
@@ -152,13 +152,13 @@ def auroc(scores: Sequence[float], labels: Sequence[int]) -> float:
 
 
 def _scaled(found: dict[str, float]) -> float:
-    return found["picking"] * found["whole"] / found["picked"]
+    return found["picking"] if found["picked"] == found["whole"] else found["each"] * found["whole"]
 
 
 def _scaling(found: dict[str, float]) -> str:
     if found["picked"] == found["whole"]:
         return "all picks were made"
-    return f"scaled: {found['picked']:,} of {found['whole']:,} picks were made, each takes as long"
+    return f"scaled: the median of {found['picked']:,} picks times all {found['whole']:,}, which are the same work"
 
 
 PARTS: dict[str, Callable[[Workshop], list[Row]]] = {

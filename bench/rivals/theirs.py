@@ -7,9 +7,11 @@ cost it time and is not measured: no picture is drawn, no metric is kept, no pic
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,25 +68,27 @@ def coreset(count: int, picks: int) -> dict[str, float]:
 
 def cut(sampler: Any, picks: int) -> tuple[list[int], dict[str, float]]:
     """Run its greedy loop as it is, but only so far."""
-    ready: list[float] = []
-    transform = sampler.model.transform
+    stamps: list[float] = []
 
-    def transform_and_note(vectors: Any) -> Any:
-        transformed = transform(vectors)
-        ready.append(time.perf_counter())
-        return transformed
+    def stamped(job: Callable[..., Any]) -> Callable[..., Any]:
+        def do_and_stamp(*arguments: Any) -> Any:
+            found = job(*arguments)
+            stamps.append(time.perf_counter())
+            return found
 
-    sampler.model.transform = transform_and_note
+        return do_and_stamp
+
+    sampler.model.transform = stamped(sampler.model.transform)
+    sampler.get_new_idx = stamped(sampler.get_new_idx)
     whole = sampler.coreset_size
     sampler.coreset_size = min(whole, picks + 1) if picks else whole
     started = time.perf_counter()
     chosen = sampler.select_coreset_idxs()
-    ended = time.perf_counter()
-    # The first is drawn; each of the others takes one round.
-    picked = len(chosen) - 1
     sampler.coreset_size = whole
-    times = {"setup": ready[0] - started, "picking": ended - ready[0], "picked": picked, "whole": whole - 1}
-    return chosen, times
+    # The first is drawn; each of the others takes one round.
+    each = statistics.median(after - before for before, after in pairwise(stamps))
+    times = {"setup": stamps[0] - started, "picking": stamps[-1] - stamps[0], "each": each}
+    return chosen, times | {"picked": len(stamps) - 1, "whole": whole - 1}
 
 
 def make(backbone: str, layers: Sequence[str], weights: str, share: float = 0.01) -> Any:
