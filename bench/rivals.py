@@ -1,7 +1,7 @@
 """flawmap beside anomalib 2.7.0: times, memory and quality, both sides measured in turn in one run.
 
-    make bench-rivals DATASET=… RESNET18=…     (full: an hour or two; --whole runs anomalib's coreset to its end)
-    make bench-quick DATASET=…                 (about two minutes of measuring, after both have learned)
+    make bench-rivals DATASET=… RESNET18=…     (full: about an hour; RIVALS=--whole, several)
+    make bench-quick DATASET=…                 (a few minutes of measuring, after both have learned)
 
 Each side runs in an environment of its own, with torch's and OpenVINO's own choice of threads, on the same pictures,
 weights, input size (224 × 224, no crop) and coreset share. After a warm-up the sides take turns; a figure is the

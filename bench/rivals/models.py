@@ -22,10 +22,10 @@ PRECISIONS: dict[str, tuple[str, str | None]] = {"f32": ("f32", "f32"), "bf16": 
 """What a precision is fitted with, and what `flawmap.load` is told."""
 
 KINDS = {
-    "torch": "torch inferencer",
-    "openvino": "OpenVINO inferencer",
-    "openvino-fixed": "OpenVINO inferencer, 224 × 224 baked in",
-    "openvino-int8": "OpenVINO inferencer, the same in int8 (INT8_PTQ)",
+    "torch": "torch",
+    "openvino": "OpenVINO",
+    "openvino-fixed": "OpenVINO, fixed",
+    "openvino-int8": "OpenVINO, fixed, int8",
 }
 
 
@@ -117,7 +117,7 @@ class Workshop:
             except Failed as error:
                 if variant.key != "bf16":
                     raise
-                self.left_out.append(f"{variant.owner} {variant.described} is not measured: {error.args[0]}")
+                self.left_out.append(f"{variant.owner}, {variant.described}, is not measured: {error.args[0]}")
         self.left_out = list(dict.fromkeys(self.left_out))
         return opened
 

@@ -42,7 +42,7 @@ class Plan:
     coreset_repeats: int = 3
     fit_pictures: int = 761
     fit_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")
-    fit_repeats: int = 1
+    fit_repeats: int = 3
     judged: int = 30
     rounds: int = 7
     latency_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")
@@ -77,6 +77,7 @@ QUICK = {
     "coreset_repeats": 2,
     "fit_pictures": 40,
     "fit_networks": ("Lite0",),
+    "fit_repeats": 1,
     "judged": 10,
     "rounds": 3,
     "latency_networks": ("Lite0",),

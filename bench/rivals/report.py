@@ -28,14 +28,16 @@ FAIRNESS = """\
 ## What favours whom
 
 - anomalib's maps stay at 224 × 224; flawmap's are brought to the picture's own size. This favours anomalib in latency.
+- In learning, anomalib loads pictures with one process a core instead of its 8; its batch of 32 stays.
+- flawmap scores its golden pictures whenever it is loaded, before the first verdict. This favours anomalib at the start.
 - anomalib sets no threshold here (`limit_val_batches=0`); flawmap judges every good picture by a memory without it.
   This favours anomalib in learning. Its validation, image drawing and metrics are off everywhere.
 - anomalib re-weights a picture's score with 9 neighbours, its default; flawmap's `patchcore` takes the largest
   distance.
 - anomalib's own OpenVINO export, for any batch, has a batch of two baked in at this size and then takes no single
-  picture. It is exported here for one picture of any size, its usual way, and for one of 224 × 224, resized by OpenCV
-  beforehand, which is as fast as it gets.
-  The last is also quantised to int8 in its way (`INT8_PTQ`, with good pictures to calibrate on).
+  picture. It is exported here for one picture of any size, its usual way, and for one of 224 × 224 (`fixed`), resized
+  by OpenCV beforehand, which is as fast as it gets. The last is also quantised to int8 its own way (`INT8_PTQ`, with
+  good pictures to calibrate on); what is left in floats runs as its note says.
 - anomalib's OpenVINO inferencer keeps compiled models in `openvino_cache`; the starts measured here find it filled.
 - anomalib's memory for latency, folder and start is as many random rows of real embeddings, since its greedy choice
   takes long; the times do not depend on which rows. For quality, both choose their whole coreset.
@@ -85,7 +87,7 @@ def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str,
     lines += ["anomalib's best of the same table; for quality, points more than it.", ""]
     for part, of_part in groupby(rows, lambda row: row.part):
         lines += [f"## {TITLES[part]}", "", *_tables(list(of_part))]
-    (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS, *(f"- {one}." for one in left_out)]))
+    (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS + "".join(f"- {one}.\n" for one in left_out)]))
     _plot(out / "results.png", rows)
 
 
@@ -94,8 +96,17 @@ def _tables(rows: list[Row]) -> list[str]:
     for (group, unit), alike in _grouped(rows):
         lines += [f"| {group} | {unit} | quartiles | n | × anomalib's best |", "|---|---|---|---|---|"]
         lines += [_line(row, alike) for row in alike]
-        lines += ["", *(f"{row.side}, {row.variant}: {row.note}.  " for row in alike if row.note), ""]
+        lines += ["", *_notes(alike)]
     return lines
+
+
+def _notes(alike: Sequence[Row]) -> list[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in alike:
+        if row.note:
+            found.setdefault((row.side, row.note), []).append(row.variant)
+    lines = [f"- {side}, {'; '.join(variants)}: {note}." for (side, note), variants in found.items()]
+    return [*lines, ""] if lines else []
 
 
 def _grouped(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
@@ -146,7 +157,9 @@ def _plot(file: Path, rows: Sequence[Row]) -> None:
     figure, axes = pyplot.subplots(len(groups), 1, figsize=size, gridspec_kw=shape, squeeze=False)
     for axis, ((group, unit), alike) in zip(axes[:, 0], groups, strict=True):
         _bars(axis, alike)
-        axis.set_title(f"{TITLES[alike[0].part]}: {group}, {unit}", fontsize=9, loc="left")
+        title = f"{TITLES[alike[0].part]}: {group}, {unit}"
+        place = {"xycoords": ("figure fraction", "axes fraction"), "xytext": (0, 8), "textcoords": "offset points"}
+        axis.annotate(title, (0.01, 1), **place, fontsize=9, fontweight="bold")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
