@@ -29,7 +29,7 @@ FAIRNESS = """\
 
 - anomalib's maps stay at 224 × 224; flawmap's are brought to the picture's own size. This favours anomalib in latency.
 - In learning, anomalib loads pictures with one process a core instead of its 8; its batch of 32 stays.
-- flawmap scores its golden pictures whenever it is loaded, before the first verdict. This favours anomalib at the start.
+- flawmap scores its golden pictures whenever it is loaded, before the first verdict. This favours anomalib at start.
 - anomalib sets no threshold here (`limit_val_batches=0`); flawmap judges every good picture by a memory without it.
   This favours anomalib in learning. Its validation, image drawing and metrics are off everywhere.
 - anomalib re-weights a picture's score with 9 neighbours, its default; flawmap's `patchcore` takes the largest
