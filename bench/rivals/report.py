@@ -36,7 +36,7 @@ FAIRNESS = """\
   distance.
 - anomalib's own OpenVINO export, for any batch, has a batch of two baked in at this size and then takes no single
   picture. It is exported here for one picture of any size, its usual way, and for one of 224 × 224 (`fixed`), resized
-  by OpenCV beforehand, which is as fast as it gets. The last is also quantised to int8 its own way (`INT8_PTQ`, with
+  by Pillow beforehand, as torchvision would. The last is also quantised to int8 its own way (`INT8_PTQ`, with
   good pictures to calibrate on); what is left in floats runs as its note says.
 - anomalib's OpenVINO inferencer keeps compiled models in `openvino_cache`; the starts measured here find it filled.
 - anomalib's memory for latency, folder and start is as many random rows of real embeddings, since its greedy choice

@@ -248,11 +248,13 @@ def read_as(kind: str, picture: str) -> Any:
 
 
 def resized(picture: str) -> Any:
-    """Read a picture in its way and resize it in ours."""
-    import cv2
-    from anomalib.data.utils import read_image
+    """Resize a picture as torchvision does in its graph for any size: bilinear, with antialiasing."""
+    import numpy as np
+    from PIL import Image
 
-    return cv2.resize(read_image(picture), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    with Image.open(picture) as image:
+        pixels = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(pixels, np.float32) / np.float32(255)
 
 
 def judge(name: str, pictures: list[str]) -> dict[str, list[float]]:
