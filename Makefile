@@ -27,16 +27,21 @@ bench: $(READY)  ## the measurements of README.md
 bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
 	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
 
-bench-rivals: $(VENV)/.ready-int8 .venv-anomalib/.ready  ## beside anomalib, about an hour: make bench-rivals DATASET=… RESNET18=…
+bench-rivals: $(READY) .venv-anomalib/.ready  ## beside anomalib, about an hour: make bench-rivals DATASET=… RESNET18=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) $(RIVALS)
 
-bench-quick: $(VENV)/.ready-int8 .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
+bench-quick: $(READY) .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) --quick $(RIVALS)
 
 .venv-anomalib/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-anomalib
-	.venv-anomalib/bin/pip install --quiet --constraint constraints.txt "anomalib[openvino]==2.7.0" --editable .
+	.venv-anomalib/bin/pip install --quiet --constraint constraints.txt "anomalib[openvino]==2.7.0" --editable ".[fit]"
 	touch $@
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

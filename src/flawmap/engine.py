@@ -163,7 +163,7 @@ def from_program(program: ExportedProgram, shapes: list[list[int]]) -> openvino.
     """
     # Not through openvino.convert_model, which reports each use to its makers over the network.
     from openvino._offline_transformations import apply_moc_transformations
-    from openvino.frontend import FrontEndManager
+    from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     front_end = FrontEndManager().load_by_framework("pytorch")
@@ -171,7 +171,7 @@ def from_program(program: ExportedProgram, shapes: list[list[int]]) -> openvino.
         with _quiet(), torch.no_grad():
             decoder = TorchFXPythonDecoder.from_exported_program(program)
             model = front_end.convert(front_end.load(decoder))
-    except (RuntimeError, openvino.OpConversionFailure) as error:
+    except (RuntimeError, OpConversionFailure) as error:
         raise NotExportable(f"OpenVINO cannot hold it: {_last_line(error)}") from error
     model.reshape(dict(enumerate(shapes)))
     # Folds batch normalisation into convolutions, as openvino.convert_model does: quantised beside them it goes wrong.

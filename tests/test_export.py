@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+
+from flawmap import Inspector, bundle, load
+from flawmap.cli.common import ALL_GOOD
+from flawmap.data.splits import sha256_of
+from flawmap.errors import NotExportable, OptionError, ParityError
+from flawmap.export import export
+from helpers import TINY, run, save, texture, with_defect
+
+NEW = [texture(90, 80, 120), with_defect(texture(91, 130, 70), 40, 50)]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("good")
+    for seed in range(12):
+        save(folder / f"{seed:02}.png", texture(seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def part(good: Path) -> Path:
+    file = good.parent / "part.flawmap"
+    Inspector(size=(64, 96), false_rejects=0.1, **TINY).fit(good).save(file)
+    return file
+
+
+def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
+    """Prepare a picture as the JSON says, with nothing of flawmap's."""
+    how = told["preparation"]
+    height, width = how["height"], how["width"]
+    rows, columns = photo.shape[:2]
+    small = cv2.resize(photo, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    scaled = (resized.astype(np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
+    return scaled.transpose(2, 0, 1)
+
+
+def run_graph(to: str, folder: Path, pictures: np.ndarray) -> list[np.ndarray]:
+    if to == "onnx":
+        session = onnxruntime.InferenceSession(folder / "part.onnx", providers=["CPUExecutionProvider"])
+        return session.run(["score", "map"], {"picture": pictures})
+    compiled = openvino.Core().compile_model(folder / "part.xml", "CPU")
+    return [compiled(pictures)[name] for name in ("score", "map")]
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(to: str, part: Path, tmp_path: Path) -> None:
+    exported = export(part, tmp_path, to)
+    assert exported.apart < 1e-4
+    told = json.loads((tmp_path / "part.json").read_text())
+    assert told["made from"]["SHA-256"] == sha256_of(part)
+    assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
+    runtime, judging = load(part), told["judging"]
+    scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, photo) for photo in NEW]))
+    for photo, score, distances in zip(NEW, scores, maps, strict=True):
+        verdict = runtime.inspect(photo)
+        assert score == pytest.approx(verdict.score, rel=1e-4)
+        assert (score > judging["threshold"]) == verdict.reject
+        at_least = sum(one >= score for one in judging["scores of good parts"])
+        assert (1 + at_least) / (1 + len(judging["scores of good parts"])) == pytest.approx(verdict.p_value)
+        heatmap = cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR) / judging["map limit"]
+        assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
+    assert judging["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_int8_is_scaled_by_good_pictures(to: str, part: Path, good: Path, tmp_path: Path) -> None:
+    assert export(part, tmp_path, to, "int8", good).apart < 0.15
+    told = json.loads((tmp_path / "part.json").read_text())
+    assert told["graph"]["precision"] == "int8"
+    score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]
+    assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
+    with pytest.raises(OptionError, match="name them with --good FOLDER"):
+        export(part, tmp_path, to, "int8")
+
+
+def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: Path) -> None:
+    manifest, arrays = bundle.load(part)
+    bundle.save(tmp_path / "part.flawmap", manifest, arrays | {"golden.scores": arrays["golden.scores"] * 1.001})
+    with pytest.raises(ParityError, match="as openvino in f32: golden picture 1 of 2"):
+        export(tmp_path / "part.flawmap", tmp_path / "out")
+    assert not (tmp_path / "out" / "part.json").exists()
+
+
+def test_what_no_graph_can_hold(good: Path, tmp_path: Path) -> None:
+    options = {name: value for name, value in TINY.items() if name != "coreset"}
+    Inspector("spade", size=64, **options).fit(good).save(tmp_path / "part.flawmap")
+    with pytest.raises(NotExportable, match="each picture chooses the good ones"):
+        export(tmp_path / "part.flawmap", tmp_path)
+
+
+def test_what_was_fitted_in_int8_runs_and_stays_what_it_is(good: Path, tmp_path: Path) -> None:
+    inspector = Inspector(size=64, precision="int8", **TINY).fit(good)
+    inspector.save(tmp_path / "part.flawmap")
+    runtime = load(tmp_path / "part.flawmap")
+    for photo in NEW:
+        assert runtime.inspect(photo).score == pytest.approx(inspector.inspect(photo).score, rel=1e-3)
+    with pytest.raises(OptionError, match="fitted in int8 and cannot run in f32"):
+        load(tmp_path / "part.flawmap", "f32")
+    with pytest.raises(OptionError, match="fit in f32 and export in int8"):
+        export(tmp_path / "part.flawmap", tmp_path)
+
+
+def test_the_command(part: Path, tmp_path: Path) -> None:
+    code, output = run("export", part, "-o", tmp_path / "out")
+    assert code == ALL_GOOD
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"part.xml", "part.bin", "part.json"}
+    assert "golden pictures at most" in output
