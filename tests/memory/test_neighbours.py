@@ -32,3 +32,31 @@ def test_small_distances_between_large_vectors_are_not_lost() -> None:
     vectors = torch.tensor([[1e4, 0.0], [0.0, 1e4]])
     queries = vectors + torch.tensor([0.0, 0.25])
     assert torch.allclose(nearest(queries, vectors).distances, torch.tensor(0.25))
+
+
+class _Search(torch.nn.Module):
+    def __init__(self, vectors: torch.Tensor) -> None:
+        super().__init__()
+        self.vectors: torch.Tensor
+        self.register_buffer("vectors", vectors)
+
+    def forward(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = nearest(queries, self.vectors)
+        return found.distances, found.rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 97])
+def test_a_graph_finds_the_same(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    vectors, queries = torch.randn(count, 5, generator=generator), torch.randn(40, 5, generator=generator)
+    distances, rows = torch.export.export(_Search(vectors), (queries,)).module()(queries)
+    found = nearest(queries, vectors)
+    assert torch.equal(rows, found.rows)
+    assert torch.equal(distances, found.distances)
+
+
+def test_a_graph_finds_copies_at_no_distance() -> None:
+    vectors = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).repeat(5, 1)
+    distances, rows = torch.export.export(_Search(vectors), (vectors[:6],)).module()(vectors[:6])
+    assert torch.equal(distances, torch.zeros(6))
+    assert torch.equal(rows % 6, torch.arange(6))
