@@ -28,7 +28,12 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> bytes:
         for prefix, which, colour in (("", "trained on", "#0072b2"), ("validation_", "checked with", "#d55e00")):
             values = [epoch[prefix + name] for epoch in history]
             axes.plot(numbers, values, color=colour, label=which, marker="o", markersize=4)
-        axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1.02 if name == "accuracy" else None))
+        top = (
+            1.0
+            if name == "accuracy"
+            else max(epoch[prefix + name] for epoch in history for prefix in ("", "validation_"))
+        )
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1.05 * top))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
