@@ -155,6 +155,20 @@ def test_int8_takes_a_network_that_was_quantised_before_it_learned(saved: Path) 
         load(saved, "int8")
 
 
+def test_pictures_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_path: Path) -> None:
+    inspector = Inspector(size=64, **TINY).fit([np.full((64, 64, 3), 90, np.uint8)] * 4)
+    inspector.save(tmp_path / "part.flawmap")
+    assert not load(tmp_path / "part.flawmap").inspect(np.full((64, 64, 3), 90, np.uint8)).reject
+
+
+def test_a_conversion_that_goes_wrong_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
+    monkeypatch.setattr("flawmap.inspector.FITTED", -1.0)
+    inspector.save(tmp_path / "part.flawmap")
+    assert "The file needs flawmap[fit] wherever it is used." in inspector.method.notes[-1]
+    assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
+
+
 def test_loaded_and_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
     Inspector.load(saved).save(tmp_path / "again.flawmap")
     assert (tmp_path / "again.flawmap").read_bytes() == saved.read_bytes()

@@ -25,6 +25,7 @@ FITTED = 1e-4
 ALLOWED: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.05, "int8": 0.05}
 """How far a machine may be from the one that fitted."""
 
+_TINY = 1e-9
 _PIXELS, _SCORES, _MAPS = "golden.pixels", "golden.scores", "golden.maps"
 
 
@@ -61,18 +62,20 @@ class Certificate:
         Args:
             preparation: as when it was issued.
             score: what is to be proven.
-            allowed: the largest difference, as a share of the score and of the map's largest value.
+            allowed: the largest difference, as a share of the largest score and of the largest value of a map.
             where: what scores, for the message.
 
         Raises:
             ParityError: a score or a map differs by more.
         """
+        # Of all pictures: one that was learned may score nothing at all.
+        largest, map_largest = (max(float(one.max()), _TINY) for one in (self.scores, self.maps))
         worst = 0.0
         for number, picture in enumerate(self.pictures):
             found, distances = score(preparation(picture))
             said, map_said = float(self.scores[number]), self.maps[number]
-            apart = abs(found - said) / said
-            map_apart = float(np.abs(distances - map_said).max() / map_said.max())
+            apart = abs(found - said) / largest
+            map_apart = float(np.abs(distances - map_said).max()) / map_largest
             worst = max(worst, apart, map_apart)
             # Written so that a NaN fails it too.
             if not max(apart, map_apart) <= allowed:

@@ -20,7 +20,7 @@ from flawmap.data.layouts import GOOD, good_to_fit
 from flawmap.data.loading import Batches
 from flawmap.data.reading import Unreadable
 from flawmap.data.splits import check_unchanged
-from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError
+from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError, ParityError
 from flawmap.features.transfer import Transfer
 from flawmap.graph import Graph
 from flawmap.methods import CLASSES, make_method
@@ -272,10 +272,11 @@ class Inspector:
         if self._saved_graph is None:
             try:
                 graph = self.method.graph(self.preparation.height, self.preparation.width)
-            except NotExportable as error:
-                self._saved_graph = {}, {NO_GRAPH: str(error)}
-            else:
                 self._saved_graph = graph.to_saved() | self._certify(graph).to_saved(), {}
+            except (NotExportable, ParityError) as error:
+                # What was learned is not lost for it.
+                self._saved_graph = {}, {NO_GRAPH: str(error)}
+                self.method.notes.append(f"{error}. The file needs flawmap[fit] wherever it is used.")
         return self._saved_graph
 
     def _certify(self, graph: Graph) -> Certificate:
