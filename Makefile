@@ -10,7 +10,7 @@ demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the
 	$(BIN)/flawmap demo -o demo
 
 test: $(READY)  ## the tests, a few minutes
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # two at once, one thread each
 
 test-slow: $(READY)  ## the tests that take minutes each
 	$(BIN)/pytest -m slow

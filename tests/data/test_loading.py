@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from flawmap.data import loading
 from flawmap.data.loading import Batches
-from flawmap.data.reading import Picture, Unreadable, read_ahead
 from flawmap.prepare import Preparation, read
 from flawmap.progress import listening
 from helpers import texture
@@ -44,30 +39,6 @@ def test_one_truncated_jpeg_among_fifty_stops_nothing(tmp_path: Path) -> None:
     (left_out,) = batches.unreadable
     assert left_out.photo == broken
     assert "broken.jpg" in str(left_out.error)
-
-
-def test_what_is_bad_comes_in_its_place() -> None:
-    good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
-    kinds = [type(loaded) for loaded in read_ahead([good, bad, good], SMALL)]
-    assert kinds == [Picture, Unreadable, Picture]
-
-
-def test_reading_runs_ahead_but_not_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = []
-    lock = threading.Lock()
-
-    def count(photo: object) -> np.ndarray:
-        with lock:
-            begun.append(photo)
-        return texture(0)
-
-    monkeypatch.setattr(loading, "read", count)
-    reading = read_ahead([texture(0)] * 100, SMALL)
-    next(reading)
-    time.sleep(0.2)
-    assert 1 < len(begun) <= loading.AHEAD + 1
-    reading.close()
-    assert len(begun) < 100
 
 
 def test_progress_is_heard(good_folder: Path) -> None:

@@ -101,5 +101,5 @@ def test_a_bad_picture_among_them_is_passed_over() -> None:
 
 def test_what_no_graph_can_hold_says_why() -> None:
     method = Greys().fit(Batches(greys(10, 20), SIZE))
-    with pytest.raises(NotExportable, match="Greys cannot be exported: it is a toy"):
+    with pytest.raises(NotExportable, match="Greys cannot be a graph: it is a toy"):
         method.export(32, 32)

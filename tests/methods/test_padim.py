@@ -208,10 +208,11 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 
 def test_the_graph_takes_any_number_of_pictures_and_scores_the_same() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
-    graph = method.export(64, 96).module()
+    programs = method.export(64, 96)
+    look, compare = programs.encoder.module(), programs.judge.module()
     for count in (1, 3):
         pictures = images(GOOD[:count])
-        image, pixel = graph(pictures)
+        image, pixel = compare(*look(pictures))
         assert torch.allclose(pixel, method.score(pictures).pixel, rtol=1e-5)
         assert torch.equal(image, pixel.amax(dim=(1, 2)))
 
