@@ -10,7 +10,7 @@ demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the
 	$(BIN)/flawmap demo -o demo
 
 test: $(READY)  ## the tests, a few minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # two at once, one thread each
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal  # two at once, one thread each
 
 test-slow: $(READY)  ## the tests that take minutes each
 	$(BIN)/pytest -m slow
@@ -42,15 +42,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
-
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $(READY)
-
-$(VENV)/.ready-int8: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,int8]"
-	touch $@
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venv-anomalib demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
