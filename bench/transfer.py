@@ -6,7 +6,7 @@
 `choose` opens no test picture. Four fifths of the good pictures to learn from teach the backbone, by three kinds of
 painted defects, and fill PatchCore's memory; the last fifth is judged, good and with the two other kinds painted on.
 `measure` fits on all good pictures, fine-tuned and not, and judges the test set. DATASET may be a folder of products,
-or `heatsinks`, which are then drawn. Rows go to bench/out/transfer.jsonl as they come and are not measured again.
+or `heatsinks`, which are then drawn. Rows go to bench/results/transfer.jsonl as they come and are not measured again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from flawmap.metrics.images import image_metrics
 from flawmap.prepare import Photo, Preparation, read
 from flawmap.tuning import tune
 
-ROWS = Path("bench/out/transfer.jsonl")
+ROWS = Path("bench/results/transfer.jsonl")
 TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
 COUNTS = {product: heatsink.Counts(120, 60, 90) for product in heatsink.PRODUCTS}
 DRAWN = Path("bench/out/heatsinks")
