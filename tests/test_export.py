@@ -46,10 +46,11 @@ def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
 
 
 def run_graph(to: str, folder: Path, pictures: np.ndarray) -> list[np.ndarray]:
+    settings = json.loads((folder / "part.json").read_text())["graph"]["compile with"]
     if to == "onnx":
         session = onnxruntime.InferenceSession(folder / "part.onnx", providers=["CPUExecutionProvider"])
         return session.run(["score", "map"], {"picture": pictures})
-    compiled = openvino.Core().compile_model(folder / "part.xml", "CPU")
+    compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
     return [compiled(pictures)[name] for name in ("score", "map")]
 
 
