@@ -142,7 +142,7 @@ def behind(front: Graph, judge: nn.Module, encoded: list[Tensor], height: int, w
     Raises:
         NotExportable: OpenVINO cannot hold it.
     """
-    return graph.join(front, convert(_OfOneSize(judge, height, width), *encoded))
+    return graph.join(front, convert(OfOneSize(judge, height, width), *encoded))
 
 
 def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
@@ -201,7 +201,7 @@ def trace(encoder: nn.Module, judge: nn.Module, height: int, width: int) -> Prog
         encoded = tuple(encoder(images))
         look = torch.export.export(encoder, (images,), dynamic_shapes=({0: batch},))
         dynamic = (tuple({0: batch} for _ in encoded),)
-        compare = torch.export.export(_OfOneSize(judge, height, width), encoded, dynamic_shapes=dynamic)
+        compare = torch.export.export(OfOneSize(judge, height, width), encoded, dynamic_shapes=dynamic)
     return Programs(look, compare, [[-1, *one.shape[1:]] for one in encoded])
 
 
@@ -249,7 +249,9 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
             nncf.Dataset([{name: one} for one in sample] if name else sample),
             preset=nncf.QuantizationPreset.MIXED,
             fast_bias_correction=False,
-            ignored_scope=nncf.IgnoredScope(list(_first_convolutions(model)), types=list(NOT_QUANTISED), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                list(_first_convolutions(model)), types=list(NOT_QUANTISED), validate=False
+            ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
@@ -268,14 +270,15 @@ def _first_convolutions(model: Any) -> Iterator[str]:
     return islice(found, KEPT)
 
 
-class _OfOneSize(nn.Module):
-    """A judge of pictures of one size."""
+class OfOneSize(nn.Module):
+    """A judge of pictures of one size: what the encoder gives in, scores and maps out."""
 
     def __init__(self, judge: nn.Module, height: int, width: int) -> None:
         super().__init__()
         self.judge, self.size = judge, (height, width)
 
     def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge a batch."""
         image, pixel = self.judge(list(encoded), *self.size)
         return image, pixel
 

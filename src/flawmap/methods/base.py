@@ -64,6 +64,9 @@ class Method(ABC):
     not_exportable: ClassVar[str] = ""
     """Why no graph can hold the scorer; empty where one can."""
 
+    is_random: ClassVar[bool] = True
+    """Whether the seed matters."""
+
     backbone: str = LITE0
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
@@ -203,6 +206,8 @@ class Method(ABC):
 
         In int8 the first of them say how large the network's numbers get.
         """
+        if self.network.remembers:
+            return
         if self.precision == "int8" or length_hint(batches) >= FEW:
             encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
             self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)
