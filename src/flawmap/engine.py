@@ -259,7 +259,7 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
         )
 
 
-def _first_convolutions(model: Any) -> Iterator[str]:
+def _first_convolutions(model: Any) -> list[str]:
     """Name those that keep their floats: few channels carry all there is, and most of the error comes from them."""
     operations = (
         ((one.get_friendly_name(), one.get_type_name()) for one in model.get_ordered_ops())
@@ -267,7 +267,7 @@ def _first_convolutions(model: Any) -> Iterator[str]:
         else ((one.name, one.op_type) for one in model.graph.node)
     )
     found = (name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv"))
-    return islice(found, KEPT)
+    return list(islice(found, KEPT))
 
 
 class OfOneSize(nn.Module):

@@ -28,7 +28,7 @@ Data = Annotated[
 ]
 OfBackbone = Annotated[
     str | None,
-    typer.Option(help="Any timm name, for all methods; tf_efficientnet_lite0 or each method's own unless given."),
+    typer.Option(help="Any timm name, for all methods; unless given, tf_efficientnet_lite0 or their own."),
 ]
 Weights = Annotated[str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")]
 Size = Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")]

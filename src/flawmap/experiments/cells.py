@@ -72,9 +72,7 @@ class Study:
         if self.seeds < 1:
             raise OptionError(f"{self.seeds} seeds measure nothing; use 1 or more")
         if self.transfer.mode not in ("synthetic", "product"):
-            raise OptionError(
-                f"a table fine-tuned by {self.transfer.mode} would test what taught; use synthetic or product"
-            )
+            raise OptionError(f"fine-tuned by {self.transfer.mode} a table tests what taught; use synthetic or product")
 
     @cached_property
     def products(self) -> dict[str, Path]:

@@ -33,7 +33,7 @@ class Remembering(Backbone):
         self.mean, self.std, self._indices = backbone.mean, backbone.std, backbone._indices
         self.network = backbone.network
         self._look = engine.start(backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ())
-        self._maps: dict[bytes, list[Features]] = {}
+        self._maps: dict[bytes, list[torch.Tensor]] = {}
         self._room = (available_memory() or 0) // 2
 
     def forward(self, images: Images) -> list[Features]:
@@ -43,7 +43,7 @@ class Remembering(Backbone):
         found = ChainMap(self._seen(new) if new else {}, self._maps)
         return [torch.stack(maps).to(images.device) for maps in zip(*(found[key] for key in keys), strict=True)]
 
-    def _seen(self, new: dict[bytes, torch.Tensor]) -> dict[bytes, list[Features]]:
+    def _seen(self, new: dict[bytes, torch.Tensor]) -> dict[bytes, list[torch.Tensor]]:
         layers = self._look(torch.stack(list(new.values())))
         found = {key: [maps[place] for maps in layers] for place, key in enumerate(new)}
         self._room -= sum(maps.nbytes for maps in layers)

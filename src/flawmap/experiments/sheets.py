@@ -198,7 +198,7 @@ def make_times_sheet(table: Table, study: Study, product: str, times: Sequence[T
     notes = [
         f"Median (95th percentile) of {pictures}; {machine}; {study.size[0]}×{study.size[1]} px.",
         "whole is one graph from the prepared picture to score and map; the parts before it are graphs of their own.",
-        "published: on an RTX 4060 Laptop, with parts of the work that are not said; its unit of the bank is not printed.",
+        "published: on an RTX 4060 Laptop; what is counted in, and the unit of the bank's time, are not said.",
     ]
     return Sheet(table.title, columns, rows, [*table.notes, *notes])
 

@@ -169,7 +169,7 @@ class PatchCore(MemoryMethod):
         blocks = self._embedding().blocks
         return self.reducer.fit(torch.empty(1, sum(blocks)), blocks, self.seed).to(best_device())
 
-    def reduce(self, vectors: Patches) -> tuple[Patches, Patches]:
+    def reduce(self, vectors: Patches) -> tuple[Tensor, Tensor]:
         """Give the vectors to keep in the bank and those to search for the coreset; learns the reduction."""
         if self._reduces_early:
             self.reduction_ = self._early_reduction()
