@@ -90,9 +90,7 @@ def test_what_is_looked_up_scores_as_what_is_computed(lab: Lab, products: Path) 
     assert remembering.inspect(new).score == pytest.approx(plain.inspect(new).score, rel=1e-4)
 
 
-def test_cells_of_one_product_and_network_look_at_each_picture_once(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_of_one_product_and_network_look_at_each_picture_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     look = cells.Remembering._seen
     monkeypatch.setattr(cells.Remembering, "_seen", lambda self, new: (seen.extend(new), look(self, new))[1])
@@ -122,7 +120,12 @@ def test_another_picture_is_another_row(lab: Lab, products: Path, tmp_path: Path
 
 def test_settings_and_seeds_are_other_rows(lab: Lab) -> None:
     cell = Cell(PATCHCORE, "left", 0)
-    others = [Cell(AGGREGATED, "left", 0), Cell(PATCHCORE, "right", 0), Cell(PATCHCORE, "left", 1), Cell(TUNED, "left", 0)]
+    others = [
+        Cell(AGGREGATED, "left", 0),
+        Cell(PATCHCORE, "right", 0),
+        Cell(PATCHCORE, "left", 1),
+        Cell(TUNED, "left", 0),
+    ]
     keys = {json.dumps(lab.about(one), sort_keys=True) for one in [cell, *others]}
     assert len(keys) == 5
 

@@ -11,18 +11,18 @@ import typer
 from rich.markup import escape
 
 import flawmap
-from flawmap.cli import evaluate, export, fit, inspect, others, split, table, threshold
+from flawmap.cli import check_cell, evaluate, export, fit, inspect, others, split, table, threshold
 from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.console import err, out
 from flawmap.errors import FlawmapError
 from flawmap.extras import explain
 
-AS_USED = ("fit", "inspect", "threshold", "evaluate", "export", "split", "methods", "table", "demo")
+AS_USED = ("fit", "inspect", "threshold", "evaluate", "export", "split", "methods", "demo", "table", "check_cell")
 """The commands in the order in which a user comes to need them, as the help lists them."""
 
 app.registered_commands.sort(key=lambda command: AS_USED.index(getattr(command.callback, "__name__", "")))
 
-__all__ = ["app", "evaluate", "export", "fit", "inspect", "main", "others", "split", "table", "threshold"]
+__all__ = ["app", "check_cell", "evaluate", "export", "fit", "inspect", "main", "others", "split", "table", "threshold"]
 
 
 def _version(asked: bool) -> bool:
