@@ -30,7 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (
         Line("PatchCore", Setup("patchcore", {"coreset": 0.1})),
         Line("GLASS", Setup("no-such-method")),
-        Line("+ too few channels", Setup("padim", {"channels": 10_000}), ours=True),
+        Line("+ no such layer", Setup("patchcore", {"layers": (2, 9)}), ours=True),
     )
     monkeypatch.setitem(tables.TABLES, 1, tables.Table("Methods", lines, tables.TABLES[1].published))
 
@@ -61,7 +61,7 @@ def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: P
     assert code == SOME_UNREADABLE
     assert "failed" in output
     assert "not here yet" in output
-    assert "+ too few channels: " in output
+    assert "+ no such layer: test_resnet has no layer 9" in output
 
 
 def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
