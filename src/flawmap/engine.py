@@ -44,14 +44,10 @@ def start(encoder: nn.Module, key: str, precision: Precision, pictures: Iterable
         key: says all that tells it from other encoders, its weights too.
         precision: what it computes in. Int8 is for CPUs, and so runs on one beside a GPU too.
         pictures: good ones, prepared, by which it is quantised in int8.
-
-    Raises:
-        OptionError: this machine cannot compute so.
     """
     if torch.cuda.is_available() and precision != "int8":
         return Torch(encoder, precision)
-    graph.check(precision)
-    return OpenVINO(encoder.cpu(), key, precision, pictures)
+    return OpenVINO(encoder.cpu(), key, graph.usable(precision), pictures)
 
 
 NOT_QUANTISED = (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
 import pytest
 
 from flawmap.cli.common import ALL_GOOD, SOME_UNREADABLE
@@ -80,3 +81,10 @@ def test_what_cannot_be_asked_for(part: Path) -> None:
     with pytest.raises(OptionError, match="--weights random without --backbone"):
         run("table", 5, "--data", part, "--weights", "random")
     assert run("table", 6)[0] == 2
+
+
+def test_a_figure_on_disk(part: Path, tmp_path: Path) -> None:
+    code, output = run("figure", 5, "--data", part, "-o", tmp_path / "out")
+    assert code == ALL_GOOD
+    assert cv2.imread(str(tmp_path / "out/figure5-part.png")) is not None
+    assert "Look at" in output

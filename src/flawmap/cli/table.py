@@ -76,6 +76,40 @@ def table(
     raise typer.Exit(SOME_UNREADABLE if any(row.error or row.left_out for row in rows.values()) else ALL_GOOD)
 
 
+@app.command(epilog=EXIT_CODES)
+def figure(
+    number: Annotated[Literal["5", "6"], typer.Argument(help="Of the figure in Li et al. 2025.", metavar="5|6")],
+    data: Data = "heatsinks",
+    backbone: OfBackbone = None,
+    weights: Weights = None,
+    size: Size = "224",
+    transfer: Mode = "synthetic",
+    lessons: Lessons = "paper",
+    output: Into = Path("tables"),
+) -> None:
+    """Draw a figure of the paper from your data: 5 shows the pictures, 6 where each method sees the defects.
+
+    Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one that good parts set.
+    """
+    from flawmap.experiments.figures import draw_localisation, draw_samples
+    from flawmap.output import write_picture
+
+    study = _study(data, output, backbone, weights, size, 1, transfer, lessons)
+    stem = output / f"figure{number}-{study.source.name}"
+    with bars():
+        if number == "5":
+            pages = {stem.with_suffix(".png"): draw_samples(study)}
+        else:
+            drawn = draw_localisation(study, output)
+            pages = {
+                stem.with_suffix(".png"): drawn.over_test_set,
+                stem.with_name(f"{stem.name}-calibrated.png"): drawn.calibrated,
+            }
+    for file, page in pages.items():
+        write_picture(file, page)
+    out.print(f"Look at {', '.join(escape(str(file)) for file in pages)}")
+
+
 def _time(number: int, chosen: Table, study: Study, output: Path, command: str) -> None:
     from flawmap.experiments.sheets import make_times_sheet, times_records, write_sheet
     from flawmap.experiments.timing import measure_times

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from flawmap import engine
+from flawmap import engine, graph
 from flawmap.data.loading import Batch, Batches
 from flawmap.engine import Engine, Programs
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
@@ -74,6 +74,7 @@ class Method(ABC):
     precision: Precision = "f32"
 
     def __post_init__(self) -> None:
+        graph.check(self.precision)
         self._network: Backbone | None = None
         self._engine: Engine | None = None
         self.notes: list[str] = []
