@@ -249,7 +249,9 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
             nncf.Dataset([{name: one} for one in sample] if name else sample),
             preset=nncf.QuantizationPreset.MIXED,
             fast_bias_correction=False,
-            ignored_scope=nncf.IgnoredScope(list(_first_convolutions(model)), types=list(NOT_QUANTISED), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                list(_first_convolutions(model)), types=list(NOT_QUANTISED), validate=False
+            ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from einops import rearrange
@@ -19,6 +18,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.maps import PixelMap
 from flawmap.features.patches import join
+from flawmap.memory.room import available_memory
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Distances, Features, Images, Scores
@@ -263,15 +263,6 @@ def memory(positions: int, channels: int) -> int:
     11383680000
     """
     return positions * channels**2 * (8 + 4)
-
-
-def available_memory() -> int | None:
-    """Say how many bytes of memory can be had; None where the system does not tell (it does on Linux)."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _add(part: State, vectors: Tensor) -> None:
