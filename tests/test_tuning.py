@@ -136,6 +136,8 @@ def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: 
         from flawmap.features.registration import SpatialTransformers
 
         options["registration"] = SpatialTransformers(epochs=1)
+    if METHODS[name].presets:
+        options["preset"] = "smoke"
     inspector = Inspector(name, size=64, transfer=replace(QUICK, epochs=1), **options).fit(GOOD)
     untuned = Inspector(name, size=64, **options).method.network.fingerprint()
     inspector.save(tmp_path / "part.flawmap")

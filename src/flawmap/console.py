@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from flawmap.calibration import SURE, Budget, Calibration, sure_bound
 from flawmap.metrics.metric import Metric
-from flawmap.progress import Epoch, Forecast, News, listening
+from flawmap.progress import Epoch, Forecast, News, Round, listening
 
 out = Console(highlight=False, soft_wrap=True)
 SHOWN = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
@@ -31,6 +31,15 @@ class _Bars(Progress):
     """Bars, and above them a table that fills while they move."""
 
     rows: Table | None = None
+    kind: type | None = None
+
+    def add(self, epoch: Epoch | Round) -> None:
+        """Add a row; a method may be trained after its backbone was, and then has a table of its own."""
+        if self.rows and self.kind is not type(epoch):
+            self.console.print(self.rows)
+            self.rows = None
+        self.rows, self.kind = self.rows or epochs_table(epoch), type(epoch)
+        self.rows.add_row(*_cells(epoch))
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from [self.rows] if self.rows else []
@@ -51,9 +60,8 @@ def bars() -> Iterator[None]:
             progress.update(tasks[stage], completed=done, total=total, visible=done < total)
 
         def show(news: News) -> None:
-            if isinstance(news, Epoch):
-                progress.rows = progress.rows or epochs_table()
-                progress.rows.add_row(*_cells(news))
+            if isinstance(news, Epoch | Round):
+                progress.add(news)
             else:
                 progress.console.print(_say(news))
 
@@ -63,12 +71,17 @@ def bars() -> Iterator[None]:
             err.print(progress.rows)
 
 
-def epochs_table() -> Table:
+def epochs_table(news: Epoch | Round) -> Table:
     """Make the table of a training, without rows."""
+    if isinstance(news, Round):
+        return Table("epoch", "loss", *(f"of it {name}" for name in news.losses if len(news.losses) > 1), "seconds")
     return Table("epoch", "loss", "told right", "loss, checked", "told right, checked", "seconds")
 
 
-def _cells(epoch: Epoch) -> list[str]:
+def _cells(epoch: Epoch | Round) -> list[str]:
+    if isinstance(epoch, Round):
+        parts = list(epoch.losses.values()) if len(epoch.losses) > 1 else []
+        return [str(epoch.number), *(f"{loss:.4f}" for loss in (epoch.loss, *parts)), f"{epoch.seconds:.0f}"]
     trained, checked = ((epoch.loss, epoch.accuracy), (epoch.validation_loss, epoch.validation_accuracy))
     figures = [cell for loss, accuracy in (trained, checked) for cell in (f"{loss:.4f}", f"{accuracy:.1%}")]
     return [str(epoch.number), *figures, f"{epoch.seconds:.0f}"]
@@ -77,7 +90,7 @@ def _cells(epoch: Epoch) -> list[str]:
 def _say(news: Forecast | str) -> str:
     if isinstance(news, Forecast):
         pictures = f"{news.pictures} pictures in each of {news.epochs} epochs"
-        return f"Fine-tuning with {pictures} takes about {duration(news.seconds)} on this machine"
+        return f"{news.what} with {pictures} takes about {duration(news.seconds)} on this machine"
     return escape(news)
 
 

@@ -23,12 +23,15 @@ from flawmap.data.splits import check_unchanged
 from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError, ParityError
 from flawmap.features.transfer import Transfer
 from flawmap.graph import Graph
-from flawmap.methods import CLASSES, make_method
+from flawmap.methods import CLASSES, make_method, preset_of
 from flawmap.methods.base import Method, best_device
 from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read
 from flawmap.runtime import NO_GRAPH, OF_GRAPH, GraphScorer, Inspection, Runtime, Scored
 from flawmap.tuning import Tuning, tune
 from flawmap.verdict import Verdict
+
+SIZE = 224
+"""Of the network's input where nobody says, in pixels a side."""
 
 FEWEST = 2
 """Good pictures to learn from; each is judged by what the others taught."""
@@ -45,12 +48,16 @@ class Inspector:
     Args:
         method: a name among `flawmap.METHODS`, or a method.
         name: of the method, where it is not given by name.
-        size: of the network's input in pixels: one number for a square, or (height, width).
+        size: of the network's input in pixels: one number for a square, or (height, width); None for the preset's, and
+            224 where there is none.
         false_rejects: the share of good parts that may be rejected, between 0 and 1.
         confidence: how sure that shall be of the very threshold, as 0.95; None for the share on average.
         calibration_share: of the good pictures, to be kept out of the memory and only judged (`split`); 0 learns from
-            all of them and judges each by a memory without it (`leave-out`).
+            all of them and judges each by a memory without it (`leave-out`), or keeps out a fifth where the method is
+            trained, as it cannot be without a picture afterwards.
         transfer: how the backbone is fine-tuned on the parts before anything is learned; None leaves it as it came.
+        preset: settings of the method to begin with, where it is given by name: `paper`, `cpu` or `smoke` for methods
+            that are trained.
         options: of the method, where it is given by name: `backbone`, `coreset`, `seed`, …
 
     Example::
@@ -69,14 +76,17 @@ class Inspector:
         method: str | Method = "patchcore",
         *,
         name: str = "",
-        size: int | tuple[int, int] = 224,
+        size: int | tuple[int, int] | None = None,
         false_rejects: float = 0.01,
         confidence: float | None = None,
         calibration_share: float = 0.0,
         transfer: Transfer | None = None,
+        preset: str | None = None,
         **options: Any,
     ) -> None:
-        self.method = make_method(method, **options) if isinstance(method, str) else method
+        self.method = make_method(method, preset, **options) if isinstance(method, str) else method
+        if size is None:
+            size = preset_of(method, preset).size if preset and isinstance(method, str) else SIZE
         self.name = name or (method if isinstance(method, str) else type(method).__name__)
         height, width = (size, size) if isinstance(size, int) else size
         self.preparation = Preparation(height, width)
@@ -107,7 +117,9 @@ class Inspector:
             groups: the lot, day or camera of each picture, where they are given themselves; a manifest names its own.
             classes: what the fine-tuning tells apart, pictures by the name of their class; unless given, the good
                 pictures and the same with painted defects.
-            folder: for the fine-tuning's checkpoints and curves; see `flawmap.tuning.tune`.
+            folder: for checkpoints and curves of the fine-tuning, or of the method where it is trained, from which the
+                same training goes on if it was stopped; see `flawmap.training.Course.run`. Where both happen, those of
+                the method are in `method` within.
 
         Raises:
             DatasetError: fewer than two pictures can be used, or one has changed since the manifest was written.
@@ -138,7 +150,8 @@ class Inspector:
             self.tuning = tune(self.method, taught, self.transfer, folder)
             if not aside:
                 self.method.notes.append(TUNED_ON_ALL)
-        self._learn(photos, groups, aside)
+            folder = folder / "method" if folder else None
+        self._learn(photos, groups, aside, folder)
         return self
 
     @property
@@ -222,10 +235,10 @@ class Inspector:
         """Choose the pictures that stay out of the memory, whole groups where there are some."""
         owners = np.unique(groups or range(count), return_inverse=True)[1]
         shuffled = np.random.default_rng(self.method.seed).permutation(owners.max() + 1)
-        chosen = shuffled[: math.ceil(self.calibration_share * len(shuffled))]
+        chosen = shuffled[: math.ceil((self.calibration_share or self.method.aside) * len(shuffled))]
         return np.flatnonzero(np.isin(owners, chosen)).tolist()
 
-    def _learn(self, photos: Sequence[Photo], groups: Sequence[str], aside: Sequence[int]) -> None:
+    def _learn(self, photos: Sequence[Photo], groups: Sequence[str], aside: Sequence[int], folder: Path | None) -> None:
         self.preparation = replace(self.preparation, mean=self.method.network.mean, std=self.method.network.std)
 
         def batches(places: Iterable[int]) -> Batches:
@@ -235,7 +248,7 @@ class Inspector:
 
         learned = batches(sorted(set(range(len(photos))) - set(aside)))
         judged = batches(aside) if aside else learned
-        held_out = self.method.fit(learned).score_all(judged) if aside else self.method.fit_held_out(learned)
+        held_out = self.method.fit(learned, folder).score_all(judged) if aside else self.method.fit_held_out(learned)
         self.unreadable = learned.unreadable + (judged.unreadable if aside else [])
         if (usable := len(learned.read)) < FEWEST:
             raise DatasetError(f"{usable} of {len(photos)} pictures can be used; {FEWEST} are the fewest to learn from")

@@ -31,6 +31,32 @@ class Epoch(NamedTuple):
     validation_accuracy: float
     seconds: float
 
+    def figures(self) -> dict[str, float]:
+        """Name what is drawn over the epochs."""
+        return {
+            "loss/train": self.loss,
+            "loss/validation": self.validation_loss,
+            "accuracy/train": self.accuracy,
+            "accuracy/validation": self.validation_accuracy,
+        }
+
+
+class Round(NamedTuple):
+    """What came of an epoch of a method that is trained: its losses by name, in the mean over steps."""
+
+    number: int
+    losses: dict[str, float]
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """Their sum, which is what the training makes small."""
+        return sum(self.losses.values())
+
+    def figures(self) -> dict[str, float]:
+        """Name what is drawn over the epochs."""
+        return {"loss": self.loss} | {f"loss/{name}": value for name, value in self.losses.items()}
+
 
 class Forecast(NamedTuple):
     """How long the training will take, told after its first steps."""
@@ -38,15 +64,16 @@ class Forecast(NamedTuple):
     epochs: int
     pictures: int
     seconds: float
+    what: str
 
 
 Listener = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
 
-News = Epoch | Forecast | str
+News = Epoch | Round | Forecast | str
 
 Reader = Callable[[News], None]
-"""Called with news that is more than a step: an `Epoch`, a `Forecast`, or a sentence."""
+"""Called with news that is more than a step: an `Epoch`, a `Round`, a `Forecast`, or a sentence."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _reader: ContextVar[Reader | None] = ContextVar("reader", default=None)

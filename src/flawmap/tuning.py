@@ -1,38 +1,27 @@
-"""Fine-tune a method's backbone before the method learns: the training, what is left on disk, and its record."""
+"""Fine-tune a method's backbone before the method learns: the training, and its record."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
+from torch import Tensor
 
 from flawmap.data.lessons import Lessons
 from flawmap.data.splits import sha256_of
-from flawmap.errors import DatasetError, OptionError, WriteError
+from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.transfer import Progress, Transfer, begin, train
-from flawmap.files import write_aside
 from flawmap.methods.base import Method, best_device
 from flawmap.options import from_json, to_json
-from flawmap.output import write_json
 from flawmap.prepare import Photo, Preparation
-from flawmap.progress import Epoch, tell
+from flawmap.progress import Epoch
 from flawmap.render.curves import draw_curves
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.json", "curves.png"
-"""What a training leaves in its folder, beside TensorBoard's own files."""
+from flawmap.training import Course
 
 
 @dataclass(frozen=True)
@@ -94,10 +83,7 @@ def tune(
     progress = begin(backbone, len(lessons.names), transfer, method.seed)
     counts = {name: len(photos) for name, photos in classes.items()}
     record = Tuning(transfer, counts, progress.history, _held_out(classes) if transfer.mode == "heldout" else [])
-    if folder is None:
-        deque(train(progress, lessons), maxlen=0)
-    else:
-        _train_in(folder, progress, lessons, record)
+    _FineTuning(progress, lessons, record).run(folder)
     method.network = Backbone(method.backbone, method.layers, backbone.weights()).to(best_device())
     return record
 
@@ -115,67 +101,35 @@ def _held_out(classes: Mapping[str, Sequence[Photo]]) -> list[str]:
     return sorted(map(sha256_of, paths))
 
 
-def _train_in(folder: Path, progress: Progress, lessons: Lessons, record: Tuning) -> None:
-    checkpoint, key = folder / CHECKPOINT, _key(progress, lessons)
-    _go_on(progress, checkpoint, key)
-    with _tensorboard(folder, len(progress.history)) as writer, _saying_where_it_stopped(progress):
-        for epoch in train(progress, lessons):
-            with write_aside(checkpoint) as stream:
-                metadata = {"key": key, "history": json.dumps(record.to_json()["history"])}
-                stream.write(to_safetensors(progress.state(), metadata))
-            write_json(folder / HISTORY, record.to_json())
-            with write_aside(folder / CURVES) as stream:
-                stream.write(draw_curves(record.to_json()["history"]))
-            for name in ("loss", "accuracy"):
-                both = {"train": getattr(epoch, name), "validation": getattr(epoch, f"validation_{name}")}
-                for which, value in both.items():
-                    writer.add_scalar(f"{name}/{which}", value, epoch.number)
-            writer.flush()
+class _FineTuning(Course[Epoch]):
+    """A fine-tuning, as a folder keeps it."""
 
+    noun = "fine-tuning"
 
-def _key(progress: Progress, lessons: Lessons) -> str:
-    """Say in one hash what a training is about; how long it goes on is no part of it."""
-    settings = replace(progress.transfer, epochs=1)
-    about = (settings, lessons.fingerprint(), progress.classifier.backbone.fingerprint())
-    return hashlib.sha256(repr(about).encode()).hexdigest()
+    def __init__(self, progress: Progress, lessons: Lessons, record: Tuning) -> None:
+        self.progress, self.lessons, self.record = progress, lessons, record
+        self.epochs, self.history = progress.transfer.epochs, progress.history
 
+    def rounds(self) -> Iterator[Epoch]:
+        return train(self.progress, self.lessons)
 
-def _go_on(progress: Progress, checkpoint: Path, key: str) -> None:
-    """Take up a training where it was stopped; one of other settings, or one that went on for longer, is not it."""
-    if not checkpoint.exists():
-        return
-    try:
-        with safe_open(checkpoint, "pt") as saved:
-            metadata = saved.metadata() or {}
-            state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        tell(f"{checkpoint} cannot be read ({error}); the fine-tuning begins anew")
-        return
-    history = [Epoch(**epoch) for epoch in json.loads(metadata.get("history", "[]"))]
-    if metadata.get("key") != key or len(history) > progress.transfer.epochs:
-        tell(f"{checkpoint} is of other pictures or settings; the fine-tuning begins anew")
-        return
-    tell(f"The fine-tuning goes on after epoch {len(history)} of {progress.transfer.epochs}")
-    progress.restore(state, history)
+    def state(self) -> dict[str, Tensor]:
+        return self.progress.state()
 
+    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
+        self.progress.restore(state, history)
 
-@contextmanager
-def _saying_where_it_stopped(progress: Progress) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        tell(f"Stopped; the same again goes on after epoch {len(progress.history)} of {progress.transfer.epochs}")
-        raise
+    def read(self, epoch: dict[str, Any]) -> Epoch:
+        return Epoch(**epoch)
 
+    def key(self) -> str:
+        """Say in one hash what a training is about; how long it goes on is no part of it."""
+        settings = replace(self.progress.transfer, epochs=1)
+        about = (settings, self.lessons.fingerprint(), self.progress.classifier.backbone.fingerprint())
+        return hashlib.sha256(repr(about).encode()).hexdigest()
 
-@contextmanager
-def _tensorboard(folder: Path, done: int) -> Iterator[SummaryWriter]:
-    """Open TensorBoard's file; what an interrupted run wrote beyond its last checkpoint is not shown twice."""
-    # Imported here, since it takes a second and few fine-tune.
-    from torch.utils.tensorboard import SummaryWriter
+    def report(self) -> dict[str, Any]:
+        return self.record.to_json()
 
-    try:
-        with SummaryWriter(str(folder), purge_step=done + 1) as writer:
-            yield writer
-    except OSError as error:
-        raise WriteError(f"{folder}: the curves could not be written ({error.strerror})") from error
+    def draw(self) -> bytes:
+        return draw_curves(self.report()["history"])

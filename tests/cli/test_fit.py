@@ -178,3 +178,34 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, t
 def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
     with pytest.raises((OptionError, DatasetError), match=why):
         run("fit", good_folder, *arguments)
+
+
+def test_a_method_is_trained_as_its_preset_says_and_goes_on(good_folder: Path, tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    file = tmp_path / "p.flawmap"
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64"]
+    code, output = run("fit", good_folder, "-o", file, *arguments)
+    assert code == 0
+    assert "Training with 9 pictures in each of 2 epochs takes about" in output
+    assert "Calibrated on 3 good pictures that it did not learn" in output
+    left = {path.name for path in (tmp_path / "p.training").iterdir() if "tfevents" not in path.name}
+    assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
+    assert Inspector.load(file).method.options()["blocks"] == 1
+    code, output = run("fit", good_folder, "-o", file, *arguments, "--set", "epochs=3")
+    assert code == 0
+    assert "The training goes on after epoch 2 of 3" in output
+
+
+def test_a_method_on_a_tuned_backbone_keeps_its_training_within(good_folder: Path, tmp_path: Path) -> None:
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]
+    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
+    assert code == 0
+    assert "told right, checked" in output
+    assert (tmp_path / "p.transfer" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "p.transfer" / "method" / "checkpoint.safetensors").exists()
+
+
+def test_a_preset_that_the_method_lacks(good_folder: Path) -> None:
+    with pytest.raises(OptionError, match="patchcore has no preset 'cpu'"):
+        run("fit", good_folder, "--preset", "cpu")

@@ -227,9 +227,7 @@ def test_too_much_for_the_memory_is_refused_before_it_is_taken(monkeypatch: pyte
     PaDiM(**TINY).fit(batches(GOOD))
 
 
-def test_it_knows_the_memory_where_the_system_tells() -> None:
-    free = padim.available_memory()
-    assert free is None or 2**24 < free < 2**50
+def test_it_says_what_memory_it_takes() -> None:
     assert padim.memory(56 * 56, 550) == pytest.approx(11.4e9, rel=0.01)
 
 

@@ -50,6 +50,13 @@ def fit(
         typer.Option("--output", "-o", help="The file to write, part.flawmap unless given; for products a folder."),
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    preset: Annotated[
+        Literal["paper", "cpu", "smoke"] | None,
+        typer.Option(
+            help="For methods that are trained: as published, for a GPU; for two cores and ten minutes (the default); "
+            "for seconds, to see that it runs."
+        ),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Any timm name; tf_efficientnet_lite0 unless the method names its own.")
     ] = None,
@@ -57,7 +64,9 @@ def fit(
         str | None,
         typer.Option(help="FILE.safetensors, hub, embedded or random; unless given, embedded where there are."),
     ] = None,
-    size: Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")] = "224",
+    size: Annotated[
+        str | None, typer.Option(help="Of the network's input: 224 (unless a preset says otherwise), or HEIGHTxWIDTH.")
+    ] = None,
     coreset: Annotated[
         float | None, typer.Option(help="Share of all patches to remember; 0.01 unless the method says otherwise.")
     ] = None,
@@ -67,7 +76,8 @@ def fit(
         float,
         typer.Option(
             help="Share of the good pictures to keep out of the memory, for the exact guarantee; 0 learns from all and "
-            "judges each by a memory without it. A manifest's calibration pictures go first."
+            "judges each by a memory without it; methods that are trained keep out 0.2. A manifest's calibration "
+            "pictures go first."
         ),
     ] = 0.0,
     transfer: Annotated[
@@ -103,18 +113,24 @@ def fit(
     # Imported here, as in every command, so that --help and a typing error take no seconds.
     from flawmap.data.classes import by_product
     from flawmap.inspector import Inspector
-    from flawmap.methods import make_method
+    from flawmap.methods import make_method, preset_of
 
     def make() -> Inspector:
-        asked = {"backbone": backbone, "weights": weights, "coreset": coreset, "seed": seed, "precision": precision}
-        made = make_method(method, **{name: value for name, value in asked.items() if value is not None})
+        asked: dict[str, Any] = {
+            "backbone": backbone,
+            "weights": weights,
+            "coreset": coreset,
+            "seed": seed,
+            "precision": precision,
+        }
+        made = make_method(method, preset, **{name: value for name, value in asked.items() if value is not None})
         of_method = [change for change in changes or [] if not change.startswith(TRANSFER)]
         for change in of_method:
             made = type(made).from_options(_with_change(made.options(), change))
         return Inspector(
             made,
             name=method,
-            size=parse_size(size),
+            size=parse_size(size) if size else preset_of(method, preset).size if preset else None,
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_share=calibration_share,
@@ -132,18 +148,21 @@ def fit(
 
 def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
     from flawmap.data.classes import good_and_held_out
+    from flawmap.methods.trained import TrainedMethod
 
     inspector = make()
     held_out = inspector.transfer is not None and inspector.transfer.mode == "heldout"
-    folder = output.parent / "products.transfer" if products else output.with_suffix(".transfer")
+    own = output.with_suffix(".transfer" if inspector.transfer else ".training")
+    folder = output.parent / "products.transfer" if products else own
     with bars():
         inspector.fit(good, classes=good_and_held_out(good) if held_out else products, folder=folder)
     inspector.save(output)
     print_left_out(inspector.unreadable)
     print_learned(inspector.calibration, output)
     print_notes(inspector.method.notes)
-    if inspector.tuning:
-        out.print(f"Fine-tuned; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}")
+    if inspector.tuning or isinstance(inspector.method, TrainedMethod):
+        done, place = "Fine-tuned" if inspector.tuning else "Trained", escape(str(folder))
+        out.print(f"{done}; curves, checkpoint and TensorBoard's files are in {place}")
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
 
 

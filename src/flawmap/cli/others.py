@@ -21,6 +21,10 @@ def methods() -> None:
         source = f"{recipe.source} (reconstruction)" if recipe.reconstruction else recipe.source
         table.add_row(name, source, recipe.learns, recipe.stores, "no" if recipe.make().not_exportable else "yes")
     out.print(table)
+    for name, recipe in METHODS.items():
+        presets = ", ".join(f"{preset} ({one.takes})" for preset, one in recipe.presets.items())
+        if presets:
+            out.print(f"{name} is trained; flawmap fit --method {name} --preset … takes {presets}.")
     out.print("Stores: beside the backbone, for 500 pictures at 224 px with WideResNet-50-2 where none is named.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,6 +38,7 @@ Mode = Annotated[Literal["synthetic", "product"], typer.Option(help="What TL tel
 Lessons = Annotated[
     Literal["paper", "gentle"], typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/transfer.md).")
 ]
+Preset = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
 Into = Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, rows, drawn data.")]
 
 
@@ -50,6 +52,7 @@ def table(
     seeds: Seeds = 3,
     transfer: Mode = "synthetic",
     lessons: Lessons = "paper",
+    preset: Preset = "cpu",
     output: Into = Path("tables"),
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
@@ -60,7 +63,8 @@ def table(
     from flawmap.experiments.sheets import make_sheet, records, write_sheet
     from flawmap.experiments.tables import TABLES
 
-    study, chosen = _study(data, output, backbone, weights, size, seeds, transfer, lessons), TABLES[number]
+    study = _study(data, output, backbone, weights, size, seeds, transfer, lessons)
+    study, chosen = replace(study, preset=preset), TABLES[number]
     command = f"flawmap table {number} --data {study.source.name}"
     command += f" --backbone {backbone}" * bool(backbone) + f" --weights {Path(weights or '').name}" * bool(weights)
     command += f" --size {size}" * (size != "224")

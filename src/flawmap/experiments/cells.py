@@ -23,6 +23,7 @@ from flawmap.features.transfer import PAPER, Transfer
 from flawmap.inspector import Inspector
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
+from flawmap.methods.trained import TrainedMethod
 from flawmap.metrics.metric import Metric
 from flawmap.options import to_json
 from flawmap.output import write_json
@@ -59,6 +60,7 @@ class Study:
         size: of the network's input, (height, width).
         seeds: how many.
         transfer: how backbones are fine-tuned where they are: by painted defects, or by product.
+        preset: of the methods that are trained.
     """
 
     source: Path
@@ -67,6 +69,7 @@ class Study:
     size: tuple[int, int] = (224, 224)
     seeds: int = 3
     transfer: Transfer = PAPER
+    preset: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -89,7 +92,8 @@ class Study:
     def method(self, setup: Setup, seed: int) -> Method:
         """Make the method of a cell."""
         own = {"backbone": self.backbone, "weights": self.weights} if self.backbone else {}
-        return make_method(setup.method, seed=seed, **own | dict(setup.options))
+        preset = self.preset if self.preset in METHODS[setup.method].presets else None
+        return make_method(setup.method, preset, seed=seed, **own | dict(setup.options))
 
 
 class Cell(NamedTuple):
@@ -210,9 +214,9 @@ class Lab:
         """Fit the inspector of a cell."""
         method = self.study.method(cell.setup, cell.seed)
         network = self._tuned_backbone(cell, method) if cell.setup.tuned else self._backbone(method)
-        # A registration works inside the network, and so needs the network itself.
-        registered = getattr(method, "registration", NoRegistration()) != NoRegistration()
-        method.network = network if registered else self._remembering(self._shares(cell, method), network)
+        # A registration works inside the network, and a training shows it ever new pictures.
+        itself = isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
+        method.network = network if itself else self._remembering(self._shares(cell, method), network)
         return Inspector(method, name=cell.setup.method, size=self.study.size).fit(self.study.products[cell.product])
 
     def _measure(self, cell: Cell, row: Row) -> Row:
@@ -271,6 +275,9 @@ class Lab:
             self._last = None  # before the next one counts the free memory
             self._last = shares, Remembering(network)
         return self._last[1]
+
+
+_NONE = NoRegistration()
 
 
 def _said(error: BaseException) -> str:

@@ -7,7 +7,6 @@ the classes are, how long, and what is done about batch normalisation; `Transfer
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,18 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.errors import OptionError, TrainingError
+from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.progress import Epoch, Forecast, step, tell
+from flawmap.progress import Epoch, tell
 from flawmap.tensors import Images, Indices, Taught
+from flawmap.training import Watch
 
 Mode = Literal["synthetic", "product", "heldout", "leaky"]
 
 MOMENTUM = 0.9
 """As the paper has it."""
-
-TIMED = 3
-"""Steps before the forecast; the first of them sets up and does not count."""
 
 
 @dataclass(frozen=True)
@@ -165,37 +162,25 @@ def train(progress: Progress, lessons: Lessons) -> Iterator[Epoch]:
     Raises:
         TrainingError: the loss became infinite or no number.
     """
-    while (number := len(progress.history) + 1) <= progress.transfer.epochs:
+    epochs, steps = progress.transfer.epochs, lessons.steps()
+    watch = Watch("Fine-tuning", "fine-tuning the backbone", epochs, steps, len(lessons))
+    while (number := len(progress.history) + 1) <= epochs:
         started = time.perf_counter()
-        loss, accuracy = _train_epoch(progress, lessons, number)
+        loss, accuracy = _train_epoch(progress, watch.over(number, lessons.training(number)), watch)
         checked = _validate(progress.classifier, lessons)
         progress.history.append(Epoch(number, loss, accuracy, *checked, time.perf_counter() - started))
         tell(progress.history[-1])
         yield progress.history[-1]
 
 
-def _train_epoch(progress: Progress, lessons: Lessons, number: int) -> tuple[float, float]:
-    classifier, epochs, steps = progress.classifier.train(), progress.transfer.epochs, lessons.steps()
-    tally = _Tally()
-    started = time.perf_counter()
-    for place, (images, labels) in enumerate(lessons.training(number), start=1):
-        step("fine-tuning the backbone", (number - 1) * steps + place - 1, epochs * steps)
+def _train_epoch(progress: Progress, batches: Iterator[Taught], watch: Watch) -> tuple[float, float]:
+    classifier, tally, rate = progress.classifier.train(), _Tally(), progress.transfer.rate
+    for images, labels in batches:
         loss = tally.add(_logits(classifier, images), labels)
-        if not math.isfinite(loss.item()):
-            rate = progress.transfer.rate
-            raise TrainingError(
-                f"the loss became {loss.item()} in epoch {number}, step {place} of {steps}, at a rate of {rate}; "
-                f"use a lower one, such as {rate / 10:g}"
-            )
+        watch.check(loss.item(), f"at a rate of {rate}; use a lower one, such as {rate / 10:g}")
         progress.optimizer.zero_grad()
         loss.backward()
         progress.optimizer.step()
-        if place == 1 < steps:
-            started = time.perf_counter()
-        if number == 1 and place == min(TIMED, steps):
-            each = (time.perf_counter() - started) / max(1, place - 1)
-            tell(Forecast(epochs, len(lessons), each * steps * epochs))
-    step("fine-tuning the backbone", number * steps, epochs * steps)
     return tally.means()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flawmap.errors import OptionError
+from flawmap.methods import crad, glass
 from flawmap.methods.base import Method
+from flawmap.methods.crad import CRAD
 from flawmap.methods.fr_patchcore import fr_patchcore
+from flawmap.methods.glass import GLASS
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
@@ -16,6 +19,7 @@ from flawmap.methods.patchcore_presets import patchcore_official, patchcore_pape
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
+from flawmap.methods.trained import Preset
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Recipe:
         stores: what that takes beside the backbone, for 500 pictures at 224 px with WideResNet-50-2 (where the method
             does not name another).
         reconstruction: whether its article leaves so much open that it had to be made up here.
+        presets: settings that belong together, by name.
     """
 
     make: Callable[..., Method]
@@ -36,6 +41,7 @@ class Recipe:
     learns: str
     stores: str
     reconstruction: bool = False
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
 
 METHODS: dict[str, Recipe] = {
@@ -72,21 +78,70 @@ METHODS: dict[str, Recipe] = {
     "spade": Recipe(
         SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
     ),
+    "glass": Recipe(
+        GLASS,
+        "Chen et al. 2024",
+        "by training: what tells patch vectors from such pushed away from them, and from painted defects",
+        "16 MB",
+        presets=glass.PRESETS,
+    ),
+    "crad": Recipe(
+        CRAD,
+        "Lee et al. 2024",
+        "by training: grids of features, and how to put good maps together from them",
+        "77 MB and more",
+        presets=crad.PRESETS,
+    ),
 }
 
-CLASSES: dict[str, type[Method]] = {"PaDiM": PaDiM, "PatchCore": PatchCore, "SPADE": SPADE}
+CLASSES: dict[str, type[Method]] = {
+    "CRAD": CRAD,
+    "GLASS": GLASS,
+    "PaDiM": PaDiM,
+    "PatchCore": PatchCore,
+    "SPADE": SPADE,
+}
 """What the recipes make, as saved files name it."""
 
 
-def make_method(name: str, **options: Any) -> Method:
+def make_method(name: str, preset: str | None = None, **options: Any) -> Method:
     """Make a method by its name.
 
+    Args:
+        name: among `METHODS`.
+        preset: settings to begin with, among those of the method; None for its own defaults.
+        options: what is to be otherwise.
+
     Raises:
-        OptionError: no method has that name, or it has no such option.
+        OptionError: no method has that name, or it has no such option or preset.
+    """
+    recipe = recipe_of(name)
+    known = {field.name for field in fields(recipe.make())}
+    if unknown := [option for option in options if option not in known]:
+        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    return recipe.make(**{**(preset_of(name, preset).options if preset else {}), **options})
+
+
+def preset_of(name: str, preset: str) -> Preset:
+    """Give settings of a method by their name.
+
+    Raises:
+        OptionError: no method has that name, or it has no such preset.
+    """
+    presets = recipe_of(name).presets
+    if preset not in presets:
+        others = [other for other, recipe in METHODS.items() if recipe.presets]
+        known = f"it has {', '.join(presets)}" if presets else f"of the methods {', '.join(others)} have presets"
+        raise OptionError(f"{name} has no preset {preset!r}; {known}")
+    return presets[preset]
+
+
+def recipe_of(name: str) -> Recipe:
+    """Give what is known of a method.
+
+    Raises:
+        OptionError: no method has that name.
     """
     if name not in METHODS:
         raise OptionError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
-    known = {field.name for field in fields(METHODS[name].make())}
-    if unknown := [option for option in options if option not in known]:
-        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return METHODS[name].make(**options)
+    return METHODS[name]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import length_hint
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -67,6 +68,9 @@ class Method(ABC):
     is_random: ClassVar[bool] = True
     """Whether the seed matters."""
 
+    aside: ClassVar[float] = 0.0
+    """Share of the good pictures to keep out of learning where nobody says how many; 0 where none need be."""
+
     backbone: str = LITE0
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
@@ -80,8 +84,13 @@ class Method(ABC):
         self.notes: list[str] = []
 
     @abstractmethod
-    def fit(self, batches: Iterable[Batch]) -> Method:
-        """Learn from good pictures; may go round them more than once."""
+    def fit(self, batches: Iterable[Batch], folder: Path | None = None) -> Method:
+        """Learn from good pictures; may go round them more than once.
+
+        Args:
+            batches: the pictures.
+            folder: for what a training leaves on disk to go on from; None for nothing. Most methods need none.
+        """
 
     def fit_held_out(self, batches: Batches) -> HeldOut:
         """Learn from good pictures, and score each of them, or each group, as if it had not been among them.
@@ -202,14 +211,14 @@ class Method(ABC):
         return self._engine(images)
 
     @final
-    def ready(self, batches: Iterable[Batch]) -> None:
-        """Make the encoder ready for these batches; for more than a few of them as fast as this machine can.
+    def ready(self, batches: Iterable[Batch], rounds: int = 1) -> None:
+        """Make the encoder ready to go round these batches; for more than a few of them as fast as this machine can.
 
         In int8 the first of them say how large the network's numbers get.
         """
         if self.network.remembers:
             return
-        if self.precision == "int8" or length_hint(batches) >= FEW:
+        if self.precision == "int8" or rounds * length_hint(batches) >= FEW:
             encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
             self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)
 
@@ -297,8 +306,9 @@ class MemoryMethod(Method):
         """Learn from all shares, once; the same as from one share with all the pictures in the same order."""
 
     @final
-    def fit(self, batches: Iterable[Batch]) -> MemoryMethod:
+    def fit(self, batches: Iterable[Batch], folder: Path | None = None) -> MemoryMethod:
         """Learn the features, gather, and settle."""
+        del folder
         self.learn_features(batches)
         return self.settle([self.gather(batches)])
 

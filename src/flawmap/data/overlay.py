@@ -1,0 +1,47 @@
+"""Painted defects on pictures that are prepared for a network already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.random import Generator
+
+from flawmap.data.defects import KINDS, paint
+from flawmap.prepare import Prepared
+
+Spots = Float[np.ndarray, "_height _width"]
+"""1 where a defect was painted, 0 elsewhere."""
+
+
+class Overlaid(NamedTuple):
+    """A prepared picture with a painted defect."""
+
+    picture: Prepared
+    spots: Spots
+
+
+def overlay(
+    picture: Prepared,
+    rng: Generator,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    kinds: Sequence[str] = KINDS,
+) -> Overlaid:
+    """Paint one defect on a prepared picture; where none was painted not a bit changes.
+
+    Args:
+        picture: a good one.
+        rng: all that the defect depends on besides the picture.
+        mean: that it was prepared with.
+        std: that it was prepared with.
+        kinds: of defects, one of which is painted.
+    """
+    offset, scale = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
+    levels = np.rint(np.clip(255 * (picture * scale + offset), 0, 255)).astype(np.uint8)
+    pixels = np.ascontiguousarray(levels.transpose(1, 2, 0))
+    painted = paint(pixels, rng, kinds)
+    change = (painted.pixels.astype(np.float32) - pixels).transpose(2, 0, 1) / (255 * scale)
+    return Overlaid(np.ascontiguousarray(picture + change, np.float32), painted.mask.astype(np.float32))

@@ -1,0 +1,36 @@
+"""Whether parts look alike in a regular way: which of GLASS's two hypotheses its spectrum rule would choose."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from flawmap.prepare import Plane
+
+SIDE, BLUR, BRIGHT = 289, 39, 170.0
+"""Pixels a side, pixels of the box that smooths, and the level 20·ln|F| beyond which a point counts."""
+
+DENSITY, RADIUS, COUNT = 0.21, 12, 60
+"""More than this share of the points within more than this radius, and more than so many of them."""
+
+
+def spreads_evenly(mean_picture: Plane) -> bool:
+    """Tell whether the mean good picture's low frequencies fill a disc or a square: then `hypersphere` suits it.
+
+    The rule of GLASS (Chen et al. 2024): grey, smoothed; log-magnitude spectrum 20·ln|F| with its middle at zero
+    frequency; the points above 170; their share of the smallest square or disc about the middle that holds them all.
+
+    Args:
+        mean_picture: RGB, float32 in grey levels 0…255.
+    """
+    grey = cv2.cvtColor(cv2.resize(mean_picture.astype(np.float32), (SIDE, SIDE)), cv2.COLOR_RGB2GRAY)
+    spectrum = np.fft.fftshift(np.abs(np.fft.fft2(cv2.blur(grey, (BLUR, BLUR)))))
+    rows, columns = np.nonzero(20 * np.log(spectrum + 1e-9) > BRIGHT)
+    if len(rows) <= COUNT:
+        return False
+    down, right = rows - SIDE // 2, columns - SIDE // 2
+    half, radius = int(np.maximum(np.abs(down), np.abs(right)).max()), float(np.hypot(down, right).max())
+    density = len(rows) / min((2 * half + 1) ** 2, math.pi * (radius + 0.5) ** 2)
+    return density > DENSITY and radius > RADIUS

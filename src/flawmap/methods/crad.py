@@ -1,0 +1,187 @@
+"""CRAD: puts maps together from a continuous memory of good ones; what it cannot put together is odd (Lee et al. 2024).
+
+Written from the paper's formulas. The last epoch counts, where the published code keeps the one best on the test set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW, Optimizer
+
+from flawmap.errors import OptionError
+from flawmap.features.backbone import Backbone
+from flawmap.features.grids import FeatureGrid, InvertedResidual, Locator, refine
+from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
+from flawmap.tensors import Features, Images, Scores
+
+JITTER = 0.05
+"""Standard deviation of what is added to local places in every other step, in halves of the grid's side."""
+
+SMOOTHED, LOOKED_AT = 21, 32
+"""Pixels a side of the averages that make the map of the deviation, and the image score of the map."""
+
+
+@dataclass(eq=False)
+class CRAD(TrainedMethod["Memory"]):
+    """CRAD: coordinate-based reconstruction for anomaly detection.
+
+    Each position of the map, and the map as a whole, is turned into a place in a grid of learned features; what is
+    found there is put together into a map again. A place between nodes gives what lies between, so normal maps come
+    back and odd ones do not. Published with an EfficientNet-B4 at layers 2 and 3, several products in one model. The
+    default here is EfficientNet-Lite0 at the same layers, with fewer and narrower blocks: figures are not comparable.
+
+    Args:
+        nodes: of the local grid, along each side.
+        global_nodes: of the grid of whole maps, along each side.
+        blocks: that put the map together.
+        expansion: how much wider they are within; 2 as published, 0.5 in the paper's small one.
+        rate: of the networks.
+        grid_rate: of the grids.
+        decay: after so many epochs both rates fall to a tenth, and again after as many.
+    """
+
+    clip: ClassVar[float | None] = 0.1
+
+    epochs: int = 20
+    batch: int = 16
+    nodes: int = 8
+    global_nodes: int = 4
+    blocks: int = 4
+    expansion: float = 0.5
+    rate: float = 1e-3
+    grid_rate: float = 0.1
+    decay: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = (self.nodes, self.global_nodes, self.blocks, self.decay)
+        if min(*numbers, self.expansion, self.rate, self.grid_rate) <= 0:
+            raise OptionError(f"{self} cannot learn; use more than 0 of each")
+
+    def networks(self, shapes: Shapes) -> Memory:
+        """Make the grids, and what looks things up in them."""
+        return Memory(shapes[0], self)
+
+    def optimizers(self, networks: Memory) -> list[Optimizer]:
+        """Make one for the grids and one for the rest."""
+        grids = [networks.local_grid.nodes, networks.global_grid.nodes]
+        apart = set(map(id, grids))
+        others = [parameter for parameter in networks.parameters() if id(parameter) not in apart]
+        return [AdamW(others, self.rate), AdamW(grids, self.grid_rate)]
+
+    def pace(self, epoch: int) -> float:
+        """Fall to a tenth every `decay` epochs."""
+        return float(0.1 ** ((epoch - 1) // self.decay))
+
+    def loss(self, networks: Memory, lesson: list[Tensor]) -> Losses:
+        """Ask for the map that came."""
+        features = lesson[0]
+        return {"mse": functional.mse_loss(networks(features), features)}
+
+    def encoder(self) -> CRADEncoder:
+        """Give the network as a module that gives joined maps."""
+        return CRADEncoder(self.network)
+
+    def judge(self) -> CRADJudge:
+        """Give memory and map as one module."""
+        return CRADJudge(self.trained())
+
+
+class Memory(nn.Module):
+    """Puts maps together from what the grids hold.
+
+    Args:
+        shape: of the maps: channels, rows, columns.
+        options: numbers of nodes and blocks.
+    """
+
+    def __init__(self, shape: Sequence[int], options: CRAD) -> None:
+        super().__init__()
+        channels = shape[0]
+        self.local_locator, self.global_locator = Locator(channels), Locator(channels)
+        width, inner = 2 * channels, max(1, round(2 * channels * options.expansion))
+        self.blocks = nn.Sequential(*(InvertedResidual(width, inner) for _ in range(options.blocks)))
+        self.last = nn.Conv2d(width, channels, 1, bias=False)
+        self.apply(_begin_small)
+        self.local_grid = FeatureGrid(channels, options.nodes)
+        self.global_grid = FeatureGrid(math.prod(shape), options.global_nodes)
+
+    def forward(self, features: Features) -> Features:
+        """Put maps together, refined by those that came."""
+        places = self.local_locator(features)
+        if self.training and torch.rand(()) < 0.5:
+            places = places + JITTER * torch.randn_like(places)
+        whole = self.global_grid(self.global_locator(features.mean(dim=(2, 3), keepdim=True)))
+        (rows, columns), whole = features.shape[-2:], whole.flatten(1)
+        of_wholes = rearrange(whole, "b (c h w) -> b c h w", h=rows, w=columns)
+        made = self.last(self.blocks(torch.cat([self.local_grid(places), of_wholes], dim=1)))
+        return refine(made, features)
+
+
+class CRADEncoder(nn.Module):
+    """Pictures to the maps of all layers, joined at the finest one's size, corner on corner."""
+
+    def __init__(self, network: Backbone) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Images) -> list[Tensor]:
+        """Give the joined maps."""
+        maps = self.network(images)
+        return [torch.cat([maps[0], *(_resize(one, *maps[0].shape[-2:]) for one in maps[1:])], dim=1).contiguous()]
+
+
+class CRADJudge(nn.Module):
+    """Maps to scores: how far from each position is what was put together, averaged over squares of pixels."""
+
+    def __init__(self, memory: nn.Module) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch; the image score is the largest further average of the map."""
+        features = encoded[0]
+        apart = (self.memory(features) - features).square().sum(dim=1, keepdim=True).sqrt()
+        apart = _resize(apart, height, width)
+        # Averages of what there is at the border, so that the map keeps its size.
+        pixel = functional.avg_pool2d(apart, SMOOTHED, stride=1, padding=SMOOTHED // 2, count_include_pad=False)
+        parts = functional.avg_pool2d(pixel, (min(LOOKED_AT, height), min(LOOKED_AT, width)), stride=1)
+        return Scores(parts.amax(dim=(1, 2, 3)), pixel[:, 0])
+
+
+def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
+    return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)
+
+
+def _begin_small(layer: nn.Module) -> None:
+    """Begin with weights of N(0, 0.01²), as published."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.normal_(layer.weight, std=0.01)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+PRESETS = {
+    "cpu": Preset("about ten minutes on two cores"),
+    "paper": Preset(
+        "as published, for a GPU",
+        options={
+            "backbone": "tf_efficientnet_b4",
+            "epochs": 50,
+            "batch": 64,
+            "blocks": 11,
+            "expansion": 2.0,
+            "decay": 40,
+        },
+    ),
+    "smoke": Preset("seconds, to see that it runs", options={"epochs": 2, "batch": 4, "blocks": 1}),
+}
+"""The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""

@@ -1,0 +1,291 @@
+"""GLASS: a discriminator between normal feature vectors and two kinds of made-up ones (Chen et al. 2024).
+
+Written from the paper's formulas. Nothing is chosen by looking at test pictures: the last epoch counts, where the
+published code keeps the one that is best on the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from numpy.random import default_rng
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam, AdamW, Optimizer
+
+from flawmap.data.overlay import Overlaid, overlay
+from flawmap.data.reading import map_ahead
+from flawmap.errors import OptionError
+from flawmap.features.ascent import ascend, onto_shell
+from flawmap.features.context import PooledNeighbourhood
+from flawmap.features.maps import PixelMap
+from flawmap.features.patches import Embedding
+from flawmap.features.spectrum import spreads_evenly
+from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
+from flawmap.tensors import Images, Patches, Scores
+
+Distribution = Literal["manifold", "hypersphere", "auto"]
+
+SHELL = (0.5, 1.0)
+"""Distance of a made-up vector from the normal one that it was made of, at least and at most."""
+
+HARDEST = 0.5
+"""Share of the painted pictures' vectors that teach: those that the discriminator gets most wrong."""
+
+
+@dataclass(eq=False)
+class GLASS(TrainedMethod["Networks"]):
+    """GLASS: an adaptor and a discriminator on frozen features, trained with made-up anomalies.
+
+    The discriminator D learns to tell normal vectors from such that were pushed away from them (global anomaly
+    synthesis: noise, then gradient ascent within a shell about what is normal) and from those of painted defects
+    (local anomaly synthesis: Perlin-shaped spots of texture). A picture's score is its largest D, 0…1.
+
+    Args:
+        length: of the vectors; None for as many as the layers have channels together, 1536 with WideResNet-50-2.
+        hidden: width of the discriminator; None for two thirds of that, 1024.
+        distribution: about what the shell lies. `manifold`: each normal vector, at a distance of 0.5 to 1.
+            `hypersphere`: the mean vector of its place, at r to 2 r, r being where three quarters of the normal ones
+            lie within, and 2 r to 4 r for painted ones. `auto`: by the spectrum of the mean picture.
+        spread: vectors are scaled such that they lie so far from their mean (root of the mean square); None leaves them
+            as they come. All lengths here were published for those of WideResNet-50-2. A ResNet-18's lie about
+            2.5 from their mean on drawn heat sinks, which suits them, and those of the default backbone 37.
+        noise: standard deviation of what is added to normal vectors before the ascent; published 0.015 for 1536
+            channels, which is as long as 0.05 for 152.
+        ascents: steps of the ascent.
+        stride: length of one.
+        kinds: of painted defects, some of `flawmap.data.defects.KINDS`.
+        rate: of the discriminator.
+        adaptor_rate: of the adaptor.
+        sigma: of the Gaussian over the map, in pixels.
+    """
+
+    length: int | None = None
+    hidden: int | None = None
+    distribution: Distribution = "manifold"
+    spread: float | None = 1.0
+    noise: float = 0.05
+    ascents: int = 4
+    stride: float = 0.005
+    kinds: tuple[str, ...] = ("texture",)
+    rate: float = 2e-4
+    adaptor_rate: float = 1e-4
+    sigma: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = [size for size in (self.length, self.hidden, self.spread) if size is not None]
+        if min(self.ascents, self.noise, self.stride, self.rate, self.adaptor_rate, *sizes) <= 0:
+            raise OptionError(
+                f"{self} cannot learn; use more than 0 of each number, or None for length, hidden, spread"
+            )
+        self.distribution_: Distribution = self.distribution
+        self.scale_ = 1.0
+
+    def take(self, images: Images) -> list[Tensor]:
+        """Hold the vectors, which never change, and the pictures, to paint on."""
+        return [*self.encode(images), images]
+
+    def survey(self, held: list[Tensor]) -> None:
+        """Find the scale, and choose the hypothesis where that is left to the pictures."""
+        if self.spread is not None:
+            vectors = held[0].flatten(0, 2)
+            variance = torch.stack([channel.double().var(correction=0) for channel in vectors.unbind(dim=1)]).sum()
+            self.scale_ = self.spread / max(float(variance.sqrt()), 1e-9)
+        if self.distribution == "auto":
+            mean, std = (np.asarray(values, np.float32) for values in (self.network.mean, self.network.std))
+            picture = held[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
+            self.distribution_ = "hypersphere" if spreads_evenly(255 * picture) else "manifold"
+            self.notes = [f"By the spectrum of the mean picture the vectors lie about a {self.distribution_}."]
+
+    def networks(self, shapes: Shapes) -> Networks:
+        """Make adaptor and discriminator."""
+        width = shapes[0][-1]
+        return Networks(Adaptor(width, self.scale_), Discriminator(width, self.hidden or max(1, 2 * width // 3)))
+
+    def optimizers(self, networks: Networks) -> list[Optimizer]:
+        """Make one for each network, as published."""
+        return [
+            Adam(networks.adaptor.parameters(), self.adaptor_rate, weight_decay=1e-5),
+            AdamW(networks.discriminator.parameters(), self.rate),
+        ]
+
+    def lessons(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
+        """Give vectors, those of the same pictures with a defect painted anew, where it is, and each place's mean."""
+        grids, images = held
+        centre = grids.mean(dim=0)
+        painted = map_ahead(lambda place: self._paint(images[place], [self.seed, epoch, place]), order)
+        for places in self._chunks(order):
+            pictures, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
+            yield [grids[places], self.encode(torch.from_numpy(pictures))[0], torch.from_numpy(spots), centre]
+
+    def loss(self, networks: Networks, lesson: list[Tensor]) -> Losses:
+        """Tell normal vectors from made-up ones."""
+        adaptor, discriminator = networks.adaptor, networks.discriminator
+        grids, grids_painted, spots, centre = lesson
+        marked = functional.adaptive_max_pool2d(spots[:, None], grids.shape[1:3]).flatten()
+        normal, painted = (rearrange(adaptor(one), "b h w c -> (b h w) c") for one in (grids, grids_painted))
+        # The adaptor is affine, so the mean of what it gives is what it gives of the mean.
+        middle = repeat(adaptor(centre).detach(), "h w c -> (b h w) c", b=len(grids))
+        about, (near, far) = normal.detach(), normal.new_tensor(SHELL)
+        if self.distribution_ == "hypersphere":
+            about, near = middle, _reach(normal, painted[marked == 0], middle, middle[marked == 0])
+            far = 2 * near
+            painted = torch.where(marked[:, None] > 0, onto_shell(painted, middle, far, 2 * far), painted)
+        # Held as a difference without a history, so that the adaptor still learns from the vectors under it.
+        apart = self._rise(discriminator, normal.detach(), partial(onto_shell, about=about, near=near, far=far))
+        logits = discriminator(torch.cat([normal, normal + apart, painted])).split(len(normal))
+        return {
+            "normal": functional.softplus(logits[0]).mean(),
+            "ascended": functional.softplus(-logits[1]).mean(),
+            "painted": focal(logits[2], marked),
+        }
+
+    def _rise(self, discriminator: Discriminator, normal: Patches, project: Callable[[Tensor], Tensor]) -> Patches:
+        """Make anomalies of normal vectors; gives how far they are from these."""
+        start = normal + self.noise * torch.randn_like(normal)
+        # By running statistics, so that each vector rises by itself, and the way up is not counted among them.
+        risen = ascend(discriminator.eval(), start, project, self.ascents, self.stride)
+        discriminator.train()
+        return risen - normal
+
+    def _paint(self, picture: Tensor, seed: list[int]) -> Overlaid:
+        return overlay(picture.numpy(), default_rng(seed), self.network.mean, self.network.std, self.kinds)
+
+    def encoder(self) -> GLASSEncoder:
+        """Give network and neighbourhoods as one module."""
+        return GLASSEncoder(Embedding(self.network, PooledNeighbourhood(self.length or sum(self.network.channels))))
+
+    def judge(self) -> GLASSJudge:
+        """Give adaptor, discriminator and map as one module."""
+        networks = self.trained()
+        return GLASSJudge(networks.adaptor, networks.discriminator, PixelMap(self.sigma))
+
+
+class Networks(nn.Module):
+    """What is trained: what adapts vectors, and what tells them apart."""
+
+    def __init__(self, adaptor: Adaptor, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.adaptor, self.discriminator = adaptor, discriminator
+
+
+class Adaptor(nn.Module):
+    """Fits vectors to what is asked of them: scales, and maps them by one linear layer.
+
+    Args:
+        width: of the vectors.
+        scale: that they are multiplied by first.
+    """
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.scale: Tensor
+        self.register_buffer("scale", torch.tensor(scale))
+        self.linear = nn.Linear(width, width)
+        nn.init.xavier_normal_(self.linear.weight)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Adapt vectors, whose channels are the last axis."""
+        adapted: Tensor = self.linear(self.scale * vectors)
+        return adapted
+
+
+class Discriminator(nn.Module):
+    """Says of vectors how anomalous they are, as logits.
+
+    Args:
+        width: of the vectors.
+        hidden: width within.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.inner, self.norm = nn.Linear(width, hidden), nn.BatchNorm1d(hidden)
+        self.last = nn.Linear(hidden, 1, bias=False)
+        for layer in (self.inner, self.last):
+            nn.init.xavier_normal_(layer.weight)
+
+    def forward(self, vectors: Patches) -> Tensor:
+        """Give one logit a vector."""
+        logits: Tensor = self.last(functional.leaky_relu(self.norm(self.inner(vectors)), 0.2))
+        return logits[:, 0]
+
+
+class GLASSEncoder(nn.Module):
+    """Pictures to one vector per patch."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, images: Images) -> list[Tensor]:
+        """Give the grid."""
+        return [self.embedding(images).grid]
+
+
+class GLASSJudge(nn.Module):
+    """Vectors to scores: adapt, discriminate, draw the map; the image score is of patches, before smoothing."""
+
+    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: PixelMap) -> None:
+        super().__init__()
+        self.adaptor, self.discriminator, self.pixel_map = adaptor, discriminator, pixel_map
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch."""
+        rows, columns = encoded[0].shape[1:3]
+        logits = self.discriminator(self.adaptor(encoded[0].flatten(0, 2)))
+        odd = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
+        return Scores(odd.amax(dim=(1, 2)), self.pixel_map(odd, height, width))
+
+
+def focal(logits: Tensor, marked: Tensor) -> Tensor:
+    """Give the focal loss of the half of all vectors that are most wrong: −(1 − p)² log p, p of what is true.
+
+    Args:
+        logits: of being anomalous.
+        marked: 1 for the anomalous, 0 for the others.
+    """
+    odd = torch.sigmoid(logits)
+    wrong = (odd - marked).square().detach()
+    # Smoothed, so that the logarithm ends.
+    true = torch.where(marked > 0, odd, 1 - odd) * (1 - 2 * _SMOOTH) + _SMOOTH
+    losses = -(1 - true).square() * true.log()
+    return losses[wrong >= wrong.quantile(HARDEST)].mean()
+
+
+def _reach(normal: Patches, painted: Patches, middle: Patches, middle_painted: Patches) -> Tensor:
+    """Say within what distance of the mean vector of their place three quarters of the normal vectors lie."""
+    apart = torch.cat([(normal - middle).norm(dim=1), (painted - middle_painted).norm(dim=1)])
+    return apart.detach().quantile(0.75)
+
+
+_SMOOTH = 1e-5
+
+PRESETS = {
+    "cpu": Preset("about ten minutes on two cores", options={"epochs": 30, "most": 400}),
+    "paper": Preset(
+        "as published, for a GPU",
+        size=288,
+        options={
+            "backbone": "wide_resnet50_2.tv_in1k",
+            "epochs": 640,
+            "most": 392,
+            "spread": None,
+            "noise": 0.015,
+            "ascents": 20,
+            "stride": 0.001,
+        },
+    ),
+    "smoke": Preset(
+        "seconds, to see that it runs", options={"epochs": 2, "most": 8, "batch": 4, "ascents": 2, "hidden": 16}
+    ),
+}
+"""The lengths of the paper's are for its backbone's vectors; its test pictures choose nothing here."""

@@ -1,0 +1,191 @@
+"""What every training here keeps to: it says how far it is, stops at a loss that is no number, and can be gone on with.
+
+A training is a `Course`. `Watch` looks over its steps; `Course.run` does it to the end and, where it is given a folder,
+leaves a checkpoint there after every epoch, from which the same training goes on if it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from flawmap.errors import TrainingError, WriteError
+from flawmap.files import write_aside
+from flawmap.output import write_json
+from flawmap.progress import Epoch, Forecast, Round, step, tell
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.json", "curves.png"
+"""What a training leaves in its folder, beside TensorBoard's own files."""
+
+TIMED = 3
+"""Steps before the forecast; the first of them sets up and does not count."""
+
+T = TypeVar("T")
+E = TypeVar("E", Epoch, Round)
+
+
+class Watch:
+    """Says how far a training is and how long it will take; stops it where its loss is no number.
+
+    Args:
+        what: is done, as "Fine-tuning".
+        stage: the same for a bar, as "fine-tuning the backbone".
+        epochs: of the whole training.
+        steps: of each.
+        pictures: in each.
+    """
+
+    def __init__(self, what: str, stage: str, epochs: int, steps: int, pictures: int) -> None:
+        self.what, self.stage, self.epochs, self.steps, self.pictures = what, stage, epochs, steps, pictures
+        self._forecast = False
+        self._epoch = self._place = 0
+
+    def over(self, epoch: int, batches: Iterable[T]) -> Iterator[T]:
+        """Pass the batches of an epoch through; after the first few that are done, tells how long the rest takes."""
+        started = time.perf_counter()
+        for place, batch in enumerate(batches, start=1):
+            self._epoch, self._place = epoch, place
+            step(self.stage, (epoch - 1) * self.steps + place - 1, self.epochs * self.steps)
+            yield batch
+            if place == 1 < self.steps:
+                started = time.perf_counter()
+            if not self._forecast and place == min(TIMED, self.steps):
+                self._forecast, left = True, self.epochs - epoch + 1
+                each = (time.perf_counter() - started) / max(1, place - 1)
+                tell(Forecast(left, self.pictures, each * self.steps * left, self.what))
+        step(self.stage, epoch * self.steps, self.epochs * self.steps)
+
+    def check(self, loss: float, advice: str) -> None:
+        """Look at the loss of a step, before anything is learned from it.
+
+        Raises:
+            TrainingError: it is infinite or no number.
+        """
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self._epoch}, step {self._place} of {self.steps}, {advice}"
+            )
+
+
+class Course(ABC, Generic[E]):
+    """A training that may be stopped after any epoch and gone on with, to the same result.
+
+    Attributes:
+        epochs: how many there will be; no part of what the training is, so that it may be made longer.
+        history: what came of those that are done.
+    """
+
+    noun: ClassVar[str] = "training"
+
+    epochs: int
+    history: list[E]
+
+    @abstractmethod
+    def rounds(self) -> Iterator[E]:
+        """Train to the last epoch; puts each into the history, tells of it and gives it as it ends."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Give all tensors that are needed to go on, on the CPU."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Tensor], history: list[E]) -> None:
+        """Take back what `state` gave, and the epochs that led there."""
+
+    @abstractmethod
+    def read(self, epoch: dict[str, Any]) -> E:
+        """Read an epoch from JSON."""
+
+    @abstractmethod
+    def key(self) -> str:
+        """Say in one hash what the training is about: pictures, settings, first weights."""
+
+    @abstractmethod
+    def report(self) -> dict[str, Any]:
+        """Say all of it in JSON, the epochs under `history`."""
+
+    @abstractmethod
+    def draw(self) -> bytes:
+        """Draw the curves so far as a PNG."""
+
+    def run(self, folder: Path | None = None) -> None:
+        """Train to the end.
+
+        Args:
+            folder: for a checkpoint after each epoch, `history.json`, `curves.png` and TensorBoard's files; None keeps
+                nothing.
+
+        Raises:
+            TrainingError: the loss became infinite or no number.
+            WriteError: the folder cannot be written; what was there before still is.
+        """
+        if folder is None:
+            deque(self.rounds(), maxlen=0)
+            return
+        checkpoint, key = folder / CHECKPOINT, self.key()
+        self._go_on(checkpoint, key)
+        with _tensorboard(folder, len(self.history)) as writer, self._saying_where_it_stopped():
+            for epoch in self.rounds():
+                report = self.report()
+                with write_aside(checkpoint) as stream:
+                    metadata = {"key": key, "history": json.dumps(report["history"])}
+                    stream.write(to_safetensors(self.state(), metadata))
+                write_json(folder / HISTORY, report)
+                with write_aside(folder / CURVES) as stream:
+                    stream.write(self.draw())
+                for name, value in epoch.figures().items():
+                    writer.add_scalar(name, value, epoch.number)
+                writer.flush()
+
+    def _go_on(self, checkpoint: Path, key: str) -> None:
+        """Take up a training where it was stopped; one of other settings, or one that went on for longer, is not it."""
+        if not checkpoint.exists():
+            return
+        try:
+            with safe_open(checkpoint, "pt") as saved:
+                metadata = saved.metadata() or {}
+                state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            tell(f"{checkpoint} cannot be read ({error}); the {self.noun} begins anew")
+            return
+        history = [self.read(epoch) for epoch in json.loads(metadata.get("history", "[]"))]
+        if metadata.get("key") != key or len(history) > self.epochs:
+            tell(f"{checkpoint} is of other pictures or settings; the {self.noun} begins anew")
+            return
+        tell(f"The {self.noun} goes on after epoch {len(history)} of {self.epochs}")
+        self.restore(state, history)
+
+    @contextmanager
+    def _saying_where_it_stopped(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            tell(f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}")
+            raise
+
+
+@contextmanager
+def _tensorboard(folder: Path, done: int) -> Iterator[SummaryWriter]:
+    """Open TensorBoard's file; what an interrupted run wrote beyond its last checkpoint is not shown twice."""
+    # Imported here, since it takes a second and few train.
+    from torch.utils.tensorboard import SummaryWriter
+
+    try:
+        with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+            yield writer
+    except OSError as error:
+        raise WriteError(f"{folder}: the curves could not be written ({error.strerror})") from error

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flawmap.errors import TrainingError
+from flawmap.progress import Forecast, News, Round, listening
+from flawmap.training import Course, Watch
+
+
+class Count(Course[Round]):
+    """Adds one an epoch."""
+
+    noun = "counting"
+
+    def __init__(self, epochs: int, about: str = "numbers") -> None:
+        self.epochs, self.history, self.about = epochs, [], about
+        self.sum = torch.zeros(1)
+
+    def rounds(self) -> Iterator[Round]:
+        while len(self.history) < self.epochs:
+            self.sum += 1
+            self.history.append(Round(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0))
+            yield self.history[-1]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"sum": self.sum}
+
+    def restore(self, state: Mapping[str, torch.Tensor], history: list[Round]) -> None:
+        self.sum, self.history = state["sum"], history
+
+    def read(self, epoch: dict[str, Any]) -> Round:
+        return Round(**epoch)
+
+    def key(self) -> str:
+        return self.about
+
+    def report(self) -> dict[str, Any]:
+        return {"history": [epoch._asdict() for epoch in self.history]}
+
+    def draw(self) -> bytes:
+        return b"curves"
+
+
+def run(course: Count, folder: Path | None = None) -> list[News]:
+    heard: list[News] = []
+    with listening(lambda *_: None, heard.append):
+        course.run(folder)
+    return heard
+
+
+def test_without_a_folder_it_just_runs() -> None:
+    course = Count(3)
+    assert run(course) == []
+    assert course.sum == 3
+
+
+def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    run(Count(2), tmp_path)
+    longer = Count(5)
+    assert run(longer, tmp_path) == ["The counting goes on after epoch 2 of 5"]
+    assert longer.sum == 5
+    written = json.loads((tmp_path / "history.json").read_text())["history"]
+    assert [epoch["number"] for epoch in written] == [1, 2, 3, 4, 5]
+    assert (tmp_path / "curves.png").read_bytes() == b"curves"
+
+
+@pytest.mark.parametrize("other", [Count(3, about="letters"), Count(1)])
+def test_another_training_or_a_longer_one_is_not_it(tmp_path: Path, other: Count) -> None:
+    run(Count(2), tmp_path)
+    (heard,) = run(other, tmp_path)
+    assert "is of other pictures or settings; the counting begins anew" in str(heard)
+    assert other.sum == other.epochs
+
+
+def test_a_damaged_checkpoint_begins_anew(tmp_path: Path) -> None:
+    run(Count(2), tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
+    again = Count(2)
+    assert "cannot be read" in str(run(again, tmp_path)[0])
+    assert again.sum == 2
+
+
+def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
+    heard: list[News] = []
+    steps: list[tuple[str, int, int]] = []
+    with listening(lambda *step: steps.append(step), heard.append):
+        watch = Watch("Counting", "counting", epochs=5, steps=2, pictures=7)
+        assert list(watch.over(4, "ab")) == ["a", "b"]
+        assert list(watch.over(5, "ab")) == ["a", "b"]
+    assert steps == [("counting", done, 10) for done in (6, 7, 8, 8, 9, 10)]
+    (forecast,) = [news for news in heard if isinstance(news, Forecast)]
+    assert (forecast.epochs, forecast.pictures, forecast.what) == (2, 7, "Counting")
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_it_and_says_where(loss: float) -> None:
+    watch = Watch("Counting", "counting", epochs=5, steps=3, pictures=7)
+    batches = watch.over(2, "abc")
+    next(batches), next(batches)
+    watch.check(1e30, "advice")
+    with pytest.raises(TrainingError, match=rf"the loss became {loss} in epoch 2, step 2 of 3, use less"):
+        watch.check(loss, "use less")
+
+
+def test_a_round_is_drawn_as_a_whole_and_by_its_parts() -> None:
+    assert Round(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {"loss": 0.75, "loss/one": 0.25, "loss/two": 0.5}
