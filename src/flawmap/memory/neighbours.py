@@ -11,8 +11,8 @@ from torch.nn import functional
 from flawmap.memory.products import products
 from flawmap.tensors import Patches
 
-BLOCK = 2**23
-"""Numbers in one block of products, at most: 32 MB."""
+BLOCK = 2**21
+"""Numbers in one block of products, at most: 8 MB, which a cache holds."""
 
 
 class Nearest(NamedTuple):
