@@ -42,7 +42,7 @@ class Plan:
     coreset_repeats: int = 3
     fit_pictures: int = 761
     fit_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")
-    fit_repeats: int = 3
+    fit_repeats: int = 2
     judged: int = 30
     rounds: int = 7
     latency_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")

@@ -22,13 +22,13 @@ have lost by rounding is added to an upper bound, and every centre that may then
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from flawmap.errors import OptionError
+from flawmap.memory.threads import one_thread
 from flawmap.progress import step
 from flawmap.tensors import Indices, Patches
 
@@ -38,23 +38,8 @@ ROWS, COLUMNS = 2048, 512  # patches × centres looked at together: 4 MB, so tha
 COMPONENTS = 32  # principal components that guess: fewer guess worse, more take longer
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread.
-
-    The work is thousands of small steps at whose ends threads wait for one another. Two save a third to a half on
-    an idle machine, but beside another busy program they take ten to thirty times longer than one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 @torch.no_grad()
-@_one_thread()
+@one_thread()
 def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     """Choose `count` rows of `vectors` by the greedy k-centre rule, `start` first, and return them in that order.
 

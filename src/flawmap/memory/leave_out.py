@@ -16,6 +16,7 @@ from torch import Tensor
 from flawmap.memory.bank import Bank
 from flawmap.memory.neighbours import BLOCK, Nearest
 from flawmap.memory.products import products
+from flawmap.memory.threads import in_threads
 from flawmap.progress import track
 from flawmap.tensors import Indices, Patches
 
@@ -134,12 +135,22 @@ class _TwoNearest(NamedTuple):
 
 def _two_nearest(vectors: Patches, bank: Bank, owners: Tensor) -> _TwoNearest:
     starts, ends = (torch.searchsorted(owners, owners, side=side).to(bank.vectors.device) for side in ("left", "right"))
-    blocks = vectors.split(max(1, BLOCK // len(bank.vectors)))
-    found = [
-        _two_nearest_of(block.to(bank.vectors), bank, starts, ends)
-        for block in track(blocks, "comparing good pictures", len(blocks))
-    ]
-    return _TwoNearest(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+    at_once = max(1, BLOCK // len(bank.vectors))
+    blocks = [slice(first, first + at_once) for first in range(0, len(vectors), at_once)]
+    found = _TwoNearest(*(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.long) * 2))
+
+    @torch.inference_mode()  # a thread does not inherit it
+    def fill(block: slice) -> None:
+        # Into its place at once: small results kept one by one would settle where the products were, and break up
+        # the heap (13 GB for 761 pictures).
+        for whole, part in zip(
+            found, _two_nearest_of(vectors[block].to(bank.vectors), bank, starts, ends), strict=True
+        ):
+            whole[block] = part
+
+    for _ in track(in_threads(fill, blocks), "comparing good pictures", len(blocks)):
+        pass
+    return found
 
 
 def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:

@@ -40,8 +40,11 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
         # A graph is traced for any number of queries, so it takes them all at once.
         return _nearest_in_graph(queries, vectors, squares)
     at_once = max(1, BLOCK // len(vectors))
-    found = [_nearest(chunk, vectors, squares) for chunk in queries.split(at_once)]
-    return Nearest(torch.cat([part.distances for part in found]), torch.cat([part.rows for part in found]))
+    found = Nearest(queries.new_empty(len(queries)), torch.empty(len(queries), dtype=torch.long, device=queries.device))
+    for start in range(0, len(queries), at_once):
+        block = slice(start, start + at_once)
+        found.distances[block], found.rows[block] = _nearest(queries[block], vectors, squares)
+    return found
 
 
 def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:

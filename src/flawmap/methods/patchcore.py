@@ -27,6 +27,7 @@ from flawmap.memory.collect import collect
 from flawmap.memory.coreset import pick
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
+from flawmap.memory.threads import one_thread
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Images, Indices, Patches, Scores
@@ -120,13 +121,16 @@ class PatchCore(MemoryMethod):
         judge, left_out = self.judge().to(best_device()), LeaveOut(self._bank(), vectors, owners)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
         transforms = [part[name].to(best_device()) for name in sorted(part) if name.startswith("transform")]
-        for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
-            others = left_out.without(owner)
-            for picture in (owners == owner).nonzero()[:, 0].tolist():
-                found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
-                embedded = Embedded(grid[picture, None].to(best_device()), [one[picture, None] for one in transforms])
-                scores = judge.score(embedded, found, others, *part["size"].tolist())
-                image[picture], peak[picture] = scores.image[0], scores.pixel.max()
+        with one_thread():
+            for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
+                others = left_out.without(owner)
+                for picture in (owners == owner).nonzero()[:, 0].tolist():
+                    found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
+                    embedded = Embedded(
+                        grid[picture, None].to(best_device()), [one[picture, None] for one in transforms]
+                    )
+                    scores = judge.score(embedded, found, others, *part["size"].tolist())
+                    image[picture], peak[picture] = scores.image[0], scores.pixel.max()
         return HeldOut(image, peak)
 
     def encoder(self) -> PatchEncoder:
