@@ -62,11 +62,21 @@ def test_an_interrupted_run_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
         return run(*given)
 
     monkeypatch.setattr(cells, "evaluate", stop)
-    with pytest.raises(KeyboardInterrupt):
-        lab.rows([PATCHCORE])
+    assert len(lab.rows([PATCHCORE])) == 3
     monkeypatch.setattr(cells, "evaluate", run)
-    Lab(lab.study, lab.folder).rows([PATCHCORE])
+    assert len(Lab(lab.study, lab.folder).rows([PATCHCORE])) == 4
     assert len(calls) == 4
+
+
+def test_what_was_measured_before_outlives_an_interruption(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = lab.rows([PATCHCORE])
+    (lab.folder / "rows" / f"{whole['left', 0, 0].key}.json").unlink()
+
+    def stop(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "evaluate", stop)
+    assert set(Lab(lab.study, lab.folder).rows([PATCHCORE])) == set(whole) - {("left", 0, 0)}
 
 
 def test_a_row_has_what_evaluate_says(lab: Lab) -> None:

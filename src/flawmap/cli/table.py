@@ -57,7 +57,8 @@ def table(
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
 
-    Every cell becomes a row on disk; the same command again goes on from those that are there.
+    Every cell becomes a row on disk; the same command again goes on from those that are there. Stopped (Ctrl-C), the
+    table shows those.
     """
     from flawmap.experiments.cells import Lab
     from flawmap.experiments.sheets import make_sheet, records, write_sheet
@@ -71,13 +72,15 @@ def table(
     if chosen.timed:
         _time(number, chosen, study, output, command)
         return
+    lab = Lab(study, output)
     with bars():
-        rows = Lab(study, output).rows([line.setup for line in chosen.lines])
+        rows = lab.rows([line.setup for line in chosen.lines])
     sheet = make_sheet(chosen, study, rows)
     _show(f"Table {number}", sheet)
     command += f" --seeds {seeds} --transfer {transfer} --lessons {lessons}"
     _say_written(write_sheet(output / f"table{number}-{study.source.name}", sheet, records(chosen, rows), command))
-    raise typer.Exit(SOME_UNREADABLE if any(row.error or row.left_out for row in rows.values()) else ALL_GOOD)
+    whole = not lab.stopped and not any(row.error or row.left_out for row in rows.values())
+    raise typer.Exit(ALL_GOOD if whole else SOME_UNREADABLE)
 
 
 @app.command(epilog=EXIT_CODES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +150,7 @@ class Lab:
     """
 
     def __init__(self, study: Study, folder: Path) -> None:
-        self.study, self.folder = study, folder
+        self.study, self.folder, self.stopped = study, folder, False
         self._data: dict[str, str] = {}
         self._backbones: dict[Any, Backbone] = {}
         self._tuned: dict[Any, Backbone] = {}
@@ -159,7 +159,8 @@ class Lab:
     def rows(self, setups: Sequence[Setup]) -> dict[tuple[str, int, int], Row]:
         """Give the rows of all setups, by product, place among the setups, and seed; those that are there are read.
 
-        A cell that cannot be measured has a row that says why, and is tried again the next time.
+        A cell that cannot be measured has a row that says why, and is tried again the next time. Interrupted, this
+        gives what is there.
         """
         cells = [
             (place, Cell(setup, product, seed))
@@ -170,18 +171,32 @@ class Lab:
         ]
         # What shares a network comes together, since only one at a time is remembered.
         cells.sort(key=lambda one: self._order(one[1]))
-        found = {}
+        found: dict[tuple[str, int, int], Row] = {}
+        give: Callable[[Cell], Row | None] = self.row
         for done, (place, cell) in enumerate(cells):
             step("cells", done, len(cells))
-            found[cell.product, place, cell.seed] = self.row(cell)
+            try:
+                row = give(cell)
+            except KeyboardInterrupt:
+                tell("stopped; the rest is what was measured before")
+                give, self.stopped = self.known, True
+                row = give(cell)
+            if row is not None:
+                found[cell.product, place, cell.seed] = row
         step("cells", len(cells), len(cells))
+        if self.stopped and not found:
+            raise KeyboardInterrupt
         return found
+
+    def known(self, cell: Cell) -> Row | None:
+        """Give the row of a cell where it is on disk."""
+        return self._read(Row(self.about(cell)))
 
     def row(self, cell: Cell) -> Row:
         """Give the row of a cell: the one on disk, or a new one."""
         try:
             row = Row(self.about(cell))
-            if (known := self._known(row)) is not None:
+            if (known := self._read(row)) is not None:
                 return known
             started = time.perf_counter()
             row = self._measure(cell, row)
@@ -226,7 +241,7 @@ class Lab:
         counts = len(inspector.calibration.scores), len(samples)
         return replace(row, metrics=evaluation.metrics, pictures=counts, left_out=left_out)
 
-    def _known(self, row: Row) -> Row | None:
+    def _read(self, row: Row) -> Row | None:
         try:
             return Row.from_json(json.loads((self.folder / ROWS / f"{row.key}.json").read_text()))
         except FileNotFoundError:

@@ -145,6 +145,7 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
         of_one = [row for (name, *_), row in rows.items() if name == product and not row.error]
         if of_one:
             notes.append(_about(product, of_one[0]))
+    notes.append(_count(table, rows))
     transfer = study.transfer
     if any(line.setup.tuned for line in table.lines):
         notes.append(
@@ -157,6 +158,19 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
     notes += [f"{', '.join(missing)}: {ABSENT}."] if missing else []
     failed = {(table.lines[place].label, row.error) for (_, place, _), row in rows.items() if row.error}
     return notes + [f"{label}: {error}" for label, error in sorted(failed)]
+
+
+def _count(table: Table, rows: Rows) -> str:
+    """Say over how many seeds each line was measured."""
+    by_count: dict[int, list[str]] = {}
+    for place, line in enumerate(table.lines):
+        if line.setup.method in METHODS:
+            seeds = {seed for _, at, seed in rows if at == place}
+            by_count.setdefault(len(seeds), []).append(line.label)
+    if len(by_count) == 1:
+        return f"Seeds: {next(iter(by_count))}."
+    most, *others = sorted(by_count, reverse=True)
+    return f"Seeds: {most}; " + "; ".join(f"{count} for {', '.join(by_count[count])}" for count in others) + "."
 
 
 def _about(product: str, row: Row) -> str:
