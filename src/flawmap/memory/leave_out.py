@@ -42,6 +42,7 @@ class LeaveOut:
     def __init__(self, bank: Bank, vectors: Patches, owners: Indices) -> None:
         self.vectors = vectors
         self.patches = len(vectors) // len(owners)
+        owners = owners.int()  # one for each patch: half the memory
         self.owners = owners.repeat_interleave(self.patches)
         # Side by side, an owner's vectors are a few neighbouring columns to pass over.
         order = owners[bank.pictures.cpu()].argsort(stable=True)
@@ -137,7 +138,7 @@ def _two_nearest(vectors: Patches, bank: Bank, owners: Tensor) -> _TwoNearest:
     starts, ends = (torch.searchsorted(owners, owners, side=side).to(bank.vectors.device) for side in ("left", "right"))
     at_once = max(1, BLOCK // len(bank.vectors))
     blocks = [slice(first, first + at_once) for first in range(0, len(vectors), at_once)]
-    found = _TwoNearest(*(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.long) * 2))
+    found = _TwoNearest(*(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.int32) * 2))
 
     @torch.inference_mode()  # a thread does not inherit it
     def fill(block: slice) -> None:
