@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flawmap.errors import OptionError
-from flawmap.methods import crad, glass
+from flawmap.methods import crad, glass, vqflow
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
 from flawmap.methods.fr_patchcore import fr_patchcore
@@ -20,6 +20,7 @@ from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
 from flawmap.methods.trained import Preset
+from flawmap.methods.vqflow import VQFlow
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,15 @@ METHODS: dict[str, Recipe] = {
         CRAD,
         "Lee et al. 2024",
         "by training: grids of features, and how to put good maps together from them",
-        "77 MB and more",
+        "0.3 GB",
         presets=crad.PRESETS,
+    ),
+    "vqflow": Recipe(
+        VQFlow,
+        "Zhou et al. 2024",
+        "by training: how likely maps are, given prototypes of pictures and patterns of places",
+        "0.5 GB; 2 GB as published",
+        presets=vqflow.PRESETS,
     ),
 }
 
@@ -100,6 +108,7 @@ CLASSES: dict[str, type[Method]] = {
     "PaDiM": PaDiM,
     "PatchCore": PatchCore,
     "SPADE": SPADE,
+    "VQFlow": VQFlow,
 }
 """What the recipes make, as saved files name it."""
 

@@ -7,7 +7,6 @@ result bit for bit, on one kind of machine. The budget is fixed and the last epo
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,6 +71,9 @@ class TrainedMethod(Method, Generic[N]):
 
     clip: ClassVar[float | None] = None
     """Longest gradient over all networks; None for any."""
+
+    whole: ClassVar[bool] = False
+    """Whether steps of fewer pictures than `batch` are left out, as for networks that normalise over pictures."""
 
     epochs: int = 20
     batch: int = 8
@@ -185,8 +187,9 @@ class TrainedMethod(Method, Generic[N]):
             raise DatasetError("no picture could be used, so there is nothing to learn from")
         return held, digest.hexdigest()
 
-    def _chunks(self, order: Sequence[int]) -> Iterator[list[int]]:
-        return (list(order[start : start + self.batch]) for start in range(0, len(order), self.batch))
+    def _chunks(self, order: Sequence[int]) -> list[list[int]]:
+        chunks = [list(order[start : start + self.batch]) for start in range(0, len(order), self.batch)]
+        return chunks[:-1] if self.whole and len(chunks) > 1 and len(chunks[-1]) < self.batch else chunks
 
 
 class _Training(Course[Round], Generic[N]):
@@ -201,7 +204,8 @@ class _Training(Course[Round], Generic[N]):
     def rounds(self) -> Iterator[Round]:
         count = len(self.held[0])
         drawn, name = min(count, self.method.most or count), type(self.method).__name__
-        watch = Watch("Training", f"training {name}", self.epochs, math.ceil(drawn / self.method.batch), drawn)
+        steps = len(self.method._chunks(range(drawn)))
+        watch = Watch("Training", f"training {name}", self.epochs, steps, drawn)
         while (number := len(self.history) + 1) <= self.epochs:
             started = time.perf_counter()
             losses = self._train_epoch(watch, number, drawn)
