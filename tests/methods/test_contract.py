@@ -39,6 +39,7 @@ SMALL = {
 TAUGHT = {
     "glass": {"epochs": 20, "batch": 5, "most": 10, "rate": 2e-3, "adaptor_rate": 1e-3, "hidden": 64},
     "crad": {"epochs": 6},
+    "ddad": {"epochs": 4},
     "vqflow": {"epochs": 30, "rate": 1e-3, "warmup": 0},
 }
 """Options under which methods that are trained learn something within a second or two."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flawmap.errors import OptionError
-from flawmap.methods import crad, glass, vqflow
+from flawmap.methods import crad, ddad, glass, vqflow
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
+from flawmap.methods.ddad import DDAD
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
 from flawmap.methods.improved_patchcore import improved_patchcore
@@ -100,10 +101,18 @@ METHODS: dict[str, Recipe] = {
         "0.5 GB; 2 GB as published",
         presets=vqflow.PRESETS,
     ),
+    "ddad": Recipe(
+        DDAD,
+        "Mousakhan et al. 2024",
+        "by training: to take noise from good pictures; a backbone that overlooks what that leaves",
+        "0.1 GB; 0.2 GB as published",
+        presets=ddad.PRESETS,
+    ),
 }
 
 CLASSES: dict[str, type[Method]] = {
     "CRAD": CRAD,
+    "DDAD": DDAD,
     "GLASS": GLASS,
     "PaDiM": PaDiM,
     "PatchCore": PatchCore,

@@ -210,8 +210,8 @@ class VQFlowJudge(nn.Module):
         """Score what the encoder gave of a batch."""
         likely = [-0.5 * one.square().mean(dim=1, keepdim=True) for one in self.flow(encoded).maps]
         together = torch.stack([_resize(one, height, width) for one in likely]).sum(dim=0)
-        unlikely = 1 - (together - together.amax(dim=(1, 2), keepdim=True)).exp()
-        relative = [(one - one.amax(dim=(2, 3), keepdim=True)).exp() for one in likely]
+        unlikely = -_less_one(together - together.amax(dim=(1, 2), keepdim=True))
+        relative = [_less_one(one - one.amax(dim=(2, 3), keepdim=True)) for one in likely]
         apart = torch.stack([_resize(one, height, width) for one in relative]).sum(dim=0)
         top = unlikely.flatten(1).topk(max(1, int(TOP * height * width)), dim=1).values
         return Scores(top.mean(dim=1), apart.amax(dim=(1, 2), keepdim=True) - apart)
@@ -219,6 +219,11 @@ class VQFlowJudge(nn.Module):
 
 def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
     return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)[:, 0]
+
+
+def _less_one(values: Tensor) -> Tensor:
+    """Give eˣ − 1 to all digits where that is nearly 0, by tanh(x / 2) · (eˣ + 1); not every graph knows expm1."""
+    return torch.tanh(values / 2) * (values.exp() + 1)
 
 
 def _pointwise(channels: int, width: int) -> nn.Sequential:
@@ -251,6 +256,16 @@ PRESETS = {
     ),
     "smoke": Preset(
         "seconds, to see that it runs",
-        options={"epochs": 2, "batch": 4, "length": 16, "place": 4, "patterns": 8, "prototypes": 4, "steps": (1, 1, 1)},
+        options={
+            "epochs": 2,
+            "batch": 4,
+            "rate": 1e-3,
+            "warmup": 0,
+            "length": 16,
+            "place": 4,
+            "patterns": 8,
+            "prototypes": 4,
+            "steps": (1, 1, 1),
+        },
     ),
 }
