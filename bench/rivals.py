@@ -14,6 +14,8 @@ median, with the quartiles beside it. Parts:
     start    fresh processes: the import, and the first verdict
     quality  image AUROC on the data set
 
+With `--only` the other parts stay as an earlier run left them.
+
 anomalib's coreset takes a quarter of an hour at full size, so its first picks are timed and scaled, its preparation
 apart; every pick is the same work on all vectors. `--whole` runs all of them. Writes RESULTS.md, results.png and
 results.json into the folder `--out`.
@@ -29,7 +31,7 @@ from pathlib import Path
 from rivals.models import Workshop
 from rivals.parts import PARTS
 from rivals.plan import QUICK, Plan
-from rivals.report import describe_machine, write
+from rivals.report import describe_machine, moment, read_rows, write
 from rivals.talk import Side
 
 HERE = Path(__file__).parent
@@ -56,10 +58,11 @@ def main() -> None:
     theirs = Side(asked.theirs, HERE / "rivals" / "theirs.py", asked.work / "theirs")
     shop = Workshop(plan, ours, theirs, asked.work)
     machine = describe_machine(ours.once("hello").answer, theirs.once("hello").answer)
-    rows = []
-    for name in asked.only.split(","):
-        began = time.perf_counter()
-        rows += PARTS[name](shop)
+    parts = asked.only.split(",")
+    rows = read_rows(asked.out, without=parts)
+    for name in parts:
+        began, when = time.perf_counter(), moment()
+        rows += [replace(row, when=when) for row in PARTS[name](shop)]
         print(f"{name:8s} {time.perf_counter() - began:7.1f} s, with what both learn for it", flush=True)
         write(asked.out, rows, machine, command(asked), shop.left_out)
     print((asked.out / "RESULTS.md").read_text())

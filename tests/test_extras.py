@@ -13,7 +13,9 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
 """As on a PC beside a line: what is None among the modules cannot be imported."""
 
 
-@pytest.mark.parametrize(("module", "extra"), [("torch.nn", "fit"), ("nncf", "int8"), ("onnxruntime", "onnx")])
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch.nn", "fit"), ("nncf", "int8"), ("onnxruntime", "onnx"), ("elpv_dataset", "elpv")]
+)
 def test_a_missing_package_names_what_to_install(module: str, extra: str) -> None:
     explained = explain(ImportError(name=module))
     assert isinstance(explained, MissingExtra)

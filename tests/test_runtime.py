@@ -139,10 +139,16 @@ def test_a_graph_in_part(saved: Path, tmp_path: Path) -> None:
         load(changed(saved, tmp_path / "other.flawmap", lambda arrays: arrays.pop("golden.maps")))
 
 
-@pytest.mark.skipif(graph.has_bf16(), reason="this CPU computes in bf16")
-def test_bf16_is_never_f32_in_secret(saved: Path) -> None:
-    with pytest.raises(OptionError, match="this CPU cannot compute in bf16"):
-        load(saved, "bf16")
+def test_without_bf16_it_is_f32_and_says_so(saved: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "has_bf16", lambda: False)
+    with pytest.warns(UserWarning, match="this CPU cannot compute in bf16, so f32 is used"):
+        told = load(saved, "bf16")
+    assert told.inspect(NEW).score == runtime.inspect(NEW).score
+
+
+def test_an_unknown_precision() -> None:
+    with pytest.raises(OptionError, match="there is no precision 'f64'; there are f32, bf16, int8"):
+        graph.check("f64")
 
 
 @pytest.mark.skipif(not graph.has_bf16(), reason="this CPU does not compute in bf16")

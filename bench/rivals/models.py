@@ -21,9 +21,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 PRECISIONS: dict[str, tuple[str, str | None]] = {"f32": ("f32", "f32"), "bf16": ("f32", "bf16"), "int8": ("int8", None)}
 """What a precision is fitted with, and what `flawmap.load` is told."""
 
+REFERENCE = "openvino-f32"
+"""The other side's way that ratios are also given to: its export for CPUs in the precision in which it was learned."""
+
 KINDS = {
     "torch": "torch",
     "openvino": "OpenVINO",
+    REFERENCE: "OpenVINO, told f32",
     "openvino-fixed": "OpenVINO, fixed",
     "openvino-int8": "OpenVINO, fixed, int8",
 }
@@ -36,6 +40,8 @@ class Row:
     Args:
         group: rows of one group and unit did the same, and are compared.
         apart: a share of another row's figure, not to be compared.
+        reference: whether it is what ratios are also given to.
+        when: its part was measured, and how busy the machine was then.
     """
 
     part: str
@@ -47,6 +53,8 @@ class Row:
     note: str = ""
     more_is_better: bool = False
     apart: bool = False
+    reference: bool = False
+    when: str = ""
 
 
 @dataclass
@@ -68,7 +76,9 @@ class Variant:
 
     def row(self, part: str, group: str, unit: str, *, more_is_better: bool = False) -> Row:
         """Begin its row."""
-        return Row(part, group, self.owner, self.described, unit, note=self.note, more_is_better=more_is_better)
+        row = Row(part, group, self.owner, self.described, unit, note=self.note, more_is_better=more_is_better)
+        row.reference = self.key == REFERENCE
+        return row
 
     def open(self) -> Variant:
         """Load it into its side's process that stays."""

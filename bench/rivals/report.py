@@ -51,14 +51,17 @@ def describe_machine(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, 
     flags = set(_field("flags").split()) & {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "processor": f"{_field('model name')}, {os.cpu_count()} cores; {' '.join(sorted(flags)) or 'flags not told'}",
         "memory": f"{memory:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "load at the start": f"{os.getloadavg()[0]:.1f}",
         OURS: _said(ours),
         THEIRS: _said(theirs),
     }
+
+
+def moment() -> str:
+    """Say when it is, and how busy the machine."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}"
 
 
 def _field(name: str) -> str:
@@ -72,10 +75,17 @@ def _said(hello: dict[str, Any]) -> str:
     return f"{versions}; {hello['torch threads']} torch threads"
 
 
+def read_rows(out: Path, without: Sequence[str]) -> list[Row]:
+    """Read the rows of an earlier run, but for those of some parts."""
+    file = out / "results.json"
+    found = json.loads(file.read_text())["rows"] if file.exists() else []
+    return [Row(**row) for row in found if row["part"] not in without]
+
+
 def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str, left_out: Sequence[str] = ()) -> None:
     """Write all three, and over the ones of a part before."""
     out.mkdir(parents=True, exist_ok=True)
-    machine = machine | {"load at the end": f"{os.getloadavg()[0]:.1f}"}
+    rows = sorted(rows, key=lambda row: list(TITLES).index(row.part))
     found = {"command": command, "machine": machine, "rows": [asdict(row) for row in rows]}
     (out / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     lines = ["# flawmap beside anomalib", "", f"    {command}", "", "![](results.png)", "", "| | |", "|---|---|"]
@@ -84,9 +94,13 @@ def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str,
         "",
         "Medians, with the quartiles; n is how many were measured. The last column is how many times better than",
     ]
-    lines += ["anomalib's best of the same table; for quality, points more than it.", ""]
+    lines += [
+        "anomalib's best of the same table (for quality, points more than it), and than its OpenVINO export where that"
+    ]
+    lines += ["is told to compute in f32. Each part is measured in one run, both sides in turn.", ""]
     for part, of_part in groupby(rows, lambda row: row.part):
-        lines += [f"## {TITLES[part]}", "", *_tables(list(of_part))]
+        alike = list(of_part)
+        lines += [f"## {TITLES[part]}", "", f"Measured {alike[0].when}.", "", *_tables(alike)]
     (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS + "".join(f"- {one}.\n" for one in left_out)]))
     _plot(out / "results.png", rows)
 
@@ -94,7 +108,7 @@ def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str,
 def _tables(rows: list[Row]) -> list[str]:
     lines = []
     for (group, unit), alike in _grouped(rows):
-        lines += [f"| {group} | {unit} | quartiles | n | × anomalib's best |", "|---|---|---|---|---|"]
+        lines += [f"| {group} | {unit} | quartiles | n | × anomalib's best | × its OpenVINO, f32 |", "|---" * 6 + "|"]
         lines += [_line(row, alike) for row in alike]
         lines += ["", *_notes(alike)]
     return lines
@@ -120,11 +134,14 @@ def _line(row: Row, alike: Sequence[Row]) -> str:
     low, middle, high = spread(row.values)
     name = f"**{row.side}** {row.variant}" if row.side == OURS else f"{row.side} {row.variant}"
     quartiles = f"{_round(low)} – {_round(high)}" if len(row.values) > 1 else ""
-    return f"| {name} | {_round(middle)} | {quartiles} | {len(row.values)} | {_beside(row, alike)} |"
+    best, reference = (
+        _beside(row, rivals) for rivals in ([r for r in alike if not r.apart], [r for r in alike if r.reference])
+    )
+    return f"| {name} | {_round(middle)} | {quartiles} | {len(row.values)} | {best} | {reference} |"
 
 
 def _beside(row: Row, alike: Sequence[Row]) -> str:
-    rivals = [spread(one.values)[1] for one in alike if one.side == THEIRS and not one.apart]
+    rivals = [spread(one.values)[1] for one in alike if one.side == THEIRS]
     if row.side == THEIRS or not rivals:
         return ""
     middle = spread(row.values)[1]

@@ -12,8 +12,7 @@ from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric
 from flawmap.output import write_json, write_picture
 from flawmap.prepare import Mask, read, read_mask
-from flawmap.render.heatmap import Picture, overlay, sheet, to_8_bit
-from flawmap.render.report import draw_truth
+from flawmap.render.heatmap import Picture, draw_truth, overlay, sheet, to_8_bit
 from flawmap.runtime import Inspection
 
 METHODS = ("patchcore", "improved-patchcore")

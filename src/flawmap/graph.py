@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import openvino
@@ -95,14 +96,22 @@ class Runner:
             yield _results(busy, free)
 
 
-def check(precision: Precision) -> None:
-    """Make sure that this machine can compute so.
+def check(precision: str) -> None:
+    """Make sure that there is such a precision.
 
     Raises:
-        OptionError: it would silently compute otherwise.
+        OptionError: there is not.
     """
+    if precision not in (known := get_args(Precision)):
+        raise OptionError(f"there is no precision {precision!r}; there are {', '.join(known)}")
+
+
+def usable(precision: Precision) -> Precision:
+    """Give what this machine computes in where it is asked for a precision; warns where that is another one."""
     if precision == "bf16" and not has_bf16():
-        raise OptionError("this CPU cannot compute in bf16 and would silently use f32; use f32, or fit in int8")
+        warnings.warn("this CPU cannot compute in bf16, so f32 is used, which takes longer", stacklevel=2)
+        return "f32"
+    return precision
 
 
 def has_bf16() -> bool:

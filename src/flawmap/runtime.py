@@ -93,12 +93,12 @@ class Runtime:
 
         Args:
             file: what `flawmap fit` or `Inspector.save` wrote.
-            precision: what to compute in; None for that of the fit, or f32 where this CPU lacks it.
+            precision: what to compute in; None for that of the fit. On a CPU without bf16 that is f32, with a warning.
 
         Raises:
             BundleError: damaged, not a saved inspector, or from a newer flawmap.
             NotExportable: it holds no graph, for its method cannot be one; `Inspector.load` runs it in torch.
-            OptionError: this machine cannot compute so.
+            OptionError: no such precision, or not one for what was fitted in int8 or is to run in it.
             ParityError: it scores otherwise here.
         """
         manifest, arrays = bundle.load(Path(file))
@@ -193,11 +193,11 @@ class GraphScorer:
 
 def _choose(asked: Precision | None, fitted: Precision) -> Precision:
     if asked is None:
-        return "f32" if fitted == "bf16" and not graph.has_bf16() else fitted
+        return graph.usable(fitted)
+    graph.check(asked)
     if asked != fitted and "int8" in (asked, fitted):
         raise OptionError(f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}")
-    graph.check(asked)
-    return asked
+    return graph.usable(asked)
 
 
 def _unusable(loaded: Unreadable) -> Inspection:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from flawmap.render.heatmap import RED, TOP, overlay, sheet, show_heatmap, to_8_bit
+from flawmap.render.heatmap import RED, TOP, draw_truth, overlay, sheet, show_heatmap, to_8_bit, write_text
 from flawmap.verdict import Verdict
 from helpers import texture
 
@@ -40,10 +41,35 @@ def test_the_score_stands_in_the_top_left_corner() -> None:
     assert (changed.max(axis=0) < (30, 60)).all()
 
 
+@pytest.mark.parametrize("ground", [0, 128, 255])
+@pytest.mark.parametrize("size", [(60, 40), (224, 224), (900, 1200), (8, 8)])
+def test_a_score_is_legible_on_any_ground(ground: int, size: tuple[int, int]) -> None:
+    plain = np.full((*size, 3), ground, np.uint8)
+    drawn = write_text(plain, "0.87")
+    assert (plain == ground).all()
+    if min(size) > 8:
+        dark = drawn.max(axis=2) < 80
+        assert dark.sum() > 60
+        assert drawn.max() > 240
+        if ground < 255:
+            letters = drawn.min(axis=2) > 200
+            assert letters.sum() > 20
+            assert cv2.dilate(dark.astype(np.uint8), np.ones((13, 13)))[letters].mean() > 0.9, "all around, close by"
+
+
 def test_a_reject_has_a_red_frame() -> None:
     drawn = overlay(PICTURE, verdict(0.0, reject=True))
     assert (drawn[-1] == RED).all()
     assert (drawn[:, -1] == RED).all()
+
+
+def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
+    picture, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    drawn = draw_truth(picture, mask)
+    assert (drawn == RED).all(axis=2).any()
+    assert (drawn[mask] == 128).all()
+    assert (picture == 128).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flawmap.metrics.metric import Metric
 from flawmap.render import report as module
-from flawmap.render.report import SIDE, Card, Gallery, Report, Row, draw_truth, render, write
+from flawmap.render.report import SIDE, Card, Gallery, Report, Row, render, write
 from flawmap.verdict import Verdict
 from helpers import texture, with_defect
 
@@ -178,15 +178,6 @@ def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
     where = np.argwhere(red(decode(card.truth)))
     assert len(where) >= 4
     assert np.abs(where - np.array(place) * SIDE / 2000).max() < 8
-
-
-def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
-    picture, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), bool)
-    mask[20:40, 20:40] = True
-    drawn = draw_truth(picture, mask)
-    assert red(drawn).any()
-    assert (drawn[mask] == 128).all()
-    assert (picture == 128).all()
 
 
 def test_a_good_picture_has_no_truth() -> None:

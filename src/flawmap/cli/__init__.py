@@ -5,24 +5,37 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 import flawmap
-from flawmap.cli import evaluate, export, fit, inspect, others, split, threshold
+from flawmap.cli import check_cell, evaluate, export, fit, inspect, others, split, table, threshold
 from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.console import err, out
 from flawmap.errors import FlawmapError
 from flawmap.extras import explain
 
-AS_USED = ("fit", "inspect", "threshold", "evaluate", "export", "split", "methods", "demo")
+AS_USED = (
+    "fit",
+    "inspect",
+    "threshold",
+    "evaluate",
+    "export",
+    "split",
+    "methods",
+    "demo",
+    "table",
+    "figure",
+    "check_cell",
+)
 """The commands in the order in which a user comes to need them, as the help lists them."""
 
 app.registered_commands.sort(key=lambda command: AS_USED.index(getattr(command.callback, "__name__", "")))
 
-__all__ = ["app", "evaluate", "export", "fit", "inspect", "main", "others", "split", "threshold"]
+__all__ = ["app", "check_cell", "evaluate", "export", "fit", "inspect", "main", "others", "split", "table", "threshold"]
 
 
 def _version(asked: bool) -> bool:
@@ -43,6 +56,7 @@ def main() -> None:
     """Run the command line; an error of flawmap's becomes one line and an exit code."""
     _share_the_cores()
     _silence_libraries()
+    warnings.showwarning = _show_warning
     try:
         code = app(standalone_mode=False)
     except (FlawmapError, ImportError) as error:
@@ -63,6 +77,10 @@ def _share_the_cores() -> None:
     # Where another program wants the cores too, torch's threads (GNU OpenMP) wait for each other by spinning, and take
     # twenty times as long as alone. Spinning briefly costs nothing when alone. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    err.print(f"[yellow]{escape(str(message))}[/]")
 
 
 def _silence_libraries() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -130,11 +130,11 @@ def fit(
         return Inspector(
             made,
             name=method,
-            size=_parse_size(size) if size else preset_of(method, preset).size if preset else None,
+            size=parse_size(size) if size else preset_of(method, preset).size if preset else None,
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_share=calibration_share,
-            transfer=_transfer(transfer, lessons, [change for change in changes or [] if change not in of_method]),
+            transfer=make_transfer(transfer, lessons, [change for change in changes or [] if change not in of_method]),
         )
 
     make()  # Options that cannot be are said before anything is read.
@@ -166,7 +166,8 @@ def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, ou
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
 
 
-def _transfer(mode: Mode, lessons: str, changes: list[str]) -> Transfer | None:
+def make_transfer(mode: Mode, lessons: str, changes: Sequence[str] = ()) -> Transfer | None:
+    """Say how to fine-tune by what was asked for; None for not at all."""
     from flawmap.features.transfer import PAPER, Transfer
     from flawmap.options import from_json, to_json
 
@@ -181,7 +182,8 @@ def _transfer(mode: Mode, lessons: str, changes: list[str]) -> Transfer | None:
     return from_json(options, Transfer)
 
 
-def _parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """Read 224 or 224x320 as height and width."""
     try:
         sides = [int(side) for side in text.lower().split("x")]
     except ValueError:

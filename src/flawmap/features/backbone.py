@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -41,6 +41,9 @@ class Backbone(nn.Module):
         WeightsUnavailable: the hub cannot be reached, or the file is not there.
         WeightsError: the weights are not this network's.
     """
+
+    remembers: ClassVar[bool] = False
+    """Whether maps are looked up rather than computed, so that nothing is gained by running them elsewhere."""
 
     def __init__(
         self,

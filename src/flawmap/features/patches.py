@@ -53,10 +53,13 @@ class Embedding(nn.Module):
     def forward(self, images: Images) -> Embedded:
         """Embed a batch."""
         aligned = self.aligner(self.backbone, images) if self.aligner else Aligned(self.backbone(images), [])
-        *shallow, deep = aligned.maps
+        return Embedded(self.treat(aligned.maps), aligned.transforms)
+
+    def treat(self, maps: Sequence[Features]) -> Grid:
+        """Make vectors of the backbone's maps."""
+        *shallow, deep = maps
         treated = [*map(self.context.shallow, shallow), self.context.deep(deep)]
-        grid = rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
-        return Embedded(grid, aligned.transforms)
+        return rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
 
 
 def join(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:

@@ -184,16 +184,20 @@ class GaussProjection(Reducer):
     """Gaussian random projection: entries N(0, 1/dim).
 
     Args:
-        dim: numbers to keep.
+        dim: numbers to keep; None for `ratio` of the channels.
+        ratio: numbers to keep as a share of the channels, 0…1.
     """
 
-    dim: int = 153
+    dim: int | None = None
+    ratio: float = 0.1
 
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """Draw the matrix."""
         del blocks
-        matrix = torch.randn(vectors.shape[-1], self.dim, generator=torch.Generator().manual_seed(seed))
-        return Projection(matrix * self.dim**-0.5)
+        channels = vectors.shape[-1]
+        dim = self.dim or max(1, int(channels * self.ratio))
+        matrix = torch.randn(channels, dim, generator=torch.Generator().manual_seed(seed))
+        return Projection(matrix * dim**-0.5)
 
 
 @dataclass(frozen=True)

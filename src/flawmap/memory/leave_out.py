@@ -15,11 +15,15 @@ from torch import Tensor
 
 from flawmap.memory.bank import Bank
 from flawmap.memory.neighbours import BLOCK, Nearest
+from flawmap.memory.products import products
 from flawmap.progress import track
 from flawmap.tensors import Indices, Patches
 
 FAR = 4096
 """How many of the patches farthest from the memory may come in for any vectors that are missing."""
+
+FEW = 64
+"""How many of the candidates are looked at first."""
 
 _ROUNDING = 1e-6
 """Of the largest ‖v‖²: what products may leave of the distance between a vector and itself."""
@@ -45,15 +49,26 @@ class LeaveOut:
         self.near = _two_nearest(vectors, self.bank, self.bank_owners)
         self.near_owners = self.bank_owners[self.near.rows]
         self.far = self.near.squared.topk(min(FAR, len(vectors))).indices
+        # The patches by the owner of their nearest vector.
+        self.by_near = self.near_owners.argsort(stable=True)
+        self.ends = self.near_owners.bincount(minlength=int(owners.max()) + 1).cumsum(dim=0).tolist()
+        # Room for the most that ever comes in for an owner's vectors: the memory is not copied for each of them.
+        most = int(self.bank_owners.bincount().max()) if len(self.bank_owners) else 0
+        self.room = torch.cat([self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])])
 
     def without(self, owner: int) -> Bank:
-        """Give the memory as it would be without all that one owner brought; its own vectors are passed over."""
+        """Give the memory as it would be without all that one owner brought; its own vectors are passed over.
+
+        It is overwritten when the next owner's is asked for.
+        """
         own = self.bank_owners == owner
         chosen = self._in_their_place(owner, int(own.sum()))
         new = self.vectors[chosen].to(self.bank.vectors)
+        whole = self.room[: len(self.bank.vectors) + len(new)]
+        whole[len(self.bank.vectors) :] = new
         passed_over = self.bank.squares.masked_fill(own.to(self.bank.squares.device), torch.inf)
         return Bank(
-            torch.cat([self.bank.vectors, new]),
+            whole,
             torch.cat([self.bank.pictures, (chosen // self.patches).to(self.bank.pictures)]),
             torch.cat([passed_over, new.square().sum(dim=1)]),
         )
@@ -75,16 +90,36 @@ class LeaveOut:
 
     def _in_their_place(self, owner: int, count: int) -> Tensor:
         """Choose `count` patches of other owners greedily, each the farthest from the memory without this one's."""
-        orphans = ((self.near_owners == owner) & (self.owners != owner)).nonzero()[:, 0]
+        group = self.by_near[self.ends[owner - 1] if owner else 0 : self.ends[owner]]
+        orphans = group[self.owners[group] != owner]
         others = self.far[(self.owners[self.far] != owner) & (self.near_owners[self.far] != owner)]
-        candidates = torch.cat([orphans, others])
-        left = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
-        vectors = self.vectors[candidates]
-        chosen: list[int] = []
+        bounds = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
+        bounds, order = bounds.sort(descending=True, stable=True)
+        return self._farthest(torch.cat([orphans, others])[order], bounds, count)
+
+    def _farthest(self, candidates: Indices, bounds: Tensor, count: int) -> Tensor:
+        """Choose greedily among candidates that are at most so far from the memory, the farthest of them first.
+
+        Distances only shrink, so only the first few are looked at for as long as the farthest of these is no nearer
+        than the next one can be.
+        """
         nothing = _ROUNDING * float(self.bank.squares.max())
-        while len(chosen) < count and len(candidates) and left.max() > nothing:
-            chosen.append(int(left.argmax()))
-            left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
+        chosen: list[int] = []
+        vectors, left = self.vectors[candidates[:0]], bounds[:0]
+        while len(chosen) < count and len(candidates):
+            looked = len(left)
+            outside = float(bounds[looked]) if looked < len(bounds) else -torch.inf
+            if looked and (farthest := float(left.max())) >= outside:
+                if farthest <= nothing:
+                    break
+                chosen.append(int(left.argmax()))
+                left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
+                continue
+            more = slice(looked, max(FEW, 2 * looked))
+            new = self.vectors[candidates[more]]
+            apart = [(new - vectors[place]).square().sum(dim=1) for place in chosen]
+            vectors = torch.cat([vectors, new])
+            left = torch.cat([left, torch.stack([bounds[more], *apart]).amin(dim=0)])
         return candidates[torch.tensor(chosen, dtype=torch.long)]
 
 
@@ -119,4 +154,4 @@ def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -
 
 def _products(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
     """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    return torch.addmm(squares, vectors, others.T, alpha=-2).add_(vectors.square().sum(dim=1, keepdim=True))
+    return products(vectors, others, squares).add_(vectors.square().sum(dim=1, keepdim=True))

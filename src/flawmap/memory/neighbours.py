@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from flawmap.memory.products import products
 from flawmap.tensors import Patches
 
-BLOCK = 2**23
-"""Numbers in one block of products, at most: 32 MB."""
+BLOCK = 2**21
+"""Numbers in one block of products, at most: 8 MB, which a cache holds."""
 
 
 class Nearest(NamedTuple):
@@ -44,7 +45,7 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
 
 
 def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
-    rows = torch.addmm(squares, queries, vectors.T, alpha=-2).argmin(dim=1)
+    rows = products(queries, vectors, squares).argmin(dim=1)
     return _measure(queries, vectors, rows)
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from flawmap import engine
+from flawmap import engine, graph
 from flawmap.data.loading import Batch, Batches
 from flawmap.engine import Engine, Programs
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
@@ -65,6 +65,9 @@ class Method(ABC):
     not_exportable: ClassVar[str] = ""
     """Why no graph can hold the scorer; empty where one can."""
 
+    is_random: ClassVar[bool] = True
+    """Whether the seed matters."""
+
     aside: ClassVar[float] = 0.0
     """Share of the good pictures to keep out of learning where nobody says how many; 0 where none need be."""
 
@@ -75,6 +78,7 @@ class Method(ABC):
     precision: Precision = "f32"
 
     def __post_init__(self) -> None:
+        graph.check(self.precision)
         self._network: Backbone | None = None
         self._engine: Engine | None = None
         self.notes: list[str] = []
@@ -212,6 +216,8 @@ class Method(ABC):
 
         In int8 the first of them say how large the network's numbers get.
         """
+        if self.network.remembers:
+            return
         if self.precision == "int8" or rounds * length_hint(batches) >= FEW:
             encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
             self._engine = engine.start(encoder, self._encoder_key(encoder), self.precision, pictures)

@@ -18,7 +18,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.maps import PixelMap
 from flawmap.features.patches import join
-from flawmap.memory.room import available_memory
+from flawmap.machine import available_memory
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Distances, Features, Images, Scores

@@ -29,7 +29,7 @@ from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Images, Indices, Scores
+from flawmap.tensors import Images, Indices, Patches, Scores
 
 Scope = Literal["coreset", "bank"]
 
@@ -93,7 +93,7 @@ class PatchCore(MemoryMethod):
         """Choose the coreset of all gathered vectors."""
         grid = parts[0]["grid"] if len(parts) == 1 else torch.cat([part["grid"] for part in parts])
         vectors = rearrange(grid, "p h w c -> (p h w) c")
-        kept, searched = self._reduce(vectors)
+        kept, searched = self.reduce(vectors)
         count = max(1, int(len(vectors) * self.coreset))
         start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
         chosen = pick(searched.to(best_device()), count, start=start).cpu().sort().values
@@ -169,8 +169,8 @@ class PatchCore(MemoryMethod):
         blocks = self._embedding().blocks
         return self.reducer.fit(torch.empty(1, sum(blocks)), blocks, self.seed).to(best_device())
 
-    def _reduce(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the vectors to keep in the bank and those to search for the coreset."""
+    def reduce(self, vectors: Patches) -> tuple[Tensor, Tensor]:
+        """Give the vectors to keep in the bank and those to search for the coreset; learns the reduction."""
         if self._reduces_early:
             self.reduction_ = self._early_reduction()
             return vectors, vectors

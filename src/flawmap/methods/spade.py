@@ -38,6 +38,7 @@ class SPADE(MemoryMethod):
     """
 
     not_exportable: ClassVar[str] = "each picture chooses the good ones that it is compared with"
+    is_random: ClassVar[bool] = False
 
     layers: tuple[int, ...] = (1, 2, 3)
     neighbours: int = 50

@@ -22,8 +22,8 @@ from torch.optim import Optimizer
 
 from flawmap.data.loading import Batch
 from flawmap.errors import DatasetError, OptionError
+from flawmap.machine import available_memory
 from flawmap.memory.collect import collect
-from flawmap.memory.room import available_memory
 from flawmap.methods.base import Method, State, best_device, not_fitted
 from flawmap.progress import Round, tell
 from flawmap.render.curves import draw_losses

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from flawmap.prepare import Pixels, resize
+from flawmap.prepare import Mask, Pixels, resize
 from flawmap.verdict import Heatmap, Region, Verdict
 
 Picture = UInt8[np.ndarray, "_height _width 3"]
@@ -52,6 +52,15 @@ def _mark(picture: Picture, regions: Sequence[Region]) -> None:
         cv2.rectangle(picture, (region.x, region.y), corner, WHITE, thin)
 
 
+def draw_truth(pixels: Pixels, mask: Mask) -> Picture:
+    """Draw a line around the true defects, close by, so that the defects themselves stay visible."""
+    picture = np.ascontiguousarray(to_8_bit(pixels)).copy()
+    line = max(1, round(max(picture.shape[:2]) / 140))
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
+    outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.drawContours(picture, outlines, -1, RED, line)
+
+
 def to_8_bit(pixels: Pixels) -> Picture:
     """Bring a decoded picture of any depth to 0…255."""
     if pixels.dtype == np.uint8:
@@ -61,11 +70,18 @@ def to_8_bit(pixels: Pixels) -> Picture:
 
 def write_text(picture: Picture, text: str) -> Picture:
     """Write into the top-left corner, white with a dark outline, in a size that suits the picture."""
-    scale = max(0.3, min(picture.shape[:2]) / 450)
-    origin = (4 + int(4 * scale), 4 + int(24 * scale))
-    picture = np.ascontiguousarray(picture)
-    for colour, thickness in ((DARK, max(2, round(4 * scale))), (WHITE, max(1, round(1.5 * scale)))):
-        cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    scale = max(0.42, min(picture.shape[:2]) / 450)
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.5 * scale))
+    x, y, line = 4 + int(4 * scale), 4 + int(24 * scale), max(1, round(2 * scale))
+    (width, _), below = cv2.getTextSize(text, font, scale, thickness)
+    picture = np.ascontiguousarray(picture).copy()
+    corner = picture[: y + below + 2 * line, : x + width + 2 * line]
+    letters = np.zeros(corner.shape[:2], np.uint8)
+    cv2.putText(letters, text, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
+    # Not drawn with a thicker pen: OpenCV 5 takes that for a bolder type, which is no outline.
+    around = cv2.dilate(letters, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * line + 1, 2 * line + 1)))
+    for colour, ink in ((DARK, cv2.add(around, around)), (WHITE, letters)):
+        corner[:] = np.rint(corner + (ink[:, :, None] / 255) * (np.array(colour) - corner.astype(float)))
     return picture
 
 

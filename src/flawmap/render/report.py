@@ -25,7 +25,7 @@ from jinja2 import Environment, StrictUndefined
 from flawmap.files import write_aside
 from flawmap.metrics.metric import Metric
 from flawmap.prepare import Mask, Pixels, resize
-from flawmap.render.heatmap import BOTTOM, RED, TOP, Picture, overlay, show_heatmap, to_8_bit
+from flawmap.render.heatmap import BOTTOM, TOP, Picture, draw_truth, overlay, show_heatmap, to_8_bit
 from flawmap.verdict import Verdict
 
 SIDE = 320
@@ -216,15 +216,6 @@ def render(report: Report) -> str:
     )
     # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no bytes for.
     return text.encode("utf-8", "replace").decode()
-
-
-def draw_truth(pixels: Pixels, mask: Mask) -> Picture:
-    """Draw a line around the true defects, close by, so that the defects themselves stay visible."""
-    picture = np.ascontiguousarray(to_8_bit(pixels)).copy()
-    line = max(1, round(max(picture.shape[:2]) / 140))
-    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
-    outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return cv2.drawContours(picture, outlines, -1, RED, line)
 
 
 def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: Pixels, mask: Mask | None, min_area: int) -> Card:

@@ -1,0 +1,165 @@
+"""`flawmap table` and `flawmap figure`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SOME_UNREADABLE, app
+from flawmap.cli.fit import make_transfer, parse_size
+from flawmap.console import bars, out
+from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.experiments.cells import Study
+    from flawmap.experiments.sheets import Sheet
+    from flawmap.experiments.tables import Table
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="A data set with test pictures, a folder of such products, `heatsinks` (drawn, as many as the paper has) "
+        "or `elpv` (real solar cells, from a package)."
+    ),
+]
+OfBackbone = Annotated[
+    str | None,
+    typer.Option(help="Any timm name, for all methods; unless given, tf_efficientnet_lite0 or their own."),
+]
+Weights = Annotated[str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")]
+Size = Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")]
+Seeds = Annotated[int, typer.Option(help="How many; what draws nothing is measured once.", min=1)]
+Mode = Annotated[Literal["synthetic", "product"], typer.Option(help="What TL tells apart; see `flawmap fit`.")]
+Lessons = Annotated[
+    Literal["paper", "gentle"], typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/transfer.md).")
+]
+Preset = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
+Into = Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, rows, drawn data.")]
+
+
+@app.command(epilog=EXIT_CODES)
+def table(
+    number: Annotated[int, typer.Argument(help="Of the table in Li et al. 2025.", min=1, max=5, metavar="1…5")],
+    data: Data = "heatsinks",
+    backbone: OfBackbone = None,
+    weights: Weights = None,
+    size: Size = "224",
+    seeds: Seeds = 3,
+    transfer: Mode = "synthetic",
+    lessons: Lessons = "paper",
+    preset: Preset = "cpu",
+    output: Into = Path("tables"),
+) -> None:
+    """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
+
+    Every cell becomes a row on disk; the same command again goes on from those that are there.
+    """
+    from flawmap.experiments.cells import Lab
+    from flawmap.experiments.sheets import make_sheet, records, write_sheet
+    from flawmap.experiments.tables import TABLES
+
+    study = _study(data, output, backbone, weights, size, seeds, transfer, lessons)
+    study, chosen = replace(study, preset=preset), TABLES[number]
+    command = f"flawmap table {number} --data {study.source.name}"
+    command += f" --backbone {backbone}" * bool(backbone) + f" --weights {Path(weights or '').name}" * bool(weights)
+    command += f" --size {size}" * (size != "224")
+    if chosen.timed:
+        _time(number, chosen, study, output, command)
+        return
+    with bars():
+        rows = Lab(study, output).rows([line.setup for line in chosen.lines])
+    sheet = make_sheet(chosen, study, rows)
+    _show(f"Table {number}", sheet)
+    command += f" --seeds {seeds} --transfer {transfer} --lessons {lessons}"
+    _say_written(write_sheet(output / f"table{number}-{study.source.name}", sheet, records(chosen, rows), command))
+    raise typer.Exit(SOME_UNREADABLE if any(row.error or row.left_out for row in rows.values()) else ALL_GOOD)
+
+
+@app.command(epilog=EXIT_CODES)
+def figure(
+    number: Annotated[Literal["5", "6"], typer.Argument(help="Of the figure in Li et al. 2025.", metavar="5|6")],
+    data: Data = "heatsinks",
+    backbone: OfBackbone = None,
+    weights: Weights = None,
+    size: Size = "224",
+    transfer: Mode = "synthetic",
+    lessons: Lessons = "paper",
+    output: Into = Path("tables"),
+) -> None:
+    """Draw a figure of the paper from your data: 5 shows the pictures, 6 where each method sees the defects.
+
+    Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one that good parts set.
+    """
+    from flawmap.experiments.figures import draw_localisation, draw_samples
+    from flawmap.output import write_picture
+
+    study = _study(data, output, backbone, weights, size, 1, transfer, lessons)
+    stem = output / f"figure{number}-{study.source.name}"
+    with bars():
+        if number == "5":
+            pages = {stem.with_suffix(".png"): draw_samples(study)}
+        else:
+            drawn = draw_localisation(study, output)
+            pages = {
+                stem.with_suffix(".png"): drawn.over_test_set,
+                stem.with_name(f"{stem.name}-calibrated.png"): drawn.calibrated,
+            }
+    for file, page in pages.items():
+        write_picture(file, page)
+    out.print(f"Look at {', '.join(escape(str(file)) for file in pages)}")
+
+
+def _time(number: int, chosen: Table, study: Study, output: Path, command: str) -> None:
+    from flawmap.experiments.sheets import make_times_sheet, times_records, write_sheet
+    from flawmap.experiments.timing import measure_times
+    from flawmap.machine import describe_machine
+
+    for product in study.products:
+        with bars():
+            times = measure_times(study, [line.setup for line in chosen.lines], product)
+        sheet = make_times_sheet(chosen, study, product, times, describe_machine())
+        _show(f"Table {number}, {product}", sheet)
+        stem = output / f"table{number}-{study.source.name}-{product}"
+        _say_written(write_sheet(stem, sheet, times_records(chosen, product, times), command))
+
+
+def _study(
+    data: str,
+    output: Path,
+    backbone: str | None,
+    weights: str | None,
+    size: str,
+    seeds: int,
+    transfer: Literal["synthetic", "product"],
+    lessons: str,
+) -> Study:
+    from flawmap.experiments.cells import Study
+    from flawmap.experiments.sources import find_source
+
+    if weights and not backbone:
+        raise OptionError(f"--weights {weights} without --backbone; say whose weights they are, as --backbone resnet18")
+    how = make_transfer(transfer, lessons)
+    assert how is not None
+    with bars():
+        source = find_source(data, output / "data")
+    return Study(source, backbone, weights, parse_size(size), seeds, how)
+
+
+def _show(title: str, sheet: Sheet) -> None:
+    table = RichTable(
+        *(escape(column) for column in sheet.columns), title=f"{title}: {sheet.title}", title_justify="left"
+    )
+    for row in sheet.rows:
+        table.add_row(*map(escape, row))
+    out.print(table)
+    for note in sheet.notes:
+        out.print(escape(note), soft_wrap=False)
+
+
+def _say_written(files: list[Path]) -> None:
+    out.print(f"Written: {', '.join(escape(str(file)) for file in files)}")

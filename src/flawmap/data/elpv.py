@@ -1,0 +1,101 @@
+"""ELPV: real pictures of solar cells that glow under current, good and defective, as a data set in MVTec AD layout.
+
+Electroluminescence pictures of 300×300 pixels by Deitsch et al. 2019, "Automatic classification of defective
+photovoltaic module cells in electroluminescence images", in the package `elpv-dataset` under CC BY-NC-SA 4.0: for
+research, not for sale, and to be passed on only under the same terms. The user's pip downloads it; nothing of it is
+flawmap's. It has no masks.
+
+Of its 2,624 cells only monocrystalline ones are taken, and of these the ones that the experts were sure of.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flawmap.data.layouts import GOOD, Sample, walk_mvtec
+from flawmap.data.splits import Shares, split
+from flawmap.errors import DatasetError, WriteError
+from flawmap.extras import explain
+from flawmap.files import folder_aside
+from flawmap.progress import track
+
+DEFECTIVE = "defective"
+
+MATERIAL = "mono"
+"""Polycrystalline cells have a grain of their own each, beside which a defect is not odd."""
+
+KINDS = {0.0: GOOD, 1.0: DEFECTIVE}
+"""By the probability of a defect; of cells with one between, nobody can say which verdict is right."""
+
+SHARES = Shares(train=0.75, calibration=0.0, test=0.25)
+"""Of the good cells; the defective ones are all to test."""
+
+
+def list_samples() -> list[Sample]:
+    """List the cells where the package keeps them, shared out by their file names: the same at any time and place.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        DatasetError: it is another one than flawmap knows.
+    """
+    return split(list(_labelled(_installed())), SHARES)
+
+
+def write(folder: Path) -> None:
+    """Copy the cells to `folder`, as `train/good`, `test/good` and `test/defective`, unless they are there already.
+
+    The folder is there when it is complete, or not at all.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        DatasetError: the folder holds something else, which stays as it is.
+        WriteError: there is no space or no permission.
+    """
+    samples = list_samples()
+    if _holds(folder, samples):
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(f"{folder} holds other things than the {len(samples)} cells of ELPV; name another folder")
+    try:
+        with folder_aside(folder) as aside:
+            for sample in track(samples, "copying ELPV cells", len(samples)):
+                _copy(sample, aside / sample.split / sample.kind)
+    except WriteError:
+        # Another process may have been quicker with the same.
+        if not _holds(folder, samples):
+            raise
+
+
+def _installed() -> Path:
+    try:
+        import elpv_dataset
+    except ImportError as error:
+        raise explain(error) from error
+    return Path(elpv_dataset.__file__).parent / "data"
+
+
+def _labelled(data: Path) -> Iterator[Sample]:
+    labels = data / "labels.csv"
+    try:
+        for line in labels.read_text(encoding="utf-8").splitlines():
+            path, probability, material = line.split()
+            if material == MATERIAL and float(probability) in KINDS:
+                yield Sample(data / path, "train", KINDS[float(probability)])
+    except (OSError, ValueError) as error:
+        message = f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); install that version"
+        raise DatasetError(message) from error
+
+
+def _holds(folder: Path, samples: Sequence[Sample]) -> bool:
+    return _contents(walk_mvtec(folder)) == _contents(samples)
+
+
+def _contents(samples: Sequence[Sample]) -> set[tuple[str, str, str, int]]:
+    return {(sample.split, sample.kind, sample.path.name, sample.path.stat().st_size) for sample in samples}
+
+
+def _copy(sample: Sample, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sample.path, folder / sample.path.name)

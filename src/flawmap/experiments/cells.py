@@ -1,0 +1,284 @@
+"""One cell of a table: a method on a product with a seed. Measured once, and from then on a row on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flawmap.data.classes import by_product
+from flawmap.data.layouts import GOOD, find_products, good_to_fit, to_test
+from flawmap.data.splits import sha256_of
+from flawmap.errors import FlawmapError, OptionError
+from flawmap.evaluation import evaluate
+from flawmap.experiments.shared import Remembering
+from flawmap.features.backbone import Backbone
+from flawmap.features.registration import NoRegistration
+from flawmap.features.transfer import PAPER, Transfer
+from flawmap.inspector import Inspector
+from flawmap.methods import METHODS, make_method
+from flawmap.methods.base import Method
+from flawmap.methods.trained import TrainedMethod
+from flawmap.metrics.metric import Metric
+from flawmap.options import to_json
+from flawmap.output import write_json
+from flawmap.progress import step, tell
+from flawmap.tuning import tune
+
+ROWS = "rows"
+"""The folder of the rows."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a line of a table is about.
+
+    Args:
+        method: a name among `METHODS`; one that is not there is shown as missing.
+        options: of the method.
+        tuned: whether its backbone is fine-tuned first.
+    """
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tuned: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all cells of a table have in common.
+
+    Args:
+        source: a data set, or a folder of products, with test pictures.
+        backbone: of all methods; None for each method's own.
+        weights: of the backbone; see `Backbone`.
+        size: of the network's input, (height, width).
+        seeds: how many.
+        transfer: how backbones are fine-tuned where they are: by painted defects, or by product.
+        preset: of the methods that are trained.
+    """
+
+    source: Path
+    backbone: str | None = None
+    weights: str | None = None
+    size: tuple[int, int] = (224, 224)
+    seeds: int = 3
+    transfer: Transfer = PAPER
+    preset: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise OptionError(f"{self.seeds} seeds measure nothing; use 1 or more")
+        if self.transfer.mode not in ("synthetic", "product"):
+            raise OptionError(f"fine-tuned by {self.transfer.mode} a table tests what taught; use synthetic or product")
+
+    @cached_property
+    def products(self) -> dict[str, Path]:
+        """Where each product is.
+
+        Raises:
+            DatasetError: there is no data set.
+        """
+        found = find_products(self.source) or {self.source.name: self.source}
+        for place in found.values():
+            to_test(place)
+        return found
+
+    def method(self, setup: Setup, seed: int) -> Method:
+        """Make the method of a cell."""
+        own = {"backbone": self.backbone, "weights": self.weights} if self.backbone else {}
+        preset = self.preset if self.preset in METHODS[setup.method].presets else None
+        return make_method(setup.method, preset, seed=seed, **own | dict(setup.options))
+
+
+class Cell(NamedTuple):
+    """What one row is measured of."""
+
+    setup: Setup
+    product: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a cell.
+
+    Args:
+        about: all that tells it from other rows: settings, and the hashes of data and weights.
+        metrics: figures by name, as `evaluate` gives them.
+        pictures: how many taught, and how many were judged.
+        left_out: pictures that could not be used.
+        seconds: from the first picture to the last figure, without what other cells had done already.
+        error: why there are no figures.
+    """
+
+    about: dict[str, Any]
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    pictures: tuple[int, int] = (0, 0)
+    left_out: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is found by: a hash of all that it is about."""
+        return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:20]
+
+    def to_json(self) -> dict[str, Any]:
+        """Say it in JSON; `Row.from_json` reads it back."""
+        metrics = {name: metric.to_json() for name, metric in self.metrics.items()}
+        return vars(self) | {"metrics": metrics}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """Read what `to_json` said."""
+        metrics = {name: Metric(**metric) for name, metric in values["metrics"].items()}
+        return cls(**{**values, "metrics": metrics, "pictures": tuple(values["pictures"])})
+
+
+class Lab:
+    """Measures cells, and keeps on disk and in memory what later ones can use.
+
+    Args:
+        study: what they have in common.
+        folder: for the rows.
+    """
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        self.study, self.folder = study, folder
+        self._data: dict[str, str] = {}
+        self._backbones: dict[Any, Backbone] = {}
+        self._tuned: dict[Any, Backbone] = {}
+        self._last: tuple[Any, Remembering] | None = None
+
+    def rows(self, setups: Sequence[Setup]) -> dict[tuple[str, int, int], Row]:
+        """Give the rows of all setups, by product, place among the setups, and seed; those that are there are read.
+
+        A cell that cannot be measured has a row that says why, and is tried again the next time.
+        """
+        cells = [
+            (place, Cell(setup, product, seed))
+            for product in self.study.products
+            for place, setup in enumerate(setups)
+            if setup.method in METHODS
+            for seed in self._seeds(setup)
+        ]
+        # What shares a network comes together, since only one at a time is remembered.
+        cells.sort(key=lambda one: self._order(one[1]))
+        found = {}
+        for done, (place, cell) in enumerate(cells):
+            step("cells", done, len(cells))
+            found[cell.product, place, cell.seed] = self.row(cell)
+        step("cells", len(cells), len(cells))
+        return found
+
+    def row(self, cell: Cell) -> Row:
+        """Give the row of a cell: the one on disk, or a new one."""
+        try:
+            row = Row(self.about(cell))
+            if (known := self._known(row)) is not None:
+                return known
+            started = time.perf_counter()
+            row = self._measure(cell, row)
+            row = replace(row, seconds=time.perf_counter() - started)
+        except (FlawmapError, MemoryError) as error:
+            row = Row({"method": cell.setup.method, "product": cell.product, "seed": cell.seed}, error=_said(error))
+            tell(f"{cell.setup.method} on {cell.product}, seed {cell.seed}: {row.error}")
+        write_json(self.folder / ROWS / f"{row.key}.json", row.to_json())
+        return row
+
+    def about(self, cell: Cell) -> dict[str, Any]:
+        """Say all that a row depends on."""
+        method = self.study.method(cell.setup, cell.seed)
+        options = {name: value for name, value in method.options().items() if name != "weights"}
+        transfer = to_json(self.study.transfer) if cell.setup.tuned else None
+        by_all = transfer and self.study.transfer.mode == "product"
+        taught = {name: self._hash(name) for name in self.study.products} if by_all else {}
+        return {
+            "product": cell.product,
+            "data": self._hash(cell.product),
+            "method": type(method).__name__,
+            "options": options,
+            "weights": self._backbone(method).fingerprint(),
+            "size": list(self.study.size),
+            "transfer": transfer,
+            **({"taught": taught} if taught else {}),
+        }
+
+    def inspector(self, cell: Cell) -> Inspector:
+        """Fit the inspector of a cell."""
+        method = self.study.method(cell.setup, cell.seed)
+        network = self._tuned_backbone(cell, method) if cell.setup.tuned else self._backbone(method)
+        # A registration works inside the network, and a training shows it ever new pictures.
+        itself = isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
+        method.network = network if itself else self._remembering(self._shares(cell, method), network)
+        return Inspector(method, name=cell.setup.method, size=self.study.size).fit(self.study.products[cell.product])
+
+    def _measure(self, cell: Cell, row: Row) -> Row:
+        inspector, samples = self.inspector(cell), to_test(self.study.products[cell.product])
+        evaluation = evaluate(inspector.runtime, samples)
+        left_out = len(inspector.unreadable) + sum(one.score is None for one in evaluation.rows)
+        counts = len(inspector.calibration.scores), len(samples)
+        return replace(row, metrics=evaluation.metrics, pictures=counts, left_out=left_out)
+
+    def _known(self, row: Row) -> Row | None:
+        try:
+            return Row.from_json(json.loads((self.folder / ROWS / f"{row.key}.json").read_text()))
+        except FileNotFoundError:
+            return None
+        except (KeyError, TypeError, ValueError) as error:
+            tell(f"{row.key}.json cannot be read ({error!r}); it is measured anew")
+            return None
+
+    def _seeds(self, setup: Setup) -> range:
+        random = setup.tuned or self.study.method(setup, 0).is_random
+        return range(self.study.seeds if random else 1)
+
+    def _order(self, cell: Cell) -> tuple[Any, ...]:
+        return *self._shares(cell, self.study.method(cell.setup, cell.seed)), cell.seed
+
+    def _shares(self, cell: Cell, method: Method) -> tuple[Any, ...]:
+        """Say what cells have in common that look at the same pictures with the same network."""
+        return cell.product, cell.seed if cell.setup.tuned else -1, method.backbone, method.layers
+
+    def _hash(self, product: str) -> str:
+        if product not in self._data:
+            place = self.study.products[product]
+            samples = [*good_to_fit(place), *to_test(place)]
+            files = [one for sample in samples for one in (sample.path, sample.mask) if one]
+            parts = sorted(f"{file.parent.name}/{file.name} {sha256_of(file)}" for file in files)
+            self._data[product] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._data[product]
+
+    def _backbone(self, method: Method) -> Backbone:
+        key = method.backbone, method.layers, method.weights
+        if key not in self._backbones:
+            self._backbones[key] = method.network
+        return self._backbones[key]
+
+    def _tuned_backbone(self, cell: Cell, method: Method) -> Backbone:
+        by_all = self.study.transfer.mode == "product"
+        key = "" if by_all else cell.product, *self._shares(cell, method)[1:]
+        if key not in self._tuned:
+            good = [sample.path for sample in good_to_fit(self.study.products[cell.product])]
+            tune(method, by_product(self.study.source) if by_all else {GOOD: good}, self.study.transfer)
+            self._tuned[key] = method.network
+        return self._tuned[key]
+
+    def _remembering(self, shares: tuple[Any, ...], network: Backbone) -> Remembering:
+        if self._last is None or self._last[0] != shares:
+            self._last = None  # before the next one counts the free memory
+            self._last = shares, Remembering(network)
+        return self._last[1]
+
+
+_NONE = NoRegistration()
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

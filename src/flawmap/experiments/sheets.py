@@ -1,0 +1,214 @@
+"""A table's rows as people read them: on the screen, in Markdown, in LaTeX; and one by one in a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from flawmap.experiments import published
+from flawmap.experiments.cells import Row, Study
+from flawmap.experiments.published import MEAN, Published
+from flawmap.experiments.tables import Table
+from flawmap.experiments.timing import BUILDING, PARTS, TIMED, WARM_UP, Times
+from flawmap.files import write_aside
+from flawmap.methods import METHODS
+from flawmap.metrics.images import TRIVIAL
+from flawmap.output import write_csv
+
+AUROC, F1, F1_SET = "image AUROC", "F1 max", "F1 at the threshold"
+
+Rows = Mapping[tuple[str, int, int], Row]
+"""By product, place of the line in its table, and seed."""
+
+ABSENT = "not here yet"
+FAILED = "failed"
+PRIVATE = "published: Li et al. 2025, on their private pictures; to be compared in kind, not in size."
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table to show.
+
+    Args:
+        title: what it compares.
+        columns: their heads.
+        rows: cells as text, a label first.
+        notes: a sentence each.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def make_sheet(table: Table, study: Study, rows: Rows) -> Sheet:
+    """Lay out the figures of a table: percent, mean ± standard deviation over seeds.
+
+    Of a single seed the 95 % interval over the test pictures stands in brackets.
+    """
+    products = list(study.products)
+    several = [MEAN] if len(products) > 1 else []
+    columns = ["", *(f"{name} {short}" for name in products + several for short in ("AUROC", "F1 max"))]
+    columns += ["F1 at 1 %", *([f"over {table.over}"] if table.over else []), "published AUROC", "published F1"]
+    figures = [Figures(place, products, rows) for place in range(len(table.lines))]
+    first = next((one for one, line in zip(figures, table.lines, strict=True) if line.label == table.over), None)
+    cells = []
+    for line, own in zip(table.lines, figures, strict=True):
+        shown = [own.say(name, [product]) for product in products for name in (AUROC, F1)]
+        shown += [own.say(name, products) for _ in several for name in (AUROC, F1)] + [own.say(F1_SET, products)]
+        shown += [own.say_over(first)] if first else []
+        known = table.published.get(line.label, {}).get(MEAN)
+        cells.append([line.label, *(shown if line.setup.method in METHODS else [ABSENT] * len(shown)), *_say(known)])
+    return Sheet(table.title, columns, cells, [*table.notes, *_notes(table, study, rows)])
+
+
+class Figures:
+    """The figures of one line."""
+
+    def __init__(self, place: int, products: Sequence[str], rows: Rows) -> None:
+        self.products = products
+        self.rows = {(product, seed): row for (product, line, seed), row in rows.items() if line == place}
+
+    def values(self, name: str, products: Sequence[str]) -> list[float]:
+        """Give a figure's mean over products for each seed, in percent; none where one is missing."""
+        found = []
+        for seed in sorted({seed for _, seed in self.rows}):
+            of_seed = [
+                self.rows[product, seed].metrics.get(name) for product in products if (product, seed) in self.rows
+            ]
+            there = [metric.value for metric in of_seed if metric is not None and metric.value is not None]
+            if len(there) == len(products):
+                found.append(100 * fmean(there))
+        return found
+
+    def say(self, name: str, products: Sequence[str]) -> str:
+        """Say a figure in words; where it failed or cannot be had, that."""
+        values = self.values(name, products)
+        mine = [row for (product, _), row in self.rows.items() if product in products]
+        if not values or any(row.error for row in mine):
+            return FAILED if any(row.error for row in mine) else "–"
+        if len(values) > 1:
+            return f"{fmean(values):.2f} ± {stdev(values):.2f}"
+        metric = mine[0].metrics[name]
+        if len(products) > 1 or metric.low is None or metric.high is None:
+            return f"{values[0]:.2f}"
+        return f"{values[0]:.2f} ({100 * metric.low:.1f}–{100 * metric.high:.1f})"
+
+    def say_over(self, other: Figures) -> str:
+        """Say by how many points AUROC and F1 are above another line's."""
+        pairs = [(self.values(name, self.products), other.values(name, self.products)) for name in (AUROC, F1)]
+        if not all(own and its for own, its in pairs):
+            return "–"
+        return " / ".join(f"{fmean(own) - fmean(its):+.2f}" for own, its in pairs)
+
+
+def records(table: Table, rows: Rows) -> list[dict[str, Any]]:
+    """List the rows one by one, with every figure and what the paper prints, in percent."""
+    found = []
+    for (product, place, seed), row in rows.items():
+        line = table.lines[place]
+        known = table.published.get(line.label, {})
+        auroc, f1 = known.get(product, known.get(MEAN)) or (None, None)
+        record = {"line": line.label, "product": product, "seed": seed}
+        record |= {name: _percent(metric.value) for name, metric in row.metrics.items()}
+        record |= {"published AUROC": auroc, "published F1": f1, "seconds": round(row.seconds, 1), "error": row.error}
+        found.append(record | {"row": row.key})
+    columns = list(dict.fromkeys(name for record in found for name in record))
+    return [{name: record.get(name) for name in columns} for record in found]
+
+
+def write_sheet(stem: Path, sheet: Sheet, rows: Sequence[dict[str, Any]], command: str) -> list[Path]:
+    """Write `stem`.md, .tex and .csv; gives their names."""
+    from tabulate import tabulate
+
+    markdown = tabulate(sheet.rows, sheet.columns, tablefmt="github", disable_numparse=True)
+    latex = tabulate(sheet.rows, sheet.columns, tablefmt="latex_booktabs", disable_numparse=True)
+    notes = "".join(f"- {note}\n" for note in sheet.notes)
+    texts = {
+        ".md": f"# {sheet.title}\n\n`{command}`\n\n{markdown}\n\n{notes}",
+        ".tex": f"% {sheet.title}\n% {command}\n{latex}\n",
+    }
+    for suffix, text in texts.items():
+        with write_aside(stem.with_suffix(suffix)) as stream:
+            stream.write(text.encode())
+    write_csv(stem.with_suffix(".csv"), rows)
+    return [stem.with_suffix(suffix) for suffix in (*texts, ".csv")]
+
+
+def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
+    notes = []
+    for product in study.products:
+        of_one = [row for (name, *_), row in rows.items() if name == product and not row.error]
+        if of_one:
+            notes.append(_about(product, of_one[0]))
+    transfer = study.transfer
+    if any(line.setup.tuned for line in table.lines):
+        notes.append(
+            f"TL: {transfer.mode}, {transfer.epochs} epochs at {transfer.rate:g}, {transfer.frozen} stages frozen, "
+            f"batch-norm statistics {'kept' if transfer.statistics == 'kept' else 'of each batch'}."
+        )
+    if table.published:
+        notes.append(PRIVATE)
+    missing = [line.label for line in table.lines if line.setup.method not in METHODS]
+    notes += [f"{', '.join(missing)}: {ABSENT}."] if missing else []
+    failed = {(table.lines[place].label, row.error) for (_, place, _), row in rows.items() if row.error}
+    return notes + [f"{label}: {error}" for label, error in sorted(failed)]
+
+
+def _about(product: str, row: Row) -> str:
+    taught, judged = row.pictures
+    share, trivial = row.metrics["share of defects"], row.metrics[TRIVIAL]
+    said = f"{product}: {taught} good pictures taught, {judged} judged"
+    if share.value is not None:
+        said += f", {100 * share.value:.2f} % of them defective"
+    if trivial.value is not None:
+        said += f"; rejecting all of them has an F1 of {100 * trivial.value:.2f}"
+    absent = sorted({metric.absent for metric in row.metrics.values() if metric.absent})
+    said += f"; {', '.join(absent)}" if absent else ""
+    return said + (f"; {row.left_out} pictures could not be used." if row.left_out else ".")
+
+
+def _say(known: Published | None) -> list[str]:
+    return [f"{known.auroc:.2f}", f"{known.f1:.2f}"] if known else ["", ""]
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 4)
+
+
+def make_times_sheet(table: Table, study: Study, product: str, times: Sequence[Times], machine: str) -> Sheet:
+    """Lay out the times of a table, with the paper's own in seconds."""
+    columns = ["", "bank", *(f"{part} ms" for part in PARTS), *(f"{part} s" for part in BUILDING), "bank built s"]
+    columns += ["published: picture s", "published: bank"]
+    rows = []
+    for line, one in zip(table.lines, times, strict=True):
+        parts = [f"{median:.2f} ({late:.2f})" for median, late in (one.picture[part] for part in PARTS)]
+        bank = [f"{one.bank[part]:.1f}" for part in BUILDING]
+        known = published.TABLE_2.get(line.label, {})
+        shown = known.get(product) or tuple(fmean(each) for each in zip(*known.values(), strict=True))
+        said = [f"{shown[0]:.3f}", f"{shown[1]:.0f}"] if shown else ["", ""]
+        rows.append(
+            [line.label, f"{one.size[0]} × {one.size[1]}", *parts, *bank, f"{sum(one.bank.values()):.1f}", *said]
+        )
+    pictures = f"{TIMED} pictures of {product} one at a time after {WARM_UP} to warm up, all lines in turn"
+    notes = [
+        f"Median (95th percentile) of {pictures}; {machine}; {study.size[0]}×{study.size[1]} px.",
+        "whole is one graph from the prepared picture to score and map; the parts before it are graphs of their own.",
+        "published: on an RTX 4060 Laptop; what is counted in, and the unit of the bank's time, are not said.",
+    ]
+    return Sheet(table.title, columns, rows, [*table.notes, *notes])
+
+
+def times_records(table: Table, product: str, times: Sequence[Times]) -> list[dict[str, Any]]:
+    """List the times one by one."""
+    found = []
+    for line, one in zip(table.lines, times, strict=True):
+        record = {"line": line.label, "product": product, "bank rows": one.size[0], "bank channels": one.size[1]}
+        for part, (median, late) in one.picture.items():
+            record |= {f"{part} ms, median": round(median, 4), f"{part} ms, p95": round(late, 4)}
+        found.append(record | {f"{part} s": round(seconds, 3) for part, seconds in one.bank.items()})
+    return found

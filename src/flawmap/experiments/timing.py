@@ -1,0 +1,207 @@
+"""Where the time goes: of one picture and of building the bank, part by part, all lines of a table in turn.
+
+The parts of a picture are graphs of their own here, so that each can be timed; `whole` is the one graph that a saved
+inspector runs. On a GPU torch runs them, and the clock waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from torch import Tensor, nn
+
+from flawmap import engine
+from flawmap.data.layouts import good_to_fit, to_test
+from flawmap.data.loading import Batches
+from flawmap.errors import OptionError
+from flawmap.experiments.cells import Setup, Study
+from flawmap.graph import Runner
+from flawmap.methods.base import best_device
+from flawmap.methods.patchcore import PatchCore
+from flawmap.prepare import Preparation, Prepared, read
+from flawmap.progress import track
+
+WARM_UP, TIMED = 10, 100
+"""Pictures before the clock counts, and those that it counts."""
+
+PARTS = ("decode", "network", "embedding", "reduction", "search", "whole")
+"""Of a picture. `search` includes the map and the score; `whole` is all but `decode`, in one graph."""
+
+BUILDING = ("features", "reduction", "coreset")
+"""Of a bank. `features` reads, runs the network and embeds, several pictures at once."""
+
+Part = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Times:
+    """What was measured of one line.
+
+    Args:
+        picture: milliseconds for one picture at a time, of each part: median and 95th percentile.
+        bank: seconds to build the bank, of each part.
+        size: vectors in the bank, and numbers in each.
+    """
+
+    picture: dict[str, tuple[float, float]]
+    bank: dict[str, float]
+    size: tuple[int, int]
+
+
+def measure_times(study: Study, setups: Sequence[Setup], product: str) -> list[Times]:
+    """Measure all setups on a product. Their backbones are not fine-tuned, which changes no time.
+
+    Raises:
+        OptionError: one of them is no relative of PatchCore.
+    """
+    place = study.products[product]
+    pictures = [sample.path for sample in to_test(place)]
+    subjects = [_Subject(study, setup, place) for setup in track(setups, "building banks", len(setups))]
+    taken: list[list[dict[str, float]]] = [[] for _ in setups]
+    for number, path in enumerate(track(islice(cycle(pictures), WARM_UP + TIMED), "timing pictures", WARM_UP + TIMED)):
+        # In turn, so that whatever else the machine does falls on all of them.
+        for subject, found in zip(subjects, taken, strict=True):
+            times = dict(subject.judge(path))
+            if number >= WARM_UP:
+                found.append(times)
+    return [Times(_summary(found), one.bank, one.size) for one, found in zip(subjects, taken, strict=True)]
+
+
+class _Subject:
+    """A method with its bank, cut into parts."""
+
+    def __init__(self, study: Study, setup: Setup, place: Path) -> None:
+        method = study.method(setup, 0)
+        if not isinstance(method, PatchCore):
+            raise OptionError(f"{setup.method} has no bank to be timed; use a relative of PatchCore")
+        height, width = study.size
+        self.preparation = Preparation(height, width, method.network.mean, method.network.std)
+        self.bank = _build(method, Batches([sample.path for sample in good_to_fit(place)], self.preparation))
+        vectors = method.learned()["bank.vectors"]
+        self.size = len(vectors), vectors.shape[1]
+        encoder, judge = method.encoder(), method.judge()
+        search = type(judge)(nn.Identity(), judge.bank, judge.image_score, judge.pixel_map)
+        reduction = nn.Sequential(encoder.reduction, judge.reduction)
+        modules = {
+            "network": _Tuple(encoder.embedding.backbone),
+            "embedding": _Treat(encoder.embedding),
+            "reduction": reduction,
+            "search": engine.OfOneSize(search, height, width),
+        }
+        self.parts: dict[str, Part] = {}
+        tensors = [torch.zeros(1, 3, height, width)]
+        for name, module in modules.items():
+            self.parts[name], tensors = _start(module.eval(), tensors)
+        self.whole = _whole(method, height, width)
+
+    def judge(self, path: Path) -> Iterator[tuple[str, float]]:
+        """Judge a picture, and say how many milliseconds each part took."""
+        started = time.perf_counter()
+        prepared = self.preparation(read(path))
+        yield "decode", _since(started)
+        arrays = [prepared[None]]
+        for name, part in self.parts.items():
+            started = time.perf_counter()
+            arrays = part(arrays)
+            yield name, _since(started)
+        started = time.perf_counter()
+        self.whole(prepared)
+        yield "whole", _since(started)
+
+
+class _Tuple(nn.Module):
+    """A module that gives a list, as one that gives a tuple."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.module(images))
+
+
+class _Treat(nn.Module):
+    """The part of an embedding behind the network."""
+
+    def __init__(self, embedding: Any) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        grid: Tensor = self.embedding.treat(maps)
+        return grid
+
+
+def _build(method: PatchCore, batches: Batches) -> dict[str, float]:
+    started = time.perf_counter()
+    part = method.gather(batches)
+    gathered = time.perf_counter()
+    method.settle([part])
+    settled = time.perf_counter()
+    # Once more without the search for the coreset, which is the rest.
+    method.reduce(part["grid"].flatten(0, 2))
+    reduced = time.perf_counter() - settled
+    return {
+        "features": gathered - started,
+        "reduction": reduced,
+        "coreset": settled - gathered - reduced,
+    }
+
+
+def _start(module: nn.Module, examples: list[Tensor]) -> tuple[Part, list[Tensor]]:
+    """Make a module ready; gives it, and what it makes of the examples."""
+    device = best_device()
+    with torch.inference_mode():
+        found = module.to(device)(*(example.to(device) for example in examples))
+    outputs = [one.cpu().clone() for one in (found if isinstance(found, tuple) else (found,))]
+    if device.type == "cuda":
+        return _in_torch(module, device), outputs
+    if isinstance(module, nn.Sequential) and all(isinstance(one, nn.Identity) for one in module):
+        return (lambda arrays: arrays), outputs
+    compiled = openvino.Core().compile_model(
+        engine.convert(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    )
+    request = compiled.create_infer_request()
+
+    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        request.infer(arrays)
+        return [tensor.data for tensor in request.output_tensors]
+
+    return run, outputs
+
+
+def _in_torch(module: nn.Module, device: torch.device) -> Part:
+    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.inference_mode():
+            found = module(*(torch.from_numpy(array).to(device) for array in arrays))
+            torch.cuda.synchronize()
+        return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
+
+    return run
+
+
+def _whole(method: PatchCore, height: int, width: int) -> Callable[[Prepared], object]:
+    if best_device().type == "cuda":
+        run = _in_torch(method.scorer(), best_device())
+        return lambda picture: run([picture[None]])
+    return Runner(method.graph(height, width))
+
+
+def _summary(found: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    return {
+        part: (float(np.median(taken)), float(np.quantile(taken, 0.95)))
+        for part in PARTS
+        for taken in [[one[part] for one in found]]
+    }
+
+
+def _since(started: float) -> float:
+    return 1000 * (time.perf_counter() - started)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from statistics import fmean
+
+import pytest
+
+from flawmap.experiments import published
+from flawmap.experiments.published import MEAN
+from flawmap.experiments.tables import TABLES, Line
+from flawmap.methods import METHODS, make_method
+
+
+def line(number: int, label: str) -> Line:
+    return next(one for one in TABLES[number].lines if one.label == label)
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_line_can_be_made_or_is_known_to_be_missing(number: int) -> None:
+    for one in TABLES[number].lines:
+        assert one.setup.method in {*METHODS, "vqflow", "crad", "glass", "ddad"}
+        if one.setup.method in METHODS:
+            make_method(one.setup.method, **one.setup.options)
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 5])
+def test_the_papers_lines_have_the_papers_figures(number: int) -> None:
+    table = TABLES[number]
+    assert set(table.published) == {one.label for one in table.lines if not one.ours}
+    assert all(one.label.startswith("+ ") for one in table.lines if one.ours)
+
+
+def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
+    assert line(1, "PatchCore").setup == line(5, "PatchCore").setup
+    ours = [line(1, "Ours"), line(3, "CA"), line(4, "50 %"), line(5, "Ours")]
+    assert all(one.setup == ours[0].setup for one in ours)
+    assert line(3, "RP").setup == line(5, "+SA+TL").setup
+    assert line(4, "+ 0 %").setup == line(5, "+CFA+TL").setup
+
+
+def test_ours_is_the_improved_patchcore_with_a_tuned_backbone() -> None:
+    setup = line(1, "Ours").setup
+    assert setup.tuned
+    assert make_method(setup.method, **setup.options).options() == make_method("improved-patchcore").options()
+
+
+def test_the_papers_own_tables_agree_to_rounding() -> None:
+    means = [published.TABLE_1["PatchCore"][MEAN], published.TABLE_5["PatchCore"][MEAN]]
+    ours = [published.TABLE_1["Ours"][MEAN], published.TABLE_3["CA"][MEAN], published.TABLE_4["50 %"][MEAN]]
+    for same in (means, [*ours, published.TABLE_5["Ours"][MEAN]]):
+        for one in same:
+            assert one == pytest.approx(same[0], abs=0.0051)
+    assert published.TABLE_3["RP"][MEAN] == published.TABLE_5["+SA+TL"][MEAN]
+    black, white = (published.TABLE_1["PaDiM"][product] for product in ("Black", "White"))
+    assert published.TABLE_1["PaDiM"][MEAN].auroc == fmean([black.auroc, white.auroc])
+
+
+def test_the_eight_cells_of_the_ablation_are_all_there_is() -> None:
+    assert len({repr(one.setup) for one in TABLES[5].lines}) == 8
