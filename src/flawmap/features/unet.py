@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 GROUPS = 32
-"""Of channels that are normalised together, where there are as many channels."""
+"""Of channels that are normalised together, as published; fewer where a group would be a single channel."""
 
 SLOWEST = 10_000.0
 """Ratio of the longest wavelength of the code of a level to the shortest."""
@@ -150,7 +150,8 @@ def _code(levels: Tensor, length: int) -> Tensor:
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    # A channel by itself would lose what the level of noise adds to it: a constant is normalised away.
+    return nn.GroupNorm(math.gcd(GROUPS, channels, channels // 2), channels)
 
 
 def _silent(layer: nn.Conv2d) -> nn.Conv2d:
