@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.diffusion import LEVELS, STEPS, clean_shares, mix, reconstruct, step_weights
+from flawmap.features.diffusion import LEVELS, SHARES, STEPS, mix, reconstruct, share_of, step_weights
 
 
 def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -20,25 +20,22 @@ class Oracle:
 
     def __call__(self, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         self.levels.append(int(levels[0]))
-        share = clean_shares()[levels].reshape(-1, 1, 1, 1)
+        share = share_of(levels)
         return (noisy - share.sqrt() * self.clean) / (1 - share).sqrt()
 
 
 def test_how_much_of_the_picture_is_left() -> None:
     # Golden numbers of methods.md, appendix A.
-    shares = clean_shares()
-    assert len(shares) == LEVELS
+    assert len(SHARES) == LEVELS
     wanted = {0: 0.9999, 25: 0.990965, 225: 0.588678, 250: 0.521423, 999: 4.0358e-5}
-    assert {level: shares[level].item() for level in wanted} == pytest.approx(wanted, rel=1e-4)
+    assert {level: SHARES[level] for level in wanted} == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_weights_of_a_step() -> None:
-    shares = clean_shares()
-    weights = step_weights(shares[225], shares[200])
-    assert weights.fresh.item() == pytest.approx(0.293493, abs=1e-5)
-    assert weights.predicted.item() == pytest.approx(0.507459, abs=1e-5)
-    last = step_weights(shares[0], torch.ones(()))
-    assert (last.fresh.item(), last.predicted.item()) == (0, 0)
+    weights = step_weights(SHARES[225], SHARES[200])
+    assert weights.fresh == pytest.approx(0.293493, abs=1e-5)
+    assert weights.predicted == pytest.approx(0.507459, abs=1e-5)
+    assert step_weights(SHARES[0], 1.0) == (0, 0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])
@@ -63,6 +60,6 @@ def test_steering_leads_to_the_target() -> None:
 
 def test_each_picture_is_mixed_by_its_own_share() -> None:
     clean, noises = pictures()
-    mixed = mix(clean, noises[:2], torch.tensor([1.0, 0.0]))
+    mixed = mix(clean, noises[:2], torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1))
     assert torch.equal(mixed[0], clean[0])
     assert torch.equal(mixed[1], noises[1])

@@ -20,7 +20,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import average
-from flawmap.features.diffusion import LEVELS, STEPS, clean_shares, mix, reconstruct
+from flawmap.features.diffusion import LEVELS, STEPS, mix, reconstruct, share_of
 from flawmap.features.maps import PixelMap
 from flawmap.features.unet import UNet
 from flawmap.methods.base import best_device
@@ -62,7 +62,6 @@ class DDAD(TrainedMethod["Mender"]):
         sigma: of the Gaussian over the map, in pixels.
     """
 
-    not_exportable: ClassVar[str] = "mending is a loop of ten passes with noise"
     fixed: ClassVar[tuple[str, ...]] = ("epochs",)
     whole: ClassVar[bool] = True
 
@@ -135,7 +134,7 @@ class DDAD(TrainedMethod["Mender"]):
         pictures = networks.reduced(lesson[0])
         if len(lesson) == 1:
             noise, levels = torch.randn_like(pictures), torch.randint(LEVELS, (len(pictures),), device=pictures.device)
-            noisy = mix(pictures, noise, clean_shares().to(pictures.device)[levels])
+            noisy = mix(pictures, noise, share_of(levels))
             wrong = (networks.unet(noisy, levels) - noise).square().sum(dim=(1, 2, 3)).mean()
             return {"noise": wrong, "features": torch.zeros_like(wrong)}
         target = networks.reduced(lesson[1])
