@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from flawmap.features.maps import PixelMap
 from flawmap.methods import METHODS
 from flawmap.methods.ddad import DDAD, DDADJudge
 from flawmap.prepare import Preparation
+from flawmap.progress import News, Round, listening
 from helpers import texture
 
 SIZE = Preparation(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -37,6 +40,20 @@ def test_the_backbone_is_adapted_after_the_unet_and_not_before() -> None:
         assert torch.equal(tensor, taught.trained().unet.state_dict()[name])
     assert [epoch.losses["features"] > 0 for epoch in taught.history_] == [False, True, True]
     assert taught.history_[-1].losses["features"] < taught.history_[-2].losses["features"]
+
+
+def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_path: Path) -> None:
+    def stop(news: News) -> None:
+        if isinstance(news, Round) and news.number == 3:
+            raise KeyboardInterrupt
+
+    method = DDAD(**TINY | {"epochs": 1, "adapt": 3})
+    with listening(lambda *_: None, stop), pytest.raises(KeyboardInterrupt):
+        method.fit(Batches(GOOD, SIZE), tmp_path)
+    through, again = fit(epochs=1, adapt=3), DDAD(**TINY | {"epochs": 1, "adapt": 3})
+    again.fit(Batches(GOOD, SIZE), tmp_path)
+    one, other = through.learned(), again.learned()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_each_is_adapted_towards_another_picture() -> None:

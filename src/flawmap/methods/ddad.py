@@ -98,9 +98,9 @@ class DDAD(TrainedMethod["Mender"]):
             raise OptionError(f"DDAD's networks are trained and compute in f32, not in {self.precision}")
 
     @property
-    def rounds(self) -> int:
-        """The UNet's epochs and the backbone's."""
-        return self.epochs + self.adapt
+    def ends(self) -> tuple[int, ...]:
+        """The UNet's last epoch, and the backbone's."""
+        return (self.epochs, self.epochs + self.adapt)
 
     def take(self, images: Images) -> list[Tensor]:
         """Hold the pictures."""

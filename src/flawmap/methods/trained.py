@@ -112,9 +112,9 @@ class TrainedMethod(Method, Generic[N]):
         return 1.0
 
     @property
-    def rounds(self) -> int:
-        """How many epochs there are in all phases."""
-        return self.epochs
+    def ends(self) -> tuple[int, ...]:
+        """The last epoch of each phase of the training; epochs of one phase take equally long."""
+        return (self.epochs,)
 
     def take(self, images: Images) -> list[Tensor]:
         """Say what is held of pictures: what the encoder gives, unless a method needs more."""
@@ -196,7 +196,7 @@ class TrainedMethod(Method, Generic[N]):
             seen.append(len(taken[0]))
             return taken
 
-        self.ready(batches, self.rounds)
+        self.ready(batches, self.ends[-1])
         held = collect(map(take, batches), expected)
         if (count := sum(seen)) < FEWEST:
             raise DatasetError(
@@ -214,7 +214,7 @@ class _Training(Course[Round], Generic[N]):
 
     def __init__(self, method: TrainedMethod[N], networks: N, held: list[Tensor], digest: str) -> None:
         self.method, self.networks, self.held, self.digest = method, networks, held, digest
-        self.epochs, self.history = method.rounds, []
+        self.epochs, self.history = method.ends[-1], []
         self.optimizers = method.optimizers(networks)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
@@ -222,7 +222,7 @@ class _Training(Course[Round], Generic[N]):
         count = len(self.held[0])
         drawn, name = min(count, self.method.most or count), type(self.method).__name__
         steps = len(self.method._chunks(range(drawn)))
-        watch = Watch("Training", f"training {name}", self.epochs, steps, drawn)
+        watch = Watch("Training", f"training {name}", self.method.ends, steps, drawn)
         while (number := len(self.history) + 1) <= self.epochs:
             started = time.perf_counter()
             losses = self._train_epoch(watch, number, drawn)
