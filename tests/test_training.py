@@ -90,7 +90,7 @@ def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
     heard: list[News] = []
     steps: list[tuple[str, int, int]] = []
     with listening(lambda *step: steps.append(step), heard.append):
-        watch = Watch("Counting", "counting", epochs=5, steps=2, pictures=7)
+        watch = Watch("Counting", "counting", ends=[5], steps=2, pictures=7)
         assert list(watch.over(4, "ab")) == ["a", "b"]
         assert list(watch.over(5, "ab")) == ["a", "b"]
     assert steps == [("counting", done, 10) for done in (6, 7, 8, 8, 9, 10)]
@@ -98,9 +98,18 @@ def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
     assert (forecast.epochs, forecast.pictures, forecast.what) == (2, 7, "Counting")
 
 
+def test_each_phase_has_a_forecast_of_its_own() -> None:
+    heard: list[News] = []
+    with listening(lambda *_: None, heard.append):
+        watch = Watch("Counting", "counting", ends=[3, 5], steps=2, pictures=7)
+        for epoch in range(2, 6):
+            list(watch.over(epoch, "ab"))
+    assert [news.epochs for news in heard if isinstance(news, Forecast)] == [2, 2]
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_it_and_says_where(loss: float) -> None:
-    watch = Watch("Counting", "counting", epochs=5, steps=3, pictures=7)
+    watch = Watch("Counting", "counting", ends=[5], steps=3, pictures=7)
     batches = watch.over(2, "abc")
     next(batches), next(batches)
     watch.check(1e30, "advice")

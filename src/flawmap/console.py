@@ -24,6 +24,9 @@ SHOWN = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
 BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Those that `flawmap threshold` shows."""
 
+ROWS = 20
+"""About how many epochs of a long training are shown."""
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -32,9 +35,12 @@ class _Bars(Progress):
 
     rows: Table | None = None
     kind: type | None = None
+    every: int = 1
 
     def add(self, epoch: Epoch | Round) -> None:
         """Add a row; a method may be trained after its backbone was, and then has a table of its own."""
+        if epoch.number > 1 and epoch.number % self.every:
+            return
         if self.rows and self.kind is not type(epoch):
             self.console.print(self.rows)
             self.rows = None
@@ -63,6 +69,8 @@ def bars() -> Iterator[None]:
             if isinstance(news, Epoch | Round):
                 progress.add(news)
             else:
+                if isinstance(news, Forecast):
+                    progress.every = max(1, news.epochs // ROWS)
                 progress.console.print(_say(news))
 
         with listening(draw, show):

@@ -11,7 +11,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -44,30 +44,30 @@ class Watch:
     Args:
         what: is done, as "Fine-tuning".
         stage: the same for a bar, as "fine-tuning the backbone".
-        epochs: of the whole training.
-        steps: of each.
+        ends: the last epoch of each phase; each phase has a forecast of its own.
+        steps: of each epoch.
         pictures: in each.
     """
 
-    def __init__(self, what: str, stage: str, epochs: int, steps: int, pictures: int) -> None:
-        self.what, self.stage, self.epochs, self.steps, self.pictures = what, stage, epochs, steps, pictures
-        self._forecast = False
+    def __init__(self, what: str, stage: str, ends: Sequence[int], steps: int, pictures: int) -> None:
+        self.what, self.stage, self.ends, self.steps, self.pictures = what, stage, ends, steps, pictures
+        self._forecast = 0
         self._epoch = self._place = 0
 
     def over(self, epoch: int, batches: Iterable[T]) -> Iterator[T]:
         """Pass the batches of an epoch through; after the first few that are done, tells how long the rest takes."""
-        started = time.perf_counter()
+        started, end = time.perf_counter(), min(one for one in self.ends if one >= epoch)
         for place, batch in enumerate(batches, start=1):
             self._epoch, self._place = epoch, place
-            step(self.stage, (epoch - 1) * self.steps + place - 1, self.epochs * self.steps)
+            step(self.stage, (epoch - 1) * self.steps + place - 1, self.ends[-1] * self.steps)
             yield batch
             if place == 1 < self.steps:
                 started = time.perf_counter()
-            if not self._forecast and place == min(TIMED, self.steps):
-                self._forecast, left = True, self.epochs - epoch + 1
+            if self._forecast < end and place == min(TIMED, self.steps):
+                self._forecast, left = end, end - epoch + 1
                 each = (time.perf_counter() - started) / max(1, place - 1)
                 tell(Forecast(left, self.pictures, each * self.steps * left, self.what))
-        step(self.stage, epoch * self.steps, self.epochs * self.steps)
+        step(self.stage, epoch * self.steps, self.ends[-1] * self.steps)
 
     def check(self, loss: float, advice: str) -> None:
         """Look at the loss of a step, before anything is learned from it.

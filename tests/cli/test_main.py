@@ -5,15 +5,25 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from flawmap import cli
+from flawmap.console import out
+from flawmap.methods import METHODS
 from helpers import run, run_in_a_process
 
 
-def test_methods_are_listed() -> None:
+@pytest.mark.parametrize("columns", [80, 120])
+def test_methods_are_listed(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "width", columns)
     code, output = run("methods")
     assert code == 0
-    assert "improved-patchcore" in output
-    assert "Li et al. 2025" in output
+    for name, recipe in METHODS.items():
+        assert name in output
+        assert recipe.source in output
+    for preset in METHODS["glass"].presets:
+        assert preset in output
+    assert max(map(len, output.splitlines()[:-1])) <= columns
 
 
 def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:

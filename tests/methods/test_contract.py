@@ -32,14 +32,15 @@ SMALL = {
     "spade": {"neighbours": 3},
     "padim": {"channels": 30},
     "fr-patchcore": {"coreset": 0.05, "registration": SpatialTransformers(epochs=2, batch=8)},
-    "glass": METHODS["glass"].presets["smoke"].options,
-    "crad": METHODS["crad"].presets["smoke"].options,
+    **{name: recipe.presets["smoke"].options for name, recipe in METHODS.items() if recipe.presets},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
 TAUGHT = {
     "glass": {"epochs": 20, "batch": 5, "most": 10, "rate": 2e-3, "adaptor_rate": 1e-3, "hidden": 64},
     "crad": {"epochs": 6},
+    "ddad": {"epochs": 4},
+    "vqflow": {"epochs": 30, "rate": 1e-3, "warmup": 0},
 }
 """Options under which methods that are trained learn something within a second or two."""
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Column, Table
 
 from flawmap.cli.common import Results, Seed, app
 from flawmap.console import bars, out, print_products
+
+WIDEST = len("Mousakhan et al. 2024")
+"""Of the methods' sources, in characters; longer ones break at a comma."""
 
 
 @app.command()
@@ -16,15 +20,18 @@ def methods() -> None:
     """List the methods."""
     from flawmap.methods import METHODS
 
-    table = Table(Column("method", no_wrap=True), "source", "learns", "stores", "as a graph")
+    # Made for 80 columns: what must not be broken up says how wide it is.
+    table = Table(Column("method", min_width=WIDEST), "learns", Column("stores", no_wrap=True), "graph", box=SIMPLE)
     for name, recipe in METHODS.items():
-        source = f"{recipe.source} (reconstruction)" if recipe.reconstruction else recipe.source
-        table.add_row(name, source, recipe.learns, recipe.stores, "no" if recipe.make().not_exportable else "yes")
+        said = [name, recipe.source] + ["(reconstruction)"] * recipe.reconstruction
+        table.add_row("\n".join(said), recipe.learns, recipe.stores, "no" if recipe.make().not_exportable else "yes")
+        table.add_row()
     out.print(table)
+    trained = Table(Column("trained", no_wrap=True), "--preset", "", box=SIMPLE)
     for name, recipe in METHODS.items():
-        presets = ", ".join(f"{preset} ({one.takes})" for preset, one in recipe.presets.items())
-        if presets:
-            out.print(f"{name} is trained; flawmap fit --method {name} --preset … takes {presets}.")
+        for preset, one in recipe.presets.items():
+            trained.add_row(name, preset, one.takes)
+    out.print(trained)
     out.print("Stores: beside the backbone, for 500 pictures at 224 px with WideResNet-50-2 where none is named.")
 
 

@@ -163,7 +163,7 @@ def train(progress: Progress, lessons: Lessons) -> Iterator[Epoch]:
         TrainingError: the loss became infinite or no number.
     """
     epochs, steps = progress.transfer.epochs, lessons.steps()
-    watch = Watch("Fine-tuning", "fine-tuning the backbone", epochs, steps, len(lessons))
+    watch = Watch("Fine-tuning", "fine-tuning the backbone", [epochs], steps, len(lessons))
     while (number := len(progress.history) + 1) <= epochs:
         started = time.perf_counter()
         loss, accuracy = _train_epoch(progress, watch.over(number, lessons.training(number)), watch)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flawmap.errors import OptionError
-from flawmap.methods import crad, glass
+from flawmap.methods import crad, ddad, glass, vqflow
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
+from flawmap.methods.ddad import DDAD
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
 from flawmap.methods.improved_patchcore import improved_patchcore
@@ -20,6 +21,7 @@ from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
 from flawmap.methods.trained import Preset
+from flawmap.methods.vqflow import VQFlow
 
 
 @dataclass(frozen=True)
@@ -81,25 +83,41 @@ METHODS: dict[str, Recipe] = {
     "glass": Recipe(
         GLASS,
         "Chen et al. 2024",
-        "by training: what tells patch vectors from such pushed away from them, and from painted defects",
+        "what tells patch vectors from such pushed away from them, and from painted defects",
         "16 MB",
         presets=glass.PRESETS,
     ),
     "crad": Recipe(
         CRAD,
         "Lee et al. 2024",
-        "by training: grids of features, and how to put good maps together from them",
-        "77 MB and more",
+        "grids of features, and how to put good maps together from them",
+        "0.3 GB",
         presets=crad.PRESETS,
+    ),
+    "vqflow": Recipe(
+        VQFlow,
+        "Zhou et al. 2024",
+        "how likely maps are, given prototypes of pictures and patterns of places",
+        "0.5 GB",
+        presets=vqflow.PRESETS,
+    ),
+    "ddad": Recipe(
+        DDAD,
+        "Mousakhan et al. 2024",
+        "to take noise from good pictures; a backbone that overlooks what that leaves",
+        "0.1 GB",
+        presets=ddad.PRESETS,
     ),
 }
 
 CLASSES: dict[str, type[Method]] = {
     "CRAD": CRAD,
+    "DDAD": DDAD,
     "GLASS": GLASS,
     "PaDiM": PaDiM,
     "PatchCore": PatchCore,
     "SPADE": SPADE,
+    "VQFlow": VQFlow,
 }
 """What the recipes make, as saved files name it."""
 

@@ -55,8 +55,8 @@ class GLASS(TrainedMethod["Networks"]):
             `hypersphere`: the mean vector of its place, at r to 2 r, r being where three quarters of the normal ones
             lie within, and 2 r to 4 r for painted ones. `auto`: by the spectrum of the mean picture.
         spread: vectors are scaled such that they lie so far from their mean (root of the mean square); None leaves them
-            as they come. All lengths here were published for those of WideResNet-50-2. A ResNet-18's lie about
-            2.5 from their mean on drawn heat sinks, which suits them, and those of the default backbone 37.
+            as they come. Noise, shell and stride are lengths, published for a WideResNet-50-2, and networks differ: on
+            drawn heat sinks vectors lie 2.5 from their mean with a ResNet-18, 37 with the default backbone.
         noise: standard deviation of what is added to normal vectors before the ascent; published 0.015 for 1536
             channels, which is as long as 0.05 for 152.
         ascents: steps of the ascent.

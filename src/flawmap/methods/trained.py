@@ -7,7 +7,6 @@ result bit for bit, on one kind of machine. The budget is fixed and the last epo
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +29,9 @@ from flawmap.progress import Round, tell
 from flawmap.render.curves import draw_losses
 from flawmap.tensors import Images
 from flawmap.training import Course, Watch
+
+FEWEST = 2
+"""Pictures to train with; networks that normalise over pictures need as many."""
 
 Shapes = Sequence[tuple[int, ...]]
 """Of what is held of a picture, without the axis that counts pictures."""
@@ -73,6 +75,12 @@ class TrainedMethod(Method, Generic[N]):
     clip: ClassVar[float | None] = None
     """Longest gradient over all networks; None for any."""
 
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """Options of which a longer training may not have other values; `epochs` where a phase follows another."""
+
+    whole: ClassVar[bool] = False
+    """Whether steps of fewer pictures than `batch` are left out, as for networks that normalise over pictures."""
+
     epochs: int = 20
     batch: int = 8
     most: int | None = None
@@ -103,12 +111,20 @@ class TrainedMethod(Method, Generic[N]):
         del epoch
         return 1.0
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The last epoch of each phase of the training; epochs of one phase take equally long."""
+        return (self.epochs,)
+
     def take(self, images: Images) -> list[Tensor]:
         """Say what is held of pictures: what the encoder gives, unless a method needs more."""
         return self.encode(images)
 
     def survey(self, held: list[Tensor]) -> None:
         """Look at all pictures once before the training begins; most methods need not."""
+
+    def finish(self, networks: N, held: list[Tensor]) -> None:
+        """Measure what judging needs to know of the trained networks; for most methods nothing."""
 
     def lessons(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
         """Give what the steps of an epoch learn from: what is held of the pictures numbered in `order`."""
@@ -121,7 +137,7 @@ class TrainedMethod(Method, Generic[N]):
         """Train to the last epoch.
 
         Raises:
-            DatasetError: no picture could be used.
+            DatasetError: fewer than two pictures could be used.
             OptionError: this machine has not the memory.
             TrainingError: the loss became infinite or no number.
             WriteError: the folder cannot be written.
@@ -134,6 +150,7 @@ class TrainedMethod(Method, Generic[N]):
             networks = self.networks(self.shapes_)
         course = _Training(self, networks.to(best_device()), held, digest)
         course.run(folder)
+        self.finish(networks.eval(), held)
         self.networks_, self.history_ = networks.eval().requires_grad_(False), course.history
         return self
 
@@ -179,14 +196,17 @@ class TrainedMethod(Method, Generic[N]):
             seen.append(len(taken[0]))
             return taken
 
-        self.ready(batches, self.epochs)
+        self.ready(batches, self.ends[-1])
         held = collect(map(take, batches), expected)
-        if not held:
-            raise DatasetError("no picture could be used, so there is nothing to learn from")
+        if (count := sum(seen)) < FEWEST:
+            raise DatasetError(
+                f"{count or 'no'} picture could be used, and {FEWEST} are the fewest to train with; give 100 or more"
+            )
         return held, digest.hexdigest()
 
-    def _chunks(self, order: Sequence[int]) -> Iterator[list[int]]:
-        return (list(order[start : start + self.batch]) for start in range(0, len(order), self.batch))
+    def _chunks(self, order: Sequence[int]) -> list[list[int]]:
+        chunks = [list(order[start : start + self.batch]) for start in range(0, len(order), self.batch)]
+        return chunks[:-1] if self.whole and len(chunks) > 1 and len(chunks[-1]) < self.batch else chunks
 
 
 class _Training(Course[Round], Generic[N]):
@@ -194,14 +214,15 @@ class _Training(Course[Round], Generic[N]):
 
     def __init__(self, method: TrainedMethod[N], networks: N, held: list[Tensor], digest: str) -> None:
         self.method, self.networks, self.held, self.digest = method, networks, held, digest
-        self.epochs, self.history = method.epochs, []
+        self.epochs, self.history = method.ends[-1], []
         self.optimizers = method.optimizers(networks)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def rounds(self) -> Iterator[Round]:
         count = len(self.held[0])
         drawn, name = min(count, self.method.most or count), type(self.method).__name__
-        watch = Watch("Training", f"training {name}", self.epochs, math.ceil(drawn / self.method.batch), drawn)
+        steps = len(self.method._chunks(range(drawn)))
+        watch = Watch("Training", f"training {name}", self.method.ends, steps, drawn)
         while (number := len(self.history) + 1) <= self.epochs:
             started = time.perf_counter()
             losses = self._train_epoch(watch, number, drawn)
@@ -262,7 +283,8 @@ class _Training(Course[Round], Generic[N]):
 
     def key(self) -> str:
         # Where weights come from is no part of it: their fingerprint says what they are.
-        options = {name: self.method.options()[name] for name in self.method.options() if name not in _NOT_ABOUT}
+        free = set(_NOT_ABOUT) - set(self.method.fixed)
+        options = {name: value for name, value in self.method.options().items() if name not in free}
         about = (type(self.method).__name__, options, self.digest, self.method.network.fingerprint())
         return hashlib.sha256(repr(about).encode()).hexdigest()
 

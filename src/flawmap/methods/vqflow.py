@@ -1,0 +1,271 @@
+"""VQ-Flow: how likely maps are, by a normalising flow that quantised summaries of the picture guide (Zhou et al. 2024).
+
+Written from the paper's formulas. The last epoch counts, where the published code keeps the one best on the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam, Optimizer
+
+from flawmap.errors import OptionError
+from flawmap.features.backbone import Backbone
+from flawmap.features.codebook import Codebook, position_code
+from flawmap.features.flow import FlowBlock, FlowBlocks, Flowed, Fusion
+from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
+from flawmap.tensors import Features, Images, PerImage, Scores
+
+TOP = 0.03
+"""Share of the pixels whose mean is the picture's score."""
+
+TINY = 1e-8
+"""Added to variances."""
+
+
+@dataclass(eq=False)
+class VQFlow(TrainedMethod["Flow"]):
+    """VQ-Flow: normalising flows at three scales, under conditions from learned prototypes of picture and places.
+
+    The deepest layer's mean is quantised to one of a few prototypes of whole pictures; what it and the place leave of
+    each position's features, to one of a few patterns. Both are conditions of flows that turn the finer layers' maps
+    into Gaussians; a position is as odd as it is unlikely there. Scores are relative within a picture, as published:
+    its likeliest pixel is its measure of good. Made for several products in one model; here too for a single one.
+
+    Args:
+        layers: four, from fine to coarse; the deepest guides and the others are judged.
+        prototypes: of whole pictures.
+        patterns: of positions, for each layer.
+        length: of prototypes.
+        place: length of the code of a position's place; divisible by 4.
+        steps: of the flow at each layer that is judged.
+        rate: of all networks.
+        warmup: epochs in which the rate rises from a tenth.
+        log_sigma: whether the loss counts the scale that the prototype's Gaussian brings. In the published code it does
+            not, and growing that scale lowers the loss for nothing.
+    """
+
+    clip: ClassVar[float | None] = 2.0
+    whole: ClassVar[bool] = True
+
+    layers: tuple[int, ...] = (1, 2, 3, 4)
+    epochs: int = 20
+    batch: int = 16
+    prototypes: int = 8
+    patterns: int = 64
+    length: int = 64
+    place: int = 16
+    steps: tuple[int, ...] = (2, 5, 8)
+    rate: float = 1e-4
+    warmup: int = 3
+    log_sigma: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.layers)) != 4 or len(self.steps) != 3:
+            raise OptionError(f"layers {self.layers} and steps {self.steps}; VQ-Flow takes four layers and three steps")
+        numbers = (self.prototypes, self.patterns, self.length, self.place, *self.steps)
+        if min(*numbers, self.rate) <= 0 or self.warmup < 0 or self.place % 4:
+            raise OptionError(f"{self} cannot learn; use more than 0 of each, and a place that is divisible by 4")
+
+    def networks(self, shapes: Shapes) -> Flow:
+        """Make codebooks and flows."""
+        return Flow([shape[0] for shape in shapes], self)
+
+    def optimizers(self, networks: Flow) -> list[Optimizer]:
+        """Make one for all."""
+        return [Adam(networks.parameters(), self.rate)]
+
+    def pace(self, epoch: int) -> float:
+        """Rise from a tenth, and fall to a third after 70 and after 90 epochs, as published."""
+        risen = min(1.0, 0.1 + 0.9 * (epoch - 1) / self.warmup) if self.warmup else 1.0
+        return float(risen * 0.33 ** sum(epoch > milestone for milestone in (70, 90)))
+
+    def loss(self, networks: Flow, lesson: list[Tensor]) -> Losses:
+        """Make the maps likely: ½ ‖z‖² − log |det|, and vectors stay near their codes."""
+        flowed = networks(lesson)
+        squares = torch.stack([0.5 * one.square().sum(dim=(1, 2, 3)) for one in flowed.maps]).sum(dim=0)
+        return {"unlikely": (squares - flowed.log_det).mean(), "commitment": flowed.commitment}
+
+    def encoder(self) -> VQFlowEncoder:
+        """Give the network, and the halving of what is judged, as one module."""
+        return VQFlowEncoder(self.network)
+
+    def judge(self) -> VQFlowJudge:
+        """Give flows and maps as one module."""
+        return VQFlowJudge(self.trained())
+
+
+class Flow(nn.Module):
+    """Maps of four layers to Gaussians at the three finer ones.
+
+    Args:
+        channels: of the layers' maps.
+        options: sizes.
+    """
+
+    def __init__(self, channels: Sequence[int], options: VQFlow) -> None:
+        super().__init__()
+        *finer, deepest = channels
+        self.place, self.log_sigma = options.place, options.log_sigma
+        width = options.place + options.length
+        self.summary = nn.Sequential(
+            *(nn.Linear(deepest, options.length), nn.BatchNorm1d(options.length), nn.ReLU()),
+            *(nn.Linear(options.length, options.length), nn.BatchNorm1d(options.length), nn.ReLU()),
+        )
+        self.prototypes = Codebook(options.prototypes, options.length)
+        self.deep = _pointwise(deepest, width)
+        self.looks = nn.ModuleList(nn.Sequential(_pointwise(one, width), _pointwise(width, width)) for one in channels)
+        self.passes = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in finer)
+        self.patterns = nn.ModuleList(Codebook(options.patterns, width) for _ in channels)
+        condition = width + options.length
+        self.flows = nn.ModuleList(
+            FlowBlocks(FlowBlock(one, condition) for _ in range(steps))
+            for one, steps in zip(finer, options.steps, strict=True)
+        )
+        self.gaussians = nn.ModuleList(_gaussian(options.length, one) for one in finer)
+        self.fusion = Fusion(finer, condition)
+
+    def forward(self, maps: list[Tensor]) -> Flows:
+        """Flow with a batch."""
+        *finer, deepest = maps
+        prototype, commitment = self.prototypes(self.summary(deepest.mean(dim=(2, 3))))
+        shared, outcome, log_det = self.deep(deepest), [], torch.zeros_like(deepest[:, 0, 0, 0])
+        for level, came in enumerate(finer):
+            passed = self.passes[level](functional.interpolate(shared, size=came.shape[-2:], mode="bilinear"))
+            condition, committed = self._condition(level, came, prototype, passed)
+            flowed = self._flow(level, came, condition, prototype)
+            outcome.append(flowed.maps)
+            log_det, commitment = log_det + flowed.log_det, commitment + committed
+        condition, committed = self._condition(len(finer), deepest, prototype)
+        fused = self.fusion(outcome, condition)
+        return Flows(fused.maps, log_det + fused.log_det, commitment + committed)
+
+    def _flow(self, level: int, came: Features, condition: Features, prototype: Tensor) -> Flowed:
+        """Take all steps at one level, then measure from the prototype's mean by its deviation: (z − μ) / √(σ² + ε)."""
+        flowed = self.flows[level](came, condition)
+        mean, deviation = self.gaussians[level](prototype)[:, :, None, None].chunk(2, dim=1)
+        variance = deviation.square() + TINY
+        measured = (flowed.maps - mean) / variance.sqrt()
+        if not self.log_sigma:
+            return Flowed(measured, flowed.log_det)
+        places = came.shape[-2] * came.shape[-1]
+        return Flowed(measured, flowed.log_det - 0.5 * places * variance.log().sum(dim=(1, 2, 3)))
+
+    def _condition(
+        self, level: int, maps: Features, prototype: Tensor, passed: Features | float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Say of each position what the picture's prototype is, and which pattern it has beyond that and its place."""
+        rows, columns = maps.shape[-2:]
+        of_picture = prototype[:, :, None, None].expand(-1, -1, rows, columns)
+        where = position_code(self.place, rows, columns, maps.device).expand(maps.shape[0], -1, -1, -1)
+        base = torch.cat([where, of_picture], dim=1)
+        beyond = self.looks[level](maps) + passed - base
+        pattern, commitment = self.patterns[level](rearrange(beyond, "b c h w -> (b h w) c"))
+        local = base + rearrange(pattern, "(b h w) c -> b c h w", h=rows, w=columns)
+        return torch.cat([local, of_picture], dim=1), commitment
+
+
+class Flows(NamedTuple):
+    """What the flows make of a batch."""
+
+    maps: list[Features]
+    log_det: PerImage
+    commitment: Tensor
+
+
+class VQFlowEncoder(nn.Module):
+    """Pictures to the maps of four layers; all but the deepest are averaged 3×3 and halved."""
+
+    def __init__(self, network: Backbone) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Images) -> list[Tensor]:
+        """Give the maps."""
+        *finer, deepest = self.network(images)
+        return [functional.avg_pool2d(one, 3, stride=2, padding=1).contiguous() for one in finer] + [
+            deepest.contiguous()
+        ]
+
+
+class VQFlowJudge(nn.Module):
+    """Maps to scores, each relative to the likeliest pixel of its picture.
+
+    log p = −½ mean_c z² at each level. The picture's score is the mean of the top 3 % of 1 − exp(A − max A), A the sum
+    of the levels' log p; the map is max B − B, B the sum of the levels' p, each over its largest.
+    """
+
+    def __init__(self, flow: nn.Module) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
+        """Score what the encoder gave of a batch."""
+        likely = [-0.5 * one.square().mean(dim=1, keepdim=True) for one in self.flow(encoded).maps]
+        together = torch.stack([_resize(one, height, width) for one in likely]).sum(dim=0)
+        unlikely = -_less_one(together - together.amax(dim=(1, 2), keepdim=True))
+        relative = [_less_one(one - one.amax(dim=(2, 3), keepdim=True)) for one in likely]
+        apart = torch.stack([_resize(one, height, width) for one in relative]).sum(dim=0)
+        top = unlikely.flatten(1).topk(max(1, int(TOP * height * width)), dim=1).values
+        return Scores(top.mean(dim=1), apart.amax(dim=(1, 2), keepdim=True) - apart)
+
+
+def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
+    return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)[:, 0]
+
+
+def _less_one(values: Tensor) -> Tensor:
+    """Give eˣ − 1 to all digits where that is nearly 0, by tanh(x / 2) · (eˣ + 1); not every graph knows expm1."""
+    return torch.tanh(values / 2) * (values.exp() + 1)
+
+
+def _pointwise(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _gaussian(length: int, channels: int) -> nn.Linear:
+    """Make what gives mean and deviation of a prototype; begins near 0 and 1 for all."""
+    linear = nn.Linear(length, 2 * channels)
+    nn.init.normal_(linear.weight, std=0.01)
+    with torch.no_grad():
+        linear.bias[:channels], linear.bias[channels:] = 0.0, 1.0
+    return linear
+
+
+PRESETS = {
+    "cpu": Preset("about ten minutes on two cores"),
+    "paper": Preset(
+        "as published, for a GPU",
+        size=384,
+        options={
+            "backbone": "convnextv2_base",
+            "epochs": 60,
+            "prototypes": 32,
+            "patterns": 512,
+            "length": 512,
+            "place": 64,
+            "warmup": 10,
+        },
+    ),
+    "smoke": Preset(
+        "seconds, to see that it runs",
+        options={
+            "epochs": 2,
+            "batch": 4,
+            "rate": 1e-3,
+            "warmup": 0,
+            "length": 16,
+            "place": 4,
+            "patterns": 8,
+            "prototypes": 4,
+            "steps": (1, 1, 1),
+        },
+    ),
+}

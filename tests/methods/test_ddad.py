@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from flawmap.data.loading import Batches
+from flawmap.errors import OptionError
+from flawmap.features.maps import PixelMap
+from flawmap.methods import METHODS
+from flawmap.methods.ddad import DDAD, DDADJudge
+from flawmap.prepare import Preparation
+from flawmap.progress import News, Round, listening
+from helpers import texture
+
+SIZE = Preparation(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+GOOD = [texture(seed) for seed in range(8)]
+TINY = {**METHODS["ddad"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
+
+
+def fit(**options: object) -> DDAD:
+    method = DDAD(**TINY | options).fit(Batches(GOOD, SIZE))
+    assert isinstance(method, DDAD)
+    return method
+
+
+def test_the_loss_falls() -> None:
+    history = fit(epochs=6, rate=2e-3).history_
+    assert history[-1].losses["noise"] < 0.9 * history[0].losses["noise"]
+
+
+def test_the_backbone_is_adapted_after_the_unet_and_not_before() -> None:
+    untaught, taught = fit(epochs=1), fit(epochs=1, adapt=2, adapt_rate=1e-3)
+    original = untaught.network.fingerprint()
+    assert untaught.trained().adapted.fingerprint() == original
+    assert taught.trained().adapted.fingerprint() != original
+    assert taught.network.fingerprint() == original
+    for name, tensor in untaught.trained().unet.state_dict().items():
+        assert torch.equal(tensor, taught.trained().unet.state_dict()[name])
+    assert [epoch.losses["features"] > 0 for epoch in taught.history_] == [False, True, True]
+    assert taught.history_[-1].losses["features"] < taught.history_[-2].losses["features"]
+
+
+def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_path: Path) -> None:
+    def stop(news: News) -> None:
+        if isinstance(news, Round) and news.number == 3:
+            raise KeyboardInterrupt
+
+    method = DDAD(**TINY | {"epochs": 1, "adapt": 3})
+    with listening(lambda *_: None, stop), pytest.raises(KeyboardInterrupt):
+        method.fit(Batches(GOOD, SIZE), tmp_path)
+    through, again = fit(epochs=1, adapt=3), DDAD(**TINY | {"epochs": 1, "adapt": 3})
+    again.fit(Batches(GOOD, SIZE), tmp_path)
+    one, other = through.learned(), again.learned()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_each_is_adapted_towards_another_picture() -> None:
+    method, images = DDAD(**TINY | {"epochs": 1, "adapt": 1}), torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2)
+    for one, other in method.lessons([images], range(8), epoch=2):
+        assert not (one == other).any()
+    assert all(len(lesson) == 1 for lesson in method.lessons([images], range(8), epoch=1))
+
+
+def test_the_score_does_not_depend_on_the_batch_and_not_on_chance() -> None:
+    method = fit()
+    (batch,) = Batches(GOOD, SIZE, 8)
+    together = method.score(batch.images)
+    assert torch.equal(together.image, method.score(batch.images).image)
+    alone = method.score(batch.images[3:4])
+    assert torch.allclose(together.image[3:4], alone.image, rtol=1e-4)
+
+
+def test_pixels_are_weighed_by_good_pictures() -> None:
+    method = fit()
+    mender = method.trained()
+    apart = [mender.differences(batch.images) for batch in Batches(GOOD, SIZE, 4)]
+    by_pixels, by_features = (torch.cat([each[which] for each in apart]).max() for which in (0, 1))
+    assert mender.balance.item() == pytest.approx((by_features / by_pixels).item(), rel=1e-4)
+    (batch,) = Batches(GOOD[:1], SIZE)
+    without = DDADJudge(mender, 0.0, PixelMap(0))([batch.images], 64, 64).pixel
+    whole = DDADJudge(mender, 2.0, PixelMap(0))([batch.images], 64, 64).pixel
+    one = mender.differences(batch.images)[0] * 2 * mender.balance
+    wide = torch.nn.functional.interpolate(one[:, None], (64, 64), mode="bilinear")[:, 0]
+    assert torch.allclose(whole - without, wide, atol=1e-5)
+
+
+def test_pictures_come_as_they_were_and_go_as_backbones_read_them() -> None:
+    method = fit(reduce=1)
+    mender, (batch,) = method.trained(), Batches(GOOD, SIZE, 8)
+    pictures = mender.reduced(batch.images)
+    assert torch.allclose(mender.as_prepared(pictures), batch.images, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"base": 6, "heads": 4}, "divisible by heads"),
+        ({"layers": (2,)}, "two layers or more"),
+        ({"precision": "int8"}, "compute in f32"),
+        ({"reduce": 0}, "more than 0"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, object], why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        DDAD(**options)

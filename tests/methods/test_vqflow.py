@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flawmap.data.loading import Batches
+from flawmap.errors import OptionError
+from flawmap.methods import METHODS
+from flawmap.methods.vqflow import Flow, Flows, VQFlow, VQFlowJudge
+from flawmap.prepare import Preparation
+from helpers import texture
+
+SIZE = Preparation(64, 96)
+GOOD = [texture(seed, 64, 96) for seed in range(9)]
+TINY = {**METHODS["vqflow"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
+
+
+class Given(torch.nn.Module):
+    def __init__(self, maps: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, encoded: list[torch.Tensor]) -> Flows:
+        return Flows(self.maps, torch.zeros(1), torch.zeros(()))
+
+
+def test_the_loss_falls() -> None:
+    method = VQFlow(**TINY | {"epochs": 6, "rate": 1e-3, "warmup": 0}).fit(Batches(GOOD, SIZE))
+    assert isinstance(method, VQFlow)
+    assert method.history_[-1].loss < method.history_[0].loss - 50
+
+
+def test_the_loss_is_a_density() -> None:
+    # Σ log |det| is that of all it does to the maps, the prototype's Gaussian among it.
+    torch.manual_seed(0)
+    flow = Flow([2, 2, 2, 3], VQFlow(**TINY)).eval()
+    for parameter in flow.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    flow.double()
+    maps = [torch.randn(1, 2, side, side).double() for side in (4, 2, 2)]
+    deepest = torch.randn(1, 3, 2, 2).double()
+    told = flow([*maps, deepest]).log_det.item()
+
+    conditions: list[torch.Tensor] = []
+    original = flow._condition
+
+    def frozen(level, came, prototype, passed=0.0):  # type: ignore[no-untyped-def]
+        # As a function of the maps, with the conditions that they had held still.
+        return conditions.pop(0)
+
+    def noting(level, came, prototype, passed=0.0):  # type: ignore[no-untyped-def]
+        conditions.append(original(level, came, prototype, passed))
+        return conditions[-1]
+
+    def flat(numbers: torch.Tensor) -> torch.Tensor:
+        parts = numbers.split([one.numel() for one in maps])
+        shaped = [part.reshape(one.shape) for part, one in zip(parts, maps, strict=True)]
+        return torch.cat([one.flatten() for one in flow([*shaped, deepest]).maps])
+
+    flow._condition = noting  # type: ignore[method-assign]
+    numbers = torch.cat([one.flatten() for one in maps])
+    flat(numbers)
+    flow._condition = frozen  # type: ignore[method-assign]
+    jacobian = torch.autograd.functional.jacobian(flat, numbers)
+    assert told == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-6)
+
+
+def test_the_published_loss_leaves_the_deviation_out() -> None:
+    maps = [torch.randn(2, 4, side, side) for side in (4, 2, 2)] + [torch.randn(2, 3, 2, 2)]
+    told = []
+    for log_sigma in (True, False):
+        torch.manual_seed(0)
+        flow = Flow([4, 4, 4, 3], VQFlow(**TINY, log_sigma=log_sigma)).eval()
+        for gaussian in flow.gaussians:
+            gaussian.bias.data[4:] = 3.0  # type: ignore[union-attr,index]
+        told.append(flow(maps).log_det)
+    # 4 channels at 16 + 4 + 4 places lose log 3 each, nearly.
+    assert torch.allclose(told[1] - told[0], torch.full((2,), 4 * 24 * 1.0986), rtol=0.05)
+
+
+def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
+    maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
+    maps[0][0, :, 2, 5] = 3.0
+    scores = VQFlowJudge(Given(maps))([torch.zeros(1)], 64, 64)
+    row, column = divmod(int(scores.pixel[0].argmax()), 64)
+    assert abs(row - 2 * 63 / 7) <= 1
+    assert abs(column - 5 * 63 / 7) <= 1
+    assert scores.pixel.min() == 0
+    # There log p is −½ · 9, elsewhere −½ · 0.01: the map differs by 1 − e^−4.495.
+    assert scores.pixel.max().item() == pytest.approx(1 - 2.718281828**-4.495, abs=0.01)
+    assert 0 < scores.image.item() < 1
+
+
+def test_the_rate_rises_and_falls() -> None:
+    method = VQFlow(warmup=10)
+    paces = [method.pace(epoch) for epoch in (1, 6, 11, 70, 71, 91)]
+    assert paces == pytest.approx([0.1, 0.55, 1, 1, 0.33, 0.1089])
+
+
+def test_steps_of_fewer_pictures_are_left_out() -> None:
+    method = VQFlow(**TINY)
+    assert [len(chunk) for chunk in method._chunks(range(9))] == [4, 4]
+    assert [len(chunk) for chunk in method._chunks(range(3))] == [3]
+
+
+@pytest.mark.parametrize("options", [{"layers": (1, 2, 3)}, {"steps": (1, 2)}, {"place": 6}, {"rate": 0.0}])
+def test_options_that_cannot_work(options: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(OptionError, match=r"takes four layers|divisible by 4"):
+        VQFlow(**options)
