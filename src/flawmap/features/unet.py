@@ -135,7 +135,8 @@ class Attention(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Treat a map."""
         rows = maps.shape[-2]
-        asked = rearrange(self.ask(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads)
+        # Contiguous, without which torch takes the slow way on a CPU.
+        asked = rearrange(self.ask(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads).contiguous()
         found: Tensor = rearrange(functional.scaled_dot_product_attention(*asked), "b n (h w) c -> b (n c) h w", h=rows)
         treated: Tensor = maps + self.answer(found)
         return treated
