@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import pytest
 import torch
 
 from flawmap.features.backbone import Backbone
-from flawmap.features.context import Context, Gated, Neighbourhood, PooledNeighbourhood, SplitAttention
-from flawmap.features.patches import Alignment, Embedding, join
-from flawmap.features.reduce import PCA, ChannelAggregation
+from flawmap.features.context import Neighbourhood, SplitAttention
+from flawmap.features.patches import Embedding, join
 
 FINE, COARSE = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)
 
@@ -64,36 +62,3 @@ def test_all_channels_attending_alone_is_sa_patchcore() -> None:
             expected[row, column, 48:] = attended[:, row // 2 * 4 + column // 2]
     context = SplitAttention(ratio=1, attend="channels")
     assert torch.allclose(Embedding(backbone, context, "nearest")(images).grid[0], expected.float(), atol=1e-5)
-
-
-@pytest.mark.parametrize("alignment", ["bilinear", "nearest"])
-@pytest.mark.parametrize(
-    "context",
-    [
-        Neighbourhood(),
-        Neighbourhood(count_padding=False),
-        SplitAttention(0.25),
-        SplitAttention(0.0),
-        SplitAttention(1.0, attend="channels"),
-        Gated(),
-        PooledNeighbourhood(60),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("reducer", [ChannelAggregation(), ChannelAggregation(aggregate="max")], ids=str)
-def test_vectors_reduced_early_are_those_reduced_at_the_end(
-    context: Context, alignment: Alignment, reducer: ChannelAggregation
-) -> None:
-    embedding = Embedding(Backbone("test_resnet", weights="random"), context, alignment)
-    images = torch.rand(2, 3, 64, 96)
-    grid, _ = embedding(images)
-    reduction = reducer.fit(grid.flatten(0, 2), embedding.blocks, seed=0)
-    assert torch.allclose(embedding(images, reduction).grid, reduction(grid), atol=1e-6)
-
-
-def test_an_offset_is_taken_off_once() -> None:
-    embedding = Embedding(Backbone("test_resnet", weights="random"), Neighbourhood())
-    images = torch.rand(1, 3, 64, 64)
-    grid, _ = embedding(images)
-    reduction = PCA(0.1).fit(grid.flatten(0, 2), embedding.blocks, seed=0)
-    assert torch.allclose(embedding(images, reduction).grid, reduction(grid), atol=1e-5)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -25,14 +25,6 @@ Attend = Literal["tokens", "channels"]
 Gate = Literal["dual_axis", "channels"]
 
 
-class Run(NamedTuple):
-    """Some channels of a map, (batch, channel, row, column)."""
-
-    features: Features
-    averaged: bool
-    """Whether each 3×3 neighbourhood is still to be averaged, which no channel's number does to another's."""
-
-
 @dataclass(frozen=True)
 class Context(ABC):
     """Gives each position of the maps some of its surroundings; keeps their height and width.
@@ -41,30 +33,15 @@ class Context(ABC):
         count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1 counts them.
     """
 
-    pools_joined: ClassVar[bool] = False
-    """Whether `join` mixes the channels of layers."""
-
     count_padding: bool = field(default=True, kw_only=True)
 
     @abstractmethod
-    def deep_runs(self, features: Features) -> list[Run]:
-        """Treat the deepest layer's map, but for the averages; the runs are in the order of the vector."""
-
-    def shallow_runs(self, features: Features) -> list[Run]:
-        """Treat the map of any other layer, but for the averages."""
-        return [Run(features, averaged=True)]
-
     def deep(self, features: Features) -> Features:
         """Treat the deepest layer's map."""
-        return torch.cat([self.finish(run) for run in self.deep_runs(features)], dim=1)
 
     def shallow(self, features: Features) -> Features:
-        """Treat the map of any other layer."""
-        return torch.cat([self.finish(run) for run in self.shallow_runs(features)], dim=1)
-
-    def finish(self, run: Run) -> Features:
-        """Average each 3×3 neighbourhood where that is left to do."""
-        return average(run.features, count_padding=self.count_padding) if run.averaged else run.features
+        """Treat the map of any other layer: average each 3×3 neighbourhood."""
+        return average(features, count_padding=self.count_padding)
 
     def join(self, features: Features) -> Features:
         """Treat the joined maps: leave them as they are."""
@@ -79,9 +56,9 @@ class Context(ABC):
 class Neighbourhood(Context):
     """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind."""
 
-    def deep_runs(self, features: Features) -> list[Run]:
+    def deep(self, features: Features) -> Features:
         """Average each 3×3 neighbourhood."""
-        return self.shallow_runs(features)
+        return self.shallow(features)
 
 
 @dataclass(frozen=True)
@@ -95,19 +72,17 @@ class PooledNeighbourhood(Context):
         length: of what comes from each layer, and of the whole vector.
     """
 
-    pools_joined: ClassVar[bool] = True
-
     length: int = 1024
 
-    def deep_runs(self, features: Features) -> list[Run]:
+    def deep(self, features: Features) -> Features:
         """Pool each 3×3 neighbourhood."""
-        return self.shallow_runs(features)
+        return self.shallow(features)
 
-    def shallow_runs(self, features: Features) -> list[Run]:
+    def shallow(self, features: Features) -> Features:
         """Pool each 3×3 neighbourhood."""
         rows = features.shape[-2]
         unfolded = functional.unfold(features, kernel_size=3, padding=1)
-        return [Run(rearrange(_pool(unfolded, self.length), "b c (h w) -> b c h w", h=rows), averaged=False)]
+        return rearrange(_pool(unfolded, self.length), "b c (h w) -> b c h w", h=rows)
 
     def join(self, features: Features) -> Features:
         """Pool the joined layers."""
@@ -142,15 +117,15 @@ class SplitAttention(Context):
         if not 0 <= self.ratio <= 1:
             raise OptionError(f"attention ratio {self.ratio} is not a share; use 0…1")
 
-    def deep_runs(self, features: Features) -> list[Run]:
-        """Attend with some channels; the rest is to be averaged."""
+    def deep(self, features: Features) -> Features:
+        """Attend with some channels, average the rest, and join them in that order."""
         attending, averaged = self._split(features)
-        runs = []
+        parts = []
         if attending.shape[1]:
-            runs.append(Run(_ATTENTION[self.attend](pool_max(attending)), averaged=False))
+            parts.append(_ATTENTION[self.attend](pool_max(attending)))
         if averaged.shape[1]:
-            runs.append(Run(averaged, averaged=True))
-        return runs
+            parts.append(self.shallow(averaged))
+        return torch.cat(parts, dim=1)
 
     def blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
         """Part the deepest layer into attending and averaged channels; a share of nothing is left out."""
@@ -182,13 +157,13 @@ class Gated(Context):
 
     gate: Gate = "dual_axis"
 
-    def deep_runs(self, features: Features) -> list[Run]:
-        """Weigh; then each 3×3 neighbourhood is to be averaged."""
-        return self.shallow_runs(features)
+    def deep(self, features: Features) -> Features:
+        """Weigh, then average each 3×3 neighbourhood."""
+        return self.shallow(features)
 
-    def shallow_runs(self, features: Features) -> list[Run]:
-        """Weigh; then each 3×3 neighbourhood is to be averaged."""
-        return [Run(_GATES[self.gate](features), averaged=True)]
+    def shallow(self, features: Features) -> Features:
+        """Weigh, then average each 3×3 neighbourhood."""
+        return average(_GATES[self.gate](features), count_padding=self.count_padding)
 
 
 def gate_axes(features: Features) -> Features:

@@ -203,8 +203,8 @@ class PatchEncoder(nn.Module):
 
     def forward(self, images: Images) -> list[Tensor]:
         """Give the grid, then the transforms."""
-        grid, transforms = self.embedding(images, self.reduction)
-        return [grid, *transforms]
+        grid, transforms = self.embedding(images)
+        return [self.reduction(grid), *transforms]
 
 
 class PatchJudge(nn.Module):
