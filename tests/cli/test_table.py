@@ -71,7 +71,7 @@ def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(tables.TABLES, 2, tables.Table("Times", lines, timed=True))
     code, output = run("table", 2, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
-    assert "whole ms" in (tmp_path / "out/table2-part-part.md").read_text()
+    assert "whole ms" in (tmp_path / "out/table2-part.md").read_text()
     assert "Table 2, part" in output
 
 

@@ -7,6 +7,7 @@ import torch
 
 from flawmap.data.loading import Batches
 from flawmap.errors import OptionError
+from flawmap.features.diffusion import share_of
 from flawmap.features.maps import PixelMap
 from flawmap.methods import METHODS
 from flawmap.methods.ddad import DDAD, DDADJudge
@@ -84,6 +85,33 @@ def test_pixels_are_weighed_by_good_pictures() -> None:
     one = mender.differences(batch.images)[0] * 2 * mender.balance
     wide = torch.nn.functional.interpolate(one[:, None], (64, 64), mode="bilinear")[:, 0]
     assert torch.allclose(whole - without, wide, atol=1e-5)
+
+
+class Knowing(torch.nn.Module):
+    """Tells noise as a UNet would that had learned one good picture to perfection."""
+
+    def __init__(self, good: torch.Tensor) -> None:
+        super().__init__()
+        self.good = good
+
+    def forward(self, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        share = share_of(levels)
+        return (noisy - share.sqrt() * self.good) / (1 - share).sqrt()
+
+
+def test_what_no_good_picture_has_is_mended_and_the_map_peaks_on_it() -> None:
+    method = fit(reduce=1)
+    mender, (batch,) = method.trained(), Batches(GOOD[:1], SIZE)
+    good = batch.images
+    mender.unet = Knowing(mender.reduced(good))
+    method.finish(mender, [good])
+    defective = good.clone()
+    defective[:, :, 20:28, 40:48] = 1.0
+    before, after = method.score(good), method.score(defective)
+    assert after.image > 2 * before.image
+    row, column = divmod(int(after.pixel[0].argmax()), 64)
+    assert 16 <= row < 32
+    assert 36 <= column < 52
 
 
 def test_pictures_come_as_they_were_and_go_as_backbones_read_them() -> None:

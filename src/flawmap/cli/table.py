@@ -39,6 +39,9 @@ Lessons = Annotated[
     Literal["paper", "gentle"], typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/transfer.md).")
 ]
 Preset = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
+LABEL = 30
+"""Characters of a line's label that stand on one line on the screen."""
+
 Into = Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, rows, drawn data.")]
 
 
@@ -127,7 +130,8 @@ def _time(number: int, chosen: Table, study: Study, output: Path, command: str) 
             times = measure_times(study, [line.setup for line in chosen.lines], product)
         sheet = make_times_sheet(chosen, study, product, times, describe_machine())
         _show(f"Table {number}, {product}", sheet)
-        stem = output / f"table{number}-{study.source.name}-{product}"
+        of = dict.fromkeys([study.source.name, product])  # a data set of one product has its name
+        stem = output / f"table{number}-{'-'.join(of)}"
         _say_written(write_sheet(stem, sheet, times_records(chosen, product, times), command))
 
 
@@ -154,14 +158,33 @@ def _study(
 
 
 def _show(title: str, sheet: Sheet) -> None:
-    table = RichTable(
-        *(escape(column) for column in sheet.columns), title=f"{title}: {sheet.title}", title_justify="left"
-    )
-    for row in sheet.rows:
-        table.add_row(*map(escape, row))
-    out.print(table)
+    """Show a sheet, below one another what does not fit beside each other."""
+    label = max(len(row[0]) for row in sheet.rows)
+    for number, places in enumerate(_abreast(sheet, out.width - min(label, LABEL) - 4)):
+        table = RichTable(title=None if number else f"{title}: {sheet.title}", title_justify="left")
+        table.add_column(escape(sheet.columns[0]), max_width=LABEL)
+        for place in places:
+            table.add_column(escape(sheet.columns[place]))
+        for row in sheet.rows:
+            table.add_row(escape(row[0]), *(escape(row[place]) for place in places))
+        out.print(table)
     for note in sheet.notes:
         out.print(escape(note), soft_wrap=False)
+
+
+def _abreast(sheet: Sheet, width: int) -> list[list[int]]:
+    """Part the columns behind the first into runs that fit into a width, with no cell on two lines."""
+    groups: list[list[int]] = [[]]
+    left = width
+    for place in range(1, len(sheet.columns)):
+        cells = [row[place] for row in sheet.rows]
+        needed = max(map(len, [sheet.columns[place], *cells])) + 3
+        if needed > left and groups[-1]:
+            groups.append([])
+            left = width
+        groups[-1].append(place)
+        left -= needed
+    return groups
 
 
 def _say_written(files: list[Path]) -> None:
