@@ -48,11 +48,16 @@ def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_pa
         if isinstance(news, Round) and news.number == 3:
             raise KeyboardInterrupt
 
-    method = DDAD(**TINY | {"epochs": 1, "adapt": 3})
+    def begin() -> DDAD:
+        return DDAD(**TINY | {"epochs": 1, "adapt": 3})
+
     with listening(lambda *_: None, stop), pytest.raises(KeyboardInterrupt):
-        method.fit(Batches(GOOD, SIZE), tmp_path)
-    through, again = fit(epochs=1, adapt=3), DDAD(**TINY | {"epochs": 1, "adapt": 3})
-    again.fit(Batches(GOOD, SIZE), tmp_path)
+        begin().fit(Batches(GOOD, SIZE), tmp_path)
+    through, again = begin().fit(Batches(GOOD, SIZE)), begin()
+    heard: list[News] = []
+    with listening(lambda *_: None, heard.append):
+        again.fit(Batches(GOOD, SIZE), tmp_path)
+    assert "The training goes on after epoch 2 of 4" in heard
     one, other = through.learned(), again.learned()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
