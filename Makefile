@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check bench bench-anomalib bench-rivals bench-quick clean
+.PHONY: demo test test-slow check bench bench-quick bench-anomalib bench-coreset clean
 
 demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -21,17 +21,17 @@ check: $(READY)  ## lint, format, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## the measurements of README.md
-	$(BIN)/python bench/coreset.py
-
-bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
-	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
-
-bench-rivals: $(READY) .venv-anomalib/.ready  ## beside anomalib, about an hour: make bench-rivals DATASET=… RESNET18=…
+bench: $(READY) .venv-anomalib/.ready  ## beside anomalib, about an hour: make bench DATASET=… RESNET18=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) $(RIVALS)
 
 bench-quick: $(READY) .venv-anomalib/.ready  ## the same in minutes, with fewer pictures: make bench-quick DATASET=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) --quick $(RIVALS)
+
+bench-anomalib: .venv-anomalib/.ready  ## agreement with anomalib: make bench-anomalib DATASET=… RESNET18=…
+	.venv-anomalib/bin/python bench/anomalib_agreement.py $(DATASET) $(RESNET18)
+
+bench-coreset: $(READY)  ## the coreset beside a plain loop
+	$(BIN)/python bench/coreset.py
 
 .venv-anomalib/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-anomalib

@@ -1,6 +1,6 @@
 """flawmap beside anomalib 2.7.0: times, memory and quality, both sides measured in turn in one run.
 
-    make bench-rivals DATASET=… RESNET18=…     (full: about an hour; RIVALS=--whole, several)
+    make bench DATASET=… RESNET18=…     (full: about an hour; RIVALS=--whole, several)
     make bench-quick DATASET=…                 (a few minutes of measuring, after both have learned)
 
 Each side runs in an environment of its own, with torch's and OpenVINO's own choice of threads, on the same pictures,
@@ -70,7 +70,7 @@ def main() -> None:
 
 def command(asked: argparse.Namespace) -> str:
     """Say what was run, without this machine's paths."""
-    said = "make bench-quick" if asked.quick else "make bench-rivals"
+    said = "make bench-quick" if asked.quick else "make bench"
     options = " --whole" * asked.whole + f" --only {asked.only}" * (asked.only != ",".join(PARTS))
     said += " DATASET=…" + " RESNET18=…" * bool(asked.resnet18) + (f" RIVALS='{options.strip()}'" if options else "")
     return f"{said}     # DATASET: {asked.dataset.resolve().name}"

@@ -190,7 +190,10 @@ class Lab:
 
     def known(self, cell: Cell) -> Row | None:
         """Give the row of a cell where it is on disk."""
-        return self._read(Row(self.about(cell)))
+        try:
+            return self._read(Row(self.about(cell)))
+        except FlawmapError:
+            return None
 
     def row(self, cell: Cell) -> Row:
         """Give the row of a cell: the one on disk, or a new one."""
