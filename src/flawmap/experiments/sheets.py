@@ -144,7 +144,8 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
     for product in study.products:
         of_one = [row for (name, *_), row in rows.items() if name == product and not row.error]
         if of_one:
-            notes.append(_about(product, of_one[0]))
+            # Methods that set pictures aside count only those as taught.
+            notes.append(_about(product, max(of_one, key=lambda row: row.pictures[0])))
     notes.append(_count(table, rows))
     transfer = study.transfer
     if any(line.setup.tuned for line in table.lines):
