@@ -66,21 +66,22 @@ class DDAD(TrainedMethod["Mender"]):
     whole: ClassVar[bool] = True
 
     layers: tuple[int, ...] = (1, 2, 3)
-    epochs: int = 16
+    epochs: int = 40
+    batch: int = 4
     most: int | None = 400
     adapt: int = 1
     reduce: int = 2
     base: int = 16
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
     blocks: int = 1
-    attend: int = 2
+    attend: int = 3
     heads: int = 4
     dropout: float = 0.0
     steering: float = 3.0
     adapt_steering: float = 3.0
     pixels: float = 1.0
     keep: float = 0.1
-    rate: float = 3e-4
+    rate: float = 1e-3
     adapt_rate: float = 1e-4
     sigma: float = 4.0
 
@@ -267,7 +268,7 @@ PRESETS = {
             "base": 64,
             "multipliers": (1, 1, 2, 2, 4, 4),
             "blocks": 2,
-            "attend": 3,
+            "rate": 3e-4,
         },
     ),
     "smoke": Preset(

@@ -55,8 +55,9 @@ class VQFlow(TrainedMethod["Flow"]):
     whole: ClassVar[bool] = True
 
     layers: tuple[int, ...] = (1, 2, 3, 4)
-    epochs: int = 20
+    epochs: int = 40
     batch: int = 16
+    most: int | None = 400
     prototypes: int = 8
     patterns: int = 64
     length: int = 64
@@ -247,6 +248,7 @@ PRESETS = {
         options={
             "backbone": "convnextv2_base",
             "epochs": 60,
+            "most": None,
             "prototypes": 32,
             "patterns": 512,
             "length": 512,
