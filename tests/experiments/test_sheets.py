@@ -71,6 +71,14 @@ def test_one_seed_has_the_interval_over_pictures(products: Path) -> None:
     assert sheet.rows[0][1:3] == ["90.00 (80.0–99.0)", "90.00"]
 
 
+def test_seeds_are_counted_where_products_differ(study: Study) -> None:
+    rows = {(product, 0, seed): row(0.9) for product in ("left", "right") for seed in range(2)}
+    rows |= {("left", 1, seed): row(0.8) for seed in range(2)} | {("right", 1, 0): row(0.7)}
+    assert "Seeds: 2; 1 for Two on right." in make_sheet(TABLE, study, rows).notes
+    whole = rows | {("right", 1, 1): row(0.7)}
+    assert "Seeds: 2." in make_sheet(TABLE, study, whole).notes
+
+
 def test_what_failed_and_what_cannot_be_had_is_said(study: Study) -> None:
     rows = {("left", 0, 0): row(0.9, error="the disk is gone"), ("right", 0, 0): row(None)}
     sheet = make_sheet(TABLE, study, rows)

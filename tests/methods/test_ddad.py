@@ -62,6 +62,25 @@ def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+class Asked(torch.nn.Module):
+    """Notes at which levels it is asked for noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+
+    def forward(self, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        self.levels += levels.tolist()
+        return noisy
+
+
+def test_noise_is_learned_up_to_the_last_of_the_levels() -> None:
+    method = fit(levels=400)
+    method.trained().unet = asked = Asked()
+    method.loss(method.trained(), [torch.zeros(5000, 3, 2, 2)])
+    assert (min(asked.levels), max(asked.levels)) == (0, 399)
+
+
 def test_each_is_adapted_towards_another_picture() -> None:
     method, images = DDAD(**TINY | {"epochs": 1, "adapt": 1}), torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2)
     for one, other in method.lessons([images], range(8), epoch=2):
@@ -133,6 +152,8 @@ def test_pictures_come_as_they_were_and_go_as_backbones_read_them() -> None:
         ({"layers": (2,)}, "two layers or more"),
         ({"precision": "int8"}, "compute in f32"),
         ({"reduce": 0}, "more than 0"),
+        ({"levels": 200}, "200 levels of noise; use 250"),
+        ({"levels": 1001}, "to 1000"),
     ],
 )
 def test_options_that_cannot_work(options: dict[str, object], why: str) -> None:

@@ -111,7 +111,7 @@ class Row:
     Args:
         about: all that tells it from other rows: settings, and the hashes of data and weights.
         metrics: figures by name, as `evaluate` gives them.
-        pictures: how many taught, and how many were judged.
+        pictures: how many good ones a method had, to learn from and to set its threshold, and how many were judged.
         left_out: pictures that could not be used.
         seconds: from the first picture to the last figure, without what other cells had done already.
         error: why there are no figures.
@@ -238,10 +238,11 @@ class Lab:
         return Inspector(method, name=cell.setup.method, size=self.study.size).fit(self.study.products[cell.product])
 
     def _measure(self, cell: Cell, row: Row) -> Row:
-        inspector, samples = self.inspector(cell), to_test(self.study.products[cell.product])
+        place = self.study.products[cell.product]
+        inspector, good, samples = self.inspector(cell), good_to_fit(place), to_test(place)
         evaluation = evaluate(inspector.runtime, samples)
         left_out = len(inspector.unreadable) + sum(one.score is None for one in evaluation.rows)
-        counts = len(inspector.calibration.scores), len(samples)
+        counts = len(good) - len(inspector.unreadable), len(samples)
         return replace(row, metrics=evaluation.metrics, pictures=counts, left_out=left_out)
 
     def _read(self, row: Row) -> Row | None:

@@ -144,9 +144,8 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
     for product in study.products:
         of_one = [row for (name, *_), row in rows.items() if name == product and not row.error]
         if of_one:
-            # Methods that set pictures aside count only those as taught.
-            notes.append(_about(product, max(of_one, key=lambda row: row.pictures[0])))
-    notes.append(_count(table, rows))
+            notes.append(_about(product, of_one[0]))
+    notes.append(_count(table, list(study.products), rows))
     transfer = study.transfer
     if any(line.setup.tuned for line in table.lines):
         notes.append(
@@ -161,17 +160,17 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
     return notes + [f"{label}: {error}" for label, error in sorted(failed)]
 
 
-def _count(table: Table, rows: Rows) -> str:
+def _count(table: Table, products: Sequence[str], rows: Rows) -> str:
     """Say over how many seeds each line was measured."""
     by_count: dict[int, list[str]] = {}
     for place, line in enumerate(table.lines):
         if line.setup.method in METHODS:
-            seeds = {seed for _, at, seed in rows if at == place}
-            by_count.setdefault(len(seeds), []).append(line.label)
-    if len(by_count) == 1:
-        return f"Seeds: {next(iter(by_count))}."
+            of_one = {product: sum((name, at) == (product, place) for name, at, _ in rows) for product in products}
+            alike = len(set(of_one.values())) == 1
+            for product, count in list(of_one.items())[: 1 if alike else None]:
+                by_count.setdefault(count, []).append(line.label if alike else f"{line.label} on {product}")
     most, *others = sorted(by_count, reverse=True)
-    return f"Seeds: {most}; " + "; ".join(f"{count} for {', '.join(by_count[count])}" for count in others) + "."
+    return "; ".join([f"Seeds: {most}", *(f"{count} for {', '.join(by_count[count])}" for count in others)]) + "."
 
 
 def _about(product: str, row: Row) -> str:

@@ -20,7 +20,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import average
-from flawmap.features.diffusion import LEVELS, STEPS, mix, reconstruct, share_of
+from flawmap.features.diffusion import LEVELS, START, STEPS, mix, reconstruct, share_of
 from flawmap.features.maps import PixelMap
 from flawmap.features.unet import UNet
 from flawmap.methods.base import best_device
@@ -57,6 +57,7 @@ class DDAD(TrainedMethod["Mender"]):
         adapt_steering: the same while the backbone is adapted, towards another good picture.
         pixels: what the difference by pixels counts beside that by features, v.
         keep: weight of what holds the adapted backbone to the original, λ.
+        levels: of noise that the UNet learns to tell, from the least; mending asks for the first 250 alone.
         rate: of the UNet.
         adapt_rate: of the backbone.
         sigma: of the Gaussian over the map, in pixels.
@@ -81,6 +82,7 @@ class DDAD(TrainedMethod["Mender"]):
     adapt_steering: float = 3.0
     pixels: float = 1.0
     keep: float = 0.1
+    levels: int = START
     rate: float = 1e-3
     adapt_rate: float = 1e-4
     sigma: float = 4.0
@@ -95,6 +97,8 @@ class DDAD(TrainedMethod["Mender"]):
                 f"{self.base} channels for {self.heads} heads, layers {self.layers}; use a base that is divisible by "
                 "heads, and two layers or more, of which the first is not compared"
             )
+        if not START <= self.levels <= LEVELS:
+            raise OptionError(f"{self.levels} levels of noise; use {START}, which mending begins with, to {LEVELS}")
         if self.precision != "f32":
             raise OptionError(f"DDAD's networks are trained and compute in f32, not in {self.precision}")
 
@@ -134,7 +138,8 @@ class DDAD(TrainedMethod["Mender"]):
         """Ask for the noise in pictures; or, of the backbone, to see no difference between mended and good ones."""
         pictures = networks.reduced(lesson[0])
         if len(lesson) == 1:
-            noise, levels = torch.randn_like(pictures), torch.randint(LEVELS, (len(pictures),), device=pictures.device)
+            noise = torch.randn_like(pictures)
+            levels = torch.randint(self.levels, (len(pictures),), device=pictures.device)
             noisy = mix(pictures, noise, share_of(levels))
             wrong = (networks.unet(noisy, levels) - noise).square().sum(dim=(1, 2, 3)).mean()
             return {"noise": wrong, "features": torch.zeros_like(wrong)}
@@ -268,6 +273,7 @@ PRESETS = {
             "base": 64,
             "multipliers": (1, 1, 2, 2, 4, 4),
             "blocks": 2,
+            "levels": LEVELS,
             "rate": 3e-4,
         },
     ),
