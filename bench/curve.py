@@ -1,0 +1,66 @@
+"""The learning curve of a method that is trained: figures after so many epochs, each going on from the last.
+
+    python bench/curve.py DATASET METHOD EPOCHS,EPOCHS… [--backbone resnet18 --weights FILE]
+
+A fifth of the good pictures stays out. `painted` is the AUROC of telling them from themselves with a defect painted;
+`test` that of the test pictures, for the record: nothing is chosen by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from flawmap.data.defects import paint
+from flawmap.data.layouts import good_to_fit, to_test
+from flawmap.data.loading import Batches
+from flawmap.methods import make_method
+from flawmap.methods.base import Method
+from flawmap.prepare import Preparation, read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("method")
+    parser.add_argument("epochs", type=lambda text: [int(one) for one in text.split(",")])
+    parser.add_argument("--backbone")
+    parser.add_argument("--weights")
+    given = parser.parse_args()
+    own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
+    good, test = [sample.path for sample in good_to_fit(given.dataset)], to_test(given.dataset)
+    aside, rng = good[::5], np.random.default_rng(0)
+    painted = [paint(read(path), rng).pixels for path in aside]
+    with tempfile.TemporaryDirectory() as folder:
+        for epochs in given.epochs:
+            method = make_method(given.method, "cpu", **own, epochs=epochs)
+            preparation = replace(Preparation(224, 224), mean=method.network.mean, std=method.network.std)
+            method.fit(Batches([path for path in good if path not in aside], preparation), Path(folder))
+            of_aside, of_painted, of_test = (
+                scores(method, pictures, preparation) for pictures in (aside, painted, [one.path for one in test])
+            )
+            by_painted = roc_auc_score([0] * len(aside) + [1] * len(painted), of_aside + of_painted)
+            by_test = roc_auc_score([one.label for one in test], of_test)
+            seconds = sum(done.seconds for done in method.history_)
+            print(
+                f"{given.method} after {epochs} epochs, {seconds:.0f} s: painted {100 * by_painted:.2f}, test "
+                f"{100 * by_test:.2f}",
+                flush=True,
+            )
+
+
+def scores(method: Method, pictures: Iterable[Any], preparation: Preparation) -> list[float]:
+    return [
+        score for batch in Batches(list(pictures), preparation) for score in method.score(batch.images).image.tolist()
+    ]
+
+
+if __name__ == "__main__":
+    main()
