@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,26 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
         block = slice(start, start + at_once)
         found.distances[block], found.rows[block] = _nearest(queries[block], vectors, squares)
     return found
+
+
+def to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
+    """Give each query's distance to the nearest vector of all sets, (query), without a copy that holds them all.
+
+    Only in the set that has it is the vector itself sought: a least number takes a third of the time of its place.
+    """
+    which = torch.stack([_least(queries, vectors) for vectors in sets]).argmin(dim=0)
+    distances = torch.empty(len(queries), device=queries.device)
+    for number, vectors in enumerate(sets):
+        there = (which == number).nonzero()[:, 0]
+        if len(there):
+            distances[there] = nearest(queries[there], vectors).distances
+    return distances
+
+
+def _least(queries: Tensor, vectors: Tensor) -> Tensor:
+    squares = vectors.square().sum(dim=1)
+    blocks = queries.split(max(1, BLOCK // len(vectors)))
+    return torch.cat([products(block, vectors, squares).amin(dim=1) for block in blocks])
 
 
 def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
