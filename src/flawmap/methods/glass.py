@@ -270,7 +270,7 @@ def _reach(normal: Patches, painted: Patches, middle: Patches, middle_painted: P
 _SMOOTH = 1e-5
 
 PRESETS = {
-    "cpu": Preset("about ten minutes on two cores", options={"epochs": 30, "most": 400}),
+    "cpu": Preset("about ten minutes on two cores", options={"epochs": 90, "most": 400}),
     "paper": Preset(
         "as published, for a GPU",
         size=288,
