@@ -259,7 +259,7 @@ def _unlike(one: list[Features], other: list[Features]) -> Tensor:
 
 
 PRESETS = {
-    "cpu": Preset("about ten minutes on two cores, too few for its kind"),
+    "cpu": Preset("about ten minutes on two cores"),
     "paper": Preset(
         "as published with one setting for all classes, for a GPU and hours",
         size=256,
