@@ -54,7 +54,7 @@ def to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
     Only in the set that has it is the vector itself sought: a least number takes a third of the time of its place.
     """
     which = torch.stack([_least(queries, vectors) for vectors in sets]).argmin(dim=0)
-    distances = torch.empty(len(queries), device=queries.device)
+    distances = queries.new_empty(len(queries))
     for number, vectors in enumerate(sets):
         there = (which == number).nonzero()[:, 0]
         if len(there):

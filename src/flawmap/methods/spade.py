@@ -19,7 +19,7 @@ from flawmap.memory.collect import collect
 from flawmap.memory.neighbours import to_nearest
 from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Grid, Images, Indices, Patches, Scores
+from flawmap.tensors import Distances, Grid, Images, Indices, Patches, Scores
 
 
 @dataclass(eq=False)
@@ -176,12 +176,7 @@ class SPADEJudge(nn.Module):
         near = apart.topk(min(self.neighbours, len(others)), largest=False)
         chosen = others[near.indices].tolist()
         layers = zip(grids, self.gallery.grids, strict=True)
-        found = [
-            to_nearest(grid.flatten(0, 1), [good[number].flatten(0, 1) for number in chosen]).reshape(
-                1, *grid.shape[:2]
-            )
-            for grid, good in layers
-        ]
+        found = [_apart(grid, [good[number] for number in chosen]) for grid, good in layers]
         # Averaged on the pixels, where all layers are of one size.
         maps = torch.stack([self.pixel_map(distances, height, width) for distances in found])
         return Scores(near.values.mean()[None], maps.mean(dim=0))
@@ -190,3 +185,9 @@ class SPADEJudge(nn.Module):
 def _whole(grid: Grid) -> Patches:
     """Say in one vector what a picture is like as a whole."""
     return grid.mean(dim=(1, 2))
+
+
+def _apart(grid: Tensor, pictures: list[Tensor]) -> Distances:
+    """Give each place's distance to the nearest place of all pictures, (1, row, column)."""
+    distances = to_nearest(grid.flatten(0, 1), [picture.flatten(0, 1) for picture in pictures])
+    return distances.reshape(1, *grid.shape[:2])
