@@ -9,7 +9,6 @@ exp of the weights' entropy: 1 if a position copies a single one, all of them if
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from einops import rearrange
 
 from flawmap.data.layouts import good_to_fit
 from flawmap.data.loading import Batches
+from flawmap.features.attention import token_weights
 from flawmap.features.backbone import Backbone
 from flawmap.prepare import Preparation
 
@@ -30,15 +30,15 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     network = Backbone(given.backbone, (3,), given.weights)
-    preparation = replace(Preparation(224, 224), mean=network.mean, std=network.std)
+    preparation = Preparation(224, 224, network.mean, network.std)
     paths = [sample.path for sample in good_to_fit(given.dataset)][:PICTURES]
     (batch,) = Batches(paths, preparation, PICTURES)
     with torch.inference_mode():
         (features,) = network(batch.images)
     tokens = rearrange(features[:, : features.shape[1] // 2], "b c h w -> b (h w) c")
-    logits = tokens @ tokens.mT * tokens.shape[-1] ** -0.5
-    looked_at = torch.distributions.Categorical(logits=logits).entropy().exp().mean()
-    own = logits.softmax(dim=-1).diagonal(dim1=1, dim2=2).mean()
+    weights = token_weights(tokens)
+    looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()
+    own = weights.diagonal(dim1=1, dim2=2).mean()
     print(
         f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long; a position looks at "
         f"{looked_at:.1f} of {tokens.shape[1]}, {100 * own:.1f} % of the weight on itself"

@@ -1,4 +1,4 @@
-"""The learning curve of a method that is trained: figures after so many epochs, each going on from the last.
+"""The learning curve of a method that is trained: figures after so many epochs, each going on from the last if it can.
 
     python bench/curve.py DATASET METHOD EPOCHS,EPOCHS… [--backbone resnet18 --weights FILE]
 
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -23,7 +21,7 @@ from flawmap.data.layouts import good_to_fit, to_test
 from flawmap.data.loading import Batches
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.prepare import Preparation, read
+from flawmap.prepare import Photo, Preparation, read
 
 
 def main() -> None:
@@ -37,12 +35,13 @@ def main() -> None:
     own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
     good, test = [sample.path for sample in good_to_fit(given.dataset)], to_test(given.dataset)
     aside, rng = good[::5], np.random.default_rng(0)
+    learned = [path for place, path in enumerate(good) if place % 5]
     painted = [paint(read(path), rng).pixels for path in aside]
     with tempfile.TemporaryDirectory() as folder:
         for epochs in given.epochs:
             method = make_method(given.method, "cpu", **own, epochs=epochs)
-            preparation = replace(Preparation(224, 224), mean=method.network.mean, std=method.network.std)
-            method.fit(Batches([path for path in good if path not in aside], preparation), Path(folder))
+            preparation = Preparation(224, 224, method.network.mean, method.network.std)
+            method.fit(Batches(learned, preparation), Path(folder))
             of_aside, of_painted, of_test = (
                 scores(method, pictures, preparation) for pictures in (aside, painted, [one.path for one in test])
             )
@@ -56,10 +55,8 @@ def main() -> None:
             )
 
 
-def scores(method: Method, pictures: Iterable[Any], preparation: Preparation) -> list[float]:
-    return [
-        score for batch in Batches(list(pictures), preparation) for score in method.score(batch.images).image.tolist()
-    ]
+def scores(method: Method, pictures: Sequence[Photo], preparation: Preparation) -> list[float]:
+    return [score for batch in Batches(pictures, preparation) for score in method.score(batch.images).image.tolist()]
 
 
 if __name__ == "__main__":

@@ -456,6 +456,7 @@ def test_the_large_view_by_keyboard(page: Any) -> None:
     assert not page.is_visible("#lightbox")
     # The browser first gives the focus back to the card that was opened, and tells of the closing afterwards.
     page.wait_for_function("path => document.activeElement.dataset.path === path", arg=second)
+    assert page.evaluate("document.activeElement.dataset.path") == second
 
 
 def test_the_large_view_by_mouse(page: Any) -> None:

@@ -165,10 +165,13 @@ def _count(table: Table, products: Sequence[str], rows: Rows) -> str:
     by_count: dict[int, list[str]] = {}
     for place, line in enumerate(table.lines):
         if line.setup.method in METHODS:
-            of_one = {product: sum((name, at) == (product, place) for name, at, _ in rows) for product in products}
-            alike = len(set(of_one.values())) == 1
-            for product, count in list(of_one.items())[: 1 if alike else None]:
-                by_count.setdefault(count, []).append(line.label if alike else f"{line.label} on {product}")
+            counts = {product: sum((name, at) == (product, place) for name, at, _ in rows) for product in products}
+            if len(set(counts.values())) == 1:
+                named = {line.label: counts[products[0]]}
+            else:
+                named = {f"{line.label} on {product}": count for product, count in counts.items()}
+            for name, count in named.items():
+                by_count.setdefault(count, []).append(name)
     most, *others = sorted(by_count, reverse=True)
     return "; ".join([f"Seeds: {most}", *(f"{count} for {', '.join(by_count[count])}" for count in others)]) + "."
 

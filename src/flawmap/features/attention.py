@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
+from torch import Tensor
 from torch.nn import functional
 
 from flawmap.tensors import Features
@@ -28,8 +29,12 @@ def attend_tokens(features: Features) -> Features:
     """
     rows, columns = features.shape[-2:]
     tokens = rearrange(features, "b c h w -> b (h w) c")
-    weights = torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
-    return rearrange(weights @ tokens, "b (h w) c -> b c h w", h=rows, w=columns)
+    return rearrange(token_weights(tokens) @ tokens, "b (h w) c -> b c h w", h=rows, w=columns)
+
+
+def token_weights(tokens: Tensor) -> Tensor:
+    """Say how much each position takes of each, (batch, position, position), by tokens (batch, position, channel)."""
+    return torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
 
 
 def attend_channels(features: Features, at_once: int = 64) -> Features:
@@ -42,6 +47,6 @@ def attend_channels(features: Features, at_once: int = 64) -> Features:
     return torch.cat(attended, dim=1).reshape(features.shape)
 
 
-def _attend_each(values: torch.Tensor) -> torch.Tensor:
+def _attend_each(values: Tensor) -> Tensor:
     weights = torch.softmax(values[..., :, None] * values[..., None, :], dim=-1)
     return (weights @ values[..., None])[..., 0]
