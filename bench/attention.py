@@ -16,7 +16,7 @@ from einops import rearrange
 
 from flawmap.data.layouts import good_to_fit
 from flawmap.data.loading import Batches
-from flawmap.features.attention import token_weights
+from flawmap.features.attention import direction_weights, token_weights
 from flawmap.features.backbone import Backbone
 from flawmap.prepare import Preparation
 
@@ -36,13 +36,15 @@ def main() -> None:
     with torch.inference_mode():
         (features,) = network(batch.images)
     tokens = rearrange(features[:, : features.shape[1] // 2], "b c h w -> b (h w) c")
-    weights = token_weights(tokens)
-    looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()
-    own = weights.diagonal(dim1=1, dim2=2).mean()
-    print(
-        f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long; a position looks at "
-        f"{looked_at:.1f} of {tokens.shape[1]}, {100 * own:.1f} % of the weight on itself"
-    )
+    print(f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long")
+    for attend, weigh in (("tokens", token_weights), ("directions", direction_weights)):
+        weights = weigh(tokens)
+        looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()
+        own = weights.diagonal(dim1=1, dim2=2).mean()
+        print(
+            f"attend={attend}: a position looks at {looked_at:.1f} of {tokens.shape[1]}, "
+            f"{100 * own:.1f} % of the weight on itself"
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from flawmap.features.attention import attend_channels, attend_tokens
+from flawmap.features.attention import attend_channels, attend_directions, attend_tokens
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 
@@ -28,12 +28,26 @@ def test_token_attention_weights_golden() -> None:
     assert torch.allclose(attend_tokens(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T, weights @ tokens)
 
 
+def test_direction_attention_is_token_attention_where_the_mean_square_is_one() -> None:
+    features = FEATURES / FEATURES.square().mean(dim=1, keepdim=True).sqrt()
+    assert torch.allclose(attend_directions(features), attend_tokens(features), atol=1e-6)
+
+
+def test_direction_attention_looks_alike_at_vectors_of_any_length() -> None:
+    assert torch.allclose(attend_directions(FEATURES * 100), attend_directions(FEATURES) * 100, rtol=1e-5)
+    assert not torch.allclose(attend_tokens(FEATURES * 100), attend_tokens(FEATURES) * 100, rtol=0.1)
+
+
+def test_direction_attention_of_nothing_is_nothing() -> None:
+    assert torch.equal(attend_directions(torch.zeros(1, 4, 3, 3)), torch.zeros(1, 4, 3, 3))
+
+
 def test_channel_attention_golden() -> None:
     out = attend_channels(torch.tensor([1.0, 0.0, 1.0]).reshape(1, 1, 1, 3))
     assert torch.allclose(out.flatten(), torch.tensor([0.844638, 0.666667, 0.844638]), atol=1e-6)
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_channels])
+@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
 def test_attention_is_a_convex_combination(attend) -> None:
     out = attend(FEATURES)
     low, high = FEATURES.amin(dim=(2, 3), keepdim=True), FEATURES.amax(dim=(2, 3), keepdim=True)
@@ -41,12 +55,12 @@ def test_attention_is_a_convex_combination(attend) -> None:
     assert (out <= high + 1e-6).all()
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_channels])
+@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
 def test_attention_has_no_place_of_its_own(attend) -> None:
     assert torch.allclose(attend(FEATURES.flip(-1)), attend(FEATURES).flip(-1), atol=1e-6)
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_channels])
+@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
 def test_a_constant_map_stays(attend) -> None:
     constant = torch.full((1, 4, 3, 3), 2.5)
     assert torch.allclose(attend(constant), constant)

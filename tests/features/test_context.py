@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import attend_tokens, pool_max
+from flawmap.features.attention import attend_channels, attend_directions, attend_tokens, pool_max
 from flawmap.features.context import (
+    Attend,
     Gated,
     Neighbourhood,
     PooledNeighbourhood,
@@ -29,10 +32,6 @@ def test_ratio_zero_is_patchcore() -> None:
     assert torch.equal(SplitAttention(ratio=0).deep(FEATURES), Neighbourhood().deep(FEATURES))
 
 
-def test_ratio_one_has_no_average() -> None:
-    assert torch.equal(SplitAttention(ratio=1).deep(FEATURES), attend_tokens(pool_max(FEATURES)))
-
-
 def test_halves() -> None:
     first = SplitAttention(half="first").deep(FEATURES)
     assert torch.equal(first[:, :4], attend_tokens(pool_max(FEATURES[:, :4])))
@@ -40,6 +39,15 @@ def test_halves() -> None:
     last = SplitAttention(half="last").deep(FEATURES)
     assert torch.equal(last[:, :4], attend_tokens(pool_max(FEATURES[:, 4:])))
     assert torch.equal(last[:, 4:], average(FEATURES[:, :4]))
+
+
+@pytest.mark.parametrize(
+    ("attend", "attention"),
+    [("tokens", attend_tokens), ("directions", attend_directions), ("channels", attend_channels)],
+)
+def test_ratio_one_has_no_average(attend: Attend, attention: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    deep = SplitAttention(ratio=1, attend=attend).deep(FEATURES)
+    assert torch.equal(deep, attention(pool_max(FEATURES)))
 
 
 def test_a_random_half_is_drawn_from_its_seed() -> None:

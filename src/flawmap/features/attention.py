@@ -1,9 +1,12 @@
 """Self-attention without anything learned: queries, keys and values are all the map itself.
 
-Over positions by all their channels (Li et al. 2025, eq. 2), or channel by channel (SA-PatchCore, Ishida et al. 2023).
+Over positions by all their channels (Li et al. 2025, eq. 2) or by their direction alone, or channel by channel
+(SA-PatchCore, Ishida et al. 2023).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from einops import rearrange
@@ -27,14 +30,32 @@ def attend_tokens(features: Features) -> Features:
             [0.5989, 0.8022],
             [0.7517, 0.7517]])
     """
-    rows, columns = features.shape[-2:]
-    tokens = rearrange(features, "b c h w -> b (h w) c")
-    return rearrange(token_weights(tokens) @ tokens, "b (h w) c -> b c h w", h=rows, w=columns)
+    return _attend_all(features, token_weights)
+
+
+def attend_directions(features: Features) -> Features:
+    """Let each position look at all positions that point its way: softmax(√d cos(T, T)) T, with d channels.
+
+    The length of a network's vectors then no longer decides how sharply a position looks (query-key normalisation,
+    Henry et al. 2020, without anything learned).
+
+    >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
+    >>> attend_directions(points.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
+    tensor([[3.6491, 3.2515],
+            [3.2515, 3.6491],
+            [4.1611, 4.1611]])
+    """
+    return _attend_all(features, direction_weights)
 
 
 def token_weights(tokens: Tensor) -> Tensor:
     """Say how much each position takes of each, (batch, position, position), by tokens (batch, position, channel)."""
     return torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
+
+
+def direction_weights(tokens: Tensor) -> Tensor:
+    """Say how much each position takes of each as `token_weights` does, of tokens whose mean square is 1."""
+    return token_weights(functional.normalize(tokens, dim=-1) * tokens.shape[-1] ** 0.5)
 
 
 def attend_channels(features: Features, at_once: int = 64) -> Features:
@@ -45,6 +66,12 @@ def attend_channels(features: Features, at_once: int = 64) -> Features:
     values = rearrange(features, "b c h w -> b c (h w)")
     attended = [_attend_each(chunk) for chunk in values.split(at_once, dim=1)]
     return torch.cat(attended, dim=1).reshape(features.shape)
+
+
+def _attend_all(features: Features, weigh: Callable[[Tensor], Tensor]) -> Features:
+    rows, columns = features.shape[-2:]
+    tokens = rearrange(features, "b c h w -> b (h w) c")
+    return rearrange(weigh(tokens) @ tokens, "b (h w) c -> b c h w", h=rows, w=columns)
 
 
 def _attend_each(values: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from einops import rearrange
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import attend_channels, attend_tokens, pool_max
+from flawmap.features.attention import attend_channels, attend_directions, attend_tokens, pool_max
 from flawmap.tensors import Features
 
 Half = Literal["first", "last", "random"]
-Attend = Literal["tokens", "channels"]
+Attend = Literal["tokens", "directions", "channels"]
 Gate = Literal["dual_axis", "channels"]
 
 
@@ -101,8 +101,9 @@ class SplitAttention(Context):
     Args:
         ratio: the share of channels that attend, 0…1; 0 is PatchCore.
         half: which of them: the first (the paper's text), the last, or a random choice.
-        attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq. 2); `channels` lets
-            each channel attend on its own, unscaled (SA-PatchCore's code).
+        attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq. 2); `directions`
+            does so with queries and keys of one length, for networks whose long vectors would else only look at
+            themselves; `channels` lets each channel attend on its own, unscaled (SA-PatchCore's code).
         seed: of the random choice.
 
     The attending channels pass a 3×3 max pool first and come out ahead of the averaged ones.
@@ -203,5 +204,5 @@ def _standardise(values: torch.Tensor, dim: int) -> torch.Tensor:
 
 _TINY = 1e-6
 
-_ATTENTION = {"tokens": attend_tokens, "channels": attend_channels}
+_ATTENTION = {"tokens": attend_tokens, "directions": attend_directions, "channels": attend_channels}
 _GATES = {"dual_axis": gate_axes, "channels": gate_channels}
