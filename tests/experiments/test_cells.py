@@ -11,7 +11,7 @@ import torch
 from flawmap import Inspector
 from flawmap.errors import DatasetError, OptionError
 from flawmap.experiments import cells
-from flawmap.experiments.cells import Cell, Lab, Setup, Study
+from flawmap.experiments.cells import Cell, Lab, Row, Setup, Study
 from flawmap.features.reduce import ChannelAggregation
 from flawmap.features.transfer import Transfer
 from flawmap.prepare import read
@@ -162,6 +162,18 @@ def test_a_cell_that_fails_stops_no_other_and_is_tried_again(lab: Lab, monkeypat
 def test_weights_that_cannot_be_had_are_an_error_of_the_cell(products: Path, tmp_path: Path) -> None:
     lab = Lab(Study(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1), tmp_path)
     assert "no such file" in lab.rows([PATCHCORE])["left", 0, 0].error
+
+
+def test_weights_that_cannot_be_had_are_told_after_an_interruption_too(
+    products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(Study(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1), tmp_path)
+
+    def stop(_: Cell) -> Row:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "row", stop)
+    assert "no such file" in lab.rows([PATCHCORE])["right", 0, 0].error
 
 
 def test_what_draws_nothing_is_measured_once(lab: Lab) -> None:

@@ -189,11 +189,11 @@ class Lab:
         return found
 
     def known(self, cell: Cell) -> Row | None:
-        """Give the row of a cell where it is on disk."""
+        """Give the row of a cell where it is on disk, or one that says why it cannot be."""
         try:
             return self._read(Row(self.about(cell)))
-        except FlawmapError:
-            return None
+        except FlawmapError as error:
+            return _failed(cell, error)
 
     def row(self, cell: Cell) -> Row:
         """Give the row of a cell: the one on disk, or a new one."""
@@ -205,7 +205,7 @@ class Lab:
             row = self._measure(cell, row)
             row = replace(row, seconds=time.perf_counter() - started)
         except (FlawmapError, MemoryError) as error:
-            row = Row({"method": cell.setup.method, "product": cell.product, "seed": cell.seed}, error=_said(error))
+            row = _failed(cell, error)
             tell(f"{cell.setup.method} on {cell.product}, seed {cell.seed}: {row.error}")
         write_json(self.folder / ROWS / f"{row.key}.json", row.to_json())
         return row
@@ -299,5 +299,6 @@ class Lab:
 _NONE = NoRegistration()
 
 
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _failed(cell: Cell, error: BaseException) -> Row:
+    about = {"method": cell.setup.method, "product": cell.product, "seed": cell.seed}
+    return Row(about, error=str(error) or type(error).__name__)
