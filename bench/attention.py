@@ -2,8 +2,9 @@
 
     python bench/attention.py DATASET [--backbone resnet18 --weights FILE]
 
-Of the first half of layer 3's channels, at 224 px, mean over positions of 16 good pictures. The number of positions is
-exp of the weights' entropy: 1 if a position copies a single one, all of them if it takes the mean of the picture.
+By each way to compare positions, of the first half of layer 3's channels, at 224 px, mean over positions of 16 good
+pictures. The number of positions is exp of the weights' entropy: 1 if a position copies a single one, all of them if it
+takes the mean of the picture.
 """
 
 from __future__ import annotations
