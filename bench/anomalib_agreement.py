@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from flawmap.data.layouts import good_to_fit, to_test
+from flawmap.data.layouts import good_training_samples, test_samples
 from flawmap.data.loading import Batch
 from flawmap.features.backbone import Backbone
 from flawmap.memory.bank import Bank
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.prepare import Preparation, read
+from flawmap.prepare import Preprocessing, decode
 
 FITTED, SCORED = 24, 40
 
@@ -34,8 +34,8 @@ def main() -> None:
     asked = parser.parse_args()
     # Making any backbone first lets torchvision, and with it anomalib, load beside a CPU build of torch.
     Backbone("test_resnet", weights="random")
-    good = [sample.path for sample in good_to_fit(asked.dataset)]
-    test = [sample.path for sample in to_test(asked.dataset)]
+    good = [sample.path for sample in good_training_samples(asked.dataset)]
+    test = [sample.path for sample in test_samples(asked.dataset)]
     learned = prepare(good[:: len(good) // FITTED][:FITTED])
     new = prepare(test[:: len(test) // SCORED][:SCORED])
     patchcore(asked.resnet18, learned, new)
@@ -113,7 +113,7 @@ def load(model: nn.Module, weights: Path) -> None:
 
 def prepare(paths: list[Path]) -> Tensor:
     # Both networks then see the same numbers; anomalib alone would resize with another filter.
-    return torch.from_numpy(np.stack([Preparation()(read(path)) for path in paths]))
+    return torch.from_numpy(np.stack([Preprocessing()(decode(path)) for path in paths]))
 
 
 def say(what: str, ours: Tensor, theirs: Tensor) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from einops import rearrange
 
-from flawmap.data.layouts import good_to_fit
+from flawmap.data.layouts import good_training_samples
 from flawmap.data.loading import Batches
-from flawmap.features.attention import direction_weights, token_weights
+from flawmap.features.attention import attention_weights, cosine_attention_weights
 from flawmap.features.backbone import Backbone
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 
 PICTURES = 16
 
@@ -31,14 +31,14 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     network = Backbone(given.backbone, (3,), given.weights)
-    preparation = Preparation(224, 224, network.mean, network.std)
-    paths = [sample.path for sample in good_to_fit(given.dataset)][:PICTURES]
+    preparation = Preprocessing(224, 224, network.mean, network.std)
+    paths = [sample.path for sample in good_training_samples(given.dataset)][:PICTURES]
     (batch,) = Batches(paths, preparation, PICTURES)
     with torch.inference_mode():
         (features,) = network(batch.images)
     tokens = rearrange(features[:, : features.shape[1] // 2], "b c h w -> b (h w) c")
     print(f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long")
-    for attend, weigh in (("tokens", token_weights), ("directions", direction_weights)):
+    for attend, weigh in (("tokens", attention_weights), ("directions", cosine_attention_weights)):
         weights = weigh(tokens)
         looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()
         own = weights.diagonal(dim1=1, dim2=2).mean()

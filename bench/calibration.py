@@ -25,9 +25,9 @@ from flawmap.data.layouts import find_samples
 from flawmap.data.loading import Batches
 from flawmap.features.patches import Embedded
 from flawmap.methods import make_method
-from flawmap.methods.base import HeldOut, State
+from flawmap.methods.base import HeldOutScores, State
 from flawmap.methods.patchcore import PatchCore
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 
 BUDGETS = (0.01, 0.05, 0.1, 0.2)
 SHARE = 0.3
@@ -46,7 +46,7 @@ def main() -> None:
     asked = parser.parse_args()
     good = [sample for sample in find_samples(asked.dataset) if not sample.label]
     method = make_method("patchcore", backbone=asked.backbone, weights=asked.weights)
-    preparation = replace(Preparation(), mean=method.network.mean, std=method.network.std)
+    preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
     part = method.gather(Batches([sample.path for sample in good], preparation))
     train = np.array([sample.split == "train" for sample in good])
     as_laid_out: Realised = {}
@@ -66,18 +66,18 @@ def main() -> None:
     show(f"all {len(good)} good pictures shuffled", shuffled)
 
 
-def leave_out(method: PatchCore, part: State, learned: np.ndarray, new: np.ndarray) -> tuple[HeldOut, np.ndarray]:
+def leave_out(method: PatchCore, part: State, learned: np.ndarray, new: np.ndarray) -> tuple[HeldOutScores, np.ndarray]:
     known = only(part, learned)
-    held_out = method.settle([known]).hold_out(known, torch.arange(len(learned)))
+    held_out = method.fit_shards([known]).leave_one_out_scores(known, torch.arange(len(learned)))
     return held_out, scores(method, part, new)
 
 
 def split(
     method: PatchCore, part: State, learned: np.ndarray, aside: int, new: np.ndarray
-) -> tuple[HeldOut, np.ndarray]:
-    method.settle([only(part, learned[aside:])])
+) -> tuple[HeldOutScores, np.ndarray]:
+    method.fit_shards([only(part, learned[aside:])])
     kept_out = torch.from_numpy(scores(method, part, learned[:aside]))
-    return HeldOut(kept_out, kept_out), scores(method, part, new)
+    return HeldOutScores(kept_out, kept_out), scores(method, part, new)
 
 
 def only(part: State, places: np.ndarray) -> State:
@@ -86,7 +86,7 @@ def only(part: State, places: np.ndarray) -> State:
 
 @torch.inference_mode()
 def scores(method: PatchCore, part: State, places: np.ndarray) -> np.ndarray:
-    judge, bank = method.judge(), method.bank_
+    judge, bank = method.head(), method.bank_
     found = []
     for place in places:
         grid = part["grid"][place, None]
@@ -94,7 +94,7 @@ def scores(method: PatchCore, part: State, places: np.ndarray) -> np.ndarray:
     return np.array(found, np.float32)
 
 
-def meet(realised: Realised, way: str, held_out: HeldOut, new: np.ndarray) -> None:
+def meet(realised: Realised, way: str, held_out: HeldOutScores, new: np.ndarray) -> None:
     """Note what share of the new pictures each budget's threshold rejects, on average or 95 % sure."""
     for confidence in (None, 0.95):
         thresholds = [

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flawmap.memory.coreset import pick
+from flawmap.memory.coreset import k_center_greedy
 
 ROWS, CHANNELS, POSITIONS = 596_624, 128, 784
 
@@ -95,9 +95,9 @@ def main() -> None:
     count = options.count or len(vectors) // 100
     print(f"{len(vectors):,} × {vectors.shape[1]} vectors, {count:,} to choose, {torch.get_num_threads()} threads")
 
-    pick(vectors[:20_000], 50)  # libraries load on first use
+    k_center_greedy(vectors[:20_000], 50)  # libraries load on first use
     before = peak()
-    lazy, seconds = timed(pick, vectors, count)
+    lazy, seconds = timed(k_center_greedy, vectors, count)
     print(f"pick   {seconds:8.2f} s   {peak() - before:.0f} MB beside the vectors' {vectors.nbytes / 2**20:.0f} MB")
 
     looped = min(options.plain_picks or count, count)

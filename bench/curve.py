@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from flawmap.data.defects import paint
-from flawmap.data.layouts import good_to_fit, to_test
+from flawmap.data.defects import paint_defect
+from flawmap.data.layouts import good_training_samples, test_samples
 from flawmap.data.loading import Batches
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.prepare import Photo, Preparation, read
+from flawmap.prepare import ImageInput, Preprocessing, decode
 
 
 def main() -> None:
@@ -33,14 +33,14 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
-    good, test = [sample.path for sample in good_to_fit(given.dataset)], to_test(given.dataset)
+    good, test = [sample.path for sample in good_training_samples(given.dataset)], test_samples(given.dataset)
     aside, rng = good[::5], np.random.default_rng(0)
     learned = [path for place, path in enumerate(good) if place % 5]
-    painted = [paint(read(path), rng).pixels for path in aside]
+    painted = [paint_defect(decode(path), rng).pixels for path in aside]
     with tempfile.TemporaryDirectory() as folder:
         for epochs in given.epochs:
             method = make_method(given.method, "cpu", **own, epochs=epochs)
-            preparation = Preparation(224, 224, method.network.mean, method.network.std)
+            preparation = Preprocessing(224, 224, method.feature_extractor.mean, method.feature_extractor.std)
             method.fit(Batches(learned, preparation), Path(folder))
             of_aside, of_painted, of_test = (
                 scores(method, pictures, preparation) for pictures in (aside, painted, [one.path for one in test])
@@ -55,7 +55,7 @@ def main() -> None:
             )
 
 
-def scores(method: Method, pictures: Sequence[Photo], preparation: Preparation) -> list[float]:
+def scores(method: Method, pictures: Sequence[ImageInput], preparation: Preprocessing) -> list[float]:
     return [score for batch in Batches(pictures, preparation) for score in method.score(batch.images).image.tolist()]
 
 

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from flawmap.data.layouts import Sample, good_to_fit, to_test
+from flawmap.data.layouts import Sample, good_training_samples, test_samples
 from flawmap.data.loading import Batches
-from flawmap.features.registration import SpatialTransformers
+from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.metrics.images import image_metrics
-from flawmap.metrics.pixels import PixelTally, pixel_metrics
-from flawmap.prepare import Preparation, read, read_mask, resize
+from flawmap.metrics.pixels import PixelCounts, pixel_metrics
+from flawmap.prepare import Preprocessing, decode, decode_mask, resize
 
 ROWS = Path("bench/out/methods.jsonl")
-SHORTENED = {"fr-patchcore": {"registration": SpatialTransformers(epochs=5)}}
+SHORTENED = {"fr-patchcore": {"registration": SpatialTransformerRegistration(epochs=5)}}
 """Where the published settings take hours on two cores: a tenth of the 50 epochs."""
 
 SHOWN = ("image AUROC", "F1 max", "pixel AUROC", "AUPRO")
@@ -65,14 +65,14 @@ def is_random(name: str) -> bool:
 
 def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: Path) -> dict[str, Any]:
     method = make_method(name, backbone=backbone, weights=weights, seed=seed, **SHORTENED.get(name, {}))
-    preparation = replace(Preparation(), mean=method.network.mean, std=method.network.std)
-    good, test = good_to_fit(dataset), to_test(dataset)
+    preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
+    good, test = good_training_samples(dataset), test_samples(dataset)
     started = time.perf_counter()
     method.fit(Batches([sample.path for sample in good], preparation))
     fitted = time.perf_counter() - started
-    scores, tally, milliseconds = [], PixelTally(), []
+    scores, tally, milliseconds = [], PixelCounts(), []
     for sample in test:
-        pixels = read(sample.path)
+        pixels = decode(sample.path)
         images = torch.from_numpy(preparation(pixels)[None])
         started = time.perf_counter()
         found = method.score(images)
@@ -81,7 +81,7 @@ def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: P
         count(tally, sample, resize(found.pixel[0].numpy(), *pixels.shape[:2]))
     labels = np.array([sample.label for sample in test])
     metrics = image_metrics(np.array(scores), labels, np.zeros(len(test), bool)) | pixel_metrics(tally)
-    stored = sum(tensor.nbytes for tensor in method.learned().values())
+    stored = sum(tensor.nbytes for tensor in method.fitted_state().values())
     return {
         **{shown: metrics[shown].value for shown in SHOWN},
         "fit s": fitted,
@@ -90,8 +90,8 @@ def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: P
     }
 
 
-def count(tally: PixelTally, sample: Sample, heatmap: np.ndarray) -> None:
-    mask = read_mask(sample.mask) if sample.mask else np.zeros(heatmap.shape, bool)
+def count(tally: PixelCounts, sample: Sample, heatmap: np.ndarray) -> None:
+    mask = decode_mask(sample.mask) if sample.mask else np.zeros(heatmap.shape, bool)
     if mask.any() or not sample.label:
         tally.add(heatmap, mask)
 

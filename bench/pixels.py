@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from flawmap.data.layouts import to_test
-from flawmap.metrics.pixels import PixelTally, pixel_metrics
+from flawmap.data.layouts import test_samples
+from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.metrics.ranking import per_region_overlap
-from flawmap.prepare import read, read_mask
+from flawmap.prepare import decode, decode_mask
 
 
 def main() -> None:
     heatmaps, masks = draw(Path(sys.argv[1]))
     before, started = peak(), time.perf_counter()
-    tally = PixelTally()
+    tally = PixelCounts()
     for heatmap, mask in zip(heatmaps, masks, strict=True):
         tally.add(heatmap, mask)
     metrics = pixel_metrics(tally)
@@ -41,9 +41,9 @@ def main() -> None:
 
 def draw(dataset: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng, heatmaps, masks = np.random.default_rng(0), [], []
-    for sample in to_test(dataset):
-        picture = read(sample.path)[:, :, 0].astype(np.float32)
-        mask = read_mask(sample.mask) if sample.mask else np.zeros(picture.shape, bool)
+    for sample in test_samples(dataset):
+        picture = decode(sample.path)[:, :, 0].astype(np.float32)
+        mask = decode_mask(sample.mask) if sample.mask else np.zeros(picture.shape, bool)
         noise = 0.3 * rng.standard_normal(picture.shape, np.float32)
         heatmaps.append(np.abs(cv2.GaussianBlur(picture / 200 + noise + 0.2 * mask.astype(np.float32), (0, 0), 4)))
         masks.append(mask)

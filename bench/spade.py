@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flawmap.memory.neighbours import nearest, to_nearest
+from flawmap.memory.neighbours import distance_to_nearest, nearest
 
 PICTURES = 50
 LAYERS = {
@@ -27,7 +27,7 @@ def main() -> None:
     for name, layers in LAYERS.items():
         queries = [torch.rand(shape) for shape in layers]
         pictures = [[torch.rand(shape) for _ in range(PICTURES)] for shape in layers]
-        both: dict[Callable[[Tensor, list[Tensor]], Tensor], list[float]] = {in_each: [], to_nearest: []}
+        both: dict[Callable[[Tensor, list[Tensor]], Tensor], list[float]] = {in_each: [], distance_to_nearest: []}
         for _ in range(3):
             for search, seconds in both.items():
                 started = time.perf_counter()

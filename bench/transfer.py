@@ -24,32 +24,32 @@ import numpy as np
 import torch
 
 from flawmap.data import heatsink
-from flawmap.data.classes import by_product, of_the_test_set
-from flawmap.data.defects import paint
-from flawmap.data.layouts import find_products, good_to_fit, to_test
+from flawmap.data.classes import classes_by_product, leaky_classes
+from flawmap.data.defects import paint_defect
+from flawmap.data.layouts import find_products, good_training_samples, test_samples
 from flawmap.data.loading import Batches
 from flawmap.features.backbone import Backbone
-from flawmap.features.transfer import PAPER, Transfer
+from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.metrics.images import image_metrics
-from flawmap.prepare import Photo, Preparation, read
-from flawmap.tuning import tune
+from flawmap.prepare import ImageInput, Preprocessing, decode
+from flawmap.tuning import fine_tune
 
 ROWS = Path("bench/results/transfer.jsonl")
 TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
-COUNTS = {product: heatsink.Counts(120, 60, 90) for product in heatsink.PRODUCTS}
+COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in heatsink.PRODUCTS}
 DRAWN = Path("bench/out/heatsinks")
 
-SHORT = replace(PAPER, epochs=5)
+SHORT = replace(PAPER_CONFIG, epochs=5)
 VARIANTS = {
     "none": None,
     "paper's": SHORT,
-    "kept statistics": replace(SHORT, statistics="kept"),
-    "rate 0.001": replace(SHORT, rate=0.001),
-    "rate 0.001, kept statistics": replace(SHORT, rate=0.001, statistics="kept"),
-    "two stages frozen": replace(SHORT, frozen=2),
-    "two stages frozen, rate 0.001, kept statistics": Transfer(),
+    "kept statistics": replace(SHORT, batch_norm="frozen"),
+    "rate 0.001": replace(SHORT, learning_rate=0.001),
+    "rate 0.001, kept statistics": replace(SHORT, learning_rate=0.001, batch_norm="frozen"),
+    "two stages frozen": replace(SHORT, frozen_stages=2),
+    "two stages frozen, rate 0.001, kept statistics": FineTuneConfig(),
 }
 METHODS = ("patchcore", "improved-patchcore")
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--variants", default="")
     asked = parser.parse_args()
     if str(asked.dataset) == "heatsinks":
-        heatsink.write(DRAWN, COUNTS)
+        heatsink.write_heatsinks(DRAWN, COUNTS)
         asked.dataset = DRAWN
     products = find_products(asked.dataset) or {asked.dataset.name: asked.dataset}
     rows: list[dict[str, Any]] = []
@@ -98,27 +98,27 @@ def choose(make: Any, folder: Path) -> Iterator[tuple[dict[str, Any], Any]]:
         yield {"variant": name, "method": "patchcore"}, partial(_choose, make, folder, transfer)
 
 
-def _choose(make: Any, folder: Path, transfer: Transfer | None) -> dict[str, Any]:
+def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[str, Any]:
     method: Method = make("patchcore")
-    paths = [sample.path for sample in good_to_fit(folder)]
+    paths = [sample.path for sample in good_training_samples(folder)]
     aside = set(np.random.default_rng(method.seed).permutation(len(paths))[: len(paths) // 5].tolist())
     learned = [path for place, path in enumerate(paths) if place not in aside]
-    judged = [read(paths[place]) for place in sorted(aside)]
+    judged = [decode(paths[place]) for place in sorted(aside)]
     tuned = {}
     if transfer:
         started = time.perf_counter()
-        record = tune(method, {"good": learned}, replace(transfer, kinds=TAUGHT))
+        record = fine_tune(method, {"good": learned}, replace(transfer, defect_types=TAUGHT))
         tuned = {"tuning s": time.perf_counter() - started, "told right": record.history[-1].validation_accuracy}
     rng = np.random.default_rng(method.seed)
-    painted = [paint(pixels, rng, CHECKED).pixels for pixels in judged]
+    painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in judged]
     return tuned | _judge(method, learned, judged, painted)
 
 
 def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, Any], Any]]:
     """List what is judged on the test set: without fine-tuning, and with the shipped and the paper's settings."""
-    modes = {"none": None, "synthetic": Transfer(), "synthetic, paper's": SHORT}
+    modes = {"none": None, "synthetic": FineTuneConfig(), "synthetic, paper's": SHORT}
     if dataset != folder:
-        modes |= {"product": Transfer("product"), "product, paper's": replace(SHORT, mode="product")}
+        modes |= {"products": FineTuneConfig("products"), "product, paper's": replace(SHORT, mode="products")}
     modes["leaky, paper's"] = replace(SHORT, mode="leaky")
     for mode, transfer in modes.items():
         for name in METHODS:
@@ -129,25 +129,25 @@ _tuned: dict[tuple[Any, ...], tuple[Backbone, float]] = {}
 """The networks fine-tuned so far and the seconds they took: both methods use them."""
 
 
-def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: Transfer | None) -> dict[str, Any]:
+def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: FineTuneConfig | None) -> dict[str, Any]:
     method: Method = make(name)
-    learned = [sample.path for sample in good_to_fit(folder)]
+    learned = [sample.path for sample in good_training_samples(folder)]
     seconds = 0.0
     if transfer:
-        about = (transfer, method.backbone, method.seed, dataset if transfer.mode == "product" else folder)
+        about = (transfer, method.backbone, method.seed, dataset if finetune.mode == "product" else folder)
         if about not in _tuned:
-            classes = {"product": by_product, "leaky": of_the_test_set}.get(transfer.mode, lambda _: {"good": learned})
+            classes = {"products": classes_by_product, "leaky": leaky_classes}.get(transfer.mode, lambda _: {"good": learned})
             started = time.perf_counter()
-            tune(method, classes(about[-1]), transfer)
-            _tuned[about] = method.network, time.perf_counter() - started
-        method.network, seconds = _tuned[about]
-    test = to_test(folder)
+            fine_tune(method, classes(about[-1]), transfer)
+            _tuned[about] = method.feature_extractor, time.perf_counter() - started
+        method.feature_extractor, seconds = _tuned[about]
+    test = test_samples(folder)
     good = [sample.path for sample in test if not sample.label]
     return {"tuning s": seconds} | _judge(method, learned, good, [sample.path for sample in test if sample.label])
 
 
-def _judge(method: Method, learned: list[Path], good: Sequence[Photo], bad: Sequence[Photo]) -> dict[str, Any]:
-    preparation = replace(Preparation(), mean=method.network.mean, std=method.network.std)
+def _judge(method: Method, learned: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]) -> dict[str, Any]:
+    preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
     method.fit(Batches(learned, preparation))
     scores = [_scores(method, Batches(photos, preparation)) for photos in (good, bad)]
     labels = np.repeat([0, 1], [len(one) for one in scores])

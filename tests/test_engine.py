@@ -7,9 +7,9 @@ from torch import nn
 
 from flawmap import engine
 from flawmap.errors import NotExportable
-from flawmap.graph import Graph, Runner, join
+from flawmap.graph import Graph, GraphRunner, concat_graphs
 from flawmap.methods import make_method
-from flawmap.progress import listening
+from flawmap.progress import listen
 from flawmap.tensors import Images
 from helpers import TINY
 
@@ -25,29 +25,29 @@ class Odd(nn.Module):
 
 def test_openvino_says_what_torch_says() -> None:
     encoder = make_method("patchcore", **TINY).encoder().eval()
-    fast = engine.OpenVINO(encoder, "a key of its own", "f32")(IMAGES)
-    slow = engine.Torch(encoder, "f32")(IMAGES)
+    fast = engine.OpenVINOEngine(encoder, "a key of its own", "f32")(IMAGES)
+    slow = engine.TorchEngine(encoder, "f32")(IMAGES)
     assert [one.shape for one in fast] == [one.shape for one in slow]
     for one, other in zip(fast, slow, strict=True):
         assert (one - other).abs().max() < 1e-4 * other.abs().max()
 
 
 def test_a_batch_is_as_good_as_one_by_one() -> None:
-    run = engine.OpenVINO(make_method("patchcore", **TINY).encoder().eval(), "a key of its own", "f32")
+    run = engine.OpenVINOEngine(make_method("patchcore", **TINY).encoder().eval(), "a key of its own", "f32")
     assert torch.equal(run(IMAGES)[0], torch.cat([run(image[None])[0] for image in IMAGES]))
 
 
 def test_an_encoder_is_converted_once() -> None:
     encoder = make_method("patchcore", **TINY).encoder().eval()
-    first, again = (engine.OpenVINO(encoder, "a key of its own", "f32").graph(64, 96) for _ in range(2))
+    first, again = (engine.OpenVINOEngine(encoder, "a key of its own", "f32").graph(64, 96) for _ in range(2))
     assert first is again
-    assert engine.OpenVINO(encoder, "another key", "f32").graph(64, 96) is not first
+    assert engine.OpenVINOEngine(encoder, "another key", "f32").graph(64, 96) is not first
 
 
 def test_what_openvino_cannot_hold_runs_in_torch_and_is_said() -> None:
     heard: list[object] = []
-    run = engine.OpenVINO(Odd(), "odd", "f32")
-    with listening(lambda *_: None, heard.append):
+    run = engine.OpenVINOEngine(Odd(), "odd", "f32")
+    with listen(lambda *_: None, heard.append):
         encoded = run(IMAGES)
     assert torch.equal(encoded[0], Odd()(IMAGES)[0])
     assert "torch runs it, which takes longer" in str(heard[0])
@@ -64,14 +64,14 @@ def test_a_graph_comes_back_from_arrays() -> None:
         def forward(self, grey: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return grey.amax(dim=(1, 2)), grey
 
-    front = Graph(engine.convert(Twice(), IMAGES[:1]))
-    graph = join(front, engine.convert(Judge(), torch.zeros(1, 64, 96)))
-    again = Graph.from_saved(graph.to_saved())
+    front = Graph(engine.to_openvino(Twice(), IMAGES[:1]))
+    graph = concat_graphs(front, engine.to_openvino(Judge(), torch.zeros(1, 64, 96)))
+    again = Graph.from_arrays(graph.to_arrays())
     pictures = IMAGES.numpy()
     for ahead in (False, True):
-        done = list(Runner(again, ahead=ahead).each(pictures))
+        done = list(GraphRunner(again, throughput=ahead).run_many(pictures))
         wanted = 2 * pictures.mean(axis=1)
         assert np.allclose([one.outputs[0][0] for one in done], wanted.max(axis=(1, 2)), atol=1e-6)
         assert np.allclose([one.outputs[1][0] for one in done], wanted, atol=1e-6)
-        assert all(one.milliseconds > 0 for one in done)
-    assert [output.get_any_name() for output in again.model.outputs] == ["score", "map"]
+        assert all(one.inference_ms > 0 for one in done)
+    assert [output.get_any_name() for output in again.model.outputs] == ["score", "anomaly_map"]

@@ -36,7 +36,7 @@ def part(good: Path) -> Path:
 
 def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
     """Prepare a picture as the JSON says, with nothing of flawmap's."""
-    how = told["preparation"]
+    how = told["preprocessing"]
     height, width = how["height"], how["width"]
     rows, columns = photo.shape[:2]
     small = cv2.resize(photo, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA)
@@ -46,37 +46,37 @@ def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
 
 
 def run_graph(to: str, folder: Path, pictures: np.ndarray) -> list[np.ndarray]:
-    settings = json.loads((folder / "part.json").read_text())["graph"]["compile with"]
+    settings = json.loads((folder / "part.json").read_text())["graph"]["compile_settings"]
     if to == "onnx":
         session = onnxruntime.InferenceSession(folder / "part.onnx", providers=["CPUExecutionProvider"])
-        return session.run(["score", "map"], {"picture": pictures})
+        return session.run(["score", "anomaly_map"], {"image": pictures})
     compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
-    return [compiled(pictures)[name] for name in ("score", "map")]
+    return [compiled(pictures)[name] for name in ("score", "anomaly_map")]
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(to: str, part: Path, tmp_path: Path) -> None:
     exported = export(part, tmp_path, to)
-    assert exported.apart < 1e-4
+    assert exported.max_relative_difference < 1e-4
     told = json.loads((tmp_path / "part.json").read_text())
-    assert told["made from"]["SHA-256"] == sha256_of(part)
+    assert told["made_from"]["sha256"] == sha256_of(part)
     assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
-    runtime, judging = load(part), told["judging"]
+    runtime, judging = load(part), told["decision"]
     scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, photo) for photo in NEW]))
     for photo, score, distances in zip(NEW, scores, maps, strict=True):
         verdict = runtime.inspect(photo)
         assert score == pytest.approx(verdict.score, rel=1e-4)
         assert (score > judging["threshold"]) == verdict.reject
-        at_least = sum(one >= score for one in judging["scores of good parts"])
-        assert (1 + at_least) / (1 + len(judging["scores of good parts"])) == pytest.approx(verdict.p_value)
-        heatmap = cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR) / judging["map limit"]
+        at_least = sum(one >= score for one in judging["good_scores"])
+        assert (1 + at_least) / (1 + len(judging["good_scores"])) == pytest.approx(verdict.p_value)
+        heatmap = cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR) / judging["map_limit"]
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
     assert judging["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_int8_is_scaled_by_good_pictures(to: str, part: Path, good: Path, tmp_path: Path) -> None:
-    assert export(part, tmp_path, to, "int8", good).apart < 0.15
+    assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
     told = json.loads((tmp_path / "part.json").read_text())
     assert told["graph"]["precision"] == "int8"
     score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import MissingExtra
-from flawmap.extras import explain
+from flawmap.extras import explain_import_error
 
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
 """As on a PC beside a line: what is None among the modules cannot be imported."""
@@ -17,14 +17,14 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
     ("module", "extra"), [("torch.nn", "fit"), ("nncf", "int8"), ("onnxruntime", "onnx"), ("elpv_dataset", "elpv")]
 )
 def test_a_missing_package_names_what_to_install(module: str, extra: str) -> None:
-    explained = explain(ImportError(name=module))
+    explained = explain_import_error(ImportError(name=module))
     assert isinstance(explained, MissingExtra)
     assert f'pip install "flawmap[{extra}]"' in str(explained)
 
 
 def test_any_other_failed_import_stays_as_it_is() -> None:
     error = ImportError(name="somebody_elses")
-    assert explain(error) is error
+    assert explain_import_error(error) is error
 
 
 def test_the_command_line_says_it_in_one_line(good_folder: Path) -> None:

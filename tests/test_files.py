@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import WriteError
-from flawmap.files import folder_aside, write_aside
+from flawmap.files import atomic_folder, atomic_write
 
 
 def test_writes_and_makes_the_folder(tmp_path: Path) -> None:
-    with write_aside(tmp_path / "deep" / "file") as stream:
+    with atomic_write(tmp_path / "deep" / "file") as stream:
         stream.write(b"new")
     assert (tmp_path / "deep" / "file").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
@@ -21,7 +21,7 @@ def test_an_interruption_leaves_the_old_content_and_no_litter(tmp_path: Path) ->
     file.write_bytes(b"old")
 
     def write_half() -> None:
-        with write_aside(file) as stream:
+        with atomic_write(file) as stream:
             stream.write(b"half of the n")
             raise KeyboardInterrupt
 
@@ -32,14 +32,14 @@ def test_an_interruption_leaves_the_old_content_and_no_litter(tmp_path: Path) ->
 
 
 def test_the_file_is_as_open_as_any_other(tmp_path: Path) -> None:
-    with write_aside(tmp_path / "aside") as stream:
+    with atomic_write(tmp_path / "aside") as stream:
         stream.write(b"")
     (tmp_path / "plain").touch()
     assert stat.S_IMODE((tmp_path / "aside").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 def test_a_folder_appears_when_it_is_full(tmp_path: Path) -> None:
-    with folder_aside(tmp_path / "deep" / "folder") as aside:
+    with atomic_folder(tmp_path / "deep" / "folder") as aside:
         (aside / "file").write_bytes(b"new")
         assert not (tmp_path / "deep" / "folder").exists()
     assert (tmp_path / "deep" / "folder" / "file").read_bytes() == b"new"
@@ -54,7 +54,7 @@ def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "folder" / "mine").touch()
 
     def write() -> None:
-        with folder_aside(tmp_path / "folder") as aside:
+        with atomic_folder(tmp_path / "folder") as aside:
             (aside / "file").touch()
 
     with pytest.raises(WriteError, match="folder: could not be written"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flawmap import Inspector
-from flawmap.errors import BundleError, DatasetError, NotFitted, OptionError, PictureError
+from flawmap.errors import BundleError, DatasetError, ImageError, NotFitted, OptionError
 from helpers import TINY, save, texture, with_defect
 
 NEW = texture(90, 80, 120)
@@ -87,9 +87,9 @@ def test_a_truncated_jpeg_among_fifty(tmp_path: Path) -> None:
     whole = save(tmp_path / "99.jpg", texture(99, 32, 32))
     whole.write_bytes(whole.read_bytes()[:300])
     inspector = Inspector(size=32, **TINY).fit(tmp_path)
-    assert [left_out.photo for left_out in inspector.unreadable] == [whole]
+    assert [left_out.image_input for left_out in inspector.unreadable] == [whole]
     assert len(inspector.calibration.scores) == 49
-    results = list(inspector.inspect_each(sorted(tmp_path.iterdir())))
+    results = list(inspector.inspect_many(sorted(tmp_path.iterdir())))
     assert [result.error is None for result in results] == [True] * 49 + [False]
     assert "99.jpg" in str(results[-1].error)
 
@@ -120,7 +120,7 @@ def test_one_colour_everywhere_teaches_that_colour() -> None:
 
 def test_bad_pictures_are_refused_one_by_one(inspector: Inspector, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(PictureError, match=r"text\.png"):
+    with pytest.raises(ImageError, match=r"text\.png"):
         inspector.inspect(tmp_path / "text.png")
 
 
@@ -152,7 +152,7 @@ def test_a_damaged_file_is_refused(saved: Path) -> None:
 
 def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     good = [texture(seed) for seed in range(20)]
-    inspector = Inspector(size=64, false_rejects=0.2, calibration_share=0.3, **TINY).fit(good)
+    inspector = Inspector(size=64, false_rejects=0.2, calibration_fraction=0.3, **TINY).fit(good)
     assert len(inspector.calibration.scores) == 6
     assert inspector.calibration.exact
     # Its scores are those that new pictures would get.
@@ -186,7 +186,7 @@ def test_groups_of_a_manifest_are_left_out_together(good_folder: Path) -> None:
 
 def test_whole_groups_are_set_aside() -> None:
     good = [texture(seed) for seed in range(12)]
-    inspector = Inspector(size=64, false_rejects=0.3, calibration_share=0.5, **TINY).fit(
+    inspector = Inspector(size=64, false_rejects=0.3, calibration_fraction=0.5, **TINY).fit(
         good, groups=["a", "b", "c", "d"] * 3
     )
     assert len(inspector.calibration.scores) == 6
@@ -195,10 +195,10 @@ def test_whole_groups_are_set_aside() -> None:
 
 def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) -> None:
     from flawmap.data.layouts import find_samples, write_manifest
-    from flawmap.data.splits import split
+    from flawmap.data.splits import assign_splits
 
     manifest = good_folder.parent / "split.csv"
-    write_manifest(manifest, split(find_samples(good_folder)))
+    write_manifest(manifest, assign_splits(find_samples(good_folder)))
     save(good_folder / "03.png", texture(99))
     with pytest.raises(DatasetError, match=r"03\.png"):
         Inspector(size=64, **TINY).fit(manifest)
@@ -215,7 +215,7 @@ def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> No
 
 def test_three_good_pictures_are_enough_to_begin_with() -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
-    assert inspector.calibration.expected == 1 / 4
+    assert inspector.calibration.expected_false_rejects == 1 / 4
     assert "99 good pictures, 96 more" in inspector.calibration.warnings()[0]
     assert inspector.inspect(with_defect(NEW, 20, 20, radius=10)).reject
 
@@ -233,9 +233,9 @@ def test_nothing_of_the_test_folder_is_opened_to_fit(good_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5])
-def test_a_calibration_share_that_is_no_share(share: float) -> None:
+def test_a_calibration_fraction_that_is_no_share(share: float) -> None:
     with pytest.raises(OptionError, match="calibration share"):
-        Inspector(calibration_share=share)
+        Inspector(calibration_fraction=share)
 
 
 def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:

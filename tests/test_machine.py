@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flawmap.machine import available_memory, describe_machine
+from flawmap.machine import available_memory, describe_system
 
 
 def test_it_knows_the_memory_where_the_system_tells() -> None:
@@ -9,4 +9,4 @@ def test_it_knows_the_memory_where_the_system_tells() -> None:
 
 
 def test_it_says_what_a_time_was_measured_on() -> None:
-    assert " cores, " in describe_machine()
+    assert " cores, " in describe_system()

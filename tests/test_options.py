@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from flawmap.errors import OptionError
-from flawmap.options import from_json, to_json
+from flawmap.options import from_dict, to_dict
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ FAMILIES = (Part,)
 
 def test_parts_come_back() -> None:
     whole = Whole(Square(side=4.0), (1,), "散")
-    values = to_json(whole, FAMILIES)
-    assert values == {"part": {"kind": "Square", "size": 3, "side": 4.0}, "layers": [1], "name": "散"}
-    assert from_json(values, Whole, FAMILIES) == whole
+    values = to_dict(whole, FAMILIES)
+    assert values == {"part": {"type": "Square", "size": 3, "side": 4.0}, "layers": [1], "name": "散"}
+    assert from_dict(values, Whole, FAMILIES) == whole
 
 
 def test_what_is_left_out_is_the_default() -> None:
-    assert from_json({"part": {"kind": "Square"}}, Whole, FAMILIES) == Whole(Square())
+    assert from_dict({"part": {"type": "Square"}}, Whole, FAMILIES) == Whole(Square())
 
 
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"part": {"kind": "Square", "edge": 3}}, "edge"),
+        ({"part": {"type": "Square", "edge": 3}}, "edge"),
         ({"colour": 3}, "colour"),
         ({"layers": ["two"]}, "layers"),
-        ({"part": {"kind": "Triangle"}}, "Triangle"),
+        ({"part": {"type": "Triangle"}}, "Triangle"),
     ],
 )
 def test_what_cannot_be_is_named(values: dict, why: str) -> None:
     with pytest.raises(OptionError, match=why):
-        from_json(values, Whole, FAMILIES)
+        from_dict(values, Whole, FAMILIES)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from flawmap.errors import OptionError, PictureError
-from flawmap.prepare import Preparation, read, read_mask, resize
+from flawmap.errors import ImageError, OptionError
+from flawmap.prepare import Preprocessing, decode, decode_mask, resize
 from helpers import texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -31,37 +31,37 @@ def encode_pillow(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
 def test_lossless_formats_come_back_as_rgb(suffix: str) -> None:
-    assert np.array_equal(read(encode(suffix, SMOOTH)), SMOOTH)
+    assert np.array_equal(decode(encode(suffix, SMOOTH)), SMOOTH)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_lossy_formats_come_back_nearly(suffix: str) -> None:
-    assert np.abs(read(encode(suffix, SMOOTH)).astype(int) - SMOOTH).mean() < 2
+    assert np.abs(decode(encode(suffix, SMOOTH)).astype(int) - SMOOTH).mean() < 2
 
 
 def test_grey_becomes_three_equal_channels() -> None:
     grey = SMOOTH[:, :, 0]
-    assert np.array_equal(read(encode(".png", grey)), np.repeat(grey[:, :, None], 3, axis=2))
+    assert np.array_equal(decode(encode(".png", grey)), np.repeat(grey[:, :, None], 3, axis=2))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_16_bit_keeps_its_depth_and_prepares_like_8_bit(suffix: str) -> None:
-    deep = read(encode(suffix, SMOOTH[:, :, 0].astype(np.uint16) * 257))
+    deep = decode(encode(suffix, SMOOTH[:, :, 0].astype(np.uint16) * 257))
     assert deep.dtype == np.uint16
-    shallow = read(encode(suffix, SMOOTH[:, :, 0]))
-    assert np.abs(Preparation()(deep) - Preparation()(shallow)).max() < 0.02
+    shallow = decode(encode(suffix, SMOOTH[:, :, 0]))
+    assert np.abs(Preprocessing()(deep) - Preprocessing()(shallow)).max() < 0.02
 
 
 def test_alpha_is_dropped() -> None:
     rgba = np.dstack([SMOOTH, np.full(SMOOTH.shape[:2], 7, np.uint8)])
     encoded = encode_pillow(Image.fromarray(rgba), "PNG")
-    assert np.array_equal(read(encoded), SMOOTH)
-    assert np.array_equal(read(rgba), SMOOTH)
+    assert np.array_equal(decode(encoded), SMOOTH)
+    assert np.array_equal(decode(rgba), SMOOTH)
 
 
 def test_cmyk_jpeg() -> None:
     cmyk = encode_pillow(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG", quality=95)
-    assert np.abs(read(cmyk).astype(int) - SMOOTH).mean() < 3
+    assert np.abs(decode(cmyk).astype(int) - SMOOTH).mean() < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -73,7 +73,7 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     from PIL import ImageOps
 
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))))
-    assert np.array_equal(read(encoded), upright)
+    assert np.array_equal(decode(encoded), upright)
 
 
 @pytest.mark.parametrize(
@@ -90,29 +90,29 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     ids=["grey", "one channel", "rgb", "16 bit", "double", "float", "a view"],
 )
 def test_arrays(array: np.ndarray) -> None:
-    prepared = Preparation(32, 32)(read(array))
+    prepared = Preprocessing(32, 32)(decode(array))
     assert prepared.shape == (3, 32, 32)
     assert prepared.dtype == np.float32
 
 
 def test_bool_arrays_are_black_and_white() -> None:
-    assert set(np.unique(read(SMOOTH > 128))) == {0, 255}
+    assert set(np.unique(decode(SMOOTH > 128))) == {0, 255}
 
 
 def test_paths_with_spaces_parentheses_and_chinese(tmp_path: Path) -> None:
     path = tmp_path / "散热片 (黑)" / "图 1 (копия).png"
     path.parent.mkdir()
     path.write_bytes(encode(".png", SMOOTH))
-    assert np.array_equal(read(path), SMOOTH)
-    assert np.array_equal(read(str(path)), SMOOTH)
+    assert np.array_equal(decode(path), SMOOTH)
+    assert np.array_equal(decode(str(path)), SMOOTH)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
 def test_a_cut_off_file_is_refused(suffix: str, share: float) -> None:
     whole = encode(suffix, texture(0, 200, 200))
-    with pytest.raises(PictureError, match="cut off"):
-        read(whole[: int(len(whole) * share)])
+    with pytest.raises(ImageError, match="cut off"):
+        decode(whole[: int(len(whole) * share)])
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_a_cut_off_file_is_refused(suffix: str, share: float) -> None:
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(PictureError, match=why) as caught:
-        read(tmp_path / name)
+    with pytest.raises(ImageError, match=why) as caught:
+        decode(tmp_path / name)
     assert name in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"nowhere\.png: cannot be read"):
-        read(tmp_path / "nowhere.png")
+    with pytest.raises(ImageError, match=r"nowhere\.png: cannot be read"):
+        decode(tmp_path / "nowhere.png")
 
 
 @pytest.mark.parametrize(
@@ -148,23 +148,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_that_are_no_pictures(array: np.ndarray, why: str) -> None:
-    with pytest.raises(PictureError, match=why):
-        read(array)
+    with pytest.raises(ImageError, match=why):
+        decode(array)
 
 
 def test_prepared_is_normalised() -> None:
-    white = Preparation(32, 32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(np.full((50, 70, 3), 255, np.uint8))
+    white = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(np.full((50, 70, 3), 255, np.uint8))
     assert np.allclose(white, 1, atol=1e-6)
 
 
 def test_prepare_says_itself_in_json() -> None:
-    preparation = Preparation(64, 96, mean=(0.1, 0.2, 0.3))
-    assert Preparation.from_json(preparation.to_json()) == preparation
+    preparation = Preprocessing(64, 96, mean=(0.1, 0.2, 0.3))
+    assert Preprocessing.from_dict(preparation.to_dict()) == preparation
 
 
 def test_a_size_too_small_is_refused() -> None:
     with pytest.raises(OptionError, match="16×224"):
-        Preparation(16, 224)
+        Preprocessing(16, 224)
 
 
 def test_shrinking_sees_every_pixel() -> None:
@@ -192,6 +192,6 @@ def test_masks(tmp_path: Path) -> None:
     drawn[3:9, 4:8] = 255
     drawn[12, 12] = 100
     path.write_bytes(encode(".png", drawn))
-    mask = read_mask(path)
+    mask = decode_mask(path)
     assert mask.dtype == bool
     assert mask.sum() == 24

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flawmap import Inspector, Runtime, bundle, graph, load
-from flawmap.errors import BundleError, OptionError, ParityError, PictureError
+from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from helpers import TINY, save, texture, with_defect
 
 NEW = with_defect(texture(90, 80, 120), 40, 60)
@@ -54,18 +54,18 @@ def test_many_pictures_come_in_order_the_bad_ones_among_them(runtime: Runtime) -
     photos = [texture(seed) for seed in range(30)]
     alone = [runtime.inspect(photo).score for photo in photos]
     mixed = [b"", *photos[:20], b"no picture", b"", *photos[20:], b""]
-    inspections = list(runtime.inspect_each(mixed))
-    assert [inspection.photo for inspection in inspections] == mixed
+    inspections = list(runtime.inspect_many(mixed))
+    assert [inspection.image_input for inspection in inspections] == mixed
     assert [one.verdict.score for one in inspections if one.verdict] == pytest.approx(alone, rel=1e-5)
     assert [bool(one.error) for one in inspections] == [isinstance(photo, bytes) for photo in mixed]
-    assert all(one.milliseconds > 0 for one in inspections if one.verdict)
-    assert [len(list(runtime.inspect_each(some))) for some in ([], [b""], photos[:2])] == [0, 1, 2]
+    assert all(one.inference_ms > 0 for one in inspections if one.verdict)
+    assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], photos[:2])] == [0, 1, 2]
     # What has no length may be a camera.
-    assert len(list(runtime.inspect_each(iter(photos[:3])))) == 3
+    assert len(list(runtime.inspect_many(iter(photos[:3])))) == 3
 
 
 def test_one_bad_picture(runtime: Runtime) -> None:
-    with pytest.raises(PictureError, match="the file is empty"):
+    with pytest.raises(ImageError, match="the file is empty"):
         runtime.inspect(b"")
 
 
@@ -111,7 +111,7 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")
     manifest, arrays = bundle.load(tmp_path / "part.flawmap")
-    assert "each picture chooses" in manifest["no graph"]
+    assert "each picture chooses" in manifest["no_graph_reason"]
     assert not any(name.startswith(("graph.", "golden.")) for name in arrays)
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
@@ -148,7 +148,7 @@ def test_without_bf16_it_is_f32_and_says_so(saved: Path, runtime: Runtime, monke
 
 def test_an_unknown_precision() -> None:
     with pytest.raises(OptionError, match="there is no precision 'f64'; there are f32, bf16, int8"):
-        graph.check("f64")
+        graph.check_precision("f64")
 
 
 @pytest.mark.skipif(not graph.has_bf16(), reason="this CPU does not compute in bf16")
@@ -169,7 +169,7 @@ def test_pictures_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_pat
 
 def test_a_conversion_that_goes_wrong_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
-    monkeypatch.setattr("flawmap.inspector.FITTED", -1.0)
+    monkeypatch.setattr("flawmap.inspector.TORCH_TOLERANCE", -1.0)
     inspector.save(tmp_path / "part.flawmap")
     assert "The file needs flawmap[fit] wherever it is used." in inspector.method.notes[-1]
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score

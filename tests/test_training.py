@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from flawmap.errors import TrainingError
-from flawmap.progress import Forecast, News, Round, listening
-from flawmap.training import Course, Watch
+from flawmap.progress import Event, TrainingEpoch, TrainingForecast, listen
+from flawmap.training import TrainingMonitor, TrainingRun
 
 
-class Count(Course[Round]):
+class Count(TrainingRun[TrainingEpoch]):
     """Adds one an epoch."""
 
     noun = "counting"
@@ -22,20 +22,20 @@ class Count(Course[Round]):
         self.epochs, self.history, self.about = epochs, [], about
         self.sum = torch.zeros(1)
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self) -> Iterator[TrainingEpoch]:
         while len(self.history) < self.epochs:
             self.sum += 1
-            self.history.append(Round(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0))
+            self.history.append(TrainingEpoch(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0))
             yield self.history[-1]
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"sum": self.sum}
 
-    def restore(self, state: Mapping[str, torch.Tensor], history: list[Round]) -> None:
+    def restore(self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]) -> None:
         self.sum, self.history = state["sum"], history
 
-    def read(self, epoch: dict[str, Any]) -> Round:
-        return Round(**epoch)
+    def read(self, epoch: dict[str, Any]) -> TrainingEpoch:
+        return TrainingEpoch(**epoch)
 
     def key(self) -> str:
         return self.about
@@ -47,9 +47,9 @@ class Count(Course[Round]):
         return b"curves"
 
 
-def run(course: Count, folder: Path | None = None) -> list[News]:
-    heard: list[News] = []
-    with listening(lambda *_: None, heard.append):
+def run(course: Count, folder: Path | None = None) -> list[Event]:
+    heard: list[Event] = []
+    with listen(lambda *_: None, heard.append):
         course.run(folder)
     return heard
 
@@ -87,35 +87,35 @@ def test_a_damaged_checkpoint_begins_anew(tmp_path: Path) -> None:
 
 
 def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
-    heard: list[News] = []
+    heard: list[Event] = []
     steps: list[tuple[str, int, int]] = []
-    with listening(lambda *step: steps.append(step), heard.append):
-        watch = Watch("Counting", "counting", ends=[5], steps=2, pictures=7)
-        assert list(watch.over(4, "ab")) == ["a", "b"]
-        assert list(watch.over(5, "ab")) == ["a", "b"]
+    with listen(lambda *step: steps.append(step), heard.append):
+        watch = TrainingMonitor("Counting", "counting", ends=[5], steps=2, pictures=7)
+        assert list(watch.iterate(4, "ab")) == ["a", "b"]
+        assert list(watch.iterate(5, "ab")) == ["a", "b"]
     assert steps == [("counting", done, 10) for done in (6, 7, 8, 8, 9, 10)]
-    (forecast,) = [news for news in heard if isinstance(news, Forecast)]
-    assert (forecast.epochs, forecast.pictures, forecast.what) == (2, 7, "Counting")
+    (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
+    assert (forecast.epochs, forecast.images, forecast.what) == (2, 7, "Counting")
 
 
 def test_each_phase_has_a_forecast_of_its_own() -> None:
-    heard: list[News] = []
-    with listening(lambda *_: None, heard.append):
-        watch = Watch("Counting", "counting", ends=[3, 5], steps=2, pictures=7)
+    heard: list[Event] = []
+    with listen(lambda *_: None, heard.append):
+        watch = TrainingMonitor("Counting", "counting", ends=[3, 5], steps=2, pictures=7)
         for epoch in range(2, 6):
-            list(watch.over(epoch, "ab"))
-    assert [news.epochs for news in heard if isinstance(news, Forecast)] == [2, 2]
+            list(watch.iterate(epoch, "ab"))
+    assert [news.epochs for news in heard if isinstance(news, TrainingForecast)] == [2, 2]
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_it_and_says_where(loss: float) -> None:
-    watch = Watch("Counting", "counting", ends=[5], steps=3, pictures=7)
-    batches = watch.over(2, "abc")
+    watch = TrainingMonitor("Counting", "counting", ends=[5], steps=3, pictures=7)
+    batches = watch.iterate(2, "abc")
     next(batches), next(batches)
-    watch.check(1e30, "advice")
+    watch.check_loss(1e30, "advice")
     with pytest.raises(TrainingError, match=rf"the loss became {loss} in epoch 2, step 2 of 3, use less"):
-        watch.check(loss, "use less")
+        watch.check_loss(loss, "use less")
 
 
 def test_a_round_is_drawn_as_a_whole_and_by_its_parts() -> None:
-    assert Round(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {"loss": 0.75, "loss/one": 0.25, "loss/two": 0.5}
+    assert TrainingEpoch(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {"loss": 0.75, "loss/one": 0.25, "loss/two": 0.5}

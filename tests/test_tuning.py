@@ -15,44 +15,44 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from flawmap import Inspector, bundle
 from flawmap.errors import DatasetError, OptionError, WeightsMismatch
-from flawmap.features.transfer import PAPER, Transfer
+from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
 from flawmap.methods import METHODS, make_method
-from flawmap.progress import Epoch, News, listening
-from flawmap.tuning import Tuning, tune
+from flawmap.progress import Event, FineTuneEpoch, listen
+from flawmap.tuning import FineTuneRecord, fine_tune
 from helpers import TINY, save, texture, with_defect
 
-QUICK = replace(PAPER, epochs=2, batch=8, size=64)
+QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
 GOOD = [texture(seed) for seed in range(15)]
 
 
-def tuned(folder: Path | None = None, transfer: Transfer = QUICK, **options: object) -> tuple[str, Tuning, list[News]]:
-    heard: list[News] = []
+def tuned(folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object) -> tuple[str, FineTuneRecord, list[Event]]:
+    heard: list[Event] = []
     method = make_method("patchcore", **TINY | options)
-    with listening(lambda *_: None, heard.append):
-        record = tune(method, {"good": GOOD}, transfer, folder)
-    return method.network.fingerprint(), record, heard
+    with listen(lambda *_: None, heard.append):
+        record = fine_tune(method, {"good": GOOD}, transfer, folder)
+    return method.feature_extractor.fingerprint(), record, heard
 
 
-def epochs_of(heard: list[News]) -> list[int]:
-    return [news.number for news in heard if isinstance(news, Epoch)]
+def epochs_of(heard: list[Event]) -> list[int]:
+    return [news.number for news in heard if isinstance(news, FineTuneEpoch)]
 
 
 def test_the_method_gets_another_network_of_the_same_layers() -> None:
     method = make_method("patchcore", **TINY)
-    before = method.network.fingerprint()
-    record = tune(method, {"good": GOOD}, QUICK)
-    assert method.network.fingerprint() != before
-    assert method.network.layers == (2, 3)
-    assert not any(parameter.requires_grad for parameter in method.network.parameters())
+    before = method.feature_extractor.fingerprint()
+    record = fine_tune(method, {"good": GOOD}, QUICK)
+    assert method.feature_extractor.fingerprint() != before
+    assert method.feature_extractor.layers == (2, 3)
+    assert not any(parameter.requires_grad for parameter in method.feature_extractor.parameters())
     assert record.classes == {"good": 15}
     assert len(record.history) == 2
 
 
 def test_a_deeper_head_teaches_the_same_layers_otherwise() -> None:
-    deeper = tuned(transfer=replace(QUICK, head=4))[0]
+    deeper = tuned(transfer=replace(QUICK, classifier_layer=4))[0]
     assert deeper != tuned()[0]
     with pytest.raises(OptionError, match="a head on layer 2 would leave layer 3 untaught"):
-        tuned(transfer=replace(QUICK, head=2))
+        tuned(transfer=replace(QUICK, classifier_layer=2))
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
@@ -66,21 +66,21 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -> None:
-    heard: list[News] = []
+    heard: list[Event] = []
 
-    def press(news: News) -> None:
+    def press(news: Event) -> None:
         heard.append(news)
-        if isinstance(news, Epoch) and news.number == 2:
+        if isinstance(news, FineTuneEpoch) and news.number == 2:
             raise KeyboardInterrupt
 
-    with listening(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
-        tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
+    with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
+        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
     assert "Stopped; the same again goes on after epoch 2 of 3" in heard
     assert tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
 
 
-@pytest.mark.parametrize("change", [{"transfer": replace(QUICK, rate=0.02)}, {"seed": 5}])
-def test_a_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path: Path, change: dict[str, Transfer]) -> None:
+@pytest.mark.parametrize("change", [{"transfer": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
+def test_a_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path: Path, change: dict[str, FineTuneConfig]) -> None:
     tuned(tmp_path)
     fingerprint, _, heard = tuned(tmp_path, **change)
     assert any("is of other pictures or settings" in str(news) for news in heard)
@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
 def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Path) -> None:
     record = tuned(tmp_path)[1]
     written = json.loads((tmp_path / "history.json").read_text())
-    assert Tuning.from_json(written) == record
+    assert FineTuneRecord.from_dict(written) == record
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     events = EventAccumulator(str(tmp_path)).Reload()
     for name in ("loss", "accuracy"):
@@ -118,14 +118,14 @@ def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Pat
             assert np.allclose(shown, [getattr(epoch, field) for epoch in record.history])
 
 
-@pytest.mark.parametrize("mode", ["product", "heldout", "leaky"])
+@pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
 def test_one_class_only(mode: str) -> None:
     with pytest.raises(DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"):
-        tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
+        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
 
 
 def test_fewer_pictures_than_a_batch_are_a_small_batch() -> None:
-    record = tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch=32))
+    record = fine_tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32))
     assert len(record.history) == 2
 
 
@@ -133,19 +133,19 @@ def test_fewer_pictures_than_a_batch_are_a_small_batch() -> None:
 def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: Path) -> None:
     options = {"backbone": "test_resnet", "weights": "random"}
     if name == "fr-patchcore":
-        from flawmap.features.registration import SpatialTransformers
+        from flawmap.features.registration import SpatialTransformerRegistration
 
-        options["registration"] = SpatialTransformers(epochs=1)
+        options["registration"] = SpatialTransformerRegistration(epochs=1)
     if METHODS[name].presets:
         options["preset"] = "smoke"
-    inspector = Inspector(name, size=64, transfer=replace(QUICK, epochs=1), **options).fit(GOOD)
-    untuned = Inspector(name, size=64, **options).method.network.fingerprint()
+    inspector = Inspector(name, size=64, finetune=replace(QUICK, epochs=1), **options).fit(GOOD)
+    untuned = Inspector(name, size=64, **options).method.feature_extractor.fingerprint()
     inspector.save(tmp_path / "part.flawmap")
     loaded = Inspector.load(tmp_path / "part.flawmap")
-    assert loaded.method.network.fingerprint() == inspector.method.network.fingerprint() != untuned
+    assert loaded.method.feature_extractor.fingerprint() == inspector.method.feature_extractor.fingerprint() != untuned
     new = with_defect(texture(50), 30, 30)
     assert loaded.inspect(new).score == inspector.inspect(new).score
-    assert loaded.tuning == inspector.tuning
+    assert loaded.finetune_record == inspector.finetune_record
 
 
 def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: 
 
     weights = tmp_path / "weights.safetensors"
     save_file(Backbone("test_resnet", (2, 3), "random").weights(), weights)
-    inspector = Inspector(size=64, transfer=QUICK, **TINY | {"weights": str(weights)}).fit(GOOD)
+    inspector = Inspector(size=64, finetune=QUICK, **TINY | {"weights": str(weights)}).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     weights.unlink()
     assert Inspector.load(tmp_path / "part.flawmap").inspect(GOOD[0]).score == inspector.inspect(GOOD[0]).score
@@ -163,7 +163,7 @@ def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: 
 
 def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "part.flawmap"
-    Inspector(size=64, transfer=QUICK, **TINY).fit(GOOD).save(file)
+    Inspector(size=64, finetune=QUICK, **TINY).fit(GOOD).save(file)
     manifest, arrays = bundle.load(file)
     name = next(name for name in arrays if name.endswith("conv1.weight"))
     bundle.save(file, manifest, arrays | {name: arrays[name] + 1})
@@ -172,9 +172,9 @@ def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_set_aside_for_calibration_never_teach() -> None:
-    inspector = Inspector(size=64, transfer=QUICK, calibration_share=0.4, **TINY).fit(GOOD)
-    assert inspector.tuning is not None
-    assert inspector.tuning.classes == {"good": 9}
+    inspector = Inspector(size=64, finetune=QUICK, calibration_fraction=0.4, **TINY).fit(GOOD)
+    assert inspector.finetune_record is not None
+    assert inspector.finetune_record.classes == {"good": 9}
 
 
 def test_nothing_of_the_test_folder_is_opened_to_fine_tune(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_nothing_of_the_test_folder_is_opened_to_fine_tune(tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(parents=True)
         # A link to nowhere: whatever opens it fails.
         (tmp_path / name).symlink_to(tmp_path / "nowhere")
-    Inspector(size=64, transfer=QUICK, **TINY).fit(tmp_path)
+    Inspector(size=64, finetune=QUICK, **TINY).fit(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")

@@ -18,7 +18,7 @@ def test_regions_beyond_the_limit_the_oddest_first() -> None:
     first, second = say(heatmap).regions()
     assert (first.x, first.y, first.width, first.height, first.area) == (20, 10, 1, 2, 2)
     assert (second.x, second.y, second.width, second.height, second.area) == (3, 2, 6, 3, 18)
-    assert first.to_json()["peak"] == 1.8
+    assert first.to_dict()["peak"] == 1.8
     assert second.outline.min(axis=0).tolist() == [3, 2]
     assert second.outline.max(axis=0).tolist() == [8, 4]
 

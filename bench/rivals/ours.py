@@ -52,17 +52,17 @@ def read_vectors(file: str) -> None:
     import numpy as np
     import torch
 
-    from flawmap.memory.coreset import pick
+    from flawmap.memory.coreset import k_center_greedy
 
     held["vectors"] = torch.from_numpy(np.load(file))
-    pick(held["vectors"][:20_000], 50)  # libraries load on first use
+    k_center_greedy(held["vectors"][:20_000], 50)  # libraries load on first use
 
 
 def coreset(count: int) -> float:
-    from flawmap.memory.coreset import pick
+    from flawmap.memory.coreset import k_center_greedy
 
     started = time.perf_counter()
-    pick(held["vectors"], count)
+    k_center_greedy(held["vectors"], count)
     return time.perf_counter() - started
 
 

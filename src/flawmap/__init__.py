@@ -66,9 +66,9 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"flawmap.{_HOMES[name]}"), name)
     except ImportError as error:
-        from flawmap.extras import explain
+        from flawmap.extras import explain_import_error
 
-        raise explain(error) from error
+        raise explain_import_error(error) from error
 
 
 def __dir__() -> list[str]:

@@ -19,9 +19,9 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from flawmap.errors import BundleError
-from flawmap.files import write_aside
+from flawmap.files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an older flawmap could not read what this one writes."""
 
 KEY = "flawmap"
@@ -46,7 +46,7 @@ def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     text = json.dumps({**manifest, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
     data = save_arrays({name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text})
     digest = hashlib.sha256(data).hexdigest()
-    with write_aside(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
 
 

@@ -24,16 +24,16 @@ from jaxtyping import Float
 
 from flawmap.errors import OptionError
 
-ROUNDING = 1e-5
+SCORE_FLOOR = 1e-5
 """Distances up to this are none: a network rounds the same picture that differently in two batches."""
 
-SURE = 0.95
+DEFAULT_CONFIDENCE = 0.95
 """How sure a statement about this very threshold is, where nothing else is asked."""
 
-DIFFERENT = 0.01
+GROUP_P_VALUE = 0.01
 """Groups count as different where chance alone would make them so less often than this."""
 
-PerPicture = Float[np.ndarray, " picture"]
+PerGoodImage = Float[np.ndarray, " picture"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Budget:
             raise OptionError(f"a confidence of {self.confidence} is not between 0 and 1; write 0.95 for 95 % sure")
 
     @property
-    def pictures_needed(self) -> int:
+    def images_needed(self) -> int:
         """How many held-out good pictures it takes at least."""
         if self.confidence is None:
             return math.ceil(1 / self.false_rejects - _TINY) - 1
@@ -72,30 +72,30 @@ class Budget:
         rank = math.floor(self.false_rejects * (count + 1) + _TINY)
         if self.confidence is not None:
             # The share beyond the k-th largest grows with k, and so does its upper bound.
-            while rank > 1 and certainty(rank, count, self.false_rejects) < self.confidence:
+            while rank > 1 and confidence_at_rank(rank, count, self.false_rejects) < self.confidence:
                 rank -= 1
         return max(1, rank)
 
 
-def certainty(rank: int, count: int, share: float) -> float:
+def confidence_at_rank(rank: int, count: int, fraction: float) -> float:
     """Say how sure it is that at most `share` of good parts score beyond the `rank`-th largest of `count` scores.
 
     P(Beta(k, n + 1 − k) ≤ α) = P(Binomial(n, α) ≥ k): that at least k of the n score among the α oddest.
     """
-    if share >= 1:
+    if fraction >= 1:
         return 1.0
     hits = np.arange(rank)
     log_choose = np.cumsum(np.log(np.where(hits, (count + 1 - hits) / np.maximum(hits, 1), 1)))
-    fewer = np.exp(log_choose + hits * math.log(share) + (count - hits) * math.log1p(-share)).sum()
+    fewer = np.exp(log_choose + hits * math.log(fraction) + (count - hits) * math.log1p(-fraction)).sum()
     return max(0.0, 1.0 - float(fewer))
 
 
-def sure_bound(rank: int, count: int, confidence: float = SURE) -> float:
+def false_reject_upper_bound(rank: int, count: int, confidence: float = DEFAULT_CONFIDENCE) -> float:
     """Give the share of good parts beyond the `rank`-th largest of `count` scores that is not exceeded, so surely."""
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if certainty(rank, count, middle) >= confidence else (middle, high)
+        low, high = (low, middle) if confidence_at_rank(rank, count, middle) >= confidence else (middle, high)
     return high
 
 
@@ -115,15 +115,15 @@ class Calibration:
     (97.0, 0.02, True)
     """
 
-    scores: PerPicture
-    peaks: PerPicture
+    scores: PerGoodImage
+    map_peaks: PerGoodImage
     budget: Budget = Budget()
     exact: bool = False
     groups: tuple[str, ...] = field(default=())
 
     def p_value(self, score: float) -> float:
         """Give the share of good parts that would score at least as high: (1 + their number) / (n + 1)."""
-        at_least = np.maximum(self.scores, ROUNDING) >= max(score, ROUNDING)
+        at_least = np.maximum(self.scores, SCORE_FLOOR) >= max(score, SCORE_FLOOR)
         return float(1 + np.count_nonzero(at_least)) / (len(self.scores) + 1)
 
     def rejects(self, score: float) -> bool:
@@ -137,58 +137,58 @@ class Calibration:
         return self._beyond(self.scores)
 
     @cached_property
-    def limit(self) -> float:
+    def map_limit(self) -> float:
         """The value beyond which a pixel is odder than good parts are anywhere: the same rank, on the maps' peaks."""
-        return self._beyond(self.peaks)
+        return self._beyond(self.map_peaks)
 
     @property
-    def expected(self) -> float:
+    def expected_false_rejects(self) -> float:
         """The share of good parts to be rejected, on average: at most the budget where the pictures suffice."""
         return self._rank / (len(self.scores) + 1)
 
     @property
-    def bound(self) -> float:
+    def false_reject_bound(self) -> float:
         """The share of good parts that this very threshold rejects at most, 95 % sure or as the budget says."""
-        return sure_bound(self._rank, len(self.scores), self.budget.confidence or SURE)
+        return false_reject_upper_bound(self._rank, len(self.scores), self.budget.confidence or DEFAULT_CONFIDENCE)
 
     @property
-    def pictures_missing(self) -> int:
+    def images_missing(self) -> int:
         """How many more good pictures the budget takes."""
-        return max(0, self.budget.pictures_needed - len(self.scores))
+        return max(0, self.budget.images_needed - len(self.scores))
 
-    def promises(self) -> list[str]:
+    def guarantees(self) -> list[str]:
         """Say in words what the threshold stands for."""
-        count, sure = len(self.scores), self.budget.confidence or SURE
+        count, sure = len(self.scores), self.budget.confidence or DEFAULT_CONFIDENCE
         how = (
             f"{count} good pictures that never entered the memory: exact for parts like these"
             if self.exact
             else f"{count} good pictures, each judged by a memory without it: nearly exact"
         )
         return [
-            f"{self.expected:.2%} of good parts will be rejected on average over sets of pictures like this one.",
-            f"With this very threshold at most {self.bound:.2%}, {sure:.0%} sure.",
+            f"{self.expected_false_rejects:.2%} of good parts will be rejected on average over sets of pictures like this one.",
+            f"With this very threshold at most {self.false_reject_bound:.2%}, {sure:.0%} sure.",
             f"By rank among {how}.",
         ]
 
     def warnings(self) -> list[str]:
         """Say what stands against the promises: too few pictures, groups that differ."""
         found = []
-        if self.pictures_missing:
+        if self.images_missing:
             found.append(
-                f"A budget of {self.budget.false_rejects:.2%} takes {self.budget.pictures_needed} good pictures, "
-                f"{self.pictures_missing} more than there are; until then the threshold is the highest score among the "
+                f"A budget of {self.budget.false_rejects:.2%} takes {self.budget.images_needed} good pictures, "
+                f"{self.images_missing} more than there are; until then the threshold is the highest score among the "
                 f"{len(self.scores)}."
             )
         return found + self._differing_groups()
 
-    def to_saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Give what a saved file keeps: a part of its manifest, and arrays."""
         budget = {"false_rejects": self.budget.false_rejects, "confidence": self.budget.confidence}
         manifest = {"calibration": {**budget, "exact": self.exact, "groups": list(self.groups)}}
-        return manifest, {_SCORES: self.scores, _PEAKS: self.peaks}
+        return manifest, {_SCORES: self.scores, _PEAKS: self.map_peaks}
 
     @classmethod
-    def from_saved(cls, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
+    def from_arrays(cls, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
         """Take back what `to_saved` gave."""
         said = manifest["calibration"]
         budget = Budget(said["false_rejects"], said["confidence"])
@@ -198,8 +198,8 @@ class Calibration:
     def _rank(self) -> int:
         return self.budget.rank(len(self.scores))
 
-    def _beyond(self, values: PerPicture) -> float:
-        return max(float(np.sort(values)[-self._rank]), ROUNDING)
+    def _beyond(self, values: PerGoodImage) -> float:
+        return max(float(np.sort(values)[-self._rank]), SCORE_FLOOR)
 
     def _differing_groups(self) -> list[str]:
         names = sorted(set(self.groups))
@@ -210,7 +210,7 @@ class Calibration:
             f"The good pictures come in {len(names)} groups, and a new part will come from a new one. Each group was "
             "judged by a memory without it; the promises hold as far as these groups stand for those to come."
         ]
-        if (chance := _chance_of_differing(list(members.values()))) < DIFFERENT:
+        if (chance := _chance_of_differing(list(members.values()))) < GROUP_P_VALUE:
             highest = max(names, key=lambda name: float(np.median(members[name])))
             beyond = np.count_nonzero(members[highest] > self.threshold)
             found.append(
@@ -220,7 +220,7 @@ class Calibration:
         return found
 
 
-def _chance_of_differing(members: list[PerPicture]) -> float:
+def _chance_of_differing(members: list[PerGoodImage]) -> float:
     # By ranks, as all here is; a test of means would need a distribution.
     from scipy.stats import kruskal
 

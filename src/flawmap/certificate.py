@@ -13,16 +13,16 @@ import numpy as np
 
 from flawmap.errors import ParityError
 from flawmap.graph import Precision
-from flawmap.prepare import Pixels, Preparation, Prepared, resize
-from flawmap.render.heatmap import to_8_bit
+from flawmap.prepare import ImageArray, Preprocessed, Preprocessing, resize
+from flawmap.render.heatmap import to_uint8
 
-Score = Callable[[Prepared], tuple[float, np.ndarray]]
+ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
 """One prepared picture to its score and map."""
 
-FITTED = 1e-4
+TORCH_TOLERANCE = 1e-4
 """How far a graph in f32 may be from torch, of the largest value: what is claimed for it."""
 
-ALLOWED: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
+MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
 """How far a machine may be from the one that fitted."""
 
 _TINY = 1e-9
@@ -39,24 +39,24 @@ class Certificate:
         maps: of each, (height, width) of the network's input.
     """
 
-    pictures: list[Pixels]
+    images: list[ImageArray]
     scores: np.ndarray
     maps: np.ndarray
 
     @classmethod
-    def issue(cls, good: Pixels, preparation: Preparation, score: Score) -> Certificate:
+    def issue(cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction) -> Certificate:
         """Make two of a good picture, and score them: one longer and larger than the network's input, one upside down.
 
         The second is in the input's size and as odd as can be, for its colours are reversed.
         """
-        height, width = preparation.height, preparation.width
-        longer = resize(to_8_bit(good), height + height // 4, width + width // 2)
-        odd = 255 - resize(to_8_bit(good), height, width)[::-1]
-        pictures = [longer, np.ascontiguousarray(odd)]
-        found = [score(preparation(picture)) for picture in pictures]
-        return cls(pictures, np.array([one[0] for one in found]), np.stack([one[1] for one in found]))
+        height, width = preprocessing.height, preprocessing.width
+        longer = resize(to_uint8(good), height + height // 4, width + width // 2)
+        odd = 255 - resize(to_uint8(good), height, width)[::-1]
+        images = [longer, np.ascontiguousarray(odd)]
+        found = [score(preprocessing(image)) for image in images]
+        return cls(images, np.array([one[0] for one in found]), np.stack([one[1] for one in found]))
 
-    def check(self, preparation: Preparation, score: Score, allowed: float, where: str) -> float:
+    def check(self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str) -> float:
         """Score the pictures again; gives the largest difference.
 
         Args:
@@ -71,28 +71,28 @@ class Certificate:
         # Of all pictures: one that was learned may score nothing at all.
         largest, map_largest = (max(float(one.max()), _TINY) for one in (self.scores, self.maps))
         worst = 0.0
-        for number, picture in enumerate(self.pictures):
-            found, distances = score(preparation(picture))
+        for number, image in enumerate(self.images):
+            found, distances = score(preprocessing(image))
             said, map_said = float(self.scores[number]), self.maps[number]
             apart = abs(found - said) / largest
             map_apart = float(np.abs(distances - map_said).max()) / map_largest
             worst = max(worst, apart, map_apart)
             # Written so that a NaN fails it too.
-            if not max(apart, map_apart) <= allowed:
+            if not max(apart, map_apart) <= tolerance:
                 raise ParityError(
-                    f"{where}: golden picture {number + 1} of {len(self.pictures)} scores {found:.6g} here and scored "
+                    f"{where}: golden picture {number + 1} of {len(self.images)} scores {found:.6g} here and scored "
                     f"{said:.6g} when this was fitted; {apart:.2%} off, its map {map_apart:.2%}, allowed are "
-                    f"{allowed:.2%}; use precision f32, or fit again on this machine"
+                    f"{tolerance:.2%}; use precision f32, or fit again on this machine"
                 )
         return worst
 
-    def to_saved(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Give what a saved file keeps; `from_saved` takes it back."""
-        pixels = {f"{_PIXELS}{number}": picture for number, picture in enumerate(self.pictures)}
+        pixels = {f"{_PIXELS}{number}": image for number, image in enumerate(self.images)}
         return {**pixels, _SCORES: self.scores, _MAPS: self.maps}
 
     @classmethod
-    def from_saved(cls, arrays: Mapping[str, np.ndarray]) -> Certificate:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Certificate:
         """Take back what `to_saved` gave."""
         scores = arrays[_SCORES]
         return cls([arrays[f"{_PIXELS}{number}"] for number in range(len(scores))], scores, arrays[_MAPS])

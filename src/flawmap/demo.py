@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data import heatsink
-from flawmap.data.layouts import Sample, to_test
-from flawmap.evaluation import Row, evaluate
+from flawmap.data.layouts import Sample, test_samples
+from flawmap.evaluation import Record, evaluate
 from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric
-from flawmap.output import write_json, write_picture
-from flawmap.prepare import Mask, read, read_mask
-from flawmap.render.heatmap import Picture, draw_truth, overlay, sheet, to_8_bit
+from flawmap.output import write_image, write_json
+from flawmap.prepare import Mask, decode, decode_mask
+from flawmap.render.heatmap import ImageU8, draw_mask_outline, overlay, sheet, to_uint8
 from flawmap.runtime import Inspection
 
-METHODS = ("patchcore", "improved-patchcore")
+DEMO_METHODS = ("patchcore", "improved-patchcore")
 DEFECTIVE, GOOD = 6, 2
 """Pictures of each product on the contact sheet: the first ones of each kind, not the best ones."""
 
-Overlays = dict[Path, Picture]
+Overlays = dict[Path, ImageU8]
 
 
-class Demo(NamedTuple):
+class DemoResult(NamedTuple):
     """What the demo left behind."""
 
     metrics: dict[str, dict[str, Metric]]
@@ -31,51 +31,51 @@ class Demo(NamedTuple):
     pictures: Path
 
 
-def run(folder: Path, seed: int = 0) -> Demo:
+def run(folder: Path, seed: int = 0) -> DemoResult:
     """Write drawn heat sinks, saved inspectors, figures and a contact sheet to `folder`."""
-    heatsink.write(folder / "data", heatsink.DEMO, seed)
+    heatsink.write_heatsinks(folder / "data", heatsink.DEMO, seed)
     metrics, halves = {}, []
     for product in heatsink.PRODUCTS:
         data = folder / "data" / product
-        shown = first_of_each_kind(to_test(data))
+        shown = contact_sheet_samples(test_samples(data))
         overlays = {}
-        for name in METHODS:
+        for name in DEMO_METHODS:
             inspector = Inspector(name, seed=seed).fit(data)
             inspector.save(folder / f"{product}-{name}.flawmap")
             metrics[f"{product} {name}"], overlays[name] = _evaluate(inspector, data)
-        halves.append([[read(s.path), _truth(s), *(overlays[name][s.path] for name in METHODS)] for s in shown])
+        halves.append([[decode(s.path), _truth(s), *(overlays[name][s.path] for name in DEMO_METHODS)] for s in shown])
     rows = [left + right for left, right in zip(*halves, strict=True)]
-    titles = [title for product in heatsink.PRODUCTS for title in (product, "truth", *METHODS)]
+    titles = [title for product in heatsink.PRODUCTS for title in (product, "truth", *DEMO_METHODS)]
     contact_sheet = folder / "contact_sheet.png"
-    write_picture(contact_sheet, sheet(rows, titles, cell=168))
-    write_json(folder / "metrics.json", {key: {k: m.to_json() for k, m in of.items()} for key, of in metrics.items()})
+    write_image(contact_sheet, sheet(rows, titles, cell=168))
+    write_json(folder / "metrics.json", {key: {k: m.to_dict() for k, m in of.items()} for key, of in metrics.items()})
     example = heatsink.PRODUCTS[0]
-    return Demo(
+    return DemoResult(
         metrics,
         contact_sheet,
-        folder / f"{example}-{METHODS[0]}.flawmap",
+        folder / f"{example}-{DEMO_METHODS[0]}.flawmap",
         folder / "data" / example / "test" / "scratch",
     )
 
 
-def first_of_each_kind(samples: list[Sample], defective: int = DEFECTIVE, good: int = GOOD) -> list[Sample]:
+def contact_sheet_samples(samples: list[Sample], defective: int = DEFECTIVE, good: int = GOOD) -> list[Sample]:
     """Take the first samples of each kind of defect, as many of one as of another, and the first good ones."""
-    kinds = sorted({sample.kind for sample in samples if sample.label})
+    kinds = sorted({sample.defect_type for sample in samples if sample.label})
     counts = dict.fromkeys(kinds, defective // max(1, len(kinds))) | {"good": good}
-    return [sample for kind, count in counts.items() for sample in [s for s in samples if s.kind == kind][:count]]
+    return [sample for kind, count in counts.items() for sample in [s for s in samples if s.defect_type == kind][:count]]
 
 
 def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Overlays]:
     overlays: Overlays = {}
 
-    def keep(row: Row, inspection: Inspection, mask: Mask | None) -> None:
+    def keep(row: Record, inspection: Inspection, mask: Mask | None) -> None:
         del mask
-        if inspection.verdict and inspection.pixels is not None:
-            overlays[row.sample.path] = overlay(inspection.pixels, inspection.verdict)
+        if inspection.verdict and inspection.image is not None:
+            overlays[row.sample.path] = overlay(inspection.image, inspection.verdict)
 
-    return evaluate(inspector.runtime, to_test(data), seen=keep).metrics, overlays
+    return evaluate(inspector.runtime, test_samples(data), on_image=keep).metrics, overlays
 
 
-def _truth(sample: Sample) -> Picture:
-    pixels = read(sample.path)
-    return draw_truth(pixels, read_mask(sample.mask)) if sample.mask else to_8_bit(pixels)
+def _truth(sample: Sample) -> ImageU8:
+    pixels = decode(sample.path)
+    return draw_mask_outline(pixels, decode_mask(sample.mask)) if sample.mask else to_uint8(pixels)

@@ -24,19 +24,19 @@ from torch.export import ExportedProgram
 
 from flawmap import graph
 from flawmap.errors import NotExportable
-from flawmap.extras import explain
-from flawmap.graph import Graph, Precision, Runner
-from flawmap.progress import tell
+from flawmap.extras import explain_import_error
+from flawmap.graph import Graph, GraphRunner, Precision
+from flawmap.progress import emit
 from flawmap.tensors import Images
 
 Engine = Callable[[Images], list[Tensor]]
 """Encodes a batch; gives tensors on the CPU, a picture's along the first axis."""
 
-SAMPLE = 300
+QUANTISATION_IMAGES = 300
 """Good pictures by which a network is quantised; NNCF's own default."""
 
 
-def start(encoder: nn.Module, key: str, precision: Precision, pictures: Iterable[Tensor]) -> Engine:
+def make_engine(encoder: nn.Module, key: str, precision: Precision, images: Iterable[Tensor]) -> Engine:
     """Make an encoder ready.
 
     Args:
@@ -46,22 +46,22 @@ def start(encoder: nn.Module, key: str, precision: Precision, pictures: Iterable
         pictures: good ones, prepared, by which it is quantised in int8.
     """
     if torch.cuda.is_available() and precision != "int8":
-        return Torch(encoder, precision)
-    return OpenVINO(encoder.cpu(), key, graph.usable(precision), pictures)
+        return TorchEngine(encoder, precision)
+    return OpenVINOEngine(encoder.cpu(), key, graph.supported_precision(precision), images)
 
 
-NOT_QUANTISED = (
+FLOAT_OPS = (
     *("AvgPool", "Interpolate", "MatMul", "Concat"),
     *("AveragePool", "Resize", "Gemm"),
 )
 """Operations, of OpenVINO and of ONNX, that come behind the convolutions: they take little time."""
 
 
-KEPT = 2
+FLOAT_CONVS = 2
 """Convolutions at the front that are not quantised."""
 
 
-class Torch:
+class TorchEngine:
     """Runs an encoder in torch, where it is."""
 
     def __init__(self, encoder: nn.Module, precision: Precision) -> None:
@@ -74,7 +74,7 @@ class Torch:
             return [tensor.float().cpu() for tensor in self.encoder(images.to(self.device))]
 
 
-class OpenVINO:
+class OpenVINOEngine:
     """Runs an encoder in OpenVINO; in torch if that cannot, and says so.
 
     Args:
@@ -84,9 +84,9 @@ class OpenVINO:
         pictures: good ones, by which it is quantised in int8.
     """
 
-    def __init__(self, encoder: nn.Module, key: str, precision: Precision, pictures: Iterable[Tensor] = ()) -> None:
+    def __init__(self, encoder: nn.Module, key: str, precision: Precision, images: Iterable[Tensor] = ()) -> None:
         self.encoder, self.key, self.precision = encoder, key, precision
-        self.sample = [picture.numpy() for picture in islice(pictures, SAMPLE)] if precision == "int8" else []
+        self.sample = [image.numpy() for image in islice(images, QUANTISATION_IMAGES)] if precision == "int8" else []
         self._graphs: dict[tuple[int, int], Graph] = {}
         self._engines: dict[tuple[int, int], Engine] = {}
 
@@ -111,21 +111,21 @@ class OpenVINO:
 
     def _start(self, height: int, width: int) -> Engine:
         try:
-            runner = Runner(self.graph(height, width), self.precision, ahead=True)
+            runner = GraphRunner(self.graph(height, width), self.precision, throughput=True)
         except NotExportable as error:
             if self.precision == "int8":
                 raise
-            tell(f"{error}; torch runs it, which takes longer")
-            return Torch(self.encoder, "f32")
+            emit(f"{error}; torch runs it, which takes longer")
+            return TorchEngine(self.encoder, "f32")
 
         def run(images: Images) -> list[Tensor]:
-            encoded = (done.outputs for done in runner.each(images.numpy()))
+            encoded = (done.outputs for done in runner.run_many(images.numpy()))
             return [torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*encoded, strict=True)]
 
         return run
 
 
-def behind(front: Graph, judge: nn.Module, encoded: list[Tensor], height: int, width: int) -> Graph:
+def append_head(front: Graph, head: nn.Module, encoded: list[Tensor], height: int, width: int) -> Graph:
     """Put a judge behind an encoder's graph; both are one graph then.
 
     Args:
@@ -138,10 +138,10 @@ def behind(front: Graph, judge: nn.Module, encoded: list[Tensor], height: int, w
     Raises:
         NotExportable: OpenVINO cannot hold it.
     """
-    return graph.join(front, convert(OfOneSize(judge, height, width), *encoded))
+    return graph.concat_graphs(front, to_openvino(FixedSizeHead(head, height, width), *encoded))
 
 
-def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
+def to_openvino(module: nn.Module, *examples: Tensor) -> openvino.Model:
     """Convert a module to OpenVINO, for tensors of the examples' shapes.
 
     Raises:
@@ -152,10 +152,10 @@ def convert(module: nn.Module, *examples: Tensor) -> openvino.Model:
             program = torch.export.export(module, examples)
     except RuntimeError as error:
         raise NotExportable(f"torch cannot trace {type(module).__name__}: {_last_line(error)}") from error
-    return from_program(program, [list(example.shape) for example in examples])
+    return program_to_openvino(program, [list(example.shape) for example in examples])
 
 
-def from_program(program: ExportedProgram, shapes: list[list[int]]) -> openvino.Model:
+def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> openvino.Model:
     """Convert what torch exported; the shapes of its inputs may have a −1 for any number.
 
     Raises:
@@ -179,17 +179,17 @@ def from_program(program: ExportedProgram, shapes: list[list[int]]) -> openvino.
     return model
 
 
-class Programs(NamedTuple):
+class ExportedPrograms(NamedTuple):
     """A scorer as torch exports it: two programs, so that the first can be quantised by itself."""
 
     encoder: ExportedProgram
-    judge: ExportedProgram
+    head: ExportedProgram
     """Takes what the encoder gives."""
-    shapes: list[list[int]]
+    head_input_shapes: list[list[int]]
     """Of the judge's inputs; −1 is the number of pictures."""
 
 
-def trace(encoder: nn.Module, judge: nn.Module, height: int, width: int) -> Programs:
+def export_programs(encoder: nn.Module, head: nn.Module, height: int, width: int) -> ExportedPrograms:
     """Export a scorer for any number of pictures of one size."""
     batch = torch.export.Dim("batch")
     images = torch.zeros(2, 3, height, width)
@@ -197,11 +197,11 @@ def trace(encoder: nn.Module, judge: nn.Module, height: int, width: int) -> Prog
         encoded = tuple(encoder(images))
         look = torch.export.export(encoder, (images,), dynamic_shapes=({0: batch},))
         dynamic = (tuple({0: batch} for _ in encoded),)
-        compare = torch.export.export(OfOneSize(judge, height, width), encoded, dynamic_shapes=dynamic)
-    return Programs(look, compare, [[-1, *one.shape[1:]] for one in encoded])
+        compare = torch.export.export(FixedSizeHead(head, height, width), encoded, dynamic_shapes=dynamic)
+    return ExportedPrograms(look, compare, [[-1, *one.shape[1:]] for one in encoded])
 
 
-def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+def program_to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
     """Convert what torch exported to an ONNX model, with these names of its inputs and outputs.
 
     Raises:
@@ -217,7 +217,7 @@ def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[s
     return made.model_proto  # type: ignore[union-attr]
 
 
-def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) -> Any:
+def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> Any:
     """Turn a model's numbers to eight bits, scaled by how large they get on these pictures (NNCF, post-training).
 
     Args:
@@ -233,10 +233,10 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
     try:
         import nncf
     except ImportError as error:
-        raise explain(error) from error
+        raise explain_import_error(error) from error
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    sample = [picture[None] for picture in pictures]
+    sample = [image[None] for image in images]
     # Weights of seven bits: a CPU without VNNI adds products in 16 bits, and with eight they overflow there. Ranges up
     # to the largest number ever seen: NNCF's default, a mean of largest numbers, cuts off what is unlike good parts.
     with _quiet():
@@ -246,7 +246,7 @@ def quantise(model: Any, pictures: list[np.ndarray], name: str | None = None) ->
             preset=nncf.QuantizationPreset.MIXED,
             fast_bias_correction=False,
             ignored_scope=nncf.IgnoredScope(
-                list(_first_convolutions(model)), types=list(NOT_QUANTISED), validate=False
+                list(_first_convolutions(model)), types=list(FLOAT_OPS), validate=False
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE,
@@ -263,19 +263,19 @@ def _first_convolutions(model: Any) -> list[str]:
         else ((one.name, one.op_type) for one in model.graph.node)
     )
     found = (name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv"))
-    return list(islice(found, KEPT))
+    return list(islice(found, FLOAT_CONVS))
 
 
-class OfOneSize(nn.Module):
+class FixedSizeHead(nn.Module):
     """A judge of pictures of one size: what the encoder gives in, scores and maps out."""
 
-    def __init__(self, judge: nn.Module, height: int, width: int) -> None:
+    def __init__(self, head: nn.Module, height: int, width: int) -> None:
         super().__init__()
-        self.judge, self.size = judge, (height, width)
+        self.head, self.size = head, (height, width)
 
     def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Judge a batch."""
-        image, pixel = self.judge(list(encoded), *self.size)
+        image, pixel = self.head(list(encoded), *self.size)
         return image, pixel
 
 
@@ -294,7 +294,7 @@ class _Keyed:
 
 @lru_cache(maxsize=8)
 def _converted(encoder: _Keyed, height: int, width: int) -> Graph:
-    return Graph(convert(encoder.module, torch.zeros(1, 3, height, width)))
+    return Graph(to_openvino(encoder.module, torch.zeros(1, 3, height, width)))
 
 
 def _last_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 ::
 
     FlawmapError
-    ├── PictureError            one picture cannot be used; the others go on
+    ├── ImageError            one picture cannot be used; the others go on
     ├── DatasetError            a folder or a manifest does not hold what was asked for
     ├── OptionError             an option has a value that cannot work (also a ValueError)
     ├── NotFitted               the method was asked for a score before it had learned anything
@@ -25,7 +25,7 @@ class FlawmapError(Exception):
     """Base of all errors below; catch it to catch them all."""
 
 
-class PictureError(FlawmapError):
+class ImageError(FlawmapError):
     """One picture cannot be used: damaged, not a picture, too small."""
 
 

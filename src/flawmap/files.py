@@ -14,7 +14,7 @@ from flawmap.errors import WriteError
 
 
 @contextmanager
-def write_aside(file: Path) -> Iterator[IO[bytes]]:
+def atomic_write(file: Path) -> Iterator[IO[bytes]]:
     """Open `file` for writing such that the old content stands until the new one is complete.
 
     What is written goes to a file beside it, which takes its place when the block ends well and is removed otherwise.
@@ -49,7 +49,7 @@ def _aside(file: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def folder_aside(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes `folder` when the block ends well and is removed otherwise.
 
     `folder` itself may be there if it is empty.

@@ -18,14 +18,14 @@ Precision = Literal["f32", "bf16", "int8"]
 """What a network computes in. `bf16` takes a CPU that has it; in `int8` the network was quantised before it learned."""
 
 
-class Done(NamedTuple):
+class InferenceResult(NamedTuple):
     """What came of one picture."""
 
     outputs: list[np.ndarray]
-    milliseconds: float
+    inference_ms: float
 
 
-INPUT, OUTPUTS = "picture", ("score", "map")
+GRAPH_INPUT, GRAPH_OUTPUTS = "image", ("score", "anomaly_map")
 """What a scorer's graph calls them."""
 
 _DEVICE = "CPU"
@@ -42,7 +42,7 @@ class Graph:
     def __init__(self, model: openvino.Model) -> None:
         self.model = model
 
-    def to_saved(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Give what a saved file keeps; `from_saved` takes it back."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "graph.xml")
@@ -50,7 +50,7 @@ class Graph:
             return {_XML: _bytes_of(file), _WEIGHTS: _bytes_of(file.with_suffix(".bin"))}
 
     @classmethod
-    def from_saved(cls, arrays: Mapping[str, np.ndarray]) -> Graph:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Graph:
         """Take back what `to_saved` gave."""
         return cls(openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS])))
 
@@ -60,7 +60,7 @@ class Graph:
         return _XML in arrays
 
 
-class Runner:
+class GraphRunner:
     """A graph made ready for this machine's CPU.
 
     Args:
@@ -70,33 +70,33 @@ class Runner:
             each; else each is done as fast as can be.
     """
 
-    def __init__(self, graph: Graph, precision: Precision = "f32", *, ahead: bool = False) -> None:
+    def __init__(self, graph: Graph, precision: Precision = "f32", *, throughput: bool = False) -> None:
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "THROUGHPUT" if ahead else "LATENCY",
+            "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         }
         self._compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
-        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if ahead else 1
+        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
         self._requests = [self._compiled.create_infer_request() for _ in range(count)]
 
-    def __call__(self, picture: np.ndarray) -> Done:
+    def __call__(self, image: np.ndarray) -> InferenceResult:
         """Run one picture, (3, height, width)."""
-        return next(self.each([picture]))
+        return next(self.run_many([image]))
 
-    def each(self, pictures: Iterable[np.ndarray]) -> Iterator[Done]:
+    def run_many(self, images: Iterable[np.ndarray]) -> Iterator[InferenceResult]:
         """Run pictures, in order; the next ones are asked for while earlier ones are under way."""
         free, busy = deque(self._requests), deque[openvino.InferRequest]()
-        for picture in pictures:
+        for image in images:
             if not free:
                 yield _results(busy, free)
             request = free.popleft()
-            request.start_async({0: picture[None]})
+            request.start_async({0: image[None]})
             busy.append(request)
         while busy:
             yield _results(busy, free)
 
 
-def check(precision: str) -> None:
+def check_precision(precision: str) -> None:
     """Make sure that there is such a precision.
 
     Raises:
@@ -106,7 +106,7 @@ def check(precision: str) -> None:
         raise OptionError(f"there is no precision {precision!r}; there are {', '.join(known)}")
 
 
-def usable(precision: Precision) -> Precision:
+def supported_precision(precision: Precision) -> Precision:
     """Give what this machine computes in where it is asked for a precision; warns where that is another one."""
     if precision == "bf16" and not has_bf16():
         warnings.warn("this CPU cannot compute in bf16, so f32 is used, which takes longer", stacklevel=2)
@@ -119,15 +119,15 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
-def join(encoder: Graph, judge: openvino.Model) -> Graph:
+def concat_graphs(encoder: Graph, head: openvino.Model) -> Graph:
     """Put a model behind an encoder: its inputs are what the encoder gives."""
     front = encoder.model.clone()
-    for result, parameter in zip(front.get_results(), judge.get_parameters(), strict=True):
+    for result, parameter in zip(front.get_results(), head.get_parameters(), strict=True):
         for target in parameter.output(0).get_target_inputs():
             target.replace_source_output(result.input_value(0))
-    model = openvino.Model(judge.get_results(), front.get_parameters(), "flawmap")
-    model.inputs[0].get_tensor().set_names({INPUT})
-    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+    model = openvino.Model(head.get_results(), front.get_parameters(), "flawmap")
+    model.inputs[0].get_tensor().set_names({GRAPH_INPUT})
+    for output, name in zip(model.outputs, GRAPH_OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     # Their own names count all operations of the process; the same content shall give the same file.
     for number, operation in enumerate(model.get_ordered_ops()):
@@ -135,12 +135,12 @@ def join(encoder: Graph, judge: openvino.Model) -> Graph:
     return Graph(model)
 
 
-def _results(busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]) -> Done:
+def _results(busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]) -> InferenceResult:
     request = busy.popleft()
     request.wait()
     free.append(request)
     # Copied, since the request will write the next picture's results there.
-    return Done([tensor.data.copy() for tensor in request.output_tensors], request.latency)
+    return InferenceResult([tensor.data.copy() for tensor in request.output_tensors], request.latency)
 
 
 def _bytes_of(file: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ def available_memory() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def describe_machine() -> str:
+def describe_system() -> str:
     """Name the processor, its cores and the system, for beside a time that was measured."""
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
 

@@ -14,29 +14,29 @@ from flawmap.errors import OptionError
 
 T = TypeVar("T")
 
-KIND = "kind"
+TYPE_KEY = "type"
 """The key under which a part says which class it is."""
 
 
-def to_json(options: Any, families: tuple[type, ...] = ()) -> dict[str, Any]:
+def to_dict(options: Any, component_types: tuple[type, ...] = ()) -> dict[str, Any]:
     """Say a dataclass of options in JSON.
 
     Args:
         options: the dataclass.
         families: the base classes of its parts; a part names its own class under `kind`.
     """
-    values: dict[str, Any] = _converter(families).unstructure(options)
+    values: dict[str, Any] = _converter(component_types).unstructure(options)
     return values
 
 
-def from_json(values: dict[str, Any], cls: type[T], families: tuple[type, ...] = ()) -> T:
+def from_dict(values: dict[str, Any], cls: type[T], component_types: tuple[type, ...] = ()) -> T:
     """Make a dataclass of options from what `to_json` said.
 
     Raises:
         OptionError: an unknown option, or a value of the wrong type.
     """
     try:
-        return _converter(families).structure(values, cls)
+        return _converter(component_types).structure(values, cls)
     except BaseValidationError as error:
         problems = transform_error(error, path="options", format_exception=_format)
         raise OptionError(f"{cls.__name__}: {'; '.join(problems)}") from error
@@ -50,8 +50,8 @@ def _format(error: BaseException, wanted: type | None) -> str:
 
 
 @cache
-def _converter(families: tuple[type, ...]) -> Converter:
+def _converter(component_types: tuple[type, ...]) -> Converter:
     converter = Converter(forbid_extra_keys=True)
-    for family in families:
-        include_subclasses(family, converter, union_strategy=partial(configure_tagged_union, tag_name=KIND))
+    for family in component_types:
+        include_subclasses(family, converter, union_strategy=partial(configure_tagged_union, tag_name=TYPE_KEY))
     return converter

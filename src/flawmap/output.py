@@ -11,14 +11,14 @@ from typing import Any
 
 import cv2
 
-from flawmap.files import write_aside
-from flawmap.render.heatmap import Picture
+from flawmap.files import atomic_write
+from flawmap.render.heatmap import ImageU8
 
-Record = dict[str, Any]
+TableRow = dict[str, Any]
 """A row of a table: values by column."""
 
 
-def write_csv(file: Path, records: Sequence[Record]) -> None:
+def write_csv(file: Path, records: Sequence[TableRow]) -> None:
     """Write a table for spreadsheets: UTF-8 with a byte-order mark, without which Excel garbles paths."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, fieldnames=list(records[0]) if records else [])
@@ -27,7 +27,7 @@ def write_csv(file: Path, records: Sequence[Record]) -> None:
     _write_text(file, text.getvalue(), "utf-8-sig")
 
 
-def write_jsonl(file: Path, records: Iterable[Record]) -> None:
+def write_jsonl(file: Path, records: Iterable[TableRow]) -> None:
     """Write a table as one JSON object a line."""
     _write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
@@ -37,15 +37,15 @@ def write_json(file: Path, value: Any) -> None:
     _write_text(file, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_picture(file: Path, picture: Picture) -> None:
+def write_image(file: Path, picture: ImageU8) -> None:
     """Write an RGB picture as its suffix says."""
     _, data = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    with write_aside(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(data.tobytes())
 
 
 def _write_text(file: Path, text: str, encoding: str = "utf-8") -> None:
-    with write_aside(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(text.encode(encoding))
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 
 
-class Epoch(NamedTuple):
+class FineTuneEpoch(NamedTuple):
     """What came of a round: mean cross-entropy and share told right, on pictures trained on and on others."""
 
     number: int
@@ -41,7 +41,7 @@ class Epoch(NamedTuple):
         }
 
 
-class Round(NamedTuple):
+class TrainingEpoch(NamedTuple):
     """What came of an epoch of a method that is trained: its losses by name, in the mean over steps."""
 
     number: int
@@ -58,29 +58,29 @@ class Round(NamedTuple):
         return {"loss": self.loss} | {f"loss/{name}": value for name, value in self.losses.items()}
 
 
-class Forecast(NamedTuple):
+class TrainingForecast(NamedTuple):
     """How long the training will take, told after its first steps."""
 
     epochs: int
-    pictures: int
+    images: int
     seconds: float
     what: str
 
 
-Listener = Callable[[str, int, int], None]
+ProgressHandler = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
 
-News = Epoch | Round | Forecast | str
+Event = FineTuneEpoch | TrainingEpoch | TrainingForecast | str
 
-Reader = Callable[[News], None]
+EventHandler = Callable[[Event], None]
 """Called with news that is more than a step: an `Epoch`, a `Round`, a `Forecast`, or a sentence."""
 
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
-_reader: ContextVar[Reader | None] = ContextVar("reader", default=None)
+_listener: ContextVar[ProgressHandler | None] = ContextVar("listener", default=None)
+_reader: ContextVar[EventHandler | None] = ContextVar("reader", default=None)
 
 
 @contextmanager
-def listening(listener: Listener, reader: Reader | None = None) -> Iterator[None]:
+def listen(listener: ProgressHandler, reader: EventHandler | None = None) -> Iterator[None]:
     """Let `listener` hear all progress made inside the `with` block, and `reader` the news, in this thread."""
     tokens = _listener.set(listener), _reader.set(reader)
     try:
@@ -90,13 +90,13 @@ def listening(listener: Listener, reader: Reader | None = None) -> Iterator[None
         _reader.reset(tokens[1])
 
 
-def step(stage: str, done: int, total: int) -> None:
+def report_progress(stage: str, done: int, total: int) -> None:
     """Say that `done` of `total` steps of `stage` are done."""
     if listener := _listener.get():
         listener(stage, done, total)
 
 
-def tell(news: News) -> None:
+def emit(news: Event) -> None:
     """Pass on what is more than a step."""
     if reader := _reader.get():
         reader(news)
@@ -104,7 +104,7 @@ def tell(news: News) -> None:
 
 def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
     """Pass `items` through, saying after each how many of `total` are done."""
-    step(stage, 0, total)
+    report_progress(stage, 0, total)
     for done, item in enumerate(items, start=1):
         yield item
-        step(stage, done, total)
+        report_progress(stage, done, total)

@@ -15,62 +15,62 @@ import cv2
 import numpy as np
 
 import flawmap
-from flawmap.data.splits import hash_of_all, sha256_of
+from flawmap.data.splits import dataset_sha256, sha256_of
 from flawmap.evaluation import Evaluation
-from flawmap.render.curves import draw_curves
-from flawmap.render.report import Gallery, Report, Row
+from flawmap.render.curves import plot_finetuning
+from flawmap.render.report import Gallery, Record, ReportData
 from flawmap.runtime import Runtime
 
-NAMED = 3
+MAX_NAMED_MASKS = 3
 """Masks that the page names; of the others it says how many they are."""
 
 Section = dict[str, str]
 
 
-def of_evaluation(part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> Report:
+def from_evaluation(part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> ReportData:
     """Tell of pictures whose truth is known."""
-    rows = [Row(str(row.sample.path), row.sample.kind, row.score, row.p_value, row.error) for row in evaluation.rows]
-    milliseconds = [row.milliseconds for row in evaluation.rows if row.score is not None]
-    masks = [row.error for row in evaluation.rows if row.error and row.score is not None]
+    rows = [Record(str(row.sample.path), row.sample.defect_type, row.score, row.p_value, row.error) for row in evaluation.records]
+    milliseconds = [row.inference_ms for row in evaluation.records if row.score is not None]
+    masks = [row.error for row in evaluation.records if row.error and row.score is not None]
     details = _details(part, runtime, milliseconds)
     details["Files"] |= {
         "data": str(dataset),
-        "SHA-256 of them all": hash_of_all([row.sample for row in evaluation.rows]),
+        "SHA-256 of them all": dataset_sha256([row.sample for row in evaluation.records]),
     }
     report = _report(part, runtime, rows, gallery, details)
     return replace(
         report,
         title=dataset.resolve().name,
         metrics=evaluation.metrics,
-        kinds=evaluation.kinds,
+        by_defect_type=evaluation.by_defect_type,
         confusion=evaluation.confusion,
         warnings=[*report.warnings, *_say_masks(masks)],
     )
 
 
-def of_inspections(part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> Report:
+def from_records(part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> ReportData:
     """Tell of pictures whose truth is not known."""
-    rows = [Row(record["path"], None, record["score"], record["p_value"], record["error"]) for record in records]
-    milliseconds = [record["milliseconds"] for record in records if record["score"] is not None]
+    rows = [Record(record["path"], None, record["score"], record["p_value"], record["error"]) for record in records]
+    milliseconds = [record["inference_ms"] for record in records if record["score"] is not None]
     report = _report(part, runtime, rows, gallery, _details(part, runtime, milliseconds))
     return replace(report, table="results.csv")
 
 
 def _report(
-    part: Path, runtime: Runtime, rows: Sequence[Row], gallery: Gallery, details: Mapping[str, Section]
-) -> Report:
+    part: Path, runtime: Runtime, rows: Sequence[Record], gallery: Gallery, details: Mapping[str, Section]
+) -> ReportData:
     calibration = runtime.calibration
     calibrated = f"calibrated on {len(calibration.scores)} good pictures"
-    return Report(
+    return ReportData(
         title=part.stem,
-        subtitle=f"{runtime.name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
+        subtitle=f"{runtime.method_name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
         threshold=calibration.threshold,
-        held_out=calibration.scores.tolist(),
-        promises=calibration.promises(),
-        rows=rows,
+        calibration_scores=calibration.scores.tolist(),
+        guarantees=calibration.guarantees(),
+        records=rows,
         gallery=gallery,
         metrics={},
-        kinds={},
+        by_defect_type={},
         confusion=None,
         details=details,
         warnings=calibration.warnings(),
@@ -79,36 +79,36 @@ def _report(
 
 
 def _curves(runtime: Runtime) -> dict[str, bytes]:
-    if not runtime.tuning:
+    if not runtime.finetune_record:
         return {}
-    classes = ", ".join(f"{name} ({count})" for name, count in runtime.tuning["classes"].items())
-    title = f"Fine-tuning of the backbone, {runtime.tuning['transfer']['mode']}: {classes}"
-    return {title: draw_curves(runtime.tuning["history"])}
+    classes = ", ".join(f"{name} ({count})" for name, count in runtime.finetune_record["classes"].items())
+    title = f"Fine-tuning of the backbone, {runtime.finetune_record['config']['mode']}: {classes}"
+    return {title: plot_finetuning(runtime.finetune_record["history"])}
 
 
 def _say_masks(errors: list[str]) -> list[str]:
     if not errors:
         return []
-    more = f"; and {len(errors) - NAMED} more, see {Report.table}" if len(errors) > NAMED else ""
-    named = "; ".join(errors[:NAMED])
+    more = f"; and {len(errors) - MAX_NAMED_MASKS} more, see {ReportData.table}" if len(errors) > MAX_NAMED_MASKS else ""
+    named = "; ".join(errors[:MAX_NAMED_MASKS])
     return [f"{len(errors)} masks cannot be used; their pictures count in no figure per pixel: {named}{more}."]
 
 
 def _details(part: Path, runtime: Runtime, milliseconds: list[float]) -> dict[str, Section]:
-    calibration, preparation = runtime.calibration, runtime.preparation
+    calibration, preparation = runtime.calibration, runtime.preprocessing
     settings = {
-        "method": runtime.name,
-        **dict(_flat(runtime.options)),
+        "method": runtime.method_name,
+        **dict(_flat(runtime.method_options)),
         "size": f"{preparation.height} × {preparation.width}",
         "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
         "confidence": f"{calibration.budget.confidence:.0%}" if calibration.budget.confidence else "on average",
         "calibration": "split" if calibration.exact else "leave-out",
     }
-    tuning = {"Fine-tuning": dict(_flat(runtime.tuning["transfer"]))} if runtime.tuning else {}
+    tuning = {"Fine-tuning": dict(_flat(runtime.finetune_record["config"]))} if runtime.finetune_record else {}
     files = {
         "inspector": str(part),
         "SHA-256 of it": sha256_of(part),
-        "weights": runtime.weights,
+        "weights": runtime.weights_sha256,
     }
     return {"Settings": settings, **tuning, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
 
@@ -135,8 +135,8 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     flat = []
     for name, value in options.items():
         if isinstance(value, Mapping):
-            flat.append((prefix + name, str(value["kind"])))
-            flat += _flat({key: inner for key, inner in value.items() if key != "kind"}, f"{prefix}{name}.")
+            flat.append((prefix + name, str(value["type"])))
+            flat += _flat({key: inner for key, inner in value.items() if key != "type"}, f"{prefix}{name}.")
         else:
             flat.append((prefix + name, str(value)))
     return flat

@@ -12,48 +12,48 @@ import numpy as np
 
 from flawmap import bundle, graph
 from flawmap.calibration import Calibration
-from flawmap.certificate import ALLOWED, Certificate
-from flawmap.data.reading import Picture, Unreadable, read_ahead
-from flawmap.errors import BundleError, FlawmapError, NotExportable, OptionError, PictureError
-from flawmap.graph import Graph, Precision, Runner
-from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
+from flawmap.certificate import MACHINE_TOLERANCE, Certificate
+from flawmap.data.reading import DecodedImage, UnreadableImage, decode_ahead
+from flawmap.errors import BundleError, FlawmapError, ImageError, NotExportable, OptionError
+from flawmap.graph import Graph, GraphRunner, Precision
+from flawmap.prepare import ImageArray, ImageInput, Preprocessed, Preprocessing, decode, resize
 from flawmap.verdict import Heatmap, Verdict
 
-NO_GRAPH = "no graph"
+NO_GRAPH_KEY = "no_graph_reason"
 """The entry of the manifest that says why there is none."""
 
-OF_GRAPH = ("graph.", "golden.")
+GRAPH_PREFIXES = ("graph.", "golden.")
 """Begin the names of the arrays that the graph and its certificate take."""
 
-FEW = 16
+MIN_IMAGES_FOR_THROUGHPUT = 16
 """Pictures; fewer are done one by one, before several at once are made ready."""
 
 
 class Inspection(NamedTuple):
     """One picture of many, and what came of it: a verdict, or the reason why there is none."""
 
-    photo: Photo
+    image_input: ImageInput
     verdict: Verdict | None
-    error: PictureError | None
-    pixels: Pixels | None
-    milliseconds: float
+    error: ImageError | None
+    image: ImageArray | None
+    inference_ms: float
     """From the prepared picture to the verdict; decoding runs beside it, and other pictures where there are many."""
 
 
-class Scored(NamedTuple):
+class ScoredImage(NamedTuple):
     """What a scorer says of one picture."""
 
     score: float
     distances: np.ndarray
     """(height, width) of the network's input."""
-    milliseconds: float
+    inference_ms: float
 
 
 @runtime_checkable
-class Scorer(Protocol):
+class ScoringBackend(Protocol):
     """Scores prepared pictures, in order."""
 
-    def __call__(self, pictures: Iterable[Prepared], *, many: bool = False) -> Iterator[Scored]:
+    def __call__(self, images: Iterable[Preprocessed], *, many: bool = False) -> Iterator[ScoredImage]:
         """Score them; where there are many, several at once."""
         ...
 
@@ -78,12 +78,12 @@ class Runtime:
         verdict = runtime.inspect("new.png")
     """
 
-    def __init__(self, manifest: Mapping[str, Any], calibration: Calibration, scorer: Scorer) -> None:
-        self.name: str = manifest["name"]
-        self.options: dict[str, Any] = manifest["options"]
-        self.preparation = Preparation.from_json(manifest["preparation"])
-        self.weights: str = manifest["weights"]
-        self.tuning: dict[str, Any] | None = manifest["tuning"]
+    def __init__(self, manifest: Mapping[str, Any], calibration: Calibration, scorer: ScoringBackend) -> None:
+        self.method_name: str = manifest["name"]
+        self.method_options: dict[str, Any] = manifest["options"]
+        self.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
+        self.weights_sha256: str = manifest["weights"]
+        self.finetune_record: dict[str, Any] | None = manifest["finetuning"]
         self.calibration = calibration
         self._scorer = scorer
 
@@ -104,58 +104,58 @@ class Runtime:
         manifest, arrays = bundle.load(Path(file))
         try:
             if not Graph.is_in(arrays):
-                raise NotExportable(f"{file}: {manifest[NO_GRAPH]}")
-            scorer = GraphScorer(Graph.from_saved(arrays), _choose(precision, manifest["options"]["precision"]))
-            runtime = cls(manifest, Calibration.from_saved(manifest, arrays), scorer)
-            scorer.prove(Certificate.from_saved(arrays), runtime.preparation, str(file))
+                raise NotExportable(f"{file}: {manifest[NO_GRAPH_KEY]}")
+            scorer = GraphBackend(Graph.from_arrays(arrays), _choose(precision, manifest["options"]["precision"]))
+            runtime = cls(manifest, Calibration.from_arrays(manifest, arrays), scorer)
+            scorer.check_certificate(Certificate.from_arrays(arrays), runtime.preprocessing, str(file))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
             raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
         return runtime
 
-    def inspect(self, photo: Photo) -> Verdict:
+    def inspect(self, image_input: ImageInput) -> Verdict:
         """Judge one picture.
 
         Args:
             photo: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in RGB order.
 
         Raises:
-            PictureError: the picture cannot be used.
+            ImageError: the picture cannot be used.
         """
-        pixels = read(photo)
-        return self._verdict(next(self._scorer([self.preparation(pixels)])), pixels)
+        pixels = decode(image_input)
+        return self._verdict(next(self._scorer([self.preprocessing(pixels)])), pixels)
 
-    def inspect_each(self, photos: Iterable[Photo]) -> Iterator[Inspection]:
+    def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
         """Judge many pictures, in order; those that cannot be used are among the results with their error.
 
         Decoding, network and search of different pictures go on beside each other.
         """
-        waiting: deque[Picture | Unreadable] = deque()
+        waiting: deque[DecodedImage | UnreadableImage] = deque()
 
-        def prepared() -> Iterator[Prepared]:
-            for loaded in read_ahead(photos, self.preparation):
+        def prepared() -> Iterator[Preprocessed]:
+            for loaded in decode_ahead(image_inputs, self.preprocessing):
                 waiting.append(loaded)
-                if isinstance(loaded, Picture):
-                    yield loaded.prepared
+                if isinstance(loaded, DecodedImage):
+                    yield loaded.preprocessed
 
-        many = not isinstance(photos, Sized) or len(photos) >= FEW
+        many = not isinstance(image_inputs, Sized) or len(image_inputs) >= MIN_IMAGES_FOR_THROUGHPUT
         for scored in self._scorer(prepared(), many=many):
-            while isinstance(loaded := waiting.popleft(), Unreadable):
+            while isinstance(loaded := waiting.popleft(), UnreadableImage):
                 yield _unusable(loaded)
             started = time.perf_counter()
-            verdict = self._verdict(scored, loaded.pixels)
-            taken = scored.milliseconds + 1000 * (time.perf_counter() - started)
-            yield Inspection(loaded.photo, verdict, None, loaded.pixels, taken)
-        yield from (_unusable(loaded) for loaded in waiting if isinstance(loaded, Unreadable))
+            verdict = self._verdict(scored, loaded.image)
+            taken = scored.inference_ms + 1000 * (time.perf_counter() - started)
+            yield Inspection(loaded.image_input, verdict, None, loaded.image, taken)
+        yield from (_unusable(loaded) for loaded in waiting if isinstance(loaded, UnreadableImage))
 
-    def _verdict(self, scored: Scored, pixels: Pixels) -> Verdict:
+    def _verdict(self, scored: ScoredImage, pixels: ImageArray) -> Verdict:
         calibration, (height, width) = self.calibration, pixels.shape[:2]
-        heatmap: Heatmap = np.asarray(resize(scored.distances, height, width) / np.float32(calibration.limit))
+        heatmap: Heatmap = np.asarray(resize(scored.distances, height, width) / np.float32(calibration.map_limit))
         return Verdict(scored.score, calibration.p_value(scored.score), calibration.rejects(scored.score), heatmap)
 
 
-class GraphScorer:
+class GraphBackend:
     """Scores by the graph in a saved file.
 
     Args:
@@ -165,40 +165,40 @@ class GraphScorer:
 
     def __init__(self, graph: Graph, precision: Precision) -> None:
         self.graph, self.precision = graph, precision
-        self._one = Runner(graph, precision)
-        self._many: Runner | None = None
+        self._one = GraphRunner(graph, precision)
+        self._many: GraphRunner | None = None
 
-    def __call__(self, pictures: Iterable[Prepared], *, many: bool = False) -> Iterator[Scored]:
+    def __call__(self, images: Iterable[Preprocessed], *, many: bool = False) -> Iterator[ScoredImage]:
         """Score prepared pictures, in order."""
         if many and self._many is None:
-            self._many = Runner(self.graph, self.precision, ahead=True)
+            self._many = GraphRunner(self.graph, self.precision, throughput=True)
         runner = self._many if many and self._many else self._one
-        for (score, distances), milliseconds in runner.each(pictures):
-            yield Scored(float(score[0]), distances[0], milliseconds)
+        for (score, distances), milliseconds in runner.run_many(images):
+            yield ScoredImage(float(score[0]), distances[0], milliseconds)
 
-    def prove(self, certificate: Certificate, preparation: Preparation, file: str) -> None:
+    def check_certificate(self, certificate: Certificate, preprocessing: Preprocessing, file: str) -> None:
         """Score the golden pictures.
 
         Raises:
             ParityError: they come out otherwise than where they were made.
         """
         where = f"{file}, in {self.precision} on this machine"
-        certificate.check(preparation, self.score, ALLOWED[self.precision], where)
+        certificate.check(preprocessing, self.score, MACHINE_TOLERANCE[self.precision], where)
 
-    def score(self, picture: Prepared) -> tuple[float, np.ndarray]:
+    def score(self, image: Preprocessed) -> tuple[float, np.ndarray]:
         """Score one."""
-        scored = next(self([picture]))
+        scored = next(self([image]))
         return scored.score, scored.distances
 
 
 def _choose(asked: Precision | None, fitted: Precision) -> Precision:
     if asked is None:
-        return graph.usable(fitted)
-    graph.check(asked)
+        return graph.supported_precision(fitted)
+    graph.check_precision(asked)
     if asked != fitted and "int8" in (asked, fitted):
         raise OptionError(f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}")
-    return graph.usable(asked)
+    return graph.supported_precision(asked)
 
 
-def _unusable(loaded: Unreadable) -> Inspection:
-    return Inspection(loaded.photo, None, loaded.error, None, 0.0)
+def _unusable(loaded: UnreadableImage) -> Inspection:
+    return Inspection(loaded.image_input, None, loaded.error, None, 0.0)

@@ -17,7 +17,7 @@ Images = Float[Tensor, "batch 3 height width"]
 Features = Float[Tensor, "batch _channel _row _column"]
 """One layer's output."""
 
-Grid = Float[Tensor, "_picture row column channel"]
+PatchGrid = Float[Tensor, "_picture row column channel"]
 """One vector per patch, picture by picture, in its place."""
 
 Patches = Float[Tensor, "_patch channel"]
@@ -43,7 +43,7 @@ class Scores(NamedTuple):
     pixel: Maps
 
 
-class Taught(NamedTuple):
+class LabelledBatch(NamedTuple):
     """Pictures and the numbers of their classes."""
 
     images: Images

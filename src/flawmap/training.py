@@ -21,9 +21,9 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from flawmap.errors import TrainingError, WriteError
-from flawmap.files import write_aside
+from flawmap.files import atomic_write
 from flawmap.output import write_json
-from flawmap.progress import Epoch, Forecast, Round, step, tell
+from flawmap.progress import FineTuneEpoch, TrainingEpoch, TrainingForecast, emit, report_progress
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.json", "curves.png"
 """What a training leaves in its folder, beside TensorBoard's own files."""
 
-TIMED = 3
+FORECAST_STEPS = 3
 """Steps before the forecast; the first of them sets up and does not count."""
 
 T = TypeVar("T")
-E = TypeVar("E", Epoch, Round)
+E = TypeVar("E", FineTuneEpoch, TrainingEpoch)
 
 
-class Watch:
+class TrainingMonitor:
     """Says how far a training is and how long it will take; stops it where its loss is no number.
 
     Args:
@@ -54,22 +54,22 @@ class Watch:
         self._forecast = 0
         self._epoch = self._place = 0
 
-    def over(self, epoch: int, batches: Iterable[T]) -> Iterator[T]:
+    def iterate(self, epoch: int, batches: Iterable[T]) -> Iterator[T]:
         """Pass the batches of an epoch through; after the first few that are done, tells how long the rest takes."""
         started, end = time.perf_counter(), min(one for one in self.ends if one >= epoch)
         for place, batch in enumerate(batches, start=1):
             self._epoch, self._place = epoch, place
-            step(self.stage, (epoch - 1) * self.steps + place - 1, self.ends[-1] * self.steps)
+            report_progress(self.stage, (epoch - 1) * self.steps + place - 1, self.ends[-1] * self.steps)
             yield batch
             if place == 1 < self.steps:
                 started = time.perf_counter()
-            if self._forecast < end and place == min(TIMED, self.steps):
+            if self._forecast < end and place == min(FORECAST_STEPS, self.steps):
                 self._forecast, left = end, end - epoch + 1
                 each = (time.perf_counter() - started) / max(1, place - 1)
-                tell(Forecast(left, self.pictures, each * self.steps * left, self.what))
-        step(self.stage, epoch * self.steps, self.ends[-1] * self.steps)
+                emit(TrainingForecast(left, self.pictures, each * self.steps * left, self.what))
+        report_progress(self.stage, epoch * self.steps, self.ends[-1] * self.steps)
 
-    def check(self, loss: float, advice: str) -> None:
+    def check_loss(self, loss: float, advice: str) -> None:
         """Look at the loss of a step, before anything is learned from it.
 
         Raises:
@@ -81,7 +81,7 @@ class Watch:
             )
 
 
-class Course(ABC, Generic[E]):
+class TrainingRun(ABC, Generic[E]):
     """A training that may be stopped after any epoch and gone on with, to the same result.
 
     Attributes:
@@ -95,31 +95,31 @@ class Course(ABC, Generic[E]):
     history: list[E]
 
     @abstractmethod
-    def rounds(self) -> Iterator[E]:
+    def run_epochs(self) -> Iterator[E]:
         """Train to the last epoch; puts each into the history, tells of it and gives it as it ends."""
 
     @abstractmethod
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Give all tensors that are needed to go on, on the CPU."""
 
     @abstractmethod
-    def restore(self, state: Mapping[str, Tensor], history: list[E]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor], history: list[E]) -> None:
         """Take back what `state` gave, and the epochs that led there."""
 
     @abstractmethod
-    def read(self, epoch: dict[str, Any]) -> E:
+    def parse_epoch(self, epoch: dict[str, Any]) -> E:
         """Read an epoch from JSON."""
 
     @abstractmethod
-    def key(self) -> str:
+    def resume_key(self) -> str:
         """Say in one hash what the training is about: pictures, settings, first weights."""
 
     @abstractmethod
-    def report(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Say all of it in JSON, the epochs under `history`."""
 
     @abstractmethod
-    def draw(self) -> bytes:
+    def plot(self) -> bytes:
         """Draw the curves so far as a PNG."""
 
     def run(self, folder: Path | None = None) -> None:
@@ -134,19 +134,19 @@ class Course(ABC, Generic[E]):
             WriteError: the folder cannot be written; what was there before still is.
         """
         if folder is None:
-            deque(self.rounds(), maxlen=0)
+            deque(self.run_epochs(), maxlen=0)
             return
-        checkpoint, key = folder / CHECKPOINT, self.key()
+        checkpoint, key = folder / CHECKPOINT, self.resume_key()
         self._go_on(checkpoint, key)
         with _tensorboard(folder, len(self.history)) as writer, self._saying_where_it_stopped():
-            for epoch in self.rounds():
-                report = self.report()
-                with write_aside(checkpoint) as stream:
+            for epoch in self.run_epochs():
+                report = self.to_dict()
+                with atomic_write(checkpoint) as stream:
                     metadata = {"key": key, "history": json.dumps(report["history"])}
-                    stream.write(to_safetensors(self.state(), metadata))
+                    stream.write(to_safetensors(self.state_dict(), metadata))
                 write_json(folder / HISTORY, report)
-                with write_aside(folder / CURVES) as stream:
-                    stream.write(self.draw())
+                with atomic_write(folder / CURVES) as stream:
+                    stream.write(self.plot())
                 for name, value in epoch.figures().items():
                     writer.add_scalar(name, value, epoch.number)
                 writer.flush()
@@ -160,21 +160,21 @@ class Course(ABC, Generic[E]):
                 metadata = saved.metadata() or {}
                 state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            tell(f"{checkpoint} cannot be read ({error}); the {self.noun} begins anew")
+            emit(f"{checkpoint} cannot be read ({error}); the {self.noun} begins anew")
             return
-        history = [self.read(epoch) for epoch in json.loads(metadata.get("history", "[]"))]
+        history = [self.parse_epoch(epoch) for epoch in json.loads(metadata.get("history", "[]"))]
         if metadata.get("key") != key or len(history) > self.epochs:
-            tell(f"{checkpoint} is of other pictures or settings; the {self.noun} begins anew")
+            emit(f"{checkpoint} is of other pictures or settings; the {self.noun} begins anew")
             return
-        tell(f"The {self.noun} goes on after epoch {len(history)} of {self.epochs}")
-        self.restore(state, history)
+        emit(f"The {self.noun} goes on after epoch {len(history)} of {self.epochs}")
+        self.load_state_dict(state, history)
 
     @contextmanager
     def _saying_where_it_stopped(self) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            tell(f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}")
+            emit(f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}")
             raise
 
 

@@ -11,21 +11,21 @@ from typing import Any
 
 from torch import Tensor
 
-from flawmap.data.lessons import Lessons
+from flawmap.data.lessons import FineTuneDataset
 from flawmap.data.splits import sha256_of
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.transfer import Progress, Transfer, begin, train
+from flawmap.features.transfer import FineTuneConfig, FineTuneState, build_classifier, train
 from flawmap.methods.base import Method, best_device
-from flawmap.options import from_json, to_json
-from flawmap.prepare import Photo, Preparation
-from flawmap.progress import Epoch
-from flawmap.render.curves import draw_curves
-from flawmap.training import Course
+from flawmap.options import from_dict, to_dict
+from flawmap.prepare import ImageInput, Preprocessing
+from flawmap.progress import FineTuneEpoch
+from flawmap.render.curves import plot_finetuning
+from flawmap.training import TrainingRun
 
 
 @dataclass(frozen=True)
-class Tuning:
+class FineTuneRecord:
     """The record of a fine-tuning, as the saved inspector keeps it.
 
     Args:
@@ -35,26 +35,26 @@ class Tuning:
         held_out: SHA-256 of the files of a test set that it was taught with; they can test nothing any more.
     """
 
-    transfer: Transfer
+    config: FineTuneConfig
     classes: dict[str, int]
-    history: list[Epoch] = field(default_factory=list)
-    held_out: list[str] = field(default_factory=list)
+    history: list[FineTuneEpoch] = field(default_factory=list)
+    excluded_sha256: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Say it in JSON; `Tuning.from_json` reads it back."""
-        own = {"transfer": to_json(self.transfer), "classes": self.classes, "held_out": self.held_out}
+        own = {"config": to_dict(self.config), "classes": self.classes, "excluded_sha256": self.excluded_sha256}
         return own | {"history": [epoch._asdict() for epoch in self.history]}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Tuning:
+    def from_dict(cls, values: Mapping[str, Any]) -> FineTuneRecord:
         """Read what `to_json` said."""
-        history = [Epoch(**epoch) for epoch in values["history"]]
-        return cls(from_json(values["transfer"], Transfer), values["classes"], history, values["held_out"])
+        history = [FineTuneEpoch(**epoch) for epoch in values["history"]]
+        return cls(from_dict(values["config"], FineTuneConfig), values["classes"], history, values["excluded_sha256"])
 
 
-def tune(
-    method: Method, classes: Mapping[str, Sequence[Photo]], transfer: Transfer, folder: Path | None = None
-) -> Tuning:
+def fine_tune(
+    method: Method, classes: Mapping[str, Sequence[ImageInput]], transfer: FineTuneConfig, folder: Path | None = None
+) -> FineTuneRecord:
     """Fine-tune the backbone of a method that has not learned yet; the method then has the tuned one.
 
     Args:
@@ -77,59 +77,59 @@ def tune(
             "more, or use synthetic, which needs only good pictures"
         )
     backbone = _with_head(method, transfer)
-    preparation = Preparation(transfer.size, transfer.size, backbone.mean, backbone.std)
-    batch, rotation, kinds = transfer.batch, transfer.rotation, transfer.kinds
-    lessons = Lessons(classes, preparation, batch=batch, rotation=rotation, kinds=kinds, seed=method.seed)
-    progress = begin(backbone, len(lessons.names), transfer, method.seed)
+    preparation = Preprocessing(transfer.image_size, transfer.image_size, backbone.mean, backbone.std)
+    batch, rotation, kinds = transfer.batch_size, transfer.max_rotation, transfer.defect_types
+    lessons = FineTuneDataset(classes, preparation, batch=batch, rotation=rotation, kinds=kinds, seed=method.seed)
+    progress = build_classifier(backbone, len(lessons.names), transfer, method.seed)
     counts = {name: len(photos) for name, photos in classes.items()}
-    record = Tuning(transfer, counts, progress.history, _held_out(classes) if transfer.mode == "heldout" else [])
+    record = FineTuneRecord(transfer, counts, progress.history, _held_out(classes) if transfer.mode == "real-defects" else [])
     _FineTuning(progress, lessons, record).run(folder)
-    method.network = Backbone(method.backbone, method.layers, backbone.weights()).to(best_device())
+    method.feature_extractor = Backbone(method.backbone, method.layers, backbone.weights()).to(best_device())
     return record
 
 
-def _with_head(method: Method, transfer: Transfer) -> Backbone:
+def _with_head(method: Method, transfer: FineTuneConfig) -> Backbone:
     """Build the backbone anew, with the layer that the classifier sits on."""
-    head = transfer.head or max(method.layers)
+    head = transfer.classifier_layer or max(method.layers)
     if head < max(method.layers):
         raise OptionError(f"a head on layer {head} would leave layer {max(method.layers)} untaught; use that or deeper")
     return Backbone(method.backbone, (*method.layers, head), method.weights).to(best_device())
 
 
-def _held_out(classes: Mapping[str, Sequence[Photo]]) -> list[str]:
+def _held_out(classes: Mapping[str, Sequence[ImageInput]]) -> list[str]:
     paths = [Path(one) for photos in classes.values() for one in photos if isinstance(one, str | PathLike)]
     return sorted(map(sha256_of, paths))
 
 
-class _FineTuning(Course[Epoch]):
+class _FineTuning(TrainingRun[FineTuneEpoch]):
     """A fine-tuning, as a folder keeps it."""
 
     noun = "fine-tuning"
 
-    def __init__(self, progress: Progress, lessons: Lessons, record: Tuning) -> None:
+    def __init__(self, progress: FineTuneState, lessons: FineTuneDataset, record: FineTuneRecord) -> None:
         self.progress, self.lessons, self.record = progress, lessons, record
         self.epochs, self.history = progress.transfer.epochs, progress.history
 
-    def rounds(self) -> Iterator[Epoch]:
+    def run_epochs(self) -> Iterator[FineTuneEpoch]:
         return train(self.progress, self.lessons)
 
-    def state(self) -> dict[str, Tensor]:
-        return self.progress.state()
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.progress.state_dict()
 
-    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
-        self.progress.restore(state, history)
+    def load_state_dict(self, state: Mapping[str, Tensor], history: list[FineTuneEpoch]) -> None:
+        self.progress.load_state_dict(state, history)
 
-    def read(self, epoch: dict[str, Any]) -> Epoch:
-        return Epoch(**epoch)
+    def parse_epoch(self, epoch: dict[str, Any]) -> FineTuneEpoch:
+        return FineTuneEpoch(**epoch)
 
-    def key(self) -> str:
+    def resume_key(self) -> str:
         """Say in one hash what a training is about; how long it goes on is no part of it."""
         settings = replace(self.progress.transfer, epochs=1)
         about = (settings, self.lessons.fingerprint(), self.progress.classifier.backbone.fingerprint())
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
-    def report(self) -> dict[str, Any]:
-        return self.record.to_json()
+    def to_dict(self) -> dict[str, Any]:
+        return self.record.to_dict()
 
-    def draw(self) -> bytes:
-        return draw_curves(self.report()["history"])
+    def plot(self) -> bytes:
+        return plot_finetuning(self.to_dict()["history"])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from flawmap.prepare import Photo
+from flawmap.prepare import ImageInput
 
 Heatmap = Float[np.ndarray, "height width"]
 """How unlike the good parts each pixel is, on one scale for all pictures: 1 is the most that a good part shows
@@ -42,7 +42,7 @@ class Region:
     peak: float
     outline: Outline
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Say its box, area and peak in JSON."""
         box = {"x": self.x, "y": self.y, "width": self.width, "height": self.height}
         return {**box, "area": self.area, "peak": round(self.peak, 4)}
@@ -84,8 +84,8 @@ class Verdict:
 class Inspects(Protocol):
     """Anything that judges pictures."""
 
-    def inspect(self, photo: Photo) -> Verdict:
-        """Judge one picture; raises PictureError where it cannot be used."""
+    def inspect(self, photo: ImageInput) -> Verdict:
+        """Judge one picture; raises ImageError where it cannot be used."""
         ...
 
 

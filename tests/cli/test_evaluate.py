@@ -25,10 +25,10 @@ def test_evaluate_writes_figures_scores_and_a_page(part: Path, dataset: Path, tm
     assert "no defective test picture has a mask" in output
     summary = json.loads((tmp_path / "out/metrics.json").read_text())
     assert summary["metrics"]["share of defects"] == {"value": 0.5}
-    assert summary["metrics"]["AUPRO"] == {"absent": "no defective test picture has a mask"}
-    assert summary["kinds"]["spot"]["image AUROC"]["value"] == 1
+    assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test picture has a mask"}
+    assert summary["by_defect_type"]["spot"]["image AUROC"]["value"] == 1
     assert summary["confusion"]["TP"] == 4
-    assert "kind" in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    assert "defect_type" in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "SHA-256" in page
     assert "image AUROC" in page

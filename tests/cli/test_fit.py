@@ -35,9 +35,9 @@ def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) ->
     assert code == 0
     options = Inspector.load(file).method.options()
     assert options["context"]["ratio"] == 0.25
-    assert options["reducer"]["kind"] == "PCA"
+    assert options["reducer"]["type"] == "PCA"
     assert options["reducer"]["ratio"] == 0.2
-    assert options["image_score"]["kind"] == "Reweighted"
+    assert options["image_score"]["type"] == "Reweighted"
     assert options["sigma"] == 2
 
 
@@ -90,7 +90,7 @@ def test_when_every_product_fails_so_does_the_command(tmp_path: Path) -> None:
 
 def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) -> None:
     part, budget = tmp_path / "p.flawmap", ["--false-rejects", "0.3", "--confidence", "0.8"]
-    code, output = run("fit", good_folder, "-o", part, "--calibration-share", "0.5", *budget, *SMALL)
+    code, output = run("fit", good_folder, "-o", part, "--calibration-fraction", "0.5", *budget, *SMALL)
     assert code == 0
     assert "Calibrated on 6 good pictures that it did not learn" in output
     assert "with 80% certainty" in output
@@ -113,20 +113,20 @@ def test_a_picture_too_small_for_the_layers(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
 
-TUNED = ["--transfer", "synthetic", "--set", "transfer.epochs=1", "--set", "transfer.size=64"]
+TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.size=64"]
 
 
 def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
-    from flawmap.features.transfer import PAPER
+    from flawmap.features.transfer import PAPER_CONFIG
 
     file = tmp_path / "p.flawmap"
-    code, output = run("fit", good_folder, "-o", file, *TUNED, "--lessons", "paper", *SMALL)
+    code, output = run("fit", good_folder, "-o", file, *TUNED, "--finetune-preset", "paper", *SMALL)
     assert code == 0
     assert "told right, checked" in output
     inspector = Inspector.load(file)
-    assert inspector.tuning is not None
-    assert inspector.tuning.transfer == replace(PAPER, epochs=1, size=64)
+    assert inspector.finetune_record is not None
+    assert inspector.finetune_record.config == replace(PAPER_CONFIG, epochs=1, size=64)
     assert "more good parts than promised may be rejected" in output.replace("\n", " ")
     left = {path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name}
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
@@ -138,15 +138,15 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
     for product, first in (("Black", 0), ("White", 50)):
         for seed in range(6):
             save(tmp_path / "products" / product / "train/good" / f"{seed}.png", texture(first + seed))
-    arguments = [*TUNED, "--transfer", "product"]
+    arguments = [*TUNED, "--finetune", "product"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
     assert "goes on after epoch 1 of 1" in output
     both = [Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")]
-    assert both[0].tuning == both[1].tuning
-    assert both[0].tuning is not None
-    assert both[0].tuning.classes == {"Black": 6, "White": 6}
-    assert both[0].method.network.fingerprint() == both[1].method.network.fingerprint()
+    assert both[0].finetune_record == both[1].finetune_record
+    assert both[0].finetune_record is not None
+    assert both[0].finetune_record.classes == {"Black": 6, "White": 6}
+    assert both[0].method.feature_extractor.fingerprint() == both[1].method.feature_extractor.fingerprint()
 
 
 def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, t
         save(tmp_path / "set" / "test" / "spot" / f"{seed}.png", with_defect(texture(60 + seed), 30, 30))
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
-    assert run("fit", tmp_path / "set", "-o", file, *TUNED, "--transfer", "heldout", *SMALL)[0] == 0
+    assert run("fit", tmp_path / "set", "-o", file, *TUNED, "--finetune", "heldout", *SMALL)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
     assert "left out: 2 pictures that the backbone was fine-tuned with" in output
@@ -167,12 +167,12 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, t
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--set", "transfer.epochs=2"], "without --transfer"),
-        (["--lessons", "paper"], "--lessons paper without --transfer"),
-        (["--transfer", "synthetic", "--set", "transfer.colour=2"], "NAME=VALUE with a name among mode, epochs"),
-        (["--transfer", "synthetic", "--set", "transfer.epochs=0"], "cannot learn"),
-        (["--transfer", "product"], "one data set, not a folder of them"),
-        (["--transfer", "heldout"], "no defective pictures to hold out"),
+        (["--set", "finetune.epochs=2"], "without --finetune"),
+        (["--finetune-preset", "paper"], "--finetune-preset paper without --finetune"),
+        (["--finetune", "synthetic", "--set", "transfer.colour=2"], "NAME=VALUE with a name among mode, epochs"),
+        (["--finetune", "synthetic", "--set", "finetune.epochs=0"], "cannot learn"),
+        (["--finetune", "product"], "one data set, not a folder of them"),
+        (["--finetune", "heldout"], "no defective pictures to hold out"),
     ],
 )
 def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:

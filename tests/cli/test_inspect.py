@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
-from flawmap.prepare import read
+from flawmap.prepare import decode
 from helpers import run, run_in_a_process, save, texture
 
 
@@ -19,12 +19,12 @@ def test_inspect_leaves_a_line_a_table_and_a_picture_each(part: Path, pictures: 
     assert "3 good, 1 rejected, 0 unreadable" in output
     with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "score", "p_value", "reject", "regions", "area", "error", "milliseconds"]
+    assert list(rows[0]) == ["path", "score", "p_value", "reject", "regions", "area", "error", "inference_ms"]
     assert [row["reject"] for row in rows] == ["0", "0", "0", "1"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     assert [line["reject"] for line in lines] == [False, False, False, True]
     assert float(rows[3]["score"]) == lines[3]["score"]
-    assert read(tmp_path / "out/maps/坏/defect.jpg.png").shape == (90, 70, 3)
+    assert decode(tmp_path / "out/maps/坏/defect.jpg.png").shape == (90, 70, 3)
 
 
 def test_all_good_exits_with_0(part: Path, pictures: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_one_bad_picture_stops_nothing_and_exits_with_2(part: Path, pictures: Pa
 def test_the_same_name_twice_keeps_both_maps(part: Path, tmp_path: Path) -> None:
     twice = [save(tmp_path / folder / "a.png", texture(1)) for folder in ("one", "two")]
     run("inspect", part, *twice, "-o", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out" / "maps").iterdir()) == ["a.png (2).png", "a.png.png"]
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["a.png (2).png", "a.png.png"]
 
 
 def test_a_folder_without_pictures(part: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_methods_are_listed(columns: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert code == 0
     for name, recipe in METHODS.items():
         assert name in output
-        assert recipe.source in output
+        assert recipe.citation in output
     for preset in METHODS["glass"].presets:
         assert preset in output
     assert max(map(len, output.splitlines()[:-1])) <= columns

@@ -9,8 +9,8 @@ import pytest
 from flawmap.cli.common import ALL_GOOD, SOME_UNREADABLE
 from flawmap.errors import OptionError
 from flawmap.experiments import tables, timing
-from flawmap.experiments.cells import Setup
-from flawmap.experiments.tables import Line
+from flawmap.experiments.cells import MethodSetup
+from flawmap.experiments.tables import TableLine
 from helpers import run, save, texture, with_defect
 
 TINY = ["--backbone", "test_resnet", "--weights", "random", "--size", "64", "--seeds", "2"]
@@ -29,17 +29,17 @@ def part(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (
-        Line("PatchCore", Setup("patchcore", {"coreset": 0.1})),
-        Line("GLASS", Setup("no-such-method")),
-        Line("+ no such layer", Setup("patchcore", {"layers": (2, 9)}), ours=True),
+        TableLine("PatchCore", MethodSetup("patchcore", {"coreset": 0.1})),
+        TableLine("GLASS", MethodSetup("no-such-method")),
+        TableLine("+ no such layer", MethodSetup("patchcore", {"layers": (2, 9)}), added=True),
     )
-    monkeypatch.setitem(tables.TABLES, 1, tables.Table("Methods", lines, tables.TABLES[1].published))
+    monkeypatch.setitem(tables.TABLES, 1, tables.TableSpec("Methods", lines, tables.TABLES[1].published))
 
 
 @pytest.mark.usefixtures("small")
 def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
     lines = tables.TABLES[1].lines[:2]
-    tables.TABLES[1] = tables.Table("Methods", lines, tables.TABLES[1].published)
+    tables.TABLES[1] = tables.TableSpec("Methods", lines, tables.TABLES[1].published)
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
     assert "Table 1: Methods" in output
@@ -67,8 +67,8 @@ def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: P
 
 def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "TIMED", 3)
-    lines = (Line("RP", Setup("patchcore", {"coreset": 0.5})),)
-    monkeypatch.setitem(tables.TABLES, 2, tables.Table("Times", lines, timed=True))
+    lines = (TableLine("RP", MethodSetup("patchcore", {"coreset": 0.5})),)
+    monkeypatch.setitem(tables.TABLES, 2, tables.TableSpec("Times", lines, timed=True))
     code, output = run("table", 2, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
     assert "whole ms" in (tmp_path / "out/table2-part.md").read_text()

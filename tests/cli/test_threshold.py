@@ -25,7 +25,7 @@ def test_the_threshold_moves_without_fitting_again(mine: Path) -> None:
     after = Inspector.load(mine)
     assert f"{after.calibration.threshold:.4f}" in output
     assert after.calibration.threshold < before.calibration.threshold
-    assert after.calibration.expected == 4 / 21
+    assert after.calibration.expected_false_rejects == 4 / 21
     assert after.budget.false_rejects == 0.2
     run("threshold", mine, "--false-rejects", "0.3", "--confidence", "0.9")
     assert Inspector.load(mine).budget.confidence == 0.9

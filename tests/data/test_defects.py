@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flawmap.data.defects import KINDS, paint
+from flawmap.data.defects import PAINTED_TYPES, paint_defect
 from flawmap.errors import OptionError
 from helpers import texture
 
 SIZES = [(64, 64), (256, 256), (200, 320)]
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", PAINTED_TYPES)
 
 
 def painted(picture, seed, *kinds, foreground=None):
-    return paint(picture, np.random.default_rng(seed), kinds or KINDS, foreground)
+    return paint_defect(picture, np.random.default_rng(seed), kinds or PAINTED_TYPES, foreground)
 
 
 def flat(level, height=224, width=224):
@@ -42,7 +42,7 @@ def test_the_mask_is_where_the_picture_changed(kind, height, width):
     kept = good.copy()
     for seed in range(4):
         result = painted(good, seed, kind)
-        assert result.kind == kind
+        assert result.defect_type == kind
         assert result.pixels.shape == good.shape
         assert result.pixels.dtype == np.uint8
         assert result.mask.dtype == bool
@@ -64,7 +64,7 @@ def test_a_seed_is_a_defect(kind, height, width):
 
 def test_a_generator_goes_on_to_another_defect():
     good, rng = texture(0), np.random.default_rng(0)
-    assert not np.array_equal(paint(good, rng).pixels, paint(good, rng).pixels)
+    assert not np.array_equal(paint_defect(good, rng).pixels, paint_defect(good, rng).pixels)
 
 
 @every_kind
@@ -108,7 +108,7 @@ def test_views_and_read_only_pictures_work(kind):
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(PAINTED_TYPES),
     height=st.integers(32, 90),
     width=st.integers(32, 90),
     level=st.sampled_from([None, 0, 128, 255]),
@@ -135,9 +135,9 @@ def test_defects_go_from_subtle_to_glaring(kind):
 
 def test_every_kind_has_the_same_chance():
     rng, good = np.random.default_rng(0), texture(0, 32, 32)
-    drawn = [paint(good, rng).kind for _ in range(200)]
-    assert all(25 <= drawn.count(kind) <= 55 for kind in KINDS)
-    assert {paint(good, rng, ["stain", "scratch"]).kind for _ in range(20)} == {"stain", "scratch"}
+    drawn = [paint_defect(good, rng).defect_type for _ in range(200)]
+    assert all(25 <= drawn.count(kind) <= 55 for kind in PAINTED_TYPES)
+    assert {paint_defect(good, rng, ["stain", "scratch"]).defect_type for _ in range(20)} == {"stain", "scratch"}
 
 
 def scratches(side):
@@ -236,7 +236,7 @@ def test_scars_are_small_and_turned():
 @pytest.mark.parametrize("kinds", [["dent"], ["stain", "dent"], [], "stain"])
 def test_unknown_kinds_list_the_known_ones(kinds):
     with pytest.raises(OptionError, match=r"texture, scratch, stain, cutpaste, cutpaste_scar"):
-        paint(texture(0), np.random.default_rng(0), kinds)
+        paint_defect(texture(0), np.random.default_rng(0), kinds)
 
 
 def test_an_unknown_kind_is_named():

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.data.duplicates import FEW, near_duplicates
+from flawmap.data.duplicates import SMALL_SET_SIZE, near_duplicates
 from flawmap.data.heatsink import draw_good
 from flawmap.data.layouts import Sample, find_samples
 from flawmap.prepare import resize
-from flawmap.progress import listening
+from flawmap.progress import listen
 from helpers import MAGNETIC_TILE, needs_shared, save
 
 
@@ -47,7 +47,7 @@ def names(samples: list[Sample], **options: int) -> list[tuple[str, str]]:
     return [(pair.a.path.name, pair.b.path.name) for pair in near_duplicates(samples, **options)]
 
 
-@pytest.mark.parametrize("count", [FEW + 20, 10, 4])
+@pytest.mark.parametrize("count", [SMALL_SET_SIZE + 20, 10, 4])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_is_found(tmp_path: Path, count: int, change: str) -> None:
     samples = heatsinks(tmp_path, count)
@@ -59,12 +59,12 @@ def test_a_changed_copy_is_found(tmp_path: Path, count: int, change: str) -> Non
 
 
 @pytest.mark.parametrize("product", ["Black", "White"])
-@pytest.mark.parametrize("count", [FEW + 20, 10, 3, 2])
+@pytest.mark.parametrize("count", [SMALL_SET_SIZE + 20, 10, 3, 2])
 def test_different_parts_are_not(tmp_path: Path, product: str, count: int) -> None:
     assert names(heatsinks(tmp_path, count, product)) == []
 
 
-@pytest.mark.parametrize("count", [FEW + 20, 10, 2, 1])
+@pytest.mark.parametrize("count", [SMALL_SET_SIZE + 20, 10, 2, 1])
 def test_exact_copies(tmp_path: Path, count: int) -> None:
     samples = heatsinks(tmp_path, count)
     copy = Sample(tmp_path / "copy.png", "calibration")
@@ -119,7 +119,7 @@ def test_sixteen_bits_and_plain_pictures(tmp_path: Path) -> None:
 
 def test_progress_is_heard(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
-    with listening(lambda *step: heard.append(step)):
+    with listen(lambda *step: heard.append(step)):
         near_duplicates(heatsinks(tmp_path, 4))
     assert heard[-1] == ("comparing pictures", 4, 4)
 

@@ -19,7 +19,7 @@ needs_elpv = pytest.mark.skipif(
 
 
 def placed(samples: list[Sample]) -> dict[str, tuple[str, str]]:
-    return {sample.path.name: (sample.split, sample.kind) for sample in samples}
+    return {sample.path.name: (sample.split, sample.defect_type) for sample in samples}
 
 
 def package(folder: Path, labels: str) -> Path:
@@ -49,7 +49,7 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @needs_elpv
 def test_counts_of_the_real_set() -> None:
     samples = elpv.list_samples()
-    assert Counter(sample.kind for sample in samples) == {GOOD: 588, "defective": 313}
+    assert Counter(sample.defect_type for sample in samples) == {GOOD: 588, "defective": 313}
     assert all(sample.split == "test" for sample in samples if sample.label)
     assert len({sample.sha256 for sample in samples}) == len(samples), "no picture is there twice"
 
@@ -65,14 +65,14 @@ def test_the_split_of_the_real_set_is_settled() -> None:
 
 @needs_elpv
 def test_the_written_set_is_a_data_set_of_pictures(tmp_path: Path) -> None:
-    elpv.write(tmp_path / "elpv")
+    elpv.write_elpv(tmp_path / "elpv")
     samples = find_samples(tmp_path / "elpv")
     assert placed(samples) == placed(elpv.list_samples())
     assert cv2.imread(str(samples[0].path)).shape == (300, 300, 3)
 
 
 def test_only_sure_cells_of_one_crystal_are_taken(few: Path) -> None:
-    elpv.write(few)
+    elpv.write_elpv(few)
     names = {path.name for path in few.rglob("*.png")}
     assert names == {f"good{number:02}.png" for number in range(40)} | {"bad0.png", "bad1.png"}
     assert {path.name for path in (few / "test" / "defective").iterdir()} == {"bad0.png", "bad1.png"}
@@ -92,15 +92,15 @@ def test_a_cell_stays_where_it_is_when_others_come_or_go(few: Path, monkeypatch:
 
 
 def test_writing_again_changes_nothing(few: Path) -> None:
-    elpv.write(few)
+    elpv.write_elpv(few)
     before = {path: path.stat().st_mtime_ns for path in few.rglob("*")}
-    elpv.write(few)
+    elpv.write_elpv(few)
     assert {path: path.stat().st_mtime_ns for path in few.rglob("*")} == before
 
 
 def test_an_empty_folder_is_filled(few: Path) -> None:
     few.mkdir(parents=True)
-    elpv.write(few)
+    elpv.write_elpv(few)
     assert len(find_samples(few)) == 42
 
 
@@ -114,10 +114,10 @@ def test_an_interrupted_write_leaves_nothing(few: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(elpv, "_copy", stop)
     with pytest.raises(KeyboardInterrupt):
-        elpv.write(few)
+        elpv.write_elpv(few)
     assert list(few.parent.iterdir()) == []
     monkeypatch.setattr(elpv, "_copy", copy)
-    elpv.write(few)
+    elpv.write_elpv(few)
     assert len(find_samples(few)) == 42
 
 
@@ -127,18 +127,18 @@ def test_two_at_once_are_one(few: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def overtaken(sample: Sample, folder: Path) -> None:
         if not few.exists():
             monkeypatch.setattr(elpv, "_copy", copy)
-            elpv.write(few)
+            elpv.write_elpv(few)
         copy(sample, folder)
 
     monkeypatch.setattr(elpv, "_copy", overtaken)
-    elpv.write(few)
+    elpv.write_elpv(few)
     assert holds(few, elpv.list_samples())
     assert list(few.parent.iterdir()) == [few]
 
 
 @pytest.mark.parametrize("change", ["one is missing", "one is cut off", "one is too many"])
 def test_what_else_is_in_the_folder_stays_and_is_said(few: Path, change: str) -> None:
-    elpv.write(few)
+    elpv.write_elpv(few)
     bad = few / "test" / "defective" / "bad1.png"
     if change == "one is missing":
         bad.unlink()
@@ -146,20 +146,20 @@ def test_what_else_is_in_the_folder_stays_and_is_said(few: Path, change: str) ->
         (bad if change == "one is cut off" else bad.with_name("mine.png")).write_bytes(b"")
     before = sorted(few.rglob("*"))
     with pytest.raises(DatasetError, match="holds other things than the 42 cells of ELPV; name another folder"):
-        elpv.write(few)
+        elpv.write_elpv(few)
     assert sorted(few.rglob("*")) == before
 
 
 def test_no_permission(few: Path) -> None:
     few.parent.parent.joinpath("data").write_text("a file where the folder should be")
     with pytest.raises(WriteError, match="could not be written"):
-        elpv.write(few)
+        elpv.write_elpv(few)
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "elpv_dataset", None)
     with pytest.raises(MissingExtra, match=r'elpv_dataset is not installed.*pip install "flawmap\[elpv\]"'):
-        elpv.write(tmp_path / "elpv")
+        elpv.write_elpv(tmp_path / "elpv")
     assert list(tmp_path.iterdir()) == []
 
 

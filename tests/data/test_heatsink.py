@@ -4,10 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.data.heatsink import DEMO, KINDS, PAPER, PRODUCTS, Counts, draw_defective, draw_good, write
+from flawmap.data.heatsink import (
+    DEMO,
+    HEATSINK_DEFECT_TYPES,
+    PAPER_COUNTS,
+    PRODUCTS,
+    ImageCounts,
+    draw_defective,
+    draw_good,
+    write_heatsinks,
+)
 from flawmap.errors import OptionError
 
-EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in KINDS]
+EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in HEATSINK_DEFECT_TYPES]
 
 
 def change(product, kind, seed):
@@ -23,7 +32,7 @@ def written(root: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def few(tmp_path_factory) -> dict[str, bytes]:
     root = tmp_path_factory.mktemp("few")
-    write(root, {"Black": Counts(3, 2, 10), "White": Counts(2, 1, 4)}, seed=5)
+    write_heatsinks(root, {"Black": ImageCounts(3, 2, 10), "White": ImageCounts(2, 1, 4)}, seed=5)
     return written(root)
 
 
@@ -97,27 +106,27 @@ def test_write_keeps_every_pixel(few):
 
 
 def test_writing_again_gives_the_same_bytes_and_another_seed_does_not(few, tmp_path):
-    counts = {"White": Counts(2, 1, 4)}
+    counts = {"White": ImageCounts(2, 1, 4)}
     for _ in range(2):
-        write(tmp_path / "again", counts, seed=5)
+        write_heatsinks(tmp_path / "again", counts, seed=5)
         assert written(tmp_path / "again").items() <= few.items()
-    write(tmp_path / "other", counts, seed=6)
+    write_heatsinks(tmp_path / "other", counts, seed=6)
     other = written(tmp_path / "other")
     assert not any(other[name] == few[name] for name in other)
     assert len(set(few.values())) == len(few)
 
 
 def test_a_picture_does_not_depend_on_how_many_are_drawn(few, tmp_path):
-    write(tmp_path, {"Black": Counts(1, 3, 6)}, seed=5)
+    write_heatsinks(tmp_path, {"Black": ImageCounts(1, 3, 6)}, seed=5)
     both = {name: data for name, data in written(tmp_path).items() if name in few}
     assert {Path(name).parts[1] for name in both} == {"train", "test", "ground_truth"}
     assert both.items() <= few.items()
 
 
 def test_counts_are_the_papers():
-    assert set(PAPER) == set(DEMO) == set(PRODUCTS)
-    assert sum(c.train_good + c.test_good for c in PAPER.values()) == 897
-    assert sum(c.defects for c in PAPER.values()) == 692
+    assert set(PAPER_COUNTS) == set(DEMO) == set(PRODUCTS)
+    assert sum(c.train_good + c.test_good for c in PAPER_COUNTS.values()) == 897
+    assert sum(c.defective for c in PAPER_COUNTS.values()) == 692
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
@@ -128,5 +137,5 @@ def test_unknown_names_list_the_known_ones(tmp_path):
     with pytest.raises(OptionError, match=r"'dent'.*stain, foreign_colour, scratch"):
         draw_defective("Black", "dent", 0)
     with pytest.raises(OptionError, match=r"'Red'.*Black, White"):
-        write(tmp_path, {"Black": Counts(1, 0, 0), "Red": Counts(1, 0, 0)})
+        write_heatsinks(tmp_path, {"Black": ImageCounts(1, 0, 0), "Red": ImageCounts(1, 0, 0)})
     assert not list(tmp_path.iterdir()), "nothing is drawn before all names are known"

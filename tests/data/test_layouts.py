@@ -8,10 +8,10 @@ from flawmap.data.layouts import (
     Sample,
     find_products,
     find_samples,
-    good_to_fit,
-    pictures_below,
+    good_training_samples,
+    images_below,
     read_manifest,
-    to_test,
+    test_samples,
     write_manifest,
 )
 from flawmap.errors import DatasetError
@@ -28,11 +28,11 @@ def mvtec(tmp_path: Path) -> Path:
 
 
 def test_mvtec(mvtec: Path) -> None:
-    assert [sample.path.name for sample in good_to_fit(mvtec)] == ["0.png", "1.JPG"]
-    crack, dent, good = to_test(mvtec)
-    assert (crack.kind, crack.label, crack.mask) == ("crack", 1, mvtec / "ground_truth/crack/0_mask.png")
-    assert (dent.kind, dent.mask) == ("dent", mvtec / "ground_truth/dent/0.png")
-    assert (good.kind, good.label, good.mask) == ("good", 0, None)
+    assert [sample.path.name for sample in good_training_samples(mvtec)] == ["0.png", "1.JPG"]
+    crack, dent, good = test_samples(mvtec)
+    assert (crack.defect_type, crack.label, crack.mask) == ("crack", 1, mvtec / "ground_truth/crack/0_mask.png")
+    assert (dent.defect_type, dent.mask) == ("dent", mvtec / "ground_truth/dent/0.png")
+    assert (good.defect_type, good.label, good.mask) == ("good", 0, None)
 
 
 def test_a_flat_folder_holds_good_pictures(good_folder: Path) -> None:
@@ -46,18 +46,18 @@ def test_a_flat_folder_holds_good_pictures(good_folder: Path) -> None:
 
 def test_a_flat_folder_has_nothing_to_test(good_folder: Path) -> None:
     with pytest.raises(DatasetError, match="no test pictures"):
-        to_test(good_folder)
+        test_samples(good_folder)
 
 
 def test_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no pictures"):
-        good_to_fit(tmp_path)
+        good_training_samples(tmp_path)
 
 
 def test_pictures_one_level_too_deep_are_pointed_at(tmp_path: Path) -> None:
     save(tmp_path / "monday" / "0.png", texture(0))
     with pytest.raises(DatasetError, match="monday: name that folder"):
-        good_to_fit(tmp_path)
+        good_training_samples(tmp_path)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_manifest(tmp_path: Path, separator: str, encoding: str) -> None:
     first, second, scratch, good = find_samples(manifest)
     assert (first.path, first.split, first.label) == (tmp_path / "a (1).png", "train", 0)
     assert (second.split, second.label) == ("train", 0)
-    assert (scratch.kind, scratch.split, scratch.mask) == ("scratch", "test", tmp_path / "masks/散.png")
+    assert (scratch.defect_type, scratch.split, scratch.mask) == ("scratch", "test", tmp_path / "masks/散.png")
     assert (good.split, good.label) == ("test", 0)
 
 
@@ -118,13 +118,13 @@ def test_words_for_splits(tmp_path: Path, word: str, split: str) -> None:
 def test_good_to_fit_has_the_calibration_split_too(tmp_path: Path) -> None:
     manifest = tmp_path / "parts.csv"
     manifest.write_text("path,split,label\na.png,train,\nb.png,cal,\nc.png,test,\nd.png,train,dent\n")
-    assert [(sample.path.name, sample.split) for sample in good_to_fit(manifest)] == [
+    assert [(sample.path.name, sample.split) for sample in good_training_samples(manifest)] == [
         ("a.png", "train"),
         ("b.png", "calibration"),
     ]
     manifest.write_text("path,split\nb.png,cal\nc.png,test\n")
     with pytest.raises(DatasetError, match="no good pictures to learn from"):
-        good_to_fit(manifest)
+        good_training_samples(manifest)
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def classes(tmp_path: Path) -> Path:
 
 
 def test_folders_named_for_what_is_in_them(classes: Path) -> None:
-    assert [(sample.split, sample.kind) for sample in good_to_fit(classes)] == [("train", "good")] * 2
-    dent, scratch = to_test(classes)
-    assert (dent.kind, dent.label, dent.mask) == ("dent", 1, classes / "ground_truth/dent/0_mask.png")
-    assert (scratch.kind, scratch.mask) == ("scratch", None)
+    assert [(sample.split, sample.defect_type) for sample in good_training_samples(classes)] == [("train", "good")] * 2
+    dent, scratch = test_samples(classes)
+    assert (dent.defect_type, dent.label, dent.mask) == ("dent", 1, classes / "ground_truth/dent/0_mask.png")
+    assert (scratch.defect_type, scratch.mask) == ("scratch", None)
 
 
 def test_pictures_beside_a_folder_named_good_are_the_data_set(classes: Path) -> None:
@@ -232,6 +232,6 @@ def test_no_defect_turns_good_in_a_manifest(tmp_path: Path) -> None:
 
 
 def test_pictures_below_are_sorted(mvtec: Path) -> None:
-    found = pictures_below(mvtec / "test")
+    found = images_below(mvtec / "test")
     assert found == sorted(found)
     assert len(found) == 3

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from flawmap.data.loading import Batches
-from flawmap.prepare import Preparation, read
-from flawmap.progress import listening
+from flawmap.prepare import Preprocessing, decode
+from flawmap.progress import listen
 from helpers import texture
 
-SMALL = Preparation(32, 32)
+SMALL = Preprocessing(32, 32)
 
 
 def test_batches_hold_all_pictures_in_order(good_folder: Path) -> None:
@@ -19,7 +19,7 @@ def test_batches_hold_all_pictures_in_order(good_folder: Path) -> None:
     assert [len(batch.images) for batch in batches] == [5, 5, 2]
     assert len(Batches(paths, SMALL, size=5)) == 3
     assert [name for batch in batches for name in batch.names] == [str(path) for path in paths]
-    expected = np.stack([SMALL(read(path)) for path in paths])
+    expected = np.stack([SMALL(decode(path)) for path in paths])
     assert torch.equal(torch.cat([batch.images for batch in batches]), torch.from_numpy(expected))
 
 
@@ -37,13 +37,13 @@ def test_one_truncated_jpeg_among_fifty_stops_nothing(tmp_path: Path) -> None:
     batches = Batches(photos, SMALL)
     assert sum(len(batch.images) for batch in batches) == 49
     (left_out,) = batches.unreadable
-    assert left_out.photo == broken
+    assert left_out.image_input == broken
     assert "broken.jpg" in str(left_out.error)
 
 
 def test_progress_is_heard(good_folder: Path) -> None:
     heard: list[tuple[str, int, int]] = []
-    with listening(lambda *step: heard.append(step)):
+    with listen(lambda *step: heard.append(step)):
         list(Batches(sorted(good_folder.iterdir()), SMALL))
     assert heard[0] == ("reading pictures", 0, 12)
     assert heard[-1] == ("reading pictures", 12, 12)

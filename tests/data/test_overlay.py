@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from flawmap.data.defects import paint
-from flawmap.data.overlay import overlay
-from flawmap.prepare import Preparation
+from flawmap.data.defects import paint_defect
+from flawmap.data.overlay import paint_preprocessed
+from flawmap.prepare import Preprocessing
 from helpers import texture
 
-SIZE = Preparation(64, 96, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+SIZE = Preprocessing(64, 96, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 
 def painted(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     prepared = SIZE(texture(0, 64, 96))
-    return prepared, *overlay(prepared, np.random.default_rng(seed), SIZE.mean, SIZE.std, ("texture",))
+    return prepared, *paint_preprocessed(prepared, np.random.default_rng(seed), SIZE.mean, SIZE.std, ("texture",))
 
 
 def test_a_picture_is_painted_as_it_would_be_before_it_was_prepared() -> None:
     _, picture, spots = painted(1)
-    before = paint(texture(0, 64, 96), np.random.default_rng(1), ("texture",))
+    before = paint_defect(texture(0, 64, 96), np.random.default_rng(1), ("texture",))
     assert np.allclose(picture, SIZE(before.pixels), atol=1e-5)
     assert np.array_equal(spots == 1, before.mask)
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from flawmap.data import reading as module
-from flawmap.data.reading import Picture, Unreadable, read_ahead
-from flawmap.prepare import Preparation
+from flawmap.data.reading import DecodedImage, UnreadableImage, decode_ahead
+from flawmap.prepare import Preprocessing
 from helpers import texture
 
-SMALL = Preparation(32, 32)
+SMALL = Preprocessing(32, 32)
 
 
 def test_what_is_bad_comes_in_its_place() -> None:
     good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
-    kinds = [type(loaded) for loaded in read_ahead([good, bad, good], SMALL)]
-    assert kinds == [Picture, Unreadable, Picture]
+    kinds = [type(loaded) for loaded in decode_ahead([good, bad, good], SMALL)]
+    assert kinds == [DecodedImage, UnreadableImage, DecodedImage]
 
 
 def test_reading_runs_ahead_but_not_far(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,9 +30,9 @@ def test_reading_runs_ahead_but_not_far(monkeypatch: pytest.MonkeyPatch) -> None
         return texture(0)
 
     monkeypatch.setattr(module, "read", count)
-    reading = read_ahead([texture(0)] * 100, SMALL)
+    reading = decode_ahead([texture(0)] * 100, SMALL)
     next(reading)
     time.sleep(0.2)
-    assert 1 < len(begun) <= module.AHEAD + 1
+    assert 1 < len(begun) <= module.MAX_DECODED_AHEAD + 1
     reading.close()
     assert len(begun) < 100

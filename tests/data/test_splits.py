@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 from flawmap.data.layouts import Sample
-from flawmap.data.splits import Shares, check_disjoint, check_unchanged, hash_of_all, sha256_of, split
+from flawmap.data.splits import (
+    SplitFractions,
+    assign_splits,
+    check_disjoint,
+    check_unchanged,
+    dataset_sha256,
+    sha256_of,
+)
 from flawmap.errors import DatasetError, OptionError
-from flawmap.progress import listening
+from flawmap.progress import listen
 
 
 def files(folder: Path, count: int, split: str = "train", kind: str = "good", groups: int = 0) -> list[Sample]:
@@ -29,7 +36,7 @@ def places(samples: list[Sample]) -> dict[str, str]:
 
 
 def test_the_shares_are_met_about(tmp_path: Path) -> None:
-    counts = Counter(sample.split for sample in split(files(tmp_path, 600)))
+    counts = Counter(sample.split for sample in assign_splits(files(tmp_path, 600)))
     assert abs(counts["train"] - 360) < 40
     assert abs(counts["calibration"] - 90) < 30
     assert abs(counts["test"] - 150) < 40
@@ -37,7 +44,7 @@ def test_the_shares_are_met_about(tmp_path: Path) -> None:
 
 def test_known_places(tmp_path: Path) -> None:
     # Written down so that no later version moves pictures of data sets that were split by this one.
-    placed = split(files(tmp_path, 20))
+    placed = assign_splits(files(tmp_path, 20))
     assert [n for n, sample in enumerate(placed) if sample.split == "calibration"] == [16]
     assert [n for n, sample in enumerate(placed) if sample.split == "test"] == [0, 1, 6, 8, 10, 14]
 
@@ -45,13 +52,13 @@ def test_known_places(tmp_path: Path) -> None:
 def test_neither_order_nor_folder_nor_others_move_a_picture(tmp_path: Path) -> None:
     few, many = files(tmp_path / "here", 40), files(tmp_path / "there", 80)
     random.Random(0).shuffle(many)
-    before, after = places(split(few)), places(split(many))
+    before, after = places(assign_splits(few)), places(assign_splits(many))
     assert before.items() <= after.items()
 
 
 def test_another_seed_gives_another_split(tmp_path: Path) -> None:
     samples = files(tmp_path, 60)
-    assert places(split(samples)) != places(split(samples, seed=1))
+    assert places(assign_splits(samples)) != places(assign_splits(samples, seed=1))
 
 
 def test_the_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
@@ -62,26 +69,26 @@ def test_the_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"")
             samples.append(Sample(path, "train"))
-    placed = split(samples)
+    placed = assign_splits(samples)
     assert [sample.split for sample in placed[::2]] == [sample.split for sample in placed[1::2]]
 
 
 def test_groups_stay_together(tmp_path: Path) -> None:
-    placed = split(files(tmp_path, 200, groups=40))
+    placed = assign_splits(files(tmp_path, 200, groups=40))
     for group in {sample.group for sample in placed}:
         assert len({sample.split for sample in placed if sample.group == group}) == 1
 
 
 def test_defects_are_all_to_test(tmp_path: Path) -> None:
     defects = files(tmp_path / "dent", 10, "train", "dent")
-    placed = split(files(tmp_path / "good", 60) + defects)
+    placed = assign_splits(files(tmp_path / "good", 60) + defects)
     assert {sample.split for sample in placed if sample.label} == {"test"}
     assert any(sample.split == "test" and not sample.label for sample in placed)
 
 
 def test_test_pictures_are_kept(tmp_path: Path) -> None:
     train, test = files(tmp_path / "train", 100), files(tmp_path / "test", 20, "test")
-    placed = split(train + test)
+    placed = assign_splits(train + test)
     assert {sample.split for sample in placed[100:]} == {"test"}
     counts = Counter(sample.split for sample in placed[:100])
     assert set(counts) == {"train", "calibration"}
@@ -89,41 +96,41 @@ def test_test_pictures_are_kept(tmp_path: Path) -> None:
 
 
 def test_test_pictures_may_be_shared_out_anew(tmp_path: Path) -> None:
-    placed = split(files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False)
+    placed = assign_splits(files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False)
     assert {sample.split for sample in placed[:100]} == {sample.split for sample in placed[100:]}
     assert {sample.split for sample in placed[100:]} == {"train", "calibration", "test"}
 
 
 def test_splitting_twice_changes_nothing(tmp_path: Path) -> None:
-    once = split(files(tmp_path, 60))
-    assert split(once) == once
+    once = assign_splits(files(tmp_path, 60))
+    assert assign_splits(once) == once
 
 
 def test_no_share_no_pictures(tmp_path: Path) -> None:
     samples = files(tmp_path, 40)
-    assert {sample.split for sample in split(samples, Shares(1, 0, 0))} == {"train"}
-    assert {sample.split for sample in split(samples, Shares(0.7, 0.3, 0))} == {"train", "calibration"}
+    assert {sample.split for sample in assign_splits(samples, SplitFractions(1, 0, 0))} == {"train"}
+    assert {sample.split for sample in assign_splits(samples, SplitFractions(0.7, 0.3, 0))} == {"train", "calibration"}
 
 
 @pytest.mark.parametrize("shares", [(0, 0.5, 0.5), (0.6, 0.15, 0.2), (1.2, -0.2, 0), (float("nan"), 0.5, 0.5)])
 def test_shares_that_cannot_be(shares: tuple[float, float, float]) -> None:
     with pytest.raises(OptionError, match="shares are train"):
-        Shares(*shares)
+        SplitFractions(*shares)
 
 
 def test_a_split_that_comes_out_empty(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"2 good pictures: .* to test; none to .* Add good pictures, take another"):
-        split(files(tmp_path, 2))
+        assign_splits(files(tmp_path, 2))
     with pytest.raises(DatasetError, match="200 good pictures in 1 group, which stay together"):
-        split(files(tmp_path, 200, groups=1))
+        assign_splits(files(tmp_path, 200, groups=1))
     with pytest.raises(DatasetError, match="0 good pictures"):
-        split(files(tmp_path, 10, "test", "dent"))
+        assign_splits(files(tmp_path, 10, "test", "dent"))
 
 
 def test_the_files_are_hashed(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
-    with listening(lambda *step: heard.append(step)):
-        placed = split(files(tmp_path, 30))
+    with listen(lambda *step: heard.append(step)):
+        placed = assign_splits(files(tmp_path, 30))
     for sample in placed:
         assert sample.sha256 == hashlib.sha256(sample.path.read_bytes()).hexdigest() == sha256_of(sample.path)
     assert heard[-1] == ("hashing pictures", 30, 30)
@@ -135,13 +142,13 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     for sample in samples[:5]:
         sample.path.unlink()
     with pytest.raises(DatasetError, match=r"5 files are missing .*000\.png, .*001\.png, .*002\.png and 2 more"):
-        split(samples)
+        assign_splits(samples)
     with pytest.raises(DatasetError, match=r"000\.png: cannot be read"):
         sha256_of(samples[0].path)
 
 
 def test_changed_pictures_are_named(tmp_path: Path) -> None:
-    placed = split(files(tmp_path, 30))
+    placed = assign_splits(files(tmp_path, 30))
     placed[3].path.write_bytes(b"another")
     with pytest.raises(DatasetError, match=r"1 picture is changed or gone .*003\.png; .*flawmap split"):
         check_unchanged(placed)
@@ -167,6 +174,6 @@ def test_the_hash_of_all_follows_from_bytes_and_kinds_alone(tmp_path: Path) -> N
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(sample.path.read_bytes())
         there.append(Sample(path, "test"))
-    assert hash_of_all(here) == hash_of_all(there)
-    assert hash_of_all(here) != hash_of_all([*here[:2], replace(here[2], kind="spot")])
-    assert hash_of_all(here) != hash_of_all(here[:2])
+    assert dataset_sha256(here) == dataset_sha256(there)
+    assert dataset_sha256(here) != dataset_sha256([*here[:2], replace(here[2], kind="spot")])
+    assert dataset_sha256(here) != dataset_sha256(here[:2])

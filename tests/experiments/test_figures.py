@@ -6,37 +6,37 @@ import numpy as np
 import pytest
 
 from flawmap.data.layouts import Sample
-from flawmap.errors import PictureError
+from flawmap.errors import ImageError
 from flawmap.experiments import figures
-from flawmap.experiments.cells import Setup, Study
-from flawmap.experiments.figures import draw_localisation, draw_samples, first_of_each_kind
+from flawmap.experiments.cells import MethodSetup, StudyConfig
+from flawmap.experiments.figures import draw_localisation, draw_samples, first_defects_by_type
 from flawmap.render import montage
 from helpers import save, texture, with_defect
 
-COMPARED = {"PaDiM": Setup("padim", {"channels": 20}), "PatchCore": Setup("patchcore", {"coreset": 0.1})}
+COMPARED = {"PaDiM": MethodSetup("padim", {"channels": 20}), "PatchCore": MethodSetup("patchcore", {"coreset": 0.1})}
 
 
 @pytest.fixture
-def study(products: Path) -> Study:
-    return Study(products, "test_resnet", "random", (64, 64), 1)
+def study(products: Path) -> StudyConfig:
+    return StudyConfig(products, "test_resnet", "random", (64, 64), 1)
 
 
-def test_figure_5_has_a_row_for_each_product(study: Study, products: Path) -> None:
-    both, one = draw_samples(study), draw_samples(Study(products / "left"))
+def test_figure_5_has_a_row_for_each_product(study: StudyConfig, products: Path) -> None:
+    both, one = draw_samples(study), draw_samples(StudyConfig(products / "left"))
     assert both.dtype == np.uint8
     assert both.shape[0] > 1.4 * one.shape[0]
     assert both.shape[1] >= one.shape[1]
 
 
 def test_figure_6_shows_the_same_pictures_on_both_scales(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "COMPARED", COMPARED)
-    cases: list[montage.Case] = []
-    monkeypatch.setattr(figures, "Case", lambda *given: (cases.append(montage.Case(*given)), cases[-1])[1])
+    cases: list[montage.LocalisationRow] = []
+    monkeypatch.setattr(figures, "Case", lambda *given: (cases.append(montage.LocalisationRow(*given)), cases[-1])[1])
     drawn = draw_localisation(study, tmp_path, cases=2)
     assert drawn.over_test_set.shape[1] == drawn.calibrated.shape[1]
-    assert [(case.product, case.kind) for case in cases[::2]] == [("left", "spot")] * 2 + [("right", "spot")] * 2
+    assert [(case.product, case.defect_type) for case in cases[::2]] == [("left", "spot")] * 2 + [("right", "spot")] * 2
     for paper, calibrated in zip(cases[::2], cases[1::2], strict=True):
         assert paper.mask is not None
         for ours, good in zip(paper.views, calibrated.views, strict=True):
@@ -51,11 +51,11 @@ def test_a_picture_that_cannot_be_used_cannot_be_shown(tmp_path: Path, monkeypat
         save(tmp_path / "part/train/good" / f"{seed}.png", texture(seed))
     save(tmp_path / "part/test/spot/1.png", with_defect(texture(9), 30, 30))
     (tmp_path / "part/test/spot/0.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"0\.png cannot be used, so it cannot be shown"):
-        draw_localisation(Study(tmp_path / "part", "test_resnet", "random", (64, 64), 1), tmp_path, cases=2)
+    with pytest.raises(ImageError, match=r"0\.png cannot be used, so it cannot be shown"):
+        draw_localisation(StudyConfig(tmp_path / "part", "test_resnet", "random", (64, 64), 1), tmp_path, cases=2)
 
 
 def test_as_many_of_one_kind_as_of_another() -> None:
     samples = [Sample(Path(f"{kind}{number}"), "test", kind) for kind in ("a", "b", "good") for number in range(3)]
-    assert [sample.path.name for sample in first_of_each_kind(samples, 3)] == ["a0", "a1", "b0"]
-    assert [sample.path.name for sample in first_of_each_kind(samples, 99)] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert [sample.path.name for sample in first_defects_by_type(samples, 3)] == ["a0", "a1", "b0"]
+    assert [sample.path.name for sample in first_defects_by_type(samples, 99)] == ["a0", "a1", "a2", "b0", "b1", "b2"]

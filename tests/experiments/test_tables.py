@@ -6,11 +6,11 @@ import pytest
 
 from flawmap.experiments import published
 from flawmap.experiments.published import MEAN
-from flawmap.experiments.tables import TABLES, Line
+from flawmap.experiments.tables import TABLES, TableLine
 from flawmap.methods import METHODS, make_method
 
 
-def line(number: int, label: str) -> Line:
+def line(number: int, label: str) -> TableLine:
     return next(one for one in TABLES[number].lines if one.label == label)
 
 
@@ -25,8 +25,8 @@ def test_every_line_can_be_made_or_is_known_to_be_missing(number: int) -> None:
 @pytest.mark.parametrize("number", [1, 3, 4, 5])
 def test_the_papers_lines_have_the_papers_figures(number: int) -> None:
     table = TABLES[number]
-    assert set(table.published) == {one.label for one in table.lines if not one.ours}
-    assert all(one.label.startswith("+ ") for one in table.lines if one.ours)
+    assert set(table.published) == {one.label for one in table.lines if not one.added}
+    assert all(one.label.startswith("+ ") for one in table.lines if one.added)
 
 
 def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
@@ -39,7 +39,7 @@ def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
 
 def test_ours_is_the_improved_patchcore_with_a_tuned_backbone() -> None:
     setup = line(1, "Ours").setup
-    assert setup.tuned
+    assert setup.finetuned
     assert make_method(setup.method, **setup.options).options() == make_method("improved-patchcore").options()
 
 

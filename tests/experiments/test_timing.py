@@ -6,21 +6,21 @@ import pytest
 
 from flawmap.errors import OptionError
 from flawmap.experiments import timing
-from flawmap.experiments.cells import Setup, Study
-from flawmap.experiments.timing import BUILDING, PARTS, measure_times
+from flawmap.experiments.cells import MethodSetup, StudyConfig
+from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, measure_times
 from flawmap.features.reduce import PCA, ChannelAggregation
 
 
 def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "TIMED", 8)
     monkeypatch.setattr(timing, "WARM_UP", 1)
-    study = Study(products, "test_resnet", "random", (64, 64))
+    study = StudyConfig(products, "test_resnet", "random", (64, 64))
     reducers = [{}, {"reducer": PCA(0.2), "scope": "bank"}, {"reducer": ChannelAggregation(0.2), "scope": "bank"}]
-    found = measure_times(study, [Setup("patchcore", {"coreset": 0.5, **one}) for one in reducers], "left")
+    found = measure_times(study, [MethodSetup("patchcore", {"coreset": 0.5, **one}) for one in reducers], "left")
     for times in found:
-        assert set(times.picture) == set(PARTS)
+        assert set(times.picture) == set(IMAGE_SECTIONS)
         assert all(0 <= median <= late for median, late in times.picture.values())
-        assert set(times.bank) == set(BUILDING)
+        assert set(times.bank) == set(BANK_SECTIONS)
         assert min(times.bank["features"], times.picture["network"][0]) > 0
     widths = [times.size[1] for times in found]
     assert widths[0] > widths[1] == widths[2] == int(0.2 * widths[0])
@@ -29,6 +29,6 @@ def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.M
 
 
 def test_only_a_relative_of_patchcore_has_these_parts(products: Path) -> None:
-    study = Study(products, "test_resnet", "random", (64, 64))
+    study = StudyConfig(products, "test_resnet", "random", (64, 64))
     with pytest.raises(OptionError, match="padim has no bank to be timed"):
-        measure_times(study, [Setup("padim")], "left")
+        measure_times(study, [MethodSetup("padim")], "left")

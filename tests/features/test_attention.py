@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from flawmap.features.attention import attend_channels, attend_directions, attend_tokens
+from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 
 
 def test_token_attention_golden() -> None:
     tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    out = attend_tokens(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
+    out = self_attention(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
     expected = torch.tensor([[0.802224, 0.598888], [0.598888, 0.802224], [0.751745, 0.751745]])
     assert torch.allclose(out, expected, atol=1e-6)
 
@@ -25,29 +25,29 @@ def test_token_attention_weights_golden() -> None:
     assert torch.allclose(weights[0], expected, atol=1e-6)
     entropies = -(weights * weights.log()).sum(dim=1)
     assert torch.allclose(entropies, torch.tensor([1.053363, 1.053363, 1.037277], dtype=torch.float64), atol=1e-6)
-    assert torch.allclose(attend_tokens(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T, weights @ tokens)
+    assert torch.allclose(self_attention(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T, weights @ tokens)
 
 
 def test_direction_attention_is_token_attention_where_the_mean_square_is_one() -> None:
     features = FEATURES / FEATURES.square().mean(dim=1, keepdim=True).sqrt()
-    assert torch.allclose(attend_directions(features), attend_tokens(features), atol=1e-6)
+    assert torch.allclose(cosine_attention(features), self_attention(features), atol=1e-6)
 
 
 def test_direction_attention_looks_alike_at_vectors_of_any_length() -> None:
-    assert torch.allclose(attend_directions(FEATURES * 100), attend_directions(FEATURES) * 100, rtol=1e-5)
-    assert not torch.allclose(attend_tokens(FEATURES * 100), attend_tokens(FEATURES) * 100, rtol=0.1)
+    assert torch.allclose(cosine_attention(FEATURES * 100), cosine_attention(FEATURES) * 100, rtol=1e-5)
+    assert not torch.allclose(self_attention(FEATURES * 100), self_attention(FEATURES) * 100, rtol=0.1)
 
 
 def test_direction_attention_of_nothing_is_nothing() -> None:
-    assert torch.equal(attend_directions(torch.zeros(1, 4, 3, 3)), torch.zeros(1, 4, 3, 3))
+    assert torch.equal(cosine_attention(torch.zeros(1, 4, 3, 3)), torch.zeros(1, 4, 3, 3))
 
 
 def test_channel_attention_golden() -> None:
-    out = attend_channels(torch.tensor([1.0, 0.0, 1.0]).reshape(1, 1, 1, 3))
+    out = per_channel_attention(torch.tensor([1.0, 0.0, 1.0]).reshape(1, 1, 1, 3))
     assert torch.allclose(out.flatten(), torch.tensor([0.844638, 0.666667, 0.844638]), atol=1e-6)
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
+@pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
 def test_attention_is_a_convex_combination(attend) -> None:
     out = attend(FEATURES)
     low, high = FEATURES.amin(dim=(2, 3), keepdim=True), FEATURES.amax(dim=(2, 3), keepdim=True)
@@ -55,16 +55,16 @@ def test_attention_is_a_convex_combination(attend) -> None:
     assert (out <= high + 1e-6).all()
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
+@pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
 def test_attention_has_no_place_of_its_own(attend) -> None:
     assert torch.allclose(attend(FEATURES.flip(-1)), attend(FEATURES).flip(-1), atol=1e-6)
 
 
-@pytest.mark.parametrize("attend", [attend_tokens, attend_directions, attend_channels])
+@pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
 def test_a_constant_map_stays(attend) -> None:
     constant = torch.full((1, 4, 3, 3), 2.5)
     assert torch.allclose(attend(constant), constant)
 
 
 def test_channel_attention_in_chunks_is_the_same() -> None:
-    assert torch.allclose(attend_channels(FEATURES, at_once=3), attend_channels(FEATURES))
+    assert torch.allclose(per_channel_attention(FEATURES, at_once=3), per_channel_attention(FEATURES))

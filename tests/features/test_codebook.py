@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from flawmap.features.codebook import DECAY, SMOOTHING, Codebook, position_code
+from flawmap.features.codebook import DECAY, SMOOTHING, Codebook, sinusoidal_position_encoding
 
 
 def clusters(seed: int, count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,10 +67,10 @@ def test_nothing_is_learned_of_what_is_judged() -> None:
 
 
 def test_a_position_code_is_sines_of_column_and_row() -> None:
-    code = position_code(4, 5, 3)
+    code = sinusoidal_position_encoding(4, 5, 3)
     assert code.shape == (4, 5, 3)
     # Golden numbers of methods.md, appendix A.
     assert code[:2, 4, 2].tolist() == pytest.approx([0.909297, -0.416147], abs=1e-5)
     assert code[2:, 4, 2].tolist() == pytest.approx([math.sin(4), math.cos(4)], abs=1e-5)
-    longer = position_code(16, 2, 8)
+    longer = sinusoidal_position_encoding(16, 2, 8)
     assert longer[2:4, 0, 7].tolist() == pytest.approx([math.sin(7 / 10), math.cos(7 / 10)], abs=1e-5)

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import attend_channels, attend_directions, attend_tokens, pool_max
+from flawmap.features.attention import cosine_attention, max_pool_3x3, per_channel_attention, self_attention
 from flawmap.features.context import (
-    Attend,
+    AttentionKind,
     Gated,
     Neighbourhood,
+    PartialSelfAttention,
     PooledNeighbourhood,
-    SplitAttention,
-    average,
+    average_pool_3x3,
     gate_axes,
     gate_channels,
 )
@@ -23,35 +23,35 @@ FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 
 
 
 def test_average_of_ones_counts_the_padding() -> None:
-    ones = average(torch.ones(1, 1, 3, 3))[0, 0]
+    ones = average_pool_3x3(torch.ones(1, 1, 3, 3))[0, 0]
     assert torch.allclose(ones, torch.tensor([[4, 6, 4], [6, 9, 6], [4, 6, 4]]) / 9)
-    assert torch.allclose(average(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0))
+    assert torch.allclose(average_pool_3x3(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0))
 
 
 def test_ratio_zero_is_patchcore() -> None:
-    assert torch.equal(SplitAttention(ratio=0).deep(FEATURES), Neighbourhood().deep(FEATURES))
+    assert torch.equal(PartialSelfAttention(ratio=0).on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES))
 
 
 def test_halves() -> None:
-    first = SplitAttention(half="first").deep(FEATURES)
-    assert torch.equal(first[:, :4], attend_tokens(pool_max(FEATURES[:, :4])))
-    assert torch.equal(first[:, 4:], average(FEATURES[:, 4:]))
-    last = SplitAttention(half="last").deep(FEATURES)
-    assert torch.equal(last[:, :4], attend_tokens(pool_max(FEATURES[:, 4:])))
-    assert torch.equal(last[:, 4:], average(FEATURES[:, :4]))
+    first = PartialSelfAttention(channel_choice="first").on_deepest(FEATURES)
+    assert torch.equal(first[:, :4], self_attention(max_pool_3x3(FEATURES[:, :4])))
+    assert torch.equal(first[:, 4:], average_pool_3x3(FEATURES[:, 4:]))
+    last = PartialSelfAttention(channel_choice="last").on_deepest(FEATURES)
+    assert torch.equal(last[:, :4], self_attention(max_pool_3x3(FEATURES[:, 4:])))
+    assert torch.equal(last[:, 4:], average_pool_3x3(FEATURES[:, :4]))
 
 
 @pytest.mark.parametrize(
     ("attend", "attention"),
-    [("tokens", attend_tokens), ("directions", attend_directions), ("channels", attend_channels)],
+    [("tokens", self_attention), ("directions", cosine_attention), ("channels", per_channel_attention)],
 )
-def test_ratio_one_has_no_average(attend: Attend, attention: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    deep = SplitAttention(ratio=1, attend=attend).deep(FEATURES)
-    assert torch.equal(deep, attention(pool_max(FEATURES)))
+def test_ratio_one_has_no_average(attend: AttentionKind, attention: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    deep = PartialSelfAttention(ratio=1, attend=attend).on_deepest(FEATURES)
+    assert torch.equal(deep, attention(max_pool_3x3(FEATURES)))
 
 
 def test_a_random_half_is_drawn_from_its_seed() -> None:
-    one, same, other = (SplitAttention(half="random", seed=seed).deep(FEATURES) for seed in (1, 1, 2))
+    one, same, other = (PartialSelfAttention(channel_choice="random", seed=seed).on_deepest(FEATURES) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -60,12 +60,12 @@ def test_a_random_half_is_drawn_from_its_seed() -> None:
     ("ratio", "blocks"), [(0, (9, 1024)), (0.25, (9, 256, 768)), (0.5, (9, 512, 512)), (1, (9, 1024))]
 )
 def test_blocks(ratio: float, blocks: tuple[int, ...]) -> None:
-    assert SplitAttention(ratio=ratio).blocks((9, 1024)) == blocks
+    assert PartialSelfAttention(ratio=ratio).channel_blocks((9, 1024)) == blocks
 
 
 def test_a_ratio_beyond_one_is_refused() -> None:
     with pytest.raises(OptionError, match=r"1\.5 is not a share"):
-        SplitAttention(ratio=1.5)
+        PartialSelfAttention(ratio=1.5)
 
 
 def windows(count: int, length: int) -> list[slice]:
@@ -75,7 +75,7 @@ def windows(count: int, length: int) -> list[slice]:
 
 @pytest.mark.parametrize("length", [8, 9, 24, 72])
 def test_a_pooled_neighbourhood_is_that_of_patchcores_code(length: int) -> None:
-    pooled = PooledNeighbourhood(length=length).deep(FEATURES)
+    pooled = PooledNeighbourhood(length=length).on_deepest(FEATURES)
     padded = np.pad(FEATURES.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     for row, column in ((0, 0), (2, 3), (4, 5)):
         numbers = padded[:, :, row : row + 3, column : column + 3].reshape(2, -1)
@@ -84,13 +84,13 @@ def test_a_pooled_neighbourhood_is_that_of_patchcores_code(length: int) -> None:
 
 
 def test_windows_of_nine_are_the_spatial_mean() -> None:
-    assert torch.allclose(PooledNeighbourhood(length=8).deep(FEATURES), average(FEATURES), atol=1e-6)
+    assert torch.allclose(PooledNeighbourhood(length=8).on_deepest(FEATURES), average_pool_3x3(FEATURES), atol=1e-6)
 
 
 def test_joined_layers_are_pooled_in_pairs() -> None:
-    joined = PooledNeighbourhood(length=4).join(FEATURES)
+    joined = PooledNeighbourhood(length=4).after_concat(FEATURES)
     assert torch.allclose(joined, FEATURES.reshape(2, 4, 2, 5, 6).mean(dim=2))
-    assert PooledNeighbourhood(length=4).blocks((8, 16)) == (4,)
+    assert PooledNeighbourhood(length=4).channel_blocks((8, 16)) == (4,)
 
 
 def test_gates_of_axes_by_hand() -> None:
@@ -110,10 +110,10 @@ def test_gates_of_axes_by_hand() -> None:
 @pytest.mark.parametrize("gate", ["dual_axis", "channels"])
 def test_gates_leave_a_map_alone_that_is_the_same_everywhere(gate: str) -> None:
     constant = torch.full((1, 4, 5, 6), 2.5)
-    assert torch.allclose(Gated(gate=gate).deep(constant), average(constant))
+    assert torch.allclose(Gated(gate=gate).on_deepest(constant), average_pool_3x3(constant))
 
 
 def test_gates_treat_every_layer() -> None:
-    assert torch.equal(Gated().shallow(FEATURES), average(gate_axes(FEATURES)))
-    assert torch.equal(Gated().deep(FEATURES), Gated().shallow(FEATURES))
-    assert not torch.allclose(Gated().deep(FEATURES), Neighbourhood().deep(FEATURES))
+    assert torch.equal(Gated().on_shallower(FEATURES), average_pool_3x3(gate_axes(FEATURES)))
+    assert torch.equal(Gated().on_deepest(FEATURES), Gated().on_shallower(FEATURES))
+    assert not torch.allclose(Gated().on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES))

@@ -3,12 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.diffusion import LEVELS, SHARES, STEPS, mix, reconstruct, share_of, step_weights
+from flawmap.features.diffusion import (
+    ALPHA_BARS,
+    NUM_STEPS,
+    NUM_TIMESTEPS,
+    add_noise,
+    alpha_bar,
+    ddim_weights,
+    reconstruct,
+)
 
 
 def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(2, 3, 4, 5, generator=generator) - 1, torch.randn(STEPS + 1, 3, 4, 5, generator=generator)
+    return 2 * torch.rand(2, 3, 4, 5, generator=generator) - 1, torch.randn(NUM_STEPS + 1, 3, 4, 5, generator=generator)
 
 
 class Oracle:
@@ -20,22 +28,22 @@ class Oracle:
 
     def __call__(self, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         self.levels.append(int(levels[0]))
-        share = share_of(levels)
+        share = alpha_bar(levels)
         return (noisy - share.sqrt() * self.clean) / (1 - share).sqrt()
 
 
 def test_how_much_of_the_picture_is_left() -> None:
     # Golden numbers of methods.md, appendix A.
-    assert len(SHARES) == LEVELS
+    assert len(ALPHA_BARS) == NUM_TIMESTEPS
     wanted = {0: 0.9999, 25: 0.990965, 225: 0.588678, 250: 0.521423, 999: 4.0358e-5}
-    assert {level: SHARES[level] for level in wanted} == pytest.approx(wanted, rel=1e-4)
+    assert {level: ALPHA_BARS[level] for level in wanted} == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_weights_of_a_step() -> None:
-    weights = step_weights(SHARES[225], SHARES[200])
+    weights = ddim_weights(ALPHA_BARS[225], ALPHA_BARS[200])
     assert weights.fresh == pytest.approx(0.293493, abs=1e-5)
     assert weights.predicted == pytest.approx(0.507459, abs=1e-5)
-    assert step_weights(SHARES[0], 1.0) == (0, 0)
+    assert ddim_weights(ALPHA_BARS[0], 1.0) == (0, 0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])
@@ -60,6 +68,6 @@ def test_steering_leads_to_the_target() -> None:
 
 def test_each_picture_is_mixed_by_its_own_share() -> None:
     clean, noises = pictures()
-    mixed = mix(clean, noises[:2], torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1))
+    mixed = add_noise(clean, noises[:2], torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1))
     assert torch.equal(mixed[0], clean[0])
     assert torch.equal(mixed[1], noises[1])

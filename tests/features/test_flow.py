@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flawmap.features.flow import CLAMP, FUSED, FlowBlock, FlowBlocks, Fusion
+from flawmap.features.flow import ATAN_SCALE, CLAMP, CouplingBlock, CouplingStack, CrossScaleCoupling
 
 
 def shaken(module: torch.nn.Module) -> torch.nn.Module:
@@ -25,7 +25,7 @@ def log_det_of(function: Callable[[Tensor], Tensor], at: Tensor) -> float:
 @pytest.mark.parametrize("channels", [6, 5])
 def test_a_block_can_be_undone_and_knows_its_determinant(channels: int) -> None:
     torch.manual_seed(0)
-    block = shaken(FlowBlock(channels, 3))
+    block = shaken(CouplingBlock(channels, 3))
     maps, condition = torch.randn(2, channels, 2, 2).double(), torch.randn(2, 3, 2, 2).double()
     flowed = block(maps, condition)
     assert (block.inverse(flowed.maps, condition) - maps).abs().max() < 1e-4  # type: ignore[operator]
@@ -37,14 +37,14 @@ def test_a_block_can_be_undone_and_knows_its_determinant(channels: int) -> None:
 
 
 def test_a_block_begins_without_scaling() -> None:
-    block = FlowBlock(4, 2)
+    block = CouplingBlock(4, 2)
     assert block.scale.flatten()[0].item() == pytest.approx(9.986479, abs=1e-5)
     assert torch.allclose(block._scale(), torch.ones(1, 4, 1, 1))
 
 
 def test_determinants_of_several_blocks_add_up() -> None:
     torch.manual_seed(0)
-    blocks = shaken(FlowBlocks(FlowBlock(4, 2) for _ in range(3)))
+    blocks = shaken(CouplingStack(CouplingBlock(4, 2) for _ in range(3)))
     maps, condition = torch.randn(1, 4, 2, 2).double(), torch.randn(1, 2, 2, 2).double()
     wanted = log_det_of(lambda came: blocks(came, condition).maps, maps)
     assert blocks(maps, condition).log_det.item() == pytest.approx(wanted, abs=1e-6)
@@ -52,7 +52,7 @@ def test_determinants_of_several_blocks_add_up() -> None:
 
 def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_determinant() -> None:
     torch.manual_seed(0)
-    fusion = shaken(Fusion([4, 5], 3))
+    fusion = shaken(CrossScaleCoupling([4, 5], 3))
     maps = [torch.randn(1, 4, 4, 4).double(), torch.randn(1, 5, 2, 2).double()]
     condition = torch.randn(1, 3, 2, 2).double()
     fused = fusion(maps, condition)
@@ -72,7 +72,7 @@ def test_log_scales_end() -> None:
     # Golden numbers of methods.md, appendix A.
     asked = torch.tensor(3.0)
     assert (CLAMP * torch.tanh(asked / CLAMP)).item() == pytest.approx(1.745031, abs=1e-6)
-    assert (CLAMP * FUSED * torch.atan(asked / CLAMP)).item() == pytest.approx(1.215925, abs=1e-6)
-    block = FlowBlock(2, 1)
+    assert (CLAMP * ATAN_SCALE * torch.atan(asked / CLAMP)).item() == pytest.approx(1.215925, abs=1e-6)
+    block = CouplingBlock(2, 1)
     torch.nn.init.constant_(block.net[3].bias, 1e6)
     assert block(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)).log_det.item() == pytest.approx(CLAMP, rel=1e-4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.grids import FeatureGrid, InvertedResidual, Locator, likeness, refine
+from flawmap.features.grids import CoordinateHead, FeatureGrid, InvertedResidual, refine, refinement_weight
 
 
 def test_a_constant_grid_is_constant_everywhere() -> None:
@@ -34,7 +34,7 @@ def test_pictures_are_sampled_as_if_alone() -> None:
 
 
 def test_places_lie_within_the_grid() -> None:
-    places = Locator(3)(100 * torch.randn(2, 3, 4, 5))
+    places = CoordinateHead(3)(100 * torch.randn(2, 3, 4, 5))
     assert places.shape == (2, 4, 5, 2)
     assert places.abs().max() <= 1
 
@@ -55,7 +55,7 @@ def test_how_alike_two_maps_are(mse: float, alike: float) -> None:
     length = (16 * mse) ** 0.5
     one[0, 0], other[0, 0], other[0, 1] = length, length / 2, length * 0.75**0.5
     assert (one - other).square().mean() == pytest.approx(mse, rel=1e-5)
-    assert likeness(one, other).item() == pytest.approx(alike, abs=1e-5)
+    assert refinement_weight(one, other).item() == pytest.approx(alike, abs=1e-5)
     mixed = refine(one, other)
     assert torch.allclose(mixed, alike * other + (1 - alike) * one, atol=1e-5)
 
@@ -64,6 +64,6 @@ def test_the_step_in_it_teaches_nothing() -> None:
     made = torch.randn(1, 4, 2, 2, requires_grad=True)
     features = made.detach().clone()
     # At a cosine of 1 the rest has no slope either.
-    likeness(made, features).sum().backward()
+    refinement_weight(made, features).sum().backward()
     assert made.grad is not None
     assert made.grad.abs().max() < 1e-5

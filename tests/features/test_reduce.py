@@ -9,11 +9,11 @@ from flawmap.errors import OptionError
 from flawmap.features.reduce import (
     PCA,
     ChannelAggregation,
-    GaussProjection,
-    LinearProjection,
+    GaussianRandomProjection,
     NoReduction,
-    SparseProjection,
-    restore,
+    SparseRandomProjection,
+    UniformRandomProjection,
+    load_reducer,
 )
 
 BLOCKS = (512, 512, 512)
@@ -22,15 +22,15 @@ ALL = [
     NoReduction(),
     ChannelAggregation(),
     ChannelAggregation(aggregate="max"),
-    SparseProjection(),
-    GaussProjection(),
-    LinearProjection(),
+    SparseRandomProjection(),
+    GaussianRandomProjection(),
+    UniformRandomProjection(),
     PCA(),
 ]
 
 
 def test_contiguous_groups_golden() -> None:
-    reduction = ChannelAggregation(ratio=0.3, grouping="contig").fit(torch.zeros(1, 10), (10,), 0)
+    reduction = ChannelAggregation(ratio=0.3, grouping="contiguous").fit(torch.zeros(1, 10), (10,), 0)
     assert torch.allclose(reduction(torch.arange(10.0)), torch.tensor([1.5, 5, 8]))
 
 
@@ -44,21 +44,21 @@ def test_group_sizes_golden(channels: int, sizes: dict[int, int]) -> None:
 
 
 def test_adaptive_windows_golden() -> None:
-    groups = ChannelAggregation(grouping="contig", remainder="adaptive").groups(1536, (1536,), 0)
+    groups = ChannelAggregation(grouping="contiguous", remainder="adaptive").groups(1536, (1536,), 0)
     lengths = [len(group) for group in groups]
     assert {size: lengths.count(size) for size in set(lengths)} == {11: 150, 12: 3}
     assert np.count_nonzero(np.bincount(np.concatenate(groups)) == 2) == 150
     pooled = torch.nn.functional.adaptive_avg_pool1d(VECTORS[None], 153)[0]
-    reduction = ChannelAggregation(grouping="contig", remainder="adaptive").fit(VECTORS, BLOCKS, 0)
+    reduction = ChannelAggregation(grouping="contiguous", remainder="adaptive").fit(VECTORS, BLOCKS, 0)
     assert torch.allclose(reduction(VECTORS), pooled, atol=1e-5)
 
 
-@pytest.mark.parametrize("grouping", ["perm", "contig", "perm-within", "cuts"])
+@pytest.mark.parametrize("grouping", ["permuted", "contiguous", "permuted_within_layer", "random_cuts"])
 @pytest.mark.parametrize("remainder", ["spread", "last", "extra"])
 def test_every_channel_is_used_once(grouping: str, remainder: str) -> None:
     groups = ChannelAggregation(grouping=grouping, remainder=remainder).groups(1536, BLOCKS, 3)
     assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(1536))
-    extra = remainder == "extra" and grouping != "cuts"
+    extra = remainder == "extra" and grouping != "random_cuts"
     assert len(groups) == 153 + extra
 
 
@@ -69,7 +69,7 @@ def test_drop_leaves_the_rest_out() -> None:
 
 
 def test_perm_within_mixes_no_sources() -> None:
-    groups = ChannelAggregation(grouping="perm-within", ratio=1 / 512).groups(1536, BLOCKS, 0)
+    groups = ChannelAggregation(grouping="permuted_within_layer", ratio=1 / 512).groups(1536, BLOCKS, 0)
     assert [sorted(group) for group in groups] == [list(range(start, start + 512)) for start in (0, 512, 1024)]
 
 
@@ -108,11 +108,11 @@ def test_ratio_one_is_a_permutation() -> None:
 )
 def test_sparse_dimensions_golden(count: int, channels: int, dim: int) -> None:
     vectors = torch.zeros(1, channels).expand(count, channels)
-    assert SparseProjection().fit(vectors, (channels,), 0)(torch.zeros(1, channels)).shape == (1, dim)
+    assert SparseRandomProjection().fit(vectors, (channels,), 0)(torch.zeros(1, channels)).shape == (1, dim)
 
 
 def test_sparse_projection_is_sparse_as_published() -> None:
-    matrix = SparseProjection(dim=300).fit(VECTORS, BLOCKS, 0).matrix
+    matrix = SparseRandomProjection(dim=300).fit(VECTORS, BLOCKS, 0).matrix
     density = 1536**-0.5
     assert abs((matrix != 0).float().mean() - density) < 0.002
     assert torch.allclose(matrix[matrix != 0].abs(), torch.tensor((1536**0.5 / 300) ** 0.5))
@@ -120,10 +120,10 @@ def test_sparse_projection_is_sparse_as_published() -> None:
 
 def test_no_sparse_projection_where_it_saves_little() -> None:
     vectors = torch.rand(596_624, 1).expand(-1, 152)
-    assert torch.equal(SparseProjection().fit(vectors, (152,), 0)(vectors[:3]), vectors[:3])
+    assert torch.equal(SparseRandomProjection().fit(vectors, (152,), 0)(vectors[:3]), vectors[:3])
 
 
-@pytest.mark.parametrize("reducer", [SparseProjection(dim=300), GaussProjection(300)])
+@pytest.mark.parametrize("reducer", [SparseRandomProjection(dim=300), GaussianRandomProjection(300)])
 def test_random_projections_nearly_keep_distances(reducer) -> None:
     before = pdist(VECTORS[:50].numpy())
     after = pdist(reducer.fit(VECTORS, BLOCKS, 0)(VECTORS[:50]).numpy())
@@ -145,7 +145,7 @@ def test_pca_finds_the_directions_of_most_variance() -> None:
 def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer) -> None:
     vectors = VECTORS[:, :300]
     first, second = reducer.fit(vectors, (300,), 5), reducer.fit(vectors, (300,), 5)
-    restored = restore({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    restored = load_reducer({name: tensor.clone() for name, tensor in first.state_dict().items()})
     assert torch.equal(first(vectors), second(vectors))
     assert torch.equal(first(vectors), restored(vectors))
 

@@ -11,21 +11,21 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features import registration
 from flawmap.features.backbone import Backbone
 from flawmap.features.registration import (
-    Aligner,
+    FeatureAligner,
     NoRegistration,
     Registration,
-    SpatialTransformers,
+    SpatialTransformerRegistration,
     _after,
     _invert,
     _resample,
     _transformers,
-    restore,
+    load_aligner,
 )
-from flawmap.options import from_json, to_json
-from flawmap.progress import listening
+from flawmap.options import from_dict, to_dict
+from flawmap.progress import listen
 from helpers import texture
 
-QUICK = SpatialTransformers(epochs=2, rate=1e-3, batch=2)
+QUICK = SpatialTransformerRegistration(epochs=2, learning_rate=1e-3, batch_size=2)
 
 
 def turn(degrees: float, shift: float = 0.0) -> Tensor:
@@ -44,8 +44,8 @@ def batches(images: Tensor, size: int = 4) -> list[Tensor]:
     return list(images.split(size))
 
 
-def untaught(backbone: Backbone, images: Tensor) -> Aligner:
-    return Aligner(_transformers(backbone, images[0], "rotation_scale")).eval()
+def untaught(backbone: Backbone, images: Tensor) -> FeatureAligner:
+    return FeatureAligner(_transformers(backbone, images[0], "rotation_scale")).eval()
 
 
 def blob(row: float, column: float, size: int = 48) -> Tensor:
@@ -61,10 +61,10 @@ def tiny() -> Backbone:
 
 @pytest.mark.parametrize("name", ["resnet18", "test_resnet", "tf_efficientnet_lite0", "convnext_atto"])
 @pytest.mark.parametrize("mode", ["rotation_scale", "affine"])
-def test_before_it_learned_it_changes_nothing(name: str, mode: registration.Mode) -> None:
+def test_before_it_learned_it_changes_nothing(name: str, mode: registration.TransformModel) -> None:
     backbone, images = Backbone(name, layers=(1, 2, 3), weights="random"), pictures(2)
     plain = backbone(images)
-    aligner = Aligner(_transformers(backbone, images[0], mode)).eval()
+    aligner = FeatureAligner(_transformers(backbone, images[0], mode)).eval()
     aligned = aligner(backbone, images)
     for before, after in zip(plain, aligned.maps, strict=True):
         assert torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
@@ -90,7 +90,7 @@ def test_a_turn_after_the_first_stage_is_seen_by_the_later_ones(name: str) -> No
 
 
 def test_a_turn_is_one_of_pixels_on_maps_that_are_not_square() -> None:
-    transformer = registration.Transformer(1, 2 * 4, "rotation_scale").eval()
+    transformer = registration.SpatialTransformer(1, 2 * 4, "rotation_scale").eval()
     transformer.decide[-1].bias.data[0] = math.pi / 2
     columns = torch.arange(16.0).expand(1, 1, 8, 16)
     turned = _resample(columns, transformer(columns), "border")
@@ -101,7 +101,7 @@ def test_a_turn_is_one_of_pixels_on_maps_that_are_not_square() -> None:
 def test_distances_come_back_to_where_they_are_in_the_picture() -> None:
     picture, there = blob(0.3, -0.2), turn(20, 0.1)
     registered = _resample(picture[:, None], there, "reflection")[:, 0]
-    back = Aligner.bring_back(registered, [there])
+    back = FeatureAligner.to_image_frame(registered, [there])
     assert (registered - picture).abs().max() > 0.2
     assert (back - picture)[:, 8:-8, 8:-8].abs().max() < 0.02
 
@@ -111,8 +111,8 @@ def test_two_transforms_are_undone_in_the_opposite_order() -> None:
     registered = picture[:, None]
     for transform in transforms:
         registered = _resample(registered, transform, "reflection")
-    back = Aligner.bring_back(registered[:, 0], transforms)
-    wrong = Aligner.bring_back(registered[:, 0], transforms[::-1])
+    back = FeatureAligner.to_image_frame(registered[:, 0], transforms)
+    wrong = FeatureAligner.to_image_frame(registered[:, 0], transforms[::-1])
     assert (back - picture)[:, 8:-8, 8:-8].abs().max() < 0.03
     assert (wrong - picture)[:, 8:-8, 8:-8].abs().max() > 0.3
 
@@ -120,13 +120,13 @@ def test_two_transforms_are_undone_in_the_opposite_order() -> None:
 def test_what_the_registered_picture_does_not_show_takes_the_nearest_value() -> None:
     registered = torch.arange(10.0).expand(1, 10, 10)
     zoomed = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]])  # shows the middle half
-    back = Aligner.bring_back(registered, [zoomed])[0, 5]
+    back = FeatureAligner.to_image_frame(registered, [zoomed])[0, 5]
     assert back.tolist() == pytest.approx([0, 0, 0, 1.5, 3.5, 5.5, 7.5, 9, 9, 9], abs=1e-4)
 
 
 def test_a_map_pressed_flat_comes_back_finite() -> None:
     flat = torch.tensor([[[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
-    assert Aligner.bring_back(torch.rand(1, 8, 8), [flat]).isfinite().all()
+    assert FeatureAligner.to_image_frame(torch.rand(1, 8, 8), [flat]).isfinite().all()
 
 
 def test_an_inverse_undoes() -> None:
@@ -139,7 +139,7 @@ def test_the_loss_is_the_mean_cosine_of_both_directions() -> None:
     predicted, seen = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2, 3)
     one = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
     other = -functional.cosine_similarity(predicted[2:], seen[:2], dim=1).mean()
-    assert registration._unlikeness(predicted, seen) == pytest.approx(float(one / 2 + other / 2), abs=1e-6)
+    assert registration._negative_cosine(predicted, seen) == pytest.approx(float(one / 2 + other / 2), abs=1e-6)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
@@ -151,7 +151,7 @@ def test_every_picture_meets_another_one_once_a_round(count: int) -> None:
 
 def test_it_learns_and_leaves_the_backbone_as_it_was(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
-    unlikeness = registration._unlikeness
+    unlikeness = registration._negative_cosine
 
     def heard(predicted: Tensor, seen: Tensor) -> Tensor:
         loss = unlikeness(predicted, seen)
@@ -160,7 +160,7 @@ def test_it_learns_and_leaves_the_backbone_as_it_was(tiny: Backbone, monkeypatch
 
     monkeypatch.setattr(registration, "_unlikeness", heard)
     before = tiny.fingerprint()
-    aligner = SpatialTransformers(epochs=15, rate=5e-3, batch=8).fit(tiny, batches(pictures(8)), seed=0)
+    aligner = SpatialTransformerRegistration(epochs=15, learning_rate=5e-3, batch_size=8).fit(tiny, batches(pictures(8)), seed=0)
     assert losses[-1] < losses[0] - 0.1
     assert tiny.fingerprint() == before
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in tiny.parameters())
@@ -174,7 +174,7 @@ def test_it_learns_and_leaves_the_backbone_as_it_was(tiny: Backbone, monkeypatch
 def test_stiffness_keeps_transforms_near_the_identity(tiny: Backbone) -> None:
     images = pictures(4)
     free, stiff = (
-        SpatialTransformers(epochs=6, rate=5e-3, stiffness=stiffness).fit(tiny, batches(images), seed=0)
+        SpatialTransformerRegistration(epochs=6, learning_rate=5e-3, deviation_weight=stiffness).fit(tiny, batches(images), seed=0)
         for stiffness in (0.0, 1.0)
     )
     assert registration._deviation(stiff(tiny, images).transforms) < registration._deviation(
@@ -194,17 +194,17 @@ def test_the_same_seed_gives_the_same_weights_and_touches_no_other_chance(tiny: 
     expected = torch.rand(1)
     torch.manual_seed(3)
     one, two, other = (QUICK.fit(tiny, batches(pictures(5)), seed).state_dict() for seed in (0, 0, 1))
-    restore(one)
+    load_aligner(one)
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["transformers.0.decide.1.weight"], other["transformers.0.decide.1.weight"])
 
 
 @pytest.mark.parametrize("mode", ["rotation_scale", "affine"])
-def test_it_comes_back_from_its_tensors(tiny: Backbone, mode: registration.Mode) -> None:
+def test_it_comes_back_from_its_tensors(tiny: Backbone, mode: registration.TransformModel) -> None:
     images = pictures(3, 64, 96)
-    aligner = SpatialTransformers(epochs=1, rate=1e-2, mode=mode).fit(tiny, batches(images), seed=0)
-    again = restore(aligner.state_dict())
+    aligner = SpatialTransformerRegistration(epochs=1, learning_rate=1e-2, transform=mode).fit(tiny, batches(images), seed=0)
+    again = load_aligner(aligner.state_dict())
     assert again is not None
     expected, came = aligner(tiny, images), again(tiny, images)
     assert all(torch.equal(one, two) for one, two in zip(expected.maps, came.maps, strict=True))
@@ -223,7 +223,7 @@ def test_a_batch_is_its_pictures_one_by_one(tiny: Backbone) -> None:
 def test_the_weights_of_the_best_round_are_kept(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that is made to grow: the first round is the best."""
     calls: list[int] = []
-    unlikeness = registration._unlikeness
+    unlikeness = registration._negative_cosine
 
     def growing(predicted: Tensor, seen: Tensor) -> Tensor:
         calls.append(1)
@@ -232,8 +232,8 @@ def test_the_weights_of_the_best_round_are_kept(tiny: Backbone, monkeypatch: pyt
     images = batches(pictures(4))
     monkeypatch.setattr(registration, "_unlikeness", growing)
     # At a constant rate one round alone would leave the same weights; the cosine begins with the full rate too.
-    first = SpatialTransformers(epochs=1, rate=1e-3).fit(tiny, images, seed=0).state_dict()
-    kept = SpatialTransformers(epochs=3, rate=1e-3).fit(tiny, images, seed=0).state_dict()
+    first = SpatialTransformerRegistration(epochs=1, learning_rate=1e-3).fit(tiny, images, seed=0).state_dict()
+    kept = SpatialTransformerRegistration(epochs=3, learning_rate=1e-3).fit(tiny, images, seed=0).state_dict()
     assert all(torch.equal(first[name], kept[name]) for name in first)
 
 
@@ -245,13 +245,13 @@ def test_two_pictures_are_enough_and_one_is_not(tiny: Backbone) -> None:
 
 def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
     with pytest.raises(OptionError, match=r"became (nan|-?inf|infinite) in epoch \d at rate 1000000"):
-        SpatialTransformers(epochs=9, rate=1e6).fit(tiny, batches(pictures(4)), seed=0)
+        SpatialTransformerRegistration(epochs=9, learning_rate=1e6).fit(tiny, batches(pictures(4)), seed=0)
 
 
 @pytest.mark.parametrize("options", [{"epochs": 0}, {"rate": 0.0}, {"batch": 0}, {"stiffness": -1.0}])
 def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="cannot learn"):
-        SpatialTransformers(**options)
+        SpatialTransformerRegistration(**options)
 
 
 def test_a_backbone_whose_stages_are_no_modules_is_refused() -> None:
@@ -261,7 +261,7 @@ def test_a_backbone_whose_stages_are_no_modules_is_refused() -> None:
 
 def test_progress_counts_batches_of_all_rounds(tiny: Backbone) -> None:
     told: list[tuple[str, int, int]] = []
-    with listening(lambda *one: told.append(one)):
+    with listen(lambda *one: told.append(one)):
         QUICK.fit(tiny, batches(pictures(3)), seed=0)
     # Rounds begin where the one before ended.
     assert list(dict.fromkeys(told)) == [("registering pictures", done, 4) for done in range(5)]
@@ -269,9 +269,9 @@ def test_progress_counts_batches_of_all_rounds(tiny: Backbone) -> None:
 
 def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) -> None:
     assert NoRegistration().fit(tiny, [], seed=0) is None
-    assert restore({}) is None
+    assert load_aligner({}) is None
 
 
-@pytest.mark.parametrize("part", [NoRegistration(), SpatialTransformers(mode="affine", rate=0.01)])
+@pytest.mark.parametrize("part", [NoRegistration(), SpatialTransformerRegistration(transform="affine", learning_rate=0.01)])
 def test_options_survive_json(part: Registration) -> None:
-    assert from_json(to_json(part, (Registration,)), Registration, (Registration,)) == part
+    assert from_dict(to_dict(part, (Registration,)), Registration, (Registration,)) == part

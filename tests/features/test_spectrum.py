@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.features.spectrum import spreads_evenly
+from flawmap.features.spectrum import is_hypersphere
 
 
 def blob(radius: float) -> np.ndarray:
@@ -14,14 +14,14 @@ def blob(radius: float) -> np.ndarray:
 
 
 def test_a_round_part_spreads_evenly() -> None:
-    assert spreads_evenly(blob(20))
+    assert is_hypersphere(blob(20))
 
 
 def test_stripes_have_a_spectrum_along_a_line_and_do_not() -> None:
     wave = 127 + 127 * np.sin(np.arange(200) * 2 * np.pi / 80)
-    assert not spreads_evenly(np.repeat(np.tile(wave, (200, 1))[..., None], 3, axis=2))
+    assert not is_hypersphere(np.repeat(np.tile(wave, (200, 1))[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("grey", [0, 128])
 def test_a_plain_picture_does_not(grey: int) -> None:
-    assert not spreads_evenly(np.full((64, 96, 3), grey, np.float32))
+    assert not is_hypersphere(np.full((64, 96, 3), grey, np.float32))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.unet import Attention, UNet
+from flawmap.features.unet import AttentionBlock, UNet
 
 
 def shaken(module: torch.nn.Module) -> torch.nn.Module:
@@ -32,7 +32,7 @@ def test_the_level_matters_and_pictures_do_not_mix() -> None:
 
 
 def test_attention_sees_the_whole_map() -> None:
-    attention, maps = shaken(Attention(8, 2)), torch.randn(1, 8, 6, 6)
+    attention, maps = shaken(AttentionBlock(8, 2)), torch.randn(1, 8, 6, 6)
     changed = maps.clone()
     changed[0, :, 0, 0] += 1
     assert (attention(maps) - attention(changed))[0, :, 5, 5].abs().max() > 1e-6

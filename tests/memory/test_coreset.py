@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flawmap.errors import OptionError
 from flawmap.memory import coreset
-from flawmap.memory.coreset import pick
-from flawmap.progress import listening
+from flawmap.memory.coreset import k_center_greedy
+from flawmap.progress import listen
 
 LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]])
 
@@ -80,7 +80,7 @@ DATA = {
 @pytest.mark.parametrize("data", DATA)
 def test_takes_what_plain_greedy_takes(data, device):
     vectors, count = DATA[data]
-    chosen = pick(vectors.to(device), count, start=7)
+    chosen = k_center_greedy(vectors.to(device), count, start=7)
     assert chosen.dtype == torch.int64
     assert chosen.device.type == device
     assert chosen.tolist() == plain(vectors, count, start=7)
@@ -89,7 +89,7 @@ def test_takes_what_plain_greedy_takes(data, device):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(dtype):
     vectors = gaussian(1500, 10).to(dtype)
-    assert pick(vectors, 150).tolist() == plain(vectors, 150)
+    assert k_center_greedy(vectors, 150).tolist() == plain(vectors, 150)
 
 
 @pytest.mark.parametrize("data", ["gaussian", "grid with ties", "each vector twice", "outliers"])
@@ -97,7 +97,7 @@ def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
     for name, value in {"SHARE": 500, "LEAST": 17, "MOST": 300, "ROWS": 7, "COLUMNS": 16, "GROUP": 16}.items():
         monkeypatch.setattr(coreset, name, value)
     vectors, _ = DATA[data]
-    assert pick(vectors, 60).tolist() == plain(vectors, 60)
+    assert k_center_greedy(vectors, 60).tolist() == plain(vectors, 60)
 
 
 def test_wrong_guesses_change_nothing(monkeypatch):
@@ -105,7 +105,7 @@ def test_wrong_guesses_change_nothing(monkeypatch):
     monkeypatch.setattr(
         coreset, "_principal", lambda vectors: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double())
     )
-    assert pick(vectors, 100).tolist() == plain(vectors, 100)
+    assert k_center_greedy(vectors, 100).tolist() == plain(vectors, 100)
 
 
 @pytest.mark.parametrize("group", [16, 64])
@@ -113,7 +113,7 @@ def test_wrong_guesses_change_nothing(monkeypatch):
 def test_small_groups_change_nothing(data, group, monkeypatch):
     monkeypatch.setattr(coreset, "GROUP", group)
     vectors, count = DATA[data]
-    assert pick(vectors, min(count, 100)).tolist() == plain(vectors, min(count, 100))
+    assert k_center_greedy(vectors, min(count, 100)).tolist() == plain(vectors, min(count, 100))
 
 
 KINDS = {
@@ -141,7 +141,7 @@ KINDS = {
 def test_small_sets_of_many_kinds(seed, rows, channels, kind, dtype):
     vectors = KINDS[kind](gaussian(rows, channels, seed).to(dtype))
     count = max(1, rows // 2)
-    assert pick(vectors, count, start=seed % rows).tolist() == plain(vectors, count, seed % rows)
+    assert k_center_greedy(vectors, count, start=seed % rows).tolist() == plain(vectors, count, seed % rows)
 
 
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-22, 1e-19, 1.0, 1e19, 1e30])
@@ -160,7 +160,7 @@ def test_a_bound_in_float32_is_never_below_the_distance(scale, dtype):
 def test_the_nearest_is_among_the_rivals(dtype, spread):
     """Also where it is nearer by less than a product can tell."""
     vectors, centres = ((1 + spread * gaussian(rows, 24, rows).double()) / 5 for rows in (200, 300))
-    pairs = coreset._rivals(vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1))
+    pairs = coreset._nearest_candidates(vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1))
     nearest = torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
     found = set(map(tuple, pairs.tolist()))
     assert found.issuperset(enumerate(nearest.tolist()))
@@ -168,7 +168,7 @@ def test_the_nearest_is_among_the_rivals(dtype, spread):
 
 def test_rivals_are_few_where_distances_differ():
     vectors, centres = gaussian(200, 24), gaussian(300, 24, 1)
-    assert len(coreset._rivals(vectors, centres, centres.square().sum(1))) < 210
+    assert len(coreset._nearest_candidates(vectors, centres, centres.square().sum(1))) < 210
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 17, 512])
@@ -185,7 +185,7 @@ def test_products_are_float64_where_torch_may_round_float32(monkeypatch):
     try:
         torch.set_float32_matmul_precision("medium")
         assert coreset._product_type() == torch.float64
-        assert pick(gaussian(800, 16), 80).tolist() == plain(gaussian(800, 16), 80)
+        assert k_center_greedy(gaussian(800, 16), 80).tolist() == plain(gaussian(800, 16), 80)
     finally:
         torch.set_float32_matmul_precision(before)
 
@@ -198,16 +198,16 @@ def test_products_are_float64_where_torch_may_round_float32(monkeypatch):
 
 def test_rows_need_not_lie_together_nor_be_free_of_gradients():
     vectors = gaussian(12, 1000).T.requires_grad_()
-    assert pick(vectors, 50).tolist() == plain(vectors.detach(), 50)
+    assert k_center_greedy(vectors, 50).tolist() == plain(vectors.detach(), 50)
 
 
 def test_points_on_a_line():
-    assert pick(LINE, 3).tolist() == [0, 5, 3]
+    assert k_center_greedy(LINE, 3).tolist() == [0, 5, 3]
     assert radius(LINE, [0, 5, 3]) == 2
 
 
 def test_one_of_one():
-    assert pick(torch.ones(1, 3), 1).tolist() == [0]
+    assert k_center_greedy(torch.ones(1, 3), 1).tolist() == [0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -217,13 +217,13 @@ def test_small_grids(data):
     point = st.lists(st.integers(-3, 3), min_size=channels, max_size=channels)
     vectors = torch.tensor(data.draw(st.lists(point, min_size=1, max_size=40)), dtype=torch.float32)
     start = data.draw(st.integers(0, len(vectors) - 1))
-    chosen = pick(vectors, len(vectors), start=start).tolist()
+    chosen = k_center_greedy(vectors, len(vectors), start=start).tolist()
     assert chosen == plain(vectors, len(vectors), start)
     assert sorted(chosen) == list(range(len(vectors)))
     radii = [radius(vectors, chosen[:count]) for count in range(1, len(chosen) + 1)]
     assert radii == sorted(radii, reverse=True)
     count = data.draw(st.integers(1, len(vectors)))
-    assert pick(vectors, count, start=start).tolist() == chosen[:count]
+    assert k_center_greedy(vectors, count, start=start).tolist() == chosen[:count]
 
 
 @settings(max_examples=25, deadline=None)
@@ -231,13 +231,13 @@ def test_small_grids(data):
 def test_radius_is_at_most_twice_the_best(seed, count):
     vectors = gaussian(9, 2, seed)
     best = min(radius(vectors, list(chosen)) for chosen in combinations(range(9), count))
-    assert radius(vectors, pick(vectors, count)) <= 2 * best * (1 + 1e-12)
+    assert radius(vectors, k_center_greedy(vectors, count)) <= 2 * best * (1 + 1e-12)
 
 
 def test_says_how_far_it_is():
     heard = []
-    with listening(lambda stage, done, total: heard.append((stage, done, total))):
-        pick(gaussian(2000, 8), 100)
+    with listen(lambda stage, done, total: heard.append((stage, done, total))):
+        k_center_greedy(gaussian(2000, 8), 100)
     assert heard[-1] == ("choosing the coreset", 100, 100)
     assert heard == sorted(heard)
 
@@ -245,13 +245,13 @@ def test_says_how_far_it_is():
 @pytest.mark.parametrize("count", [-1, 0, 7])
 def test_count_out_of_range(count):
     with pytest.raises(OptionError, match=f"count is {count} for 6 vectors; choose between 1 and 6"):
-        pick(LINE, count)
+        k_center_greedy(LINE, count)
 
 
 @pytest.mark.parametrize("start", [-1, 6])
 def test_start_out_of_range(start):
     with pytest.raises(OptionError, match=f"start is row {start} of 6 vectors"):
-        pick(LINE, 2, start=start)
+        k_center_greedy(LINE, 2, start=start)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
@@ -260,4 +260,4 @@ def test_vectors_that_are_not_finite(value, rows):
     vectors = gaussian(6, 2)
     vectors[rows, 1] = value
     with pytest.raises(OptionError, match=f"{len(rows)} of 6 vectors hold NaN"):
-        pick(vectors, 2)
+        k_center_greedy(vectors, 2)

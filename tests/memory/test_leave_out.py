@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from flawmap.memory.bank import Bank
-from flawmap.memory.coreset import pick
+from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 
 PICTURES, PATCHES, CHANNELS = 12, 20, 5
@@ -16,13 +16,13 @@ def draw(seed: int, share: float = 0.15) -> tuple[torch.Tensor, Bank]:
     """Patches of a dozen pictures, one of them odd, and the coreset of all."""
     vectors = torch.randn(PICTURES * PATCHES, CHANNELS, generator=torch.Generator().manual_seed(seed))
     vectors[3 * PATCHES : 3 * PATCHES + 6] *= 4
-    chosen = pick(vectors, int(len(vectors) * share), start=0).sort().values
+    chosen = k_center_greedy(vectors, int(len(vectors) * share), start=0).sort().values
     return vectors, Bank(vectors[chosen], chosen // PATCHES)
 
 
 def by_hand(vectors: np.ndarray, bank: Bank, owners: np.ndarray, owner: int) -> tuple[set[int], np.ndarray]:
     """Take the owner's vectors out, put as many others in one by one, each the farthest; no code shared."""
-    kept = bank.vectors.double().numpy()[owners[bank.pictures.numpy()] != owner]
+    kept = bank.vectors.double().numpy()[owners[bank.image_ids.numpy()] != owner]
     missing, others = len(bank.vectors) - len(kept), np.flatnonzero(np.repeat(owners, PATCHES) != owner)
     added = []
     for _ in range(missing):
@@ -40,11 +40,11 @@ def test_it_is_the_greedy_memory_without_the_owner(seed: int, lot: int) -> None:
     owners = torch.arange(PICTURES) // lot
     left_out = LeaveOut(bank, vectors, owners)
     for owner in owners.unique().tolist():
-        others = left_out.without(owner)
+        others = left_out.bank_without(owner)
         added, expected = by_hand(vectors.double().numpy(), bank, owners.numpy(), owner)
         assert len(others) == len(bank)
-        assert {int(row) for row in others.pictures[len(bank) :]} == {place // PATCHES for place in added}
-        found = [left_out.judge(picture, others) for picture in (owners == owner).nonzero()[:, 0].tolist()]
+        assert {int(row) for row in others.image_ids[len(bank) :]} == {place // PATCHES for place in added}
+        found = [left_out.nearest_in(picture, others) for picture in (owners == owner).nonzero()[:, 0].tolist()]
         np.testing.assert_allclose(torch.cat([one.distances for one in found]).numpy(), expected, rtol=1e-5)
 
 
@@ -52,16 +52,16 @@ def test_the_rows_are_those_of_the_nearest_vectors() -> None:
     vectors, bank = draw(0)
     left_out = LeaveOut(bank, vectors, torch.arange(PICTURES))
     for picture in range(PICTURES):
-        others = left_out.without(picture)
-        found, asked = left_out.judge(picture, others), others(vectors.reshape(PICTURES, 1, PATCHES, -1)[picture, None])
+        others = left_out.bank_without(picture)
+        found, asked = left_out.nearest_in(picture, others), others(vectors.reshape(PICTURES, 1, PATCHES, -1)[picture, None])
         assert torch.allclose(found.distances, asked.distances[0, 0])
         assert torch.equal(found.rows, asked.rows[0, 0])
-        assert (others.pictures[found.rows] != picture).all()
+        assert (others.image_ids[found.rows] != picture).all()
 
 
 def test_one_owner_of_everything_leaves_nothing() -> None:
     vectors, bank = draw(0)
-    assert len(LeaveOut(bank, vectors, torch.zeros(PICTURES, dtype=torch.long)).without(0)) == 0
+    assert len(LeaveOut(bank, vectors, torch.zeros(PICTURES, dtype=torch.long)).bank_without(0)) == 0
 
 
 @pytest.mark.parametrize("count", [30, 90])
@@ -74,10 +74,10 @@ def test_held_out_scores_are_distributed_as_new_ones(count: int) -> None:
             (count + 20), 1, generator=rng
         ).repeat_interleave(8, 0)
         known, new = vectors[: count * 8], vectors[count * 8 :]
-        chosen = pick(known, count, start=0).sort().values
+        chosen = k_center_greedy(known, count, start=0).sort().values
         bank = Bank(known[chosen], chosen // 8)
         left_out = LeaveOut(bank, known, torch.arange(count))
-        held_out = [left_out.judge(one, left_out.without(one)).distances.max() for one in range(count)]
+        held_out = [left_out.nearest_in(one, left_out.bank_without(one)).distances.max() for one in range(count)]
         threshold = torch.stack(held_out).sort().values[-max(1, (count + 1) // 10)]
         beyond.append(float((bank(new.reshape(20, 1, 8, 4)).distances.amax(dim=(1, 2)) > threshold).float().mean()))
     promised = max(1, (count + 1) // 10) / (count + 1)

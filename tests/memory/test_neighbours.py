@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from flawmap.memory import neighbours
-from flawmap.memory.neighbours import nearest, to_nearest
+from flawmap.memory.neighbours import distance_to_nearest, nearest
 
 RNG = torch.Generator().manual_seed(0)
 VECTORS = torch.rand(300, 64, generator=RNG) * 10
@@ -27,8 +27,8 @@ def test_agrees_with_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_sets_are_searched_as_if_they_were_one(block: int, parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "BLOCK", block)
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
-    assert np.allclose(to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6)
-    assert torch.equal(to_nearest(VECTORS, VECTORS.split(parts)), torch.zeros(300))
+    assert np.allclose(distance_to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6)
+    assert torch.equal(distance_to_nearest(VECTORS, VECTORS.split(parts)), torch.zeros(300))
 
 
 def test_a_vector_is_at_no_distance_from_itself() -> None:

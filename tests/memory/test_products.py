@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from flawmap.memory import products as module
-from flawmap.memory.products import products
+from flawmap.memory.products import squared_distance_terms
 
 
 @pytest.mark.parametrize("linear", [module._LINEAR, None])
@@ -16,9 +16,9 @@ def test_it_is_what_float64_says(linear: object, shape: tuple[int, int, int], mo
     queries, vectors = (torch.randn(size, channels, generator=generator) for size in (rows, count))
     squares = vectors.square().sum(dim=1)
     exact = squares.double() - 2 * queries.double() @ vectors.double().T
-    assert torch.allclose(products(queries, vectors, squares).double(), exact, rtol=1e-5, atol=1e-4)
+    assert torch.allclose(squared_distance_terms(queries, vectors, squares).double(), exact, rtol=1e-5, atol=1e-4)
 
 
 def test_what_is_passed_over_stays_infinite() -> None:
-    found = products(torch.ones(2, 3), torch.ones(4, 3), torch.tensor([3.0, torch.inf, 3.0, 3.0]))
+    found = squared_distance_terms(torch.ones(2, 3), torch.ones(4, 3), torch.tensor([3.0, torch.inf, 3.0, 3.0]))
     assert torch.equal(found.isinf(), torch.tensor([[False, True, False, False]] * 2))

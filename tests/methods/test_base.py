@@ -14,10 +14,10 @@ from torch import nn
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import NotExportable
 from flawmap.methods.base import FOLDS, MemoryMethod, State, not_fitted
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 from flawmap.tensors import Images, Scores
 
-SIZE = Preparation(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+SIZE = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 class FromGrey(nn.Module):
@@ -72,7 +72,7 @@ def greys(*values: int) -> list[np.ndarray]:
 
 
 def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
-    held_out = Greys().fit_held_out(Batches(greys(10, 20, 40, 80, 160), SIZE))
+    held_out = Greys().cross_fit_scores(Batches(greys(10, 20, 40, 80, 160), SIZE))
     # Fewer pictures than folds: each is alone in its own, and its nearest is the nearest of all others.
     assert torch.allclose(held_out.image * 255, torch.tensor([10.0, 10, 20, 40, 80]), atol=1e-3)
     assert torch.equal(held_out.peak, held_out.image)
@@ -80,14 +80,14 @@ def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
 
 def test_what_was_fitted_has_seen_all() -> None:
     method = Greys()
-    method.fit_held_out(Batches(greys(*range(0, 250, 10)), SIZE))
+    method.cross_fit_scores(Batches(greys(*range(0, 250, 10)), SIZE))
     assert len(method.judge_.known) == 25
 
 
 def test_pictures_of_a_group_are_never_in_two_folds() -> None:
     twins = [value for value in range(0, 240, 12) for _ in range(2)]
-    alone = Greys().fit_held_out(Batches(greys(*twins), SIZE))
-    together = Greys().fit_held_out(Batches(greys(*twins), SIZE, groups=[str(value) for value in twins]))
+    alone = Greys().cross_fit_scores(Batches(greys(*twins), SIZE))
+    together = Greys().cross_fit_scores(Batches(greys(*twins), SIZE, groups=[str(value) for value in twins]))
     assert (alone.image < 1e-4).any()
     assert (together.image > 1e-2).all()
     assert len(twins) > 2 * FOLDS
@@ -96,7 +96,7 @@ def test_pictures_of_a_group_are_never_in_two_folds() -> None:
 def test_a_bad_picture_among_them_is_passed_over() -> None:
     pictures = greys(10, 20, 40)
     batches = Batches([pictures[0], b"no picture", *pictures[1:]], SIZE)
-    assert len(Greys().fit_held_out(batches).image) == 3
+    assert len(Greys().cross_fit_scores(batches).image) == 3
 
 
 def test_what_no_graph_can_hold_says_why() -> None:

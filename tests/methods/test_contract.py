@@ -15,14 +15,14 @@ from flawmap import Inspector
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
-from flawmap.features.registration import SpatialTransformers
+from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import MemoryMethod, Method
 from flawmap.methods.trained import TrainedMethod
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 from helpers import texture, with_defect
 
-SIZE = Preparation(96, 128)
+SIZE = Preprocessing(96, 128)
 GOOD = [texture(seed, 96, 128) for seed in range(10)]
 NEW = [texture(seed, 96, 128) for seed in range(20, 24)]
 DEFECT = with_defect(NEW[0], row=30, column=90, radius=8)
@@ -31,7 +31,7 @@ SMALL = {
     "patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)},
     "spade": {"neighbours": 3},
     "padim": {"channels": 30},
-    "fr-patchcore": {"coreset": 0.05, "registration": SpatialTransformers(epochs=2, batch=8)},
+    "fr-patchcore": {"coreset": 0.05, "registration": SpatialTransformerRegistration(epochs=2, batch_size=8)},
     **{name: recipe.presets["smoke"].options for name, recipe in METHODS.items() if recipe.presets},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
@@ -55,7 +55,7 @@ def make(name: str, backbone: str, **options: object) -> Method:
 
 def remember_all(name: str) -> dict[str, float]:
     """Options under which a picture that was seen is at no distance, where there are some."""
-    none = {name: {} for name in METHODS if isinstance(METHODS[name].make(), TrainedMethod)}
+    none = {name: {} for name in METHODS if isinstance(METHODS[name].factory(), TrainedMethod)}
     return ({"spade": {"neighbours": 1}, "padim": {}} | none).get(name, {"coreset": 1.0})
 
 
@@ -92,8 +92,8 @@ def test_scores_have_the_shapes_they_say(fitted: Method) -> None:
 
 
 def test_a_restored_method_scores_the_same_bit_for_bit(name: str, fitted: Method) -> None:
-    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
-    restored = type(fitted).from_options(fitted.options()).restore(state)
+    state = {key: tensor.clone() for key, tensor in fitted.state_dict().items()}
+    restored = type(fitted).from_options(fitted.options()).load_state_dict(state)
     assert restored.options() == fitted.options()
     for one, two in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
         assert torch.equal(one, two)
@@ -101,7 +101,7 @@ def test_a_restored_method_scores_the_same_bit_for_bit(name: str, fitted: Method
 
 def test_the_same_seed_learns_the_same(name: str, backbone: str, fitted: Method) -> None:
     again = make(name, backbone).fit(batches(GOOD))
-    one, two = fitted.state(), again.state()
+    one, two = fitted.state_dict(), again.state_dict()
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
@@ -116,7 +116,7 @@ def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
         method.learn_features(batches(GOOD))
         parts.append(method.gather(batches(share)))
     method.settle(parts)
-    one, two = fitted.state(), method.state()
+    one, two = fitted.state_dict(), method.state_dict()
     # Vectors are the same ones; moments are sums, which round.
     same = torch.allclose if name == "padim" else torch.equal
     assert all(same(one[key], two[key]) for key in one)
@@ -142,9 +142,9 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> Non
 
 def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: str) -> None:
     method = make(name, "test_resnet", **remember_all(name))
-    if method.aside:
+    if method.holdout_fraction:
         pytest.skip("the inspector sets pictures aside for it, as it would take a training for each")
-    held_out = method.fit_held_out(batches(GOOD))
+    held_out = method.cross_fit_scores(batches(GOOD))
     assert len(held_out.image) == len(held_out.peak) == len(GOOD)
     for left_out in (0, 4, 9):
         others = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
@@ -165,17 +165,17 @@ def test_what_was_seen_is_at_no_distance_when_all_is_remembered(name: str) -> No
 
 def test_unfitted_refuses(name: str) -> None:
     method = make(name, "test_resnet")
-    for ask in (lambda: method.score(images(NEW)), method.state, method.scorer):
+    for ask in (lambda: method.score(images(NEW)), method.state_dict, method.scoring_module):
         with pytest.raises(NotFitted, match="call fit"):
             ask()
 
 
 def test_a_memory_of_other_weights_is_refused(name: str, fitted: Method) -> None:
-    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
+    state = {key: tensor.clone() for key, tensor in fitted.state_dict().items()}
     weights = next(key for key in state if key.startswith("backbone.") and state[key].ndim == 4)
     state[weights] += 0.01
     with pytest.raises(WeightsMismatch, match=r"learned with weights \w+… of"):
-        type(fitted).from_options(fitted.options()).restore(state)
+        type(fitted).from_options(fitted.options()).load_state_dict(state)
 
 
 def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
@@ -185,7 +185,7 @@ def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
             fitted.export(96, 128)
         return
     programs = fitted.export(96, 128)
-    look, compare = programs.encoder.module(), programs.judge.module()
+    look, compare = programs.encoder.module(), programs.head.module()
     for pictures in (NEW, [DEFECT]):
         image, pixel = compare(*look(images(pictures)))
         scores = fitted.score(images(pictures))

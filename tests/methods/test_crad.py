@@ -6,13 +6,13 @@ from torch.nn import functional
 
 from flawmap.data.loading import Batches
 from flawmap.errors import OptionError
-from flawmap.methods.crad import CRAD, CRADJudge, Memory
-from flawmap.prepare import Preparation
+from flawmap.methods.crad import CRAD, CRADHead, CRADNetwork
+from flawmap.prepare import Preprocessing
 from helpers import texture
 
-SIZE = Preparation(64, 96)
+SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(8)]
-TINY = {"backbone": "test_resnet", "weights": "random", "blocks": 1, "batch": 4}
+TINY = {"backbone": "test_resnet", "weights": "random", "blocks": 1, "batch_size": 4}
 
 
 class Shifts(torch.nn.Module):
@@ -33,13 +33,13 @@ def test_the_loss_falls() -> None:
 
 
 def test_the_rates_fall_to_a_tenth() -> None:
-    method = CRAD(**TINY, decay=40)
-    assert [method.pace(epoch) for epoch in (1, 40, 41, 80, 81)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    method = CRAD(**TINY, lr_decay_epochs=40)
+    assert [method.lr_factor(epoch) for epoch in (1, 40, 41, 80, 81)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
 def test_grids_have_a_rate_of_their_own() -> None:
     method = CRAD(**TINY)
-    memory = Memory((6, 4, 5), method)
+    memory = CRADNetwork((6, 4, 5), method)
     others, grids = (optimizer.param_groups[0] for optimizer in method.optimizers(memory))
     assert (others["lr"], grids["lr"]) == (1e-3, 0.1)
     assert [tuple(one.shape) for one in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
@@ -48,7 +48,7 @@ def test_grids_have_a_rate_of_their_own() -> None:
 
 def test_places_are_jittered_in_training_alone() -> None:
     torch.manual_seed(0)
-    memory, features = Memory((6, 4, 5), CRAD(**TINY)), torch.randn(2, 6, 4, 5)
+    memory, features = CRADNetwork((6, 4, 5), CRAD(**TINY)), torch.randn(2, 6, 4, 5)
     memory.eval()
     assert torch.equal(memory(features), memory(features))
     memory.train()
@@ -65,9 +65,9 @@ def test_places_are_jittered_in_training_alone() -> None:
 def test_maps_are_joined_corner_on_corner() -> None:
     method = CRAD(**TINY)
     (batch,) = Batches(GOOD, SIZE, 8)
-    fine, coarse = method.network(batch.images)
+    fine, coarse = method.feature_extractor(batch.images)
     joined = method.encode(batch.images)[0]
-    assert joined.shape[1] == sum(method.network.channels)
+    assert joined.shape[1] == sum(method.feature_extractor.channels)
     assert torch.equal(joined[:, : fine.shape[1]], fine)
     corners = joined[:, fine.shape[1] :, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert torch.allclose(corners, coarse[:, :, [0, 0, -1, -1], [0, -1, 0, -1]], atol=1e-5)
@@ -77,7 +77,7 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
     shift = torch.zeros(1, 4, 8, 12)
     shift[0, :2, 4, 6] = torch.tensor([3.0, 4.0])
     features = torch.randn(1, 4, 8, 12)
-    scores = CRADJudge(Shifts(shift))([features], 64, 96)
+    scores = CRADHead(Shifts(shift))([features], 64, 96)
     apart = torch.zeros(1, 1, 8, 12)
     apart[0, 0, 4, 6] = 5.0
     wide = functional.interpolate(apart, size=(64, 96), mode="bilinear", align_corners=True)[0, 0]
@@ -89,11 +89,11 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
 
 
 def test_pictures_smaller_than_what_is_looked_at_have_a_score() -> None:
-    scores = CRADJudge(Shifts(torch.ones(1, 4, 3, 3)))([torch.randn(2, 4, 3, 3)], 24, 24)
+    scores = CRADHead(Shifts(torch.ones(1, 4, 3, 3)))([torch.randn(2, 4, 3, 3)], 24, 24)
     assert torch.allclose(scores.image, torch.full((2,), 2.0), atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"blocks": 0}, {"nodes": 0}, {"decay": 0}, {"grid_rate": 0.0}])
+@pytest.mark.parametrize("options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_rate": 0.0}])
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         CRAD(**options)

@@ -7,15 +7,15 @@ import torch
 
 from flawmap.data.loading import Batches
 from flawmap.errors import OptionError
-from flawmap.features.diffusion import share_of
-from flawmap.features.maps import PixelMap
+from flawmap.features.diffusion import alpha_bar
+from flawmap.features.maps import AnomalyMap
 from flawmap.methods import METHODS
-from flawmap.methods.ddad import DDAD, DDADJudge
-from flawmap.prepare import Preparation
-from flawmap.progress import News, Round, listening
+from flawmap.methods.ddad import DDAD, DDADHead
+from flawmap.prepare import Preprocessing
+from flawmap.progress import Event, TrainingEpoch, listen
 from helpers import texture
 
-SIZE = Preparation(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 GOOD = [texture(seed) for seed in range(8)]
 TINY = {**METHODS["ddad"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
 
@@ -27,38 +27,38 @@ def fit(**options: object) -> DDAD:
 
 
 def test_the_loss_falls() -> None:
-    history = fit(epochs=6, rate=2e-3).history_
+    history = fit(epochs=6, learning_rate=2e-3).history_
     assert history[-1].losses["noise"] < 0.9 * history[0].losses["noise"]
 
 
 def test_the_backbone_is_adapted_after_the_unet_and_not_before() -> None:
-    untaught, taught = fit(epochs=1), fit(epochs=1, adapt=2, adapt_rate=1e-3)
-    original = untaught.network.fingerprint()
-    assert untaught.trained().adapted.fingerprint() == original
-    assert taught.trained().adapted.fingerprint() != original
-    assert taught.network.fingerprint() == original
-    for name, tensor in untaught.trained().unet.state_dict().items():
-        assert torch.equal(tensor, taught.trained().unet.state_dict()[name])
+    untaught, taught = fit(epochs=1), fit(epochs=1, adapt_epochs=2, adapt_learning_rate=1e-3)
+    original = untaught.feature_extractor.fingerprint()
+    assert untaught.trained_networks().adapted.fingerprint() == original
+    assert taught.trained_networks().adapted.fingerprint() != original
+    assert taught.feature_extractor.fingerprint() == original
+    for name, tensor in untaught.trained_networks().unet.state_dict().items():
+        assert torch.equal(tensor, taught.trained_networks().unet.state_dict()[name])
     assert [epoch.losses["features"] > 0 for epoch in taught.history_] == [False, True, True]
     assert taught.history_[-1].losses["features"] < taught.history_[-2].losses["features"]
 
 
 def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_path: Path) -> None:
-    def stop(news: News) -> None:
-        if isinstance(news, Round) and news.number == 3:
+    def stop(news: Event) -> None:
+        if isinstance(news, TrainingEpoch) and news.number == 3:
             raise KeyboardInterrupt
 
     def begin() -> DDAD:
-        return DDAD(**TINY | {"epochs": 1, "adapt": 3})
+        return DDAD(**TINY | {"epochs": 1, "adapt_epochs": 3})
 
-    with listening(lambda *_: None, stop), pytest.raises(KeyboardInterrupt):
+    with listen(lambda *_: None, stop), pytest.raises(KeyboardInterrupt):
         begin().fit(Batches(GOOD, SIZE), tmp_path)
     through, again = begin().fit(Batches(GOOD, SIZE)), begin()
-    heard: list[News] = []
-    with listening(lambda *_: None, heard.append):
+    heard: list[Event] = []
+    with listen(lambda *_: None, heard.append):
         again.fit(Batches(GOOD, SIZE), tmp_path)
     assert "The training goes on after epoch 2 of 4" in heard
-    one, other = through.learned(), again.learned()
+    one, other = through.fitted_state(), again.fitted_state()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -75,17 +75,17 @@ class Asked(torch.nn.Module):
 
 
 def test_noise_is_learned_up_to_the_last_of_the_levels() -> None:
-    method = fit(levels=400)
-    method.trained().unet = asked = Asked()
-    method.loss(method.trained(), [torch.zeros(5000, 3, 2, 2)])
+    method = fit(timesteps=400)
+    method.trained_networks().unet = asked = Asked()
+    method.loss(method.trained_networks(), [torch.zeros(5000, 3, 2, 2)])
     assert (min(asked.levels), max(asked.levels)) == (0, 399)
 
 
 def test_each_is_adapted_towards_another_picture() -> None:
-    method, images = DDAD(**TINY | {"epochs": 1, "adapt": 1}), torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2)
-    for one, other in method.lessons([images], range(8), epoch=2):
+    method, images = DDAD(**TINY | {"epochs": 1, "adapt_epochs": 1}), torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2)
+    for one, other in method.training_batches([images], range(8), epoch=2):
         assert not (one == other).any()
-    assert all(len(lesson) == 1 for lesson in method.lessons([images], range(8), epoch=1))
+    assert all(len(lesson) == 1 for lesson in method.training_batches([images], range(8), epoch=1))
 
 
 def test_the_score_does_not_depend_on_the_batch_and_not_on_chance() -> None:
@@ -99,14 +99,14 @@ def test_the_score_does_not_depend_on_the_batch_and_not_on_chance() -> None:
 
 def test_pixels_are_weighed_by_good_pictures() -> None:
     method = fit()
-    mender = method.trained()
-    apart = [mender.differences(batch.images) for batch in Batches(GOOD, SIZE, 4)]
+    mender = method.trained_networks()
+    apart = [mender.distance_maps(batch.images) for batch in Batches(GOOD, SIZE, 4)]
     by_pixels, by_features = (torch.cat([each[which] for each in apart]).max() for which in (0, 1))
     assert mender.balance.item() == pytest.approx((by_features / by_pixels).item(), rel=1e-4)
     (batch,) = Batches(GOOD[:1], SIZE)
-    without = DDADJudge(mender, 0.0, PixelMap(0))([batch.images], 64, 64).pixel
-    whole = DDADJudge(mender, 2.0, PixelMap(0))([batch.images], 64, 64).pixel
-    one = mender.differences(batch.images)[0] * 2 * mender.balance
+    without = DDADHead(mender, 0.0, AnomalyMap(0))([batch.images], 64, 64).pixel
+    whole = DDADHead(mender, 2.0, AnomalyMap(0))([batch.images], 64, 64).pixel
+    one = mender.distance_maps(batch.images)[0] * 2 * mender.balance
     wide = torch.nn.functional.interpolate(one[:, None], (64, 64), mode="bilinear")[:, 0]
     assert torch.allclose(whole - without, wide, atol=1e-5)
 
@@ -119,16 +119,16 @@ class Knowing(torch.nn.Module):
         self.good = good
 
     def forward(self, noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        share = share_of(levels)
+        share = alpha_bar(levels)
         return (noisy - share.sqrt() * self.good) / (1 - share).sqrt()
 
 
 def test_what_no_good_picture_has_is_mended_and_the_map_peaks_on_it() -> None:
-    method = fit(reduce=1)
-    mender, (batch,) = method.trained(), Batches(GOOD[:1], SIZE)
+    method = fit(downscale=1)
+    mender, (batch,) = method.trained_networks(), Batches(GOOD[:1], SIZE)
     good = batch.images
-    mender.unet = Knowing(mender.reduced(good))
-    method.finish(mender, [good])
+    mender.unet = Knowing(mender.to_working_size(good))
+    method.on_train_end(mender, [good])
     defective = good.clone()
     defective[:, :, 20:28, 40:48] = 1.0
     before, after = method.score(good), method.score(defective)
@@ -139,21 +139,21 @@ def test_what_no_good_picture_has_is_mended_and_the_map_peaks_on_it() -> None:
 
 
 def test_pictures_come_as_they_were_and_go_as_backbones_read_them() -> None:
-    method = fit(reduce=1)
-    mender, (batch,) = method.trained(), Batches(GOOD, SIZE, 8)
-    pictures = mender.reduced(batch.images)
-    assert torch.allclose(mender.as_prepared(pictures), batch.images, atol=1e-5)
+    method = fit(downscale=1)
+    mender, (batch,) = method.trained_networks(), Batches(GOOD, SIZE, 8)
+    pictures = mender.to_working_size(batch.images)
+    assert torch.allclose(mender.to_backbone_input(pictures), batch.images, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"base": 6, "heads": 4}, "divisible by heads"),
+        ({"base_channels": 6, "heads": 4}, "divisible by heads"),
         ({"layers": (2,)}, "two layers or more"),
         ({"precision": "int8"}, "compute in f32"),
-        ({"reduce": 0}, "more than 0"),
-        ({"levels": 200}, "200 levels of noise; use 250"),
-        ({"levels": 1001}, "to 1000"),
+        ({"downscale": 0}, "more than 0"),
+        ({"timesteps": 200}, "200 levels of noise; use 250"),
+        ({"timesteps": 1001}, "to 1000"),
     ],
 )
 def test_options_that_cannot_work(options: dict[str, object], why: str) -> None:

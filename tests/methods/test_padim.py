@@ -13,10 +13,10 @@ from flawmap.features.backbone import Backbone
 from flawmap.methods import padim
 from flawmap.methods.base import State
 from flawmap.methods.padim import Gaussians, PaDiM
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 from helpers import texture, with_defect
 
-SIZE = Preparation(64, 96)
+SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(7)]
 NEW = [texture(seed, 64, 96) for seed in (50, 51)]
 RIDGE = 1e-5  # random weights make small vectors: beside 0.01 their covariance would not count
@@ -81,11 +81,11 @@ def test_the_golden_distance() -> None:
 def test_agrees_with_its_naive_twin(count: int, channels: int) -> None:
     pictures = [texture(seed, 64, 96) for seed in range(count)]
     method = PaDiM(**TINY | {"channels": channels}).fit(batches(pictures))
-    kept = method.learned()["channels"].tolist()
-    good = np.stack([naive_vectors(method.network, picture, kept) for picture in pictures])
+    kept = method.fitted_state()["channels"].tolist()
+    good = np.stack([naive_vectors(method.feature_extractor, picture, kept) for picture in pictures])
     scores = method.score(images(NEW))
     for number, picture in enumerate(NEW):
-        expected = naive_map(good, naive_vectors(method.network, picture, kept))
+        expected = naive_map(good, naive_vectors(method.feature_extractor, picture, kept))
         assert np.allclose(scores.pixel[number], expected, rtol=1e-5, atol=0)
         assert float(scores.image[number]) == pytest.approx(expected.max(), rel=1e-5)
 
@@ -94,8 +94,8 @@ def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: 
     monkeypatch.setattr(padim, "TOGETHER", 3)
     monkeypatch.setattr(padim, "BLOCK", 20 * 20 * 50)
     method = PaDiM(**TINY)
-    part = method.gather(batches(GOOD, 2))
-    vectors = np.stack([naive_vectors(method.network, picture, part["channels"].tolist()) for picture in GOOD])
+    part = method.extract(batches(GOOD, 2))
+    vectors = np.stack([naive_vectors(method.feature_extractor, picture, part["channels"].tolist()) for picture in GOOD])
     vectors = vectors.reshape(len(GOOD), 16 * 24, 20)
     assert int(part["count"]) == len(GOOD)
     assert np.allclose(part["mean"], vectors.mean(axis=0), rtol=1e-5)
@@ -104,15 +104,15 @@ def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: 
         assert np.allclose(part["scatter"][position], scatter, rtol=1e-4, atol=1e-5 * scatter.max())
 
 
-@pytest.mark.parametrize("cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
+@pytest.mark.parametrize("random_cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
 def test_shares_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
     # In batches of one the network rounds the same however pictures are shared out.
-    whole = PaDiM(**TINY).fit(batches(GOOD, 1)).learned()
+    whole = PaDiM(**TINY).fit(batches(GOOD, 1)).fitted_state()
     shares = [GOOD[start:end] for start, end in zip((0, *cuts), (*cuts, len(GOOD)), strict=True)]
-    parts = [PaDiM(**TINY).gather(batches(share, 1)) for share in shares]
+    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in shares]
     before = [{key: tensor.clone() for key, tensor in part.items()} for part in parts]
-    method = PaDiM(**TINY).settle(parts)
-    assert close(whole, method.learned(), 1e-6)
+    method = PaDiM(**TINY).fit_shards(parts)
+    assert close(whole, method.fitted_state(), 1e-6)
     assert all(torch.equal(one[key], two[key]) for one, two in zip(parts, before, strict=True) for key in one)
 
 
@@ -120,10 +120,10 @@ def test_shares_of_unlike_pictures_add_up() -> None:
     # Means far apart: all of the covariance is between the shares.
     dark, bright = np.full((64, 96, 3), 5, np.uint8), np.full((64, 96, 3), 250, np.uint8)
     pictures = [dark, dark, dark, bright]
-    whole = PaDiM(**TINY).fit(batches(pictures, 1)).learned()
-    parts = [PaDiM(**TINY).gather(batches(share, 1)) for share in (pictures[:3], pictures[3:])]
+    whole = PaDiM(**TINY).fit(batches(pictures, 1)).fitted_state()
+    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in (pictures[:3], pictures[3:])]
     assert parts[0]["scatter"].abs().max() < 1e-9
-    assert close(whole, PaDiM(**TINY).settle(parts).learned(), 1e-5)
+    assert close(whole, PaDiM(**TINY).fit_shards(parts).fitted_state(), 1e-5)
 
 
 def test_vectors_far_from_zero_cost_no_digits() -> None:
@@ -141,18 +141,18 @@ def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
     options = TINY | {"channels": channels}
     pictures = [texture(seed, 64, 96) for seed in range(count)]
     method = PaDiM(**options)
-    held_out = method.fit_held_out(batches(pictures))
+    held_out = method.cross_fit_scores(batches(pictures))
     assert torch.equal(held_out.image, held_out.peak)
     for left_out in {0, 1, count - 1}:
         others = PaDiM(**options).fit(batches(pictures[:left_out] + pictures[left_out + 1 :]))
         score = others.score(images([pictures[left_out]]))
         assert float(held_out.image[left_out]) == pytest.approx(float(score.image[0]), rel=1e-4)
     # What is learned is learned from all of them.
-    assert close(method.learned(), PaDiM(**options).fit(batches(pictures)).learned(), 0)
+    assert close(method.fitted_state(), PaDiM(**options).fit(batches(pictures)).fitted_state(), 0)
 
 
 def test_two_pictures_judge_each_other() -> None:
-    held_out = PaDiM(**TINY).fit_held_out(batches(GOOD[:2]))
+    held_out = PaDiM(**TINY).cross_fit_scores(batches(GOOD[:2]))
     by_the_other = PaDiM(**TINY).fit(batches(GOOD[1:2])).score(images(GOOD[:1]))
     assert float(held_out.image[0]) == pytest.approx(float(by_the_other.image[0]), rel=1e-4)
 
@@ -160,21 +160,21 @@ def test_two_pictures_judge_each_other() -> None:
 def test_pictures_of_one_group_are_left_out_together() -> None:
     twins = [picture for picture in GOOD[:4] for _ in range(2)]
     groups = [str(number // 2) for number in range(len(twins))]
-    together = PaDiM(**TINY).fit_held_out(Batches(twins, SIZE, groups=groups))
+    together = PaDiM(**TINY).cross_fit_scores(Batches(twins, SIZE, groups=groups))
     others = PaDiM(**TINY).fit(batches(twins[2:])).score(images(twins[:2]))
     assert torch.allclose(together.image[:2], others.image, rtol=1e-4)
 
 
 def test_saved_and_restored_it_scores_the_same_bit_for_bit() -> None:
     method = PaDiM(**TINY, seed=3).fit(batches(GOOD))
-    assert {"mean", "whitening", "channels"} == set(method.learned())
-    again = PaDiM.from_options(method.options()).restore({key: value.clone() for key, value in method.state().items()})
+    assert {"mean", "whitening", "channels"} == set(method.fitted_state())
+    again = PaDiM.from_options(method.options()).load_state_dict({key: value.clone() for key, value in method.state_dict().items()})
     for one, two in zip(method.score(images(NEW)), again.score(images(NEW)), strict=True):
         assert torch.equal(one, two)
 
 
 def test_the_seed_chooses_the_channels() -> None:
-    one, same, other = (PaDiM(**TINY, seed=seed).fit(batches(GOOD)).learned() for seed in (1, 1, 2))
+    one, same, other = (PaDiM(**TINY, seed=seed).fit(batches(GOOD)).fitted_state() for seed in (1, 1, 2))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["channels"], other["channels"])
     assert one["channels"].unique().tolist() == one["channels"].tolist()
@@ -209,7 +209,7 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 def test_the_graph_takes_any_number_of_pictures_and_scores_the_same() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
     programs = method.export(64, 96)
-    look, compare = programs.encoder.module(), programs.judge.module()
+    look, compare = programs.encoder.module(), programs.head.module()
     for count in (1, 3):
         pictures = images(GOOD[:count])
         image, pixel = compare(*look(pictures))
@@ -228,7 +228,7 @@ def test_too_much_for_the_memory_is_refused_before_it_is_taken(monkeypatch: pyte
 
 
 def test_it_says_what_memory_it_takes() -> None:
-    assert padim.memory(56 * 56, 550) == pytest.approx(11.4e9, rel=0.01)
+    assert padim.bytes_needed(56 * 56, 550) == pytest.approx(11.4e9, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_nothing_to_learn_from() -> None:
 
 
 def test_unfitted_refuses() -> None:
-    for ask in (PaDiM(**TINY).judge, PaDiM(**TINY).learned):
+    for ask in (PaDiM(**TINY).head, PaDiM(**TINY).fitted_state):
         with pytest.raises(NotFitted, match="call fit"):
             ask()
 
@@ -262,7 +262,7 @@ def test_batches_are_all_it_takes() -> None:
 
 
 def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
-    size = Preparation(96, 128)
+    size = Preprocessing(96, 128)
     method = PaDiM().fit(Batches([texture(seed, 96, 128) for seed in range(10)], size))
     new = [texture(seed, 96, 128) for seed in range(20, 24)]
     (batch,) = Batches([*new, with_defect(new[0], row=30, column=90, radius=8)], size, 5)

@@ -12,16 +12,22 @@ from scipy.spatial.distance import cdist
 
 from flawmap.data.loading import Batches
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.context import SplitAttention
-from flawmap.features.reduce import PCA, ChannelAggregation, GaussProjection, NoReduction, SparseProjection
+from flawmap.features.context import PartialSelfAttention
+from flawmap.features.reduce import (
+    PCA,
+    ChannelAggregation,
+    GaussianRandomProjection,
+    NoReduction,
+    SparseRandomProjection,
+)
 from flawmap.memory.bank import Reweighted
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.sa_patchcore import sa_patchcore
-from flawmap.prepare import Preparation
+from flawmap.prepare import Preprocessing
 from helpers import texture
 
-SIZE = Preparation(64, 96)
+SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(5)]
 NEW = texture(50, 64, 96)
 Treat = Callable[[np.ndarray], np.ndarray]
@@ -89,7 +95,7 @@ def half_attention(maps: np.ndarray) -> np.ndarray:
 
 
 def naive_vectors(method: PatchCore, picture: np.ndarray, treat: Treat, align: Align) -> np.ndarray:
-    fine, deep = (maps[0].double().numpy() for maps in method.network(images([picture])))
+    fine, deep = (maps[0].double().numpy() for maps in method.feature_extractor(images([picture])))
     joined = np.concatenate([window_mean(fine), align(treat(deep), *fine.shape[1:])])
     vectors = joined.reshape(len(joined), -1).T
     if not isinstance(method.reducer, ChannelAggregation):
@@ -121,20 +127,20 @@ def test_agrees_with_its_naive_twin(make: Callable[..., PatchCore], treat: Treat
 
 def test_the_bank_is_the_greedy_coreset_and_knows_its_pictures() -> None:
     method = PatchCore(**TINY, reducer=NoReduction())
-    part = method.gather(Batches(GOOD, SIZE))
-    method.settle([part])
+    part = method.extract(Batches(GOOD, SIZE))
+    method.fit_shards([part])
     bank = method.bank_
     assert bank is not None
     assert len(bank.vectors) == int(5 * 8 * 12 * 0.1)
     vectors = part["grid"].flatten(0, 2)
     rows = [int((vectors == vector).all(dim=1).nonzero()[0]) for vector in bank.vectors]
     assert rows == sorted(rows)
-    assert bank.pictures.tolist() == [row // 96 for row in rows]
+    assert bank.image_ids.tolist() == [row // 96 for row in rows]
 
 
 def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> None:
-    whole = PatchCore(**TINY, reducer=GaussProjection(20)).fit(Batches(GOOD, SIZE))
-    reduced = PatchCore(**TINY, reducer=GaussProjection(20), scope="bank").fit(Batches(GOOD, SIZE))
+    whole = PatchCore(**TINY, reducer=GaussianRandomProjection(20)).fit(Batches(GOOD, SIZE))
+    reduced = PatchCore(**TINY, reducer=GaussianRandomProjection(20), reducer_scope="bank").fit(Batches(GOOD, SIZE))
     assert whole.bank_.vectors.shape[1] == 240
     assert reduced.bank_.vectors.shape[1] == 20
 
@@ -142,14 +148,14 @@ def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> 
 @pytest.mark.parametrize("scope", ["bank", "coreset"])
 @pytest.mark.parametrize(
     "reducer",
-    [NoReduction(), PCA(), SparseProjection(30), GaussProjection(30), ChannelAggregation(aggregate="max")],
+    [NoReduction(), PCA(), SparseRandomProjection(30), GaussianRandomProjection(30), ChannelAggregation(aggregate="max")],
     ids=repr,
 )
 def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object) -> None:
-    method = PatchCore(**TINY, reducer=reducer, scope=scope)
-    held_out = method.fit_held_out(Batches(GOOD, SIZE))
+    method = PatchCore(**TINY, reducer=reducer, reducer_scope=scope)
+    held_out = method.cross_fit_scores(Batches(GOOD, SIZE))
     scores = method.score(images([NEW]))
-    again = PatchCore.from_options(method.options()).restore(method.state())
+    again = PatchCore.from_options(method.options()).load_state_dict(method.state_dict())
     assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
     # Good pictures look odd to a memory without them about as a new one does.
     assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
@@ -158,8 +164,8 @@ def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object)
 def test_a_picture_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> None:
     method = PatchCore(**TINY)
     # Of two equal vectors the first is taken, so the second picture gives none.
-    held_out = method.fit_held_out(Batches([GOOD[0], GOOD[0]], SIZE))
-    assert set(method.bank_.pictures.tolist()) == {0}
+    held_out = method.cross_fit_scores(Batches([GOOD[0], GOOD[0]], SIZE))
+    assert set(method.bank_.image_ids.tolist()) == {0}
     by_the_other = PatchCore(**TINY).fit(Batches([GOOD[0]], SIZE)).score(images([GOOD[0]])).image[0]
     assert torch.allclose(held_out.image, by_the_other, rtol=0.5)
 
@@ -168,11 +174,11 @@ def test_pictures_of_one_group_are_left_out_together() -> None:
     # Each picture has a twin; only without the twin is it new.
     twins = [picture for picture in GOOD for _ in range(2)]
     options = TINY | {"coreset": 1.0}
-    alone = PatchCore(**options).fit_held_out(Batches(twins, SIZE))
+    alone = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE))
     groups = [str(number // 2) for number in range(len(twins))]
-    together = PatchCore(**options).fit_held_out(Batches(twins, SIZE, groups=groups))
+    together = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE, groups=groups))
     assert alone.image.max() < 1e-3 * together.image.min()
-    expected = PatchCore(**options).fit_held_out(Batches(GOOD, SIZE))
+    expected = PatchCore(**options).cross_fit_scores(Batches(GOOD, SIZE))
     assert torch.allclose(together.image[::2], expected.image, rtol=1e-4)
 
 
@@ -185,14 +191,14 @@ def test_the_reweighted_score_is_smaller() -> None:
 
 def test_the_improved_one_is_the_papers() -> None:
     method = improved_patchcore()
-    assert method.context == SplitAttention(ratio=0.5, half="first", attend="tokens")
-    assert method.reducer == ChannelAggregation(ratio=0.1, grouping="perm", aggregate="mean")
-    assert (method.scope, method.coreset, method.layers) == ("bank", 0.01, (2, 3))
+    assert method.context == PartialSelfAttention(ratio=0.5, channel_choice="first", attend="tokens")
+    assert method.reducer == ChannelAggregation(ratio=0.1, grouping="permuted", aggregate="mean")
+    assert (method.reducer_scope, method.coreset, method.layers) == ("bank", 0.01, (2, 3))
 
 
 def test_ratio_zero_without_reduction_is_patchcore() -> None:
     plain = PatchCore(**TINY, reducer=NoReduction()).fit(Batches(GOOD, SIZE)).score(images([NEW]))
-    options = {"context": SplitAttention(ratio=0), "reducer": NoReduction()}
+    options = {"context": PartialSelfAttention(ratio=0), "reducer": NoReduction()}
     same = improved_patchcore(**TINY, **options).fit(Batches(GOOD, SIZE)).score(images([NEW]))
     assert torch.equal(plain.pixel, same.pixel)
 

@@ -12,11 +12,11 @@ from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.memory import neighbours
 from flawmap.methods.spade import SPADE
-from flawmap.prepare import Preparation
-from flawmap.progress import listening
+from flawmap.prepare import Preprocessing
+from flawmap.progress import listen
 from helpers import texture, with_defect
 
-SIZE = Preparation(64, 96)
+SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(6)]
 NEW = [texture(seed, 64, 96) for seed in range(50, 54)]
 TINY = {"backbone": "test_resnet", "weights": "random", "neighbours": 2}
@@ -44,7 +44,7 @@ def stretch(values: np.ndarray, length: int) -> np.ndarray:
 
 def naive(method: SPADE, good: list[np.ndarray], picture: np.ndarray) -> tuple[float, np.ndarray]:
     def look(one: np.ndarray) -> list[np.ndarray]:
-        return [maps[0].double().numpy() for maps in method.network(images([one]))]
+        return [maps[0].double().numpy() for maps in method.feature_extractor(images([one]))]
 
     looks, mine = [look(one) for one in good], look(picture)
     apart = np.array([np.linalg.norm(one[-1].mean(axis=(1, 2)) - mine[-1].mean(axis=(1, 2))) for one in looks])
@@ -77,8 +77,8 @@ def test_only_the_most_alike_are_compared_with(fitted: SPADE) -> None:
 
 
 def test_shares_add_up(fitted: SPADE) -> None:
-    parts = [SPADE(**TINY).gather(batches(share)) for share in (GOOD[:4], GOOD[4:])]
-    one, two = fitted.state(), SPADE(**TINY).settle(parts).state()
+    parts = [SPADE(**TINY).extract(batches(share)) for share in (GOOD[:4], GOOD[4:])]
+    one, two = fitted.state_dict(), SPADE(**TINY).fit_shards(parts).state_dict()
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
@@ -87,17 +87,17 @@ def test_shares_add_up(fitted: SPADE) -> None:
 def test_however_the_pictures_come_all_are_kept_in_order(sizes: tuple[int, ...]) -> None:
     shares = images(GOOD).split(list(sizes))
     # An iterator does not say how many will come.
-    part = SPADE(**TINY).gather(Batch(share, [""] * len(share)) for share in shares)
-    whole = SPADE(**TINY).gather(batches(GOOD))
+    part = SPADE(**TINY).extract(Batch(share, [""] * len(share)) for share in shares)
+    whole = SPADE(**TINY).extract(batches(GOOD))
     assert part.keys() == whole.keys() == {"layer1", "layer2", "layer3", "size"}
     # The network rounds differently in other batches.
     assert all(torch.allclose(part[key], whole[key], rtol=1e-4, atol=1e-5) for key in whole)
 
 
 def test_a_restored_method_scores_the_same_bit_for_bit(fitted: SPADE) -> None:
-    state = {key: tensor.clone() for key, tensor in fitted.state().items()}
-    assert all(tensor.is_contiguous() for tensor in fitted.learned().values())
-    restored = SPADE.from_options(fitted.options()).restore(state)
+    state = {key: tensor.clone() for key, tensor in fitted.state_dict().items()}
+    assert all(tensor.is_contiguous() for tensor in fitted.fitted_state().values())
+    restored = SPADE.from_options(fitted.options()).load_state_dict(state)
     for one, two in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
         assert torch.equal(one, two)
 
@@ -112,8 +112,8 @@ def test_a_batch_is_its_pictures_one_by_one(fitted: SPADE) -> None:
 def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(count: int) -> None:
     options = TINY | {"neighbours": count}
     heard = []
-    with listening(lambda stage, done, total: heard.append((stage, done, total))):
-        held_out = SPADE(**options).fit_held_out(batches(GOOD))
+    with listen(lambda stage, done, total: heard.append((stage, done, total))):
+        held_out = SPADE(**options).cross_fit_scores(batches(GOOD))
     assert ("judging good pictures", 6, 6) in heard
     # Each picture was read once.
     assert heard.count(("reading pictures", 6, 6)) == 1
@@ -126,8 +126,8 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(count:
 
 def test_holding_out_learns_what_fit_learns(fitted: SPADE) -> None:
     method = SPADE(**TINY)
-    method.fit_held_out(batches(GOOD))
-    one, two = fitted.state(), method.state()
+    method.cross_fit_scores(batches(GOOD))
+    one, two = fitted.state_dict(), method.state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -135,17 +135,17 @@ def test_pictures_of_one_group_are_left_out_together() -> None:
     # Each picture has a twin; only without the twin is it new.
     twins = [picture for picture in GOOD for _ in range(2)]
     options = TINY | {"neighbours": 1}
-    alone = SPADE(**options).fit_held_out(batches(twins))
-    together = SPADE(**options).fit_held_out(batches(twins, groups=[str(place // 2) for place in range(len(twins))]))
+    alone = SPADE(**options).cross_fit_scores(batches(twins))
+    together = SPADE(**options).cross_fit_scores(batches(twins, groups=[str(place // 2) for place in range(len(twins))]))
     assert alone.image.max() < 1e-3 * together.image.min()
     assert alone.peak.max() < 1e-3 * together.peak.min()
-    expected = SPADE(**options).fit_held_out(batches(GOOD))
+    expected = SPADE(**options).cross_fit_scores(batches(GOOD))
     assert torch.allclose(together.image[::2], expected.image, rtol=1e-4)
     assert torch.allclose(together.peak[1::2], expected.peak, rtol=1e-4)
 
 
 def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
-    size = Preparation(96, 128)
+    size = Preprocessing(96, 128)
     good, new = ([texture(seed, 96, 128) for seed in seeds] for seeds in (range(10), range(20, 24)))
     method = SPADE().fit(Batches(good, size))
     (batch,) = Batches([*new, with_defect(new[0], row=30, column=90, radius=8)], size, 5)
@@ -180,10 +180,10 @@ def test_too_little_to_learn_from() -> None:
     with pytest.raises(DatasetError, match="no picture could be used"):
         SPADE(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
     with pytest.raises(DatasetError, match="none to compare it with"):
-        SPADE(**TINY).fit_held_out(batches(GOOD[:1]))
+        SPADE(**TINY).cross_fit_scores(batches(GOOD[:1]))
 
 
 def test_unfitted_refuses() -> None:
-    for ask in (SPADE(**TINY).judge, SPADE(**TINY).learned):
+    for ask in (SPADE(**TINY).head, SPADE(**TINY).fitted_state):
         with pytest.raises(NotFitted, match="call fit"):
             ask()

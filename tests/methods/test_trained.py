@@ -22,41 +22,41 @@ from flawmap.errors import DatasetError, NotExportable, OptionError, TrainingErr
 from flawmap.methods import METHODS, make_method, trained
 from flawmap.methods.crad import CRAD
 from flawmap.methods.trained import Losses, TrainedMethod
-from flawmap.prepare import Preparation
-from flawmap.progress import Forecast, News, Round, listening
+from flawmap.prepare import Preprocessing
+from flawmap.progress import Event, TrainingEpoch, TrainingForecast, listen
 from helpers import texture
 
-SIZE = Preparation(64, 64)
+SIZE = Preprocessing(64, 64)
 GOOD = [texture(seed) for seed in range(9)]
-NAMES = [name for name in METHODS if isinstance(METHODS[name].make(), TrainedMethod)]
+NAMES = [name for name in METHODS if isinstance(METHODS[name].factory(), TrainedMethod)]
 
-Fitted = tuple[TrainedMethod[torch.nn.Module], list[News]]
+Fitted = tuple[TrainedMethod[torch.nn.Module], list[Event]]
 
 every = pytest.mark.parametrize("name", NAMES)
 
 
 def fit(name: str, folder: Path | None = None, **options: object) -> Fitted:
     method = make_method(name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options})
-    heard: list[News] = []
-    with listening(lambda *_: None, heard.append):
+    heard: list[Event] = []
+    with listen(lambda *_: None, heard.append):
         method.fit(Batches(GOOD, SIZE), folder)
     return method, heard
 
 
 def same(one: TrainedMethod[torch.nn.Module], other: TrainedMethod[torch.nn.Module]) -> bool:
-    states = one.learned(), other.learned()
+    states = one.fitted_state(), other.fitted_state()
     return states[0].keys() == states[1].keys() and all(
         torch.equal(states[0][key], states[1][key]) for key in states[0]
     )
 
 
-def rounds(heard: list[News]) -> list[int]:
-    return [news.number for news in heard if isinstance(news, Round)]
+def rounds(heard: list[Event]) -> list[int]:
+    return [news.number for news in heard if isinstance(news, TrainingEpoch)]
 
 
 @every
 def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -> None:
-    if "epochs" in METHODS[name].make().fixed:
+    if "epochs" in METHODS[name].factory().fixed:
         pytest.skip("another phase follows, so that a longer training is another one")
     through, _ = fit(name, epochs=4)
     fit(name, tmp_path, epochs=2)
@@ -69,15 +69,15 @@ def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -
 
 @every
 def test_ctrl_c_says_where_it_stopped(name: str, tmp_path: Path) -> None:
-    heard: list[News] = []
+    heard: list[Event] = []
 
-    def press(news: News) -> None:
+    def press(news: Event) -> None:
         heard.append(news)
-        if isinstance(news, Round) and news.number == 2:
+        if isinstance(news, TrainingEpoch) and news.number == 2:
             raise KeyboardInterrupt
 
     method = make_method(name, "smoke", backbone="test_resnet", weights="random", epochs=3)
-    with listening(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
+    with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
         method.fit(Batches(GOOD, SIZE), tmp_path)
     assert "Stopped; the same again goes on after epoch 2 of 3" in heard
     # The second epoch was told and not yet kept; it is trained again, to the same.
@@ -95,9 +95,9 @@ def test_other_settings_begin_anew(name: str, change: dict[str, int], tmp_path: 
 
 def test_other_pictures_begin_anew(tmp_path: Path) -> None:
     fit("crad", tmp_path)
-    heard: list[News] = []
+    heard: list[Event] = []
     method = make_method("crad", "smoke", backbone="test_resnet", weights="random")
-    with listening(lambda *_: None, heard.append):
+    with listen(lambda *_: None, heard.append):
         method.fit(Batches([*GOOD[1:], texture(90)], SIZE), tmp_path)
     assert rounds(heard) == [1, 2]
 
@@ -116,13 +116,13 @@ def test_its_record_is_left_in_json_and_as_a_picture(name: str, tmp_path: Path) 
     assert record["options"] == method.options()
     assert [epoch["losses"] for epoch in record["history"]] == [epoch.losses for epoch in method.history_]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    (forecast,) = [news for news in heard if isinstance(news, Forecast)]
+    (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
     assert (forecast.what, forecast.epochs) == ("Training", 2)
 
 
 @every
 def test_a_loss_that_is_no_number_stops_with_epoch_and_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = make_method(name, "smoke", backbone="test_resnet", weights="random", batch=3)
+    method = make_method(name, "smoke", backbone="test_resnet", weights="random", batch_size=3)
     loss: Callable[..., Losses] = type(method).loss
     calls: list[int] = []
 
@@ -142,7 +142,7 @@ def test_each_epoch_draws_its_pictures_anew_where_they_are_not_all_taken() -> No
     class Looks(CRAD):
         def lessons(self, held, order, epoch):  # type: ignore[no-untyped-def]
             seen.append(list(order))
-            return super().lessons(held, order, epoch)
+            return super().training_batches(held, order, epoch)
 
     options = METHODS["crad"].presets["smoke"].options
     Looks(backbone="test_resnet", weights="random", **options | {"epochs": 4, "most": 5}).fit(Batches(GOOD, SIZE))
@@ -186,14 +186,14 @@ def test_the_inspector_sets_a_fifth_aside(name: str) -> None:
     inspector = Inspector(name, preset="smoke", **options).fit(GOOD)
     assert inspector.calibration.exact
     assert len(inspector.calibration.scores) == 2
-    more = Inspector(name, preset="smoke", calibration_share=0.5, **options).fit(GOOD)
+    more = Inspector(name, preset="smoke", calibration_fraction=0.5, **options).fit(GOOD)
     assert len(more.calibration.scores) == 5
 
 
 def test_a_preset_brings_its_size_unless_one_is_given() -> None:
-    assert Inspector("glass", preset="paper").preparation.height == 288
-    assert Inspector("glass", preset="paper", size=64).preparation.height == 64
-    assert Inspector("glass").preparation.height == 224
+    assert Inspector("glass", preset="paper").preprocessing.height == 288
+    assert Inspector("glass", preset="paper", size=64).preprocessing.height == 64
+    assert Inspector("glass").preprocessing.height == 224
 
 
 def test_presets_by_name() -> None:
@@ -209,7 +209,7 @@ def test_presets_by_name() -> None:
 @pytest.mark.parametrize("option", ["epochs", "batch", "most", "rate"])
 def test_options_that_teach_nothing(name: str, option: str) -> None:
     with pytest.raises(OptionError, match=r"use 1 or more of each|more than 0 of each"):
-        replace(METHODS[name].make(), **{option: 0})
+        replace(METHODS[name].factory(), **{option: 0})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")

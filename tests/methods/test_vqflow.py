@@ -6,11 +6,11 @@ import torch
 from flawmap.data.loading import Batches
 from flawmap.errors import OptionError
 from flawmap.methods import METHODS
-from flawmap.methods.vqflow import Flow, Flows, VQFlow, VQFlowJudge
-from flawmap.prepare import Preparation
+from flawmap.methods.vqflow import VQFlow, VQFlowHead, VQFlowNetwork, VQFlowOutput
+from flawmap.prepare import Preprocessing
 from helpers import texture
 
-SIZE = Preparation(64, 96)
+SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(9)]
 TINY = {**METHODS["vqflow"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
 
@@ -20,12 +20,12 @@ class Given(torch.nn.Module):
         super().__init__()
         self.maps = maps
 
-    def forward(self, encoded: list[torch.Tensor]) -> Flows:
-        return Flows(self.maps, torch.zeros(1), torch.zeros(()))
+    def forward(self, encoded: list[torch.Tensor]) -> VQFlowOutput:
+        return VQFlowOutput(self.maps, torch.zeros(1), torch.zeros(()))
 
 
 def test_the_loss_falls() -> None:
-    method = VQFlow(**TINY | {"epochs": 6, "rate": 1e-3, "warmup": 0}).fit(Batches(GOOD, SIZE))
+    method = VQFlow(**TINY | {"epochs": 6, "learning_rate": 1e-3, "warmup_epochs": 0}).fit(Batches(GOOD, SIZE))
     assert isinstance(method, VQFlow)
     assert method.history_[-1].loss < method.history_[0].loss - 50
 
@@ -33,7 +33,7 @@ def test_the_loss_falls() -> None:
 def test_the_loss_is_a_density() -> None:
     # Σ log |det| is that of all it does to the maps, the prototype's Gaussian among it.
     torch.manual_seed(0)
-    flow = Flow([2, 2, 2, 3], VQFlow(**TINY)).eval()
+    flow = VQFlowNetwork([2, 2, 2, 3], VQFlow(**TINY)).eval()
     for parameter in flow.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     flow.double()
@@ -70,7 +70,7 @@ def test_the_published_loss_leaves_the_deviation_out() -> None:
     told = []
     for log_sigma in (True, False):
         torch.manual_seed(0)
-        flow = Flow([4, 4, 4, 3], VQFlow(**TINY, log_sigma=log_sigma)).eval()
+        flow = VQFlowNetwork([4, 4, 4, 3], VQFlow(**TINY, log_sigma=log_sigma)).eval()
         for gaussian in flow.gaussians:
             gaussian.bias.data[4:] = 3.0  # type: ignore[union-attr,index]
         told.append(flow(maps).log_det)
@@ -81,7 +81,7 @@ def test_the_published_loss_leaves_the_deviation_out() -> None:
 def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
     maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
     maps[0][0, :, 2, 5] = 3.0
-    scores = VQFlowJudge(Given(maps))([torch.zeros(1)], 64, 64)
+    scores = VQFlowHead(Given(maps))([torch.zeros(1)], 64, 64)
     row, column = divmod(int(scores.pixel[0].argmax()), 64)
     assert abs(row - 2 * 63 / 7) <= 1
     assert abs(column - 5 * 63 / 7) <= 1
@@ -92,8 +92,8 @@ def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    method = VQFlow(warmup=10)
-    paces = [method.pace(epoch) for epoch in (1, 6, 11, 70, 71, 91)]
+    method = VQFlow(warmup_epochs=10)
+    paces = [method.lr_factor(epoch) for epoch in (1, 6, 11, 70, 71, 91)]
     assert paces == pytest.approx([0.1, 0.55, 1, 1, 0.33, 0.1089])
 
 
@@ -103,7 +103,7 @@ def test_steps_of_fewer_pictures_are_left_out() -> None:
     assert [len(chunk) for chunk in method._chunks(range(3))] == [3]
 
 
-@pytest.mark.parametrize("options", [{"layers": (1, 2, 3)}, {"steps": (1, 2)}, {"place": 6}, {"rate": 0.0}])
+@pytest.mark.parametrize("options", [{"layers": (1, 2, 3)}, {"flow_steps": (1, 2)}, {"position_dim": 6}, {"learning_rate": 0.0}])
 def test_options_that_cannot_work(options: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(OptionError, match=r"takes four layers|divisible by 4"):
         VQFlow(**options)

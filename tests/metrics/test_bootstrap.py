@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flawmap.metrics.bootstrap import share, with_intervals
-from flawmap.metrics.ranking import Figures, Weights, auroc, tally
+from flawmap.metrics.bootstrap import bootstrap_intervals, proportion_with_interval
+from flawmap.metrics.ranking import MetricValues, ResampleWeights, auroc, count_scores
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
@@ -13,10 +13,10 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(150):
         scores = rng.normal(labels)
 
-        def figures(weights: Weights | None, scores: np.ndarray = scores) -> dict[str, Figures]:
-            return {"image AUROC": auroc(tally(scores, labels, weights))}
+        def figures(weights: ResampleWeights | None, scores: np.ndarray = scores) -> dict[str, MetricValues]:
+            return {"image AUROC": auroc(count_scores(scores, labels, weights))}
 
-        metric = with_intervals(figures, labels, times=400)["image AUROC"]
+        metric = bootstrap_intervals(figures, labels, times=400)["image AUROC"]
         held += metric.low <= truth <= metric.high
     # 150 × 0.95 = 142.5 with a standard deviation of 2.7; the percentile interval is a little short of it.
     assert 132 <= held <= 150
@@ -25,14 +25,14 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 def test_both_classes_are_in_every_resample() -> None:
     labels = np.array([0, 1, 1, 1, 1, 1])
 
-    def figures(weights: Weights | None) -> dict[str, Figures]:
+    def figures(weights: ResampleWeights | None) -> dict[str, MetricValues]:
         return {"good": np.ones(()) if weights is None else (weights @ (labels == 0)).astype(float)}
 
-    metric = with_intervals(figures, labels)["good"]
+    metric = bootstrap_intervals(figures, labels)["good"]
     assert (metric.low, metric.high) == (1, 1)
 
 
 def test_the_interval_of_a_share_covers_at_least_what_it_says() -> None:
     rng = np.random.default_rng(1)
-    held = [(m := share(int(hits), 191)).low <= 0.02 <= m.high for hits in rng.binomial(191, 0.02, 2000)]
+    held = [(m := proportion_with_interval(int(hits), 191)).low <= 0.02 <= m.high for hits in rng.binomial(191, 0.02, 2000)]
     assert np.mean(held) >= 0.95

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from flawmap.metrics.images import confusion, f1_of, image_metrics
+from flawmap.metrics.images import confusion_counts, f1_of, image_metrics
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1], [40, 60])
@@ -16,7 +16,7 @@ def test_all_figures_are_there_with_their_intervals() -> None:
     metrics = image_metrics(SCORES, LABELS, REJECTED)
     for name, metric in metrics.items():
         assert metric.value is not None, name
-        assert not metric.absent
+        assert not metric.unavailable
         if metric.low is not None:
             assert 0 <= metric.low <= metric.value <= metric.high <= 1, name
     assert metrics["F1 at the threshold"].value == pytest.approx(f1_score(LABELS, REJECTED))
@@ -30,15 +30,15 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 @pytest.mark.parametrize(("label", "missing"), [(0, "no defective test pictures"), (1, "no good test pictures")])
 def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(label: int, missing: str) -> None:
     metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
-    assert metrics["image AUROC"].absent == metrics["F1 max"].absent == missing
-    assert metrics["image AUROC"].to_json() == {"absent": missing}
+    assert metrics["image AUROC"].unavailable == metrics["F1 max"].unavailable == missing
+    assert metrics["image AUROC"].to_dict() == {"unavailable": missing}
     rate = metrics["good parts rejected" if label == 0 else "defects missed"]
     assert rate.value is not None
 
 
 def test_no_pictures_at_all() -> None:
     metrics = image_metrics(SCORES[:0], LABELS[:0], REJECTED[:0])
-    assert all(metric.value is None and metric.absent for metric in metrics.values())
+    assert all(metric.value is None and metric.unavailable for metric in metrics.values())
 
 
 def test_all_scores_equal() -> None:
@@ -57,7 +57,7 @@ def test_the_interval_of_a_share_is_exact_at_its_end() -> None:
 
 
 def test_confusion() -> None:
-    counts = confusion(LABELS, REJECTED)
+    counts = confusion_counts(LABELS, REJECTED)
     assert sum(counts.values()) == 100
     assert counts["TP"] == np.sum(REJECTED[40:])
     assert counts["FP"] == np.sum(REJECTED[:40])

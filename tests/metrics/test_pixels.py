@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from flawmap.metrics.pixels import PixelTally, pixel_metrics
+from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 
 
 def draw(seed: int, count: int = 6, side: int = 48) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -25,8 +25,8 @@ def draw(seed: int, count: int = 6, side: int = 48) -> tuple[list[np.ndarray], l
     return heatmaps, masks
 
 
-def count(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> PixelTally:
-    counted = PixelTally()
+def count(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> PixelCounts:
+    counted = PixelCounts()
     for heatmap, mask in zip(heatmaps, masks, strict=True):
         counted.add(heatmap, mask)
     return counted
@@ -85,9 +85,9 @@ def test_intervals_hold_their_value() -> None:
 def test_without_masks_and_without_good_pixels_figures_are_absent_with_their_reason() -> None:
     heatmaps, masks = draw(0)
     no_masks = pixel_metrics(count(heatmaps[:1], masks[:1]))
-    assert all(metric.value is None and "mask" in metric.absent for metric in no_masks.values())
+    assert all(metric.value is None and "mask" in metric.unavailable for metric in no_masks.values())
     all_defective = pixel_metrics(count(heatmaps[:1], [np.ones_like(masks[0])]))
-    assert all(metric.value is None and "every pixel" in metric.absent for metric in all_defective.values())
+    assert all(metric.value is None and "every pixel" in metric.unavailable for metric in all_defective.values())
 
 
 def test_all_values_equal() -> None:

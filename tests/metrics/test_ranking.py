@@ -10,10 +10,10 @@ from flawmap.metrics.ranking import (
     auroc,
     average_precision,
     best_f1,
+    count_scores,
     false_positive_rate,
     per_region_overlap,
-    tally,
-    trivial_f1,
+    reject_all_f1,
 )
 
 GOLDEN_SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
@@ -21,7 +21,7 @@ GOLDEN_LABELS = np.array([1, 1, 0, 1, 0, 0, 1])
 
 
 def test_golden_numbers() -> None:
-    counts = tally(GOLDEN_SCORES, GOLDEN_LABELS)
+    counts = count_scores(GOLDEN_SCORES, GOLDEN_LABELS)
     assert best_f1(counts) == 0.75
     assert auroc(counts) == pytest.approx(0.666667, abs=1e-6)
 
@@ -37,13 +37,13 @@ def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 @given(scored())
 def test_agrees_with_scikit_learn_ties_included(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     scores, labels = drawn
-    counts = tally(scores, labels)
+    counts = count_scores(scores, labels)
     assert auroc(counts) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert average_precision(counts) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
     precision, recall, _ = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
     assert best_f1(counts) == pytest.approx(f1.max(), abs=1e-12)
-    assert trivial_f1(counts) == pytest.approx(f1_score(labels, np.ones(len(labels))), abs=1e-12)
+    assert reject_all_f1(counts) == pytest.approx(f1_score(labels, np.ones(len(labels))), abs=1e-12)
     rates, recalls, _ = roc_curve(labels, scores, drop_intermediate=False)
     assert false_positive_rate(counts) == pytest.approx(rates[recalls >= 0.95 - 1e-12].min(), abs=1e-12)
 
@@ -52,7 +52,7 @@ def test_agrees_with_scikit_learn_ties_included(drawn: tuple[np.ndarray, np.ndar
 def test_weights_count_a_picture_as_often_as_they_say(drawn: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     scores, labels = drawn
     weights = 1 + np.random.default_rng(seed).multinomial(len(labels), np.full(len(labels), 1 / len(labels)), 3)
-    for row, value in zip(weights, auroc(tally(scores, labels, weights)), strict=True):
+    for row, value in zip(weights, auroc(count_scores(scores, labels, weights)), strict=True):
         assert value == pytest.approx(roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12)
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.render.heatmap import RED, TOP, draw_truth, overlay, sheet, show_heatmap, to_8_bit, write_text
+from flawmap.render.heatmap import COLOUR_MAX, RED, colourise, draw_label, draw_mask_outline, overlay, sheet, to_uint8
 from flawmap.verdict import Verdict
 from helpers import texture
 
@@ -16,14 +16,14 @@ def verdict(value: float, *, reject: bool = False) -> Verdict:
 
 
 def test_a_value_has_one_colour_whatever_the_picture() -> None:
-    one = show_heatmap(np.array([[0, 1, 2, 9]], np.float32))
-    other = show_heatmap(np.array([[1, 1, 1, 1]], np.float32))
+    one = colourise(np.array([[0, 1, 2, 9]], np.float32))
+    other = colourise(np.array([[1, 1, 1, 1]], np.float32))
     assert (one[0, 1] == other[0, 0]).all()
     assert (one[0, 2] == one[0, 3]).all()
 
 
 def test_the_limit_is_green_and_half_as_much_again_is_red() -> None:
-    limit, beyond = show_heatmap(np.array([[1, TOP]], np.float32))[0].astype(int)
+    limit, beyond = colourise(np.array([[1, COLOUR_MAX]], np.float32))[0].astype(int)
     assert limit.argmax() == 1
     assert beyond.argmax() == 0
 
@@ -45,7 +45,7 @@ def test_the_score_stands_in_the_top_left_corner() -> None:
 @pytest.mark.parametrize("size", [(60, 40), (224, 224), (900, 1200), (8, 8)])
 def test_a_score_is_legible_on_any_ground(ground: int, size: tuple[int, int]) -> None:
     plain = np.full((*size, 3), ground, np.uint8)
-    drawn = write_text(plain, "0.87")
+    drawn = draw_label(plain, "0.87")
     assert (plain == ground).all()
     if min(size) > 8:
         dark = drawn.max(axis=2) < 80
@@ -66,7 +66,7 @@ def test_a_reject_has_a_red_frame() -> None:
 def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
     picture, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), bool)
     mask[20:40, 20:40] = True
-    drawn = draw_truth(picture, mask)
+    drawn = draw_mask_outline(picture, mask)
     assert (drawn == RED).all(axis=2).any()
     assert (drawn[mask] == 128).all()
     assert (picture == 128).all()
@@ -75,7 +75,7 @@ def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_any_depth_is_drawn(dtype: type) -> None:
     white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    assert np.abs(to_8_bit((PICTURE / 255 * white).astype(dtype)).astype(int) - PICTURE).max() <= 1
+    assert np.abs(to_uint8((PICTURE / 255 * white).astype(dtype)).astype(int) - PICTURE).max() <= 1
 
 
 def test_a_sheet_holds_its_pictures_in_their_cells() -> None:

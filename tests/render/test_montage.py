@@ -5,9 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flawmap.errors import OptionError, PictureError
+from flawmap.errors import ImageError, OptionError
 from flawmap.render.heatmap import RED, overlay
-from flawmap.render.montage import Calibrated, Case, OverTestSet, Span, show_jet, show_localisation, show_samples
+from flawmap.render.montage import (
+    CalibratedScale,
+    LocalisationRow,
+    TestSetScale,
+    ValueRange,
+    colourise_jet,
+    localisation_figure,
+    sample_figure,
+)
 from flawmap.verdict import Verdict
 from helpers import texture
 
@@ -17,8 +25,8 @@ BOTTOM, TOP = (0, 0, 128), (128, 0, 0)
 """The ends of jet."""
 
 
-def view(value: float, score: float = 0.5) -> OverTestSet:
-    return OverTestSet(np.full((80, 80), value, np.float32), score, Span(2.0, 6.0), Span(0.0, 1.0))
+def view(value: float, score: float = 0.5) -> TestSetScale:
+    return TestSetScale(np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0))
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:
@@ -39,7 +47,7 @@ def test_colours_span_the_test_set_half_and_half_with_the_picture(value: float, 
 
 
 def test_a_test_set_of_one_value_is_all_bottom() -> None:
-    flat = replace(view(3), heatmaps=Span(3.0, 3.0), scores=Span(0.5, 0.5))
+    flat = replace(view(3), heatmaps=ValueRange(3.0, 3.0), scores=ValueRange(0.5, 0.5))
     assert np.array_equal(flat.draw(PICTURE), replace(view(2), score=0.0).draw(PICTURE))
 
 
@@ -48,7 +56,7 @@ def test_the_score_is_scaled_over_the_test_set_and_stands_in_the_top_left_corner
     changed = np.argwhere((one != other).any(axis=2))
     assert len(changed)
     assert (changed.max(axis=0) < (24, 50)).all()
-    doubled = replace(view(2, 0.5), scores=Span(0.0, 2.0))
+    doubled = replace(view(2, 0.5), scores=ValueRange(0.0, 2.0))
     assert np.array_equal(doubled.draw(PICTURE), one)
     assert np.array_equal(view(2, 7.0).draw(PICTURE), view(2, 1.0).draw(PICTURE))
 
@@ -62,7 +70,7 @@ def test_a_map_of_another_size_is_brought_to_the_picture() -> None:
 
 
 def test_jet_goes_from_blue_to_red() -> None:
-    colours = show_jet(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
+    colours = colourise_jet(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
     assert tuple(colours[0]) == BOTTOM
     assert tuple(colours[-1]) == TOP
     assert colours[2].argmax() == 1
@@ -70,10 +78,10 @@ def test_jet_goes_from_blue_to_red() -> None:
 
 def test_the_calibrated_view_is_the_overlay() -> None:
     assert np.array_equal(
-        Calibrated(verdict(1.3, reject=True)).draw(PICTURE), overlay(PICTURE, verdict(1.3, reject=True))
+        CalibratedScale(verdict(1.3, reject=True)).draw(PICTURE), overlay(PICTURE, verdict(1.3, reject=True))
     )
     smaller = replace(verdict(1.3), heatmap=np.full((20, 40), 1.3, np.float32))
-    assert np.array_equal(below(Calibrated(smaller).draw(PICTURE)), below(Calibrated(verdict(1.3)).draw(PICTURE)))
+    assert np.array_equal(below(CalibratedScale(smaller).draw(PICTURE)), below(CalibratedScale(verdict(1.3)).draw(PICTURE)))
 
 
 def find(page: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
@@ -86,10 +94,10 @@ def find(page: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
 def test_a_row_is_the_picture_and_a_view_of_each_method() -> None:
     other = texture(1, 80, 80)
     cases = [
-        Case("Black", "good", PICTURE, [view(2), view(4)]),
-        Case("White", "scratch", other, [view(3), view(6)]),
+        LocalisationRow("Black", "good", PICTURE, [view(2), view(4)]),
+        LocalisationRow("White", "scratch", other, [view(3), view(6)]),
     ]
-    page = show_localisation(cases, ["PaDiM", "Ours"], "Title", cell=CELL)
+    page = localisation_figure(cases, ["PaDiM", "Ours"], "Title", cell=CELL)
     wanted = [[PICTURE, *(v.draw(PICTURE) for v in cases[0].views)], [other, *(v.draw(other) for v in cases[1].views)]]
     found = [[find(page, picture) for picture in row] for row in wanted]
     assert all(len(places) == 1 for row in found for places in row)
@@ -106,8 +114,8 @@ def test_a_row_is_the_picture_and_a_view_of_each_method() -> None:
 
 def test_the_two_scales_have_their_own_legends() -> None:
     pages = [
-        show_localisation([Case("a", "good", PICTURE, [v])], ["b"], cell=CELL)
-        for v in (view(2), Calibrated(verdict(0)))
+        localisation_figure([LocalisationRow("a", "good", PICTURE, [v])], ["b"], cell=CELL)
+        for v in (view(2), CalibratedScale(verdict(0)))
     ]
     assert pages[0].shape == pages[1].shape
     assert (pages[0][-50:] != pages[1][-50:]).any()
@@ -118,7 +126,7 @@ def test_true_defects_are_outlined_on_the_input_alone() -> None:
     mask[80:120, 80:120] = True
     large = texture(3, 160, 160)
     pages = [
-        show_localisation([Case("a", "dent", large, [view(2)], m)], ["b"], cell=CELL)
+        localisation_figure([LocalisationRow("a", "dent", large, [view(2)], m)], ["b"], cell=CELL)
         for m in (mask, None, mask & False)
     ]
     assert np.array_equal(pages[1], pages[2])
@@ -132,8 +140,8 @@ def test_true_defects_are_outlined_on_the_input_alone() -> None:
 def test_the_smallest_defect_is_outlined_after_shrinking() -> None:
     mask = np.zeros((800, 800), bool)
     mask[400, 400] = True
-    case = Case("a", "dent", np.full((800, 800, 3), 90, np.uint8), [view(2)], mask)
-    page = show_localisation([case], ["b"], cell=CELL)
+    case = LocalisationRow("a", "dent", np.full((800, 800, 3), 90, np.uint8), [view(2)], mask)
+    page = localisation_figure([case], ["b"], cell=CELL)
     assert (page == RED).all(axis=2).any()
 
 
@@ -143,26 +151,26 @@ def test_pictures_may_be_grey_or_of_any_depth(dtype: type, channels: tuple[int, 
     white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
     picture = np.full((80, 80, *channels), white, dtype)
     plain = np.full((80, 80, 3), 255, np.uint8)
-    one, other = (show_localisation([Case("a", "good", p, [view(2)])], ["b"], cell=CELL) for p in (picture, plain))
+    one, other = (localisation_figure([LocalisationRow("a", "good", p, [view(2)])], ["b"], cell=CELL) for p in (picture, plain))
     assert np.array_equal(one, other)
-    assert np.array_equal(show_samples({"a": {"good": [picture]}}), show_samples({"a": {"good": [plain]}}))
+    assert np.array_equal(sample_figure({"a": {"good": [picture]}}), sample_figure({"a": {"good": [plain]}}))
 
 
 def test_what_cannot_be_laid_out() -> None:
     with pytest.raises(OptionError, match="no pictures"):
-        show_localisation([], ["PaDiM"])
+        localisation_figure([], ["PaDiM"])
     with pytest.raises(OptionError, match=r"good Black has 1 views and there are 2 methods \(PaDiM, Ours\)"):
-        show_localisation([Case("Black", "good", PICTURE, [view(2)])], ["PaDiM", "Ours"])
-    with pytest.raises(PictureError, match="too few"):
-        show_localisation([Case("Black", "good", PICTURE[:3], [view(2)])], ["PaDiM"])
+        localisation_figure([LocalisationRow("Black", "good", PICTURE, [view(2)])], ["PaDiM", "Ours"])
+    with pytest.raises(ImageError, match="too few"):
+        localisation_figure([LocalisationRow("Black", "good", PICTURE[:3], [view(2)])], ["PaDiM"])
     with pytest.raises(OptionError, match="no pictures"):
-        show_samples({"Black": {"good": []}})
+        sample_figure({"Black": {"good": []}})
 
 
 def test_samples_are_in_a_row_for_each_product_and_columns_for_each_kind() -> None:
     shots = [texture(seed, 64, 64) for seed in range(6)]
     products = {"Black": {"stain": shots[:1], "good": shots[1:3]}, "White": {"good": shots[3:4], "scratch": shots[4:]}}
-    page = show_samples(products, "Samples", cell=64)
+    page = sample_figure(products, "Samples", cell=64)
     places = [find(page, shot) for shot in shots]
     assert all(len(place) == 1 for place in places)
     (stain,), (good,), (second,), (other,), (scratch,), (last,) = places
@@ -175,6 +183,6 @@ def test_samples_are_in_a_row_for_each_product_and_columns_for_each_kind() -> No
 
 
 def test_samples_are_fitted_into_their_cells() -> None:
-    page = show_samples({"a": {"good": [texture(0, 200, 50), texture(1, 20, 30)]}}, cell=100)
+    page = sample_figure({"a": {"good": [texture(0, 200, 50), texture(1, 20, 30)]}}, cell=100)
     assert page.shape[1] < 350
     assert 100 < page.shape[0] < 200

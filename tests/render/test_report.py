@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flawmap.metrics.metric import Metric
 from flawmap.render import report as module
-from flawmap.render.report import SIDE, Card, Gallery, Report, Row, render, write
+from flawmap.render.report import THUMBNAIL_SIDE, Card, Gallery, Record, ReportData, render_page, write_page
 from flawmap.verdict import Verdict
 from helpers import texture, with_defect
 
@@ -51,23 +51,23 @@ def add(gallery: Gallery, path: str, kind: str | None, score: float) -> None:
     gallery.add(path, kind, verdict(score), picture, mask)
 
 
-def make_report(pictures: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any) -> Report:
+def make_report(pictures: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any) -> ReportData:
     """A report on pictures of some kinds and scores."""
     gallery, rows = Gallery(THRESHOLD), []
     for number, (kind, score) in enumerate(pictures):
         path = paths[number] if paths else f"parts/{kind}/{number:03}.png"
-        rows.append(Row(path, kind, score, 0.25))
+        rows.append(Record(path, kind, score, 0.25))
         add(gallery, path, kind, score)
-    report = Report(
+    report = ReportData(
         title="bolt",
         subtitle="patchcore · 99 good pictures learned",
         threshold=THRESHOLD,
-        held_out=HELD_OUT,
-        promises=["At most 1 % of good parts are rejected."],
-        rows=rows,
+        calibration_scores=HELD_OUT,
+        guarantees=["At most 1 % of good parts are rejected."],
+        records=rows,
         gallery=gallery,
         metrics={},
-        kinds={},
+        by_defect_type={},
         confusion=None,
         details={"Settings": {"backbone": "tiny"}},
     )
@@ -84,11 +84,11 @@ def labelled_pictures() -> list[tuple[str | None, float]]:
     return [*good, *defective]
 
 
-def labelled_report() -> Report:
-    dent = {"image AUROC": Metric(0.9, 0.8, 0.95), "pixel AP": Metric(absent="no masks here")}
+def labelled_report() -> ReportData:
+    dent = {"image AUROC": Metric(0.9, 0.8, 0.95), "pixel AP": Metric(unavailable="no masks here")}
     return make_report(
         labelled_pictures(),
-        metrics={"image AUROC": Metric(0.95871, 0.939, 0.974), "AUPRO": Metric(absent="no picture has a mask")},
+        metrics={"image AUROC": Metric(0.95871, 0.939, 0.974), "AUPRO": Metric(unavailable="no picture has a mask")},
         kinds={"dent": dent, "scratch": dent},
         confusion={"TP": 15, "FP": 2, "FN": 5, "TN": 28},
     )
@@ -153,17 +153,17 @@ def test_a_score_that_is_no_number_comes_first() -> None:
     assert [card.path for card in gallery.cards()] == ["odd"]
 
 
-@pytest.mark.parametrize(("height", "width"), [(1000, 500), (300, 640), (SIDE, SIDE), (40, 9), (4000, 8)])
+@pytest.mark.parametrize(("height", "width"), [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 9), (4000, 8)])
 def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
     gallery = Gallery(THRESHOLD)
     mask = np.zeros((height, width), bool)
     mask[0, 0] = True
     gallery.add("a", "dent", verdict(3.0, shape=(height, width)), texture(0, height, width), mask)
     (card,) = gallery.cards()
-    factor = min(1, SIDE / max(height, width))
+    factor = min(1, THUMBNAIL_SIDE / max(height, width))
     expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
     assert card.truth
-    assert {decode(data).shape for data in (card.picture, card.overlay, card.truth)} == {expected}
+    assert {decode(data).shape for data in (card.image, card.overlay, card.truth)} == {expected}
     assert (card.width, card.height) == (width, height)
 
 
@@ -177,7 +177,7 @@ def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
     assert card.truth
     where = np.argwhere(red(decode(card.truth)))
     assert len(where) >= 4
-    assert np.abs(where - np.array(place) * SIDE / 2000).max() < 8
+    assert np.abs(where - np.array(place) * THUMBNAIL_SIDE / 2000).max() < 8
 
 
 def test_a_good_picture_has_no_truth() -> None:
@@ -200,14 +200,14 @@ def test_pictures_of_any_depth_have_thumbnails(dtype: type) -> None:
     white = {np.uint16: 65535, np.float32: 1}[dtype]
     gallery = Gallery(THRESHOLD)
     gallery.add("a", None, verdict(1.0), np.full((48, 64, 3), white, dtype))
-    assert decode(gallery.cards()[0].picture).min() >= 250
+    assert decode(gallery.cards()[0].image).min() >= 250
 
 
 # ---- the page as text ----
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
-    page = render(labelled_report())
+    page = render_page(labelled_report())
     assert not re.search(r"(src|href|action|data)\s*=\s*[\"']?\s*(https?:|//|file:)", page)
     assert "@import" not in page
     assert "url(" not in page.replace("url(#hatch)", "")
@@ -215,7 +215,7 @@ def test_the_page_needs_nothing_from_outside() -> None:
 
 
 def test_paths_cannot_break_out() -> None:
-    page = render(make_report([("good", 1.0)] * len(HOSTILE), HOSTILE, title="<script>alert(1)</script>"))
+    page = render_page(make_report([("good", 1.0)] * len(HOSTILE), HOSTILE, title="<script>alert(1)</script>"))
     assert "<script>alert" not in page
     assert page.count("</script>") == 2
     assert "<img src=x" not in page
@@ -224,13 +224,13 @@ def test_paths_cannot_break_out() -> None:
 
 
 def test_a_path_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
-    write(tmp_path / "report.html", make_report([("good", 1.0)], ["caf\udce9.png"]))
+    write_page(tmp_path / "report.html", make_report([("good", 1.0)], ["caf\udce9.png"]))
     assert "caf?.png" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_numbers_that_are_none_never_reach_the_page() -> None:
     report = make_report([("good", 1.0), ("good", math.nan), ("dent", math.inf)], held_out=[1.0, math.inf, math.nan])
-    page = render(report)
+    page = render_page(report)
     data = embedded(page)
     assert data["heldOut"] == [1.0]
     assert data["scores"] == [["good", 1.0]]
@@ -239,7 +239,7 @@ def test_numbers_that_are_none_never_reach_the_page() -> None:
 
 
 def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> None:
-    page = render(labelled_report())
+    page = render_page(labelled_report())
     assert "95.87" in page
     assert "(93.9 – 97.4)" in page
     assert "no picture has a mask" in page
@@ -247,7 +247,7 @@ def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> No
 
 
 def test_without_labels_the_labelled_sections_are_not_there() -> None:
-    page = render(make_report([(None, 1.0), (None, 3.0)]))
+    page = render_page(make_report([(None, 1.0), (None, 3.0)]))
     body = page[page.index("<body>") : page.index('<script type="application/json"')]
     for name in ("figures", "curves", "kinds", "kind-filter", "count-missed", "misses", "count-false-rejects"):
         assert f'id="{name}"' not in body
@@ -260,19 +260,19 @@ def test_pictures_that_are_not_shown_are_counted() -> None:
     gallery = Gallery(THRESHOLD, capacity=2)
     for number in range(1500):
         add(gallery, str(number), "good", 1.0)
-    page = render(make_report([], gallery=gallery))
+    page = render_page(make_report([], gallery=gallery))
     assert "2 most telling of 1,500 pictures; all scores are in scores.csv" in page
 
 
 def test_unreadable_pictures_stand_with_their_errors() -> None:
-    rows = [Row("a.png", "dent", None, None, "the file is <empty>"), Row("b.png", "good", 1.0, 0.5)]
-    page = render(make_report([], rows=rows))
+    rows = [Record("a.png", "dent", None, None, "the file is <empty>"), Record("b.png", "good", 1.0, 0.5)]
+    page = render_page(make_report([], rows=rows))
     assert "the file is &lt;empty&gt;" in page
     assert 'id="count-unreadable" class="big">1<' in page
 
 
 def test_warnings_and_promises_are_shown() -> None:
-    page = render(make_report([("good", 1.0)], warnings=["The backbone is random."]))
+    page = render_page(make_report([("good", 1.0)], warnings=["The backbone is random."]))
     assert "The backbone is random." in page
     assert "At most 1 % of good parts are rejected." in page
 
@@ -280,7 +280,7 @@ def test_warnings_and_promises_are_shown() -> None:
 def test_paths_are_shown_without_the_folder_that_all_share() -> None:
     for separator in ("/", "\\"):
         paths = [separator.join(("", "data", "parts", name)) for name in ("test1.png", "test2.png")]
-        page = render(make_report([("good", 1.0), ("good", 1.5)], paths))
+        page = render_page(make_report([("good", 1.0), ("good", 1.5)], paths))
         assert f'<span class="path">{separator}data{separator}parts{separator}</span>' in page
         assert '<span class="name">test1.png</span>' in page
 
@@ -310,7 +310,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def labelled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
-    write(file, labelled_report())
+    write_page(file, labelled_report())
     return file
 
 
@@ -519,7 +519,7 @@ def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
 
 
 def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
-    write(tmp_path / "größe 裂.html", make_report([("good", 1.0), ("dent", 3.0), (None, 1.0), ("a<b>", 2.0)], HOSTILE))
+    write_page(tmp_path / "größe 裂.html", make_report([("good", 1.0), ("dent", 3.0), (None, 1.0), ("a<b>", 2.0)], HOSTILE))
     page = visit(tmp_path / "größe 裂.html")
     shown = page.eval_on_selector_all(".card", "all => all.map(c => c.querySelector('.path').textContent)")
     assert sorted(f"parts/{path}" for path in shown) == sorted(HOSTILE)
@@ -533,7 +533,7 @@ def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
 
 
 def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
-    write(tmp_path / "report.html", make_report([(None, 1.0), (None, 1.5), (None, 3.0)]))
+    write_page(tmp_path / "report.html", make_report([(None, 1.0), (None, 1.5), (None, 3.0)]))
     page = visit(tmp_path / "report.html")
     page.fill("#threshold-number", "1.2")
     assert (text(page, "#count-rejected"), text(page, "#count-good")) == ("2", "1")
@@ -558,7 +558,7 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
 def test_odd_scores_are_shown(
     visit: Any, tmp_path: Path, pictures: list[tuple[str | None, float]], held_out: list[float]
 ) -> None:
-    write(tmp_path / "report.html", make_report(pictures, held_out=held_out))
+    write_page(tmp_path / "report.html", make_report(pictures, held_out=held_out))
     page = visit(tmp_path / "report.html")
     page.focus("#threshold")
     for key in ("Home", "ArrowRight", "End"):

@@ -16,7 +16,7 @@ from flawmap.cli import check_cell, evaluate, export, fit, inspect, others, spli
 from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.console import err, out
 from flawmap.errors import FlawmapError
-from flawmap.extras import explain
+from flawmap.extras import explain_import_error
 
 AS_USED = (
     "fit",
@@ -60,7 +60,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except (FlawmapError, ImportError) as error:
-        explained = explain(error) if isinstance(error, ImportError) else error
+        explained = explain_import_error(error) if isinstance(error, ImportError) else error
         if not isinstance(explained, FlawmapError):
             raise
         err.print(f"[red]flawmap:[/] {escape(str(explained))}")

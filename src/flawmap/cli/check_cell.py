@@ -36,11 +36,11 @@ def check_cell(
             help="The one that the F1 is said to be at: sets the exit code; youden has the largest TPR − FPR."
         ),
     ] = "any",
-    rounding: Annotated[float, typer.Option(help="Points that the AUROC may be off, as printed.", min=0)] = 0.005,
+    auroc_rounding: Annotated[float, typer.Option(help="Points that the AUROC may be off, as printed.", min=0)] = 0.005,
     f1_rounding: Annotated[float, typer.Option(help="Points that the F1 may be off, as printed.", min=0)] = 0.0,
 ) -> None:
     """Say what share of a test set must be defective for an AUROC and an F1 to come from it, or that none can be."""
-    from flawmap.metrics.feasible import feasible
+    from flawmap.metrics.feasible import feasible_ratios
 
     for name, figure in (("AUROC", auroc), ("F1", f1)):
         # Written so that a NaN fails it too.
@@ -49,10 +49,10 @@ def check_cell(
     if 0 < auroc <= 1 and 0 < f1 <= 1:
         raise OptionError(f"AUROC {auroc:g} and F1 {f1:g} read as shares; give percent, {100 * auroc:g} {100 * f1:g}")
     ratio = _ratio(positives, negatives)
-    found = feasible(auroc / 100, f1 / 100, auroc_within=rounding / 100, f1_within=f1_rounding / 100)
+    found = feasible_ratios(auroc / 100, f1 / 100, auroc_within=auroc_rounding / 100, f1_within=f1_rounding / 100)
     by_threshold = dict(zip(THRESHOLDS, found, strict=True))
     out.print(_table(by_threshold, ratio))
-    out.print(f"AUROC {auroc:g} % {_taken(rounding)}, F1 {f1:g} % {_taken(f1_rounding)}.")
+    out.print(f"AUROC {auroc:g} % {_taken(auroc_rounding)}, F1 {f1:g} % {_taken(f1_rounding)}.")
     asked = by_threshold[threshold]
     if asked.empty if ratio is None else ratio not in asked:
         who = "no share of defects" if asked.empty else f"no test set of {positives} defective and {negatives} good"

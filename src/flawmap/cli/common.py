@@ -29,27 +29,27 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Saved = Annotated[
+InspectorFile = Annotated[
     Path, typer.Argument(help="The file that `flawmap fit` wrote, or the folder of them.", metavar="PART.flawmap")
 ]
-Results = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
-Seed = Annotated[int, typer.Option(help="Of everything random: the same seed gives the same file.")]
-Confidence = Annotated[
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+SeedOption = Annotated[int, typer.Option(help="Of everything random: the same seed gives the same file.")]
+ConfidenceOption = Annotated[
     float | None,
     typer.Option(help="0.95 to be 95 % sure of the budget with this very threshold; else it holds on average."),
 ]
-Computed = Annotated[
+PrecisionOption = Annotated[
     Literal["f32", "bf16", "int8"] | None,
     typer.Option(
         "--precision", help="What the network computes in; unless given, what the file was fitted in (f32 by default)."
     ),
 ]
-MinArea = Annotated[
+MinAreaOption = Annotated[
     int, typer.Option(help="Leave out regions of fewer pixels; the verdict does not change.", min=0, metavar="PIXELS")
 ]
 
 
-def for_each(jobs: Mapping[str, Callable[[], int]]) -> int:
+def run_jobs(jobs: Mapping[str, Callable[[], int]]) -> int:
     """Do a job for each product; one that fails stops no other. Gives the exit code of all.
 
     Raises:
@@ -71,7 +71,7 @@ def for_each(jobs: Mapping[str, Callable[[], int]]) -> int:
     return SOME_UNREADABLE if failures else max(codes)
 
 
-def for_each_product(
+def run_per_product(
     source: Path, output: Path | None, job: Callable[[Path, Path], int], *, file: str, folder: str
 ) -> int:
     """Do a job for a data set, or for each product of a folder; it takes where that is and the file to write.
@@ -90,14 +90,14 @@ def for_each_product(
 
     products, suffix = find_products(source), Path(file).suffix
     if not products:
-        return for_each({source.name: partial(job, source, output or Path(file))})
+        return run_jobs({source.name: partial(job, source, output or Path(file))})
     into = output or Path(folder)
     if into.suffix == suffix:
         raise OptionError(f"{source} holds {len(products)} products, {', '.join(products)}; give -o a folder for them")
-    return for_each({name: partial(job, place, into / f"{name}{suffix}") for name, place in products.items()})
+    return run_jobs({name: partial(job, place, into / f"{name}{suffix}") for name, place in products.items()})
 
 
-def saved_in(part: Path) -> dict[str, Path]:
+def find_inspectors(part: Path) -> dict[str, Path]:
     """Name the saved inspectors: one file, or those of a folder by product.
 
     Raises:
@@ -111,7 +111,7 @@ def saved_in(part: Path) -> dict[str, Path]:
     return files
 
 
-def matched(parts: Mapping[str, Path], products: Mapping[str, Path]) -> list[str]:
+def match_products(parts: Mapping[str, Path], products: Mapping[str, Path]) -> list[str]:
     """Name the products that have an inspector, and say which have none.
 
     Raises:

@@ -13,26 +13,26 @@ from flawmap.cli.common import (
     ALL_GOOD,
     EXIT_CODES,
     SOME_UNREADABLE,
-    Computed,
-    MinArea,
-    Results,
-    Saved,
+    InspectorFile,
+    MinAreaOption,
+    OutputFolder,
+    PrecisionOption,
     app,
-    for_each,
-    matched,
-    saved_in,
+    find_inspectors,
+    match_products,
+    run_jobs,
 )
-from flawmap.console import bars, err, out, print_metrics, print_products
+from flawmap.console import err, out, print_metrics, print_product_summary, progress_bars
 
 if TYPE_CHECKING:
-    from flawmap.evaluation import Evaluation, Row
+    from flawmap.evaluation import Evaluation, Record
     from flawmap.graph import Precision
     from flawmap.metrics.metric import Metric
 
 
 @app.command(epilog=EXIT_CODES)
 def evaluate(
-    part: Saved,
+    part: InspectorFile,
     dataset: Annotated[
         Path,
         typer.Argument(
@@ -40,24 +40,24 @@ def evaluate(
             metavar="DATASET",
         ),
     ],
-    output: Results = Path("results"),
-    min_area: MinArea = 0,
-    precision: Computed = None,
+    output: OutputFolder = Path("results"),
+    min_area: MinAreaOption = 0,
+    precision: PrecisionOption = None,
 ) -> None:
     """Judge pictures whose truth is known, and say how well that went: report.html, metrics.json, scores.csv."""
     from flawmap.data.layouts import find_products
     from flawmap.output import write_json
 
-    parts, products = saved_in(part), find_products(dataset)
+    parts, products = find_inspectors(part), find_products(dataset)
     figures: dict[str, dict[str, Metric]] = {}
     job = partial(_evaluate, min_area=min_area, precision=precision, figures=figures)
     if not products and not part.is_dir():
         raise typer.Exit(job(part, dataset, output, part.stem))
     if not part.is_dir():
         parts = dict.fromkeys(products, part)
-    jobs = {name: partial(job, parts[name], products[name], output / name, name) for name in matched(parts, products)}
-    code = for_each(jobs)
-    print_products(figures)
+    jobs = {name: partial(job, parts[name], products[name], output / name, name) for name in match_products(parts, products)}
+    code = run_jobs(jobs)
+    print_product_summary(figures)
     write_json(output / "metrics.json", {name: _to_json(metrics) for name, metrics in figures.items()})
     raise typer.Exit(code)
 
@@ -73,62 +73,62 @@ def _evaluate(
     figures: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
-    from flawmap.data.layouts import to_test
-    from flawmap.data.splits import check_unchanged, without
+    from flawmap.data.layouts import test_samples
+    from flawmap.data.splits import check_unchanged, exclude_hashes
     from flawmap.evaluation import evaluate as run
     from flawmap.output import write_csv, write_json
     from flawmap.prepare import Mask
     from flawmap.render.report import Gallery
-    from flawmap.render.report import write as write_report
-    from flawmap.reporting import of_evaluation
+    from flawmap.render.report import write_page as write_report
+    from flawmap.reporting import from_evaluation
     from flawmap.runtime import Inspection
 
-    samples = to_test(dataset)
+    samples = test_samples(dataset)
     check_unchanged(samples)
     runtime = load(part, precision)
-    if (tuning := runtime.tuning) and (taught := len(samples) - len(samples := without(samples, tuning["held_out"]))):
+    if (tuning := runtime.finetune_record) and (taught := len(samples) - len(samples := exclude_hashes(samples, tuning["excluded_sha256"]))):
         err.print(f"[yellow]left out:[/] {taught} pictures that the backbone was fine-tuned with")
     gallery = Gallery(runtime.calibration.threshold)
 
-    def show(row: Row, inspection: Inspection, mask: Mask | None) -> None:
-        if inspection.verdict and inspection.pixels is not None:
-            path, kind = str(row.sample.path), row.sample.kind
-            gallery.add(path, kind, inspection.verdict, inspection.pixels, mask, min_area)
+    def show(row: Record, inspection: Inspection, mask: Mask | None) -> None:
+        if inspection.verdict and inspection.image is not None:
+            path, kind = str(row.sample.path), row.sample.defect_type
+            gallery.add(path, kind, inspection.verdict, inspection.image, mask, min_area)
 
-    with bars():
-        evaluation = run(runtime, samples, seen=show)
-    write_csv(output / "scores.csv", [_record(row) for row in evaluation.rows])
+    with progress_bars():
+        evaluation = run(runtime, samples, on_image=show)
+    write_csv(output / "scores.csv", [_record(row) for row in evaluation.records])
     write_json(output / "metrics.json", _summary(evaluation, runtime.calibration.threshold))
-    write_report(output / "report.html", of_evaluation(part, runtime, dataset, evaluation, gallery))
+    write_report(output / "report.html", from_evaluation(part, runtime, dataset, evaluation, gallery))
     print_metrics(name, evaluation.metrics)
-    for row in evaluation.rows:
+    for row in evaluation.records:
         if row.error:
             err.print(f"[yellow]error[/]  {escape(row.error)}")
     out.print(f"Look at {escape(str(output / 'report.html'))}")
     figures[name] = evaluation.metrics
-    return SOME_UNREADABLE if any(row.error for row in evaluation.rows) else ALL_GOOD
+    return SOME_UNREADABLE if any(row.error for row in evaluation.records) else ALL_GOOD
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: Record) -> dict[str, Any]:
     return {
         "path": str(row.sample.path),
-        "kind": row.sample.kind,
+        "defect_type": row.sample.defect_type,
         "score": row.score,
         "p_value": row.p_value,
         "reject": row.reject,
         "error": row.error,
-        "milliseconds": round(row.milliseconds, 1),
+        "inference_ms": round(row.inference_ms, 1),
     }
 
 
 def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:
     return {
         "metrics": _to_json(evaluation.metrics),
-        "kinds": {kind: _to_json(metrics) for kind, metrics in evaluation.kinds.items()},
+        "by_defect_type": {kind: _to_json(metrics) for kind, metrics in evaluation.by_defect_type.items()},
         "threshold": threshold,
         "confusion": evaluation.confusion,
     }
 
 
 def _to_json(metrics: dict[str, Metric]) -> dict[str, Any]:
-    return {name: metric.to_json() for name, metric in metrics.items()}
+    return {name: metric.to_dict() for name, metric in metrics.items()}

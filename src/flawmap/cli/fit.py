@@ -17,22 +17,22 @@ from flawmap.cli.common import (
     EXIT_CODES,
     SOME_UNREADABLE,
     SUFFIX,
-    Confidence,
-    Seed,
+    ConfidenceOption,
+    SeedOption,
     app,
-    for_each_product,
+    run_per_product,
 )
-from flawmap.console import bars, err, out, print_learned, print_left_out, print_notes
+from flawmap.console import err, out, print_fit_summary, print_notes, print_unreadable, progress_bars
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
     from flawmap.data.classes import Classes
-    from flawmap.features.transfer import Transfer
+    from flawmap.features.transfer import FineTuneConfig
     from flawmap.inspector import Inspector
 
-Mode = Literal["none", "synthetic", "product", "heldout"]
+FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
-TRANSFER = "transfer."
+FINETUNE_PREFIX = "finetune."
 """Begins the name of an option of the fine-tuning."""
 
 
@@ -71,8 +71,8 @@ def fit(
         float | None, typer.Option(help="Share of all patches to remember; 0.01 unless the method says otherwise.")
     ] = None,
     false_rejects: Annotated[float, typer.Option(help="Share of good parts that may be rejected.")] = 0.01,
-    confidence: Confidence = None,
-    calibration_share: Annotated[
+    confidence: ConfidenceOption = None,
+    calibration_fraction: Annotated[
         float,
         typer.Option(
             help="Share of the good pictures to keep out of the memory, for the exact guarantee; 0 learns from all and "
@@ -80,14 +80,14 @@ def fit(
             "pictures go first."
         ),
     ] = 0.0,
-    transfer: Annotated[
-        Mode,
+    finetune: Annotated[
+        FineTuneOption,
         typer.Option(
             help="Fine-tune the backbone first, to tell apart: good pictures and such with painted defects; products; "
             "good pictures and a fifth of the real defects, which evaluations then leave out."
         ),
     ] = "none",
-    lessons: Annotated[
+    finetune_preset: Annotated[
         Literal["gentle", "paper"],
         typer.Option(
             help="How to fine-tune: deep stages only, slowly, 5 epochs; or as the paper of improved-patchcore: all "
@@ -101,19 +101,19 @@ def fit(
             "CPU has them (docs/runtime.md)."
         ),
     ] = "f32",
-    seed: Seed = 0,
+    seed: SeedOption = 0,
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Another option of the method: reducer=PCA, context.ratio=0.25; or transfer.epochs=20, …"
+            "--set", help="Another option of the method: reducer=PCA, context.ratio=0.25; or finetune.epochs=20, …"
         ),
     ] = None,
 ) -> None:
     """Learn from good pictures; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
-    from flawmap.data.classes import by_product
+    from flawmap.data.classes import classes_by_product
     from flawmap.inspector import Inspector
-    from flawmap.methods import make_method, preset_of
+    from flawmap.methods import get_preset, make_method
 
     def make() -> Inspector:
         asked: dict[str, Any] = {
@@ -124,62 +124,62 @@ def fit(
             "precision": precision,
         }
         made = make_method(method, preset, **{name: value for name, value in asked.items() if value is not None})
-        of_method = [change for change in changes or [] if not change.startswith(TRANSFER)]
+        of_method = [change for change in changes or [] if not change.startswith(FINETUNE_PREFIX)]
         for change in of_method:
-            made = type(made).from_options(_with_change(made.options(), change))
+            made = type(made).from_options(with_option(made.options(), change))
         return Inspector(
             made,
             name=method,
-            size=parse_size(size) if size else preset_of(method, preset).size if preset else None,
+            size=parse_size(size) if size else get_preset(method, preset).size if preset else None,
             false_rejects=false_rejects,
             confidence=confidence,
-            calibration_share=calibration_share,
-            transfer=make_transfer(transfer, lessons, [change for change in changes or [] if change not in of_method]),
+            calibration_fraction=calibration_fraction,
+            finetune=make_finetune_config(finetune, finetune_preset, [change for change in changes or [] if change not in of_method]),
         )
 
     make()  # Options that cannot be are said before anything is read.
     if weights == "random":
         err.print("[yellow]The backbone has random weights: good for timing, not for finding defects.[/]")
     # One network for all products, trained with the first of them; the others find it finished.
-    products = by_product(good) if transfer == "product" else None
+    products = classes_by_product(good) if finetune == "products" else None
     job = partial(_fit, make, products)
-    raise typer.Exit(for_each_product(good, output, job, file=f"part{SUFFIX}", folder="parts"))
+    raise typer.Exit(run_per_product(good, output, job, file=f"part{SUFFIX}", folder="parts"))
 
 
 def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
-    from flawmap.data.classes import good_and_held_out
+    from flawmap.data.classes import classes_with_real_defects
     from flawmap.methods.trained import TrainedMethod
 
     inspector = make()
-    held_out = inspector.transfer is not None and inspector.transfer.mode == "heldout"
-    own = output.with_suffix(".transfer" if inspector.transfer else ".training")
-    folder = output.parent / "products.transfer" if products else own
-    with bars():
-        inspector.fit(good, classes=good_and_held_out(good) if held_out else products, folder=folder)
+    held_out = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
+    own = output.with_suffix(".finetune" if inspector.finetune else ".training")
+    folder = output.parent / "products.finetune" if products else own
+    with progress_bars():
+        inspector.fit(good, finetune_classes=classes_with_real_defects(good) if held_out else products, checkpoint_dir=folder)
     inspector.save(output)
-    print_left_out(inspector.unreadable)
-    print_learned(inspector.calibration, output)
+    print_unreadable(inspector.unreadable)
+    print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
-    if inspector.tuning or isinstance(inspector.method, TrainedMethod):
-        done, place = "Fine-tuned" if inspector.tuning else "Trained", escape(str(folder))
+    if inspector.finetune_record or isinstance(inspector.method, TrainedMethod):
+        done, place = "Fine-tuned" if inspector.finetune_record else "Trained", escape(str(folder))
         out.print(f"{done}; curves, checkpoint and TensorBoard's files are in {place}")
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
 
 
-def make_transfer(mode: Mode, lessons: str, changes: Sequence[str] = ()) -> Transfer | None:
+def make_finetune_config(mode: FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()) -> FineTuneConfig | None:
     """Say how to fine-tune by what was asked for; None for not at all."""
-    from flawmap.features.transfer import PAPER, Transfer
-    from flawmap.options import from_json, to_json
+    from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
+    from flawmap.options import from_dict, to_dict
 
     if mode == "none":
-        if changes or lessons == "paper":
-            asked = f"--set {changes[0]!r}" if changes else "--lessons paper"
-            raise OptionError(f"{asked} without --transfer; say with what to fine-tune, as --transfer synthetic")
+        if changes or finetune_preset == "paper":
+            asked = f"--set {changes[0]!r}" if changes else "--finetune-preset paper"
+            raise OptionError(f"{asked} without --finetune; say with what to fine-tune, as --finetune synthetic")
         return None
-    options = to_json(replace(PAPER if lessons == "paper" else Transfer(), mode=mode))
+    options = to_dict(replace(PAPER_CONFIG if finetune_preset == "paper" else FineTuneConfig(), mode=mode))
     for change in changes:
-        options = _with_change(options, change.removeprefix(TRANSFER))
-    return from_json(options, Transfer)
+        options = with_option(options, change.removeprefix(FINETUNE_PREFIX))
+    return from_dict(options, FineTuneConfig)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -193,7 +193,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
-def _with_change(options: dict[str, Any], change: str) -> dict[str, Any]:
+def with_option(options: dict[str, Any], change: str) -> dict[str, Any]:
     path, equals, text = change.partition("=")
     *parents, name = path.split(".")
     place: Any = options
@@ -202,7 +202,7 @@ def _with_change(options: dict[str, Any], change: str) -> dict[str, Any]:
     if not equals or not isinstance(place, dict) or name not in place:
         known = ", ".join(place if isinstance(place, dict) else options)
         raise OptionError(f"--set {change!r}: write NAME=VALUE with a name among {known}")
-    place[name] = {"kind": text} if isinstance(place[name], dict) else _parse_value(text)
+    place[name] = {"type": text} if isinstance(place[name], dict) else _parse_value(text)
     return options
 
 

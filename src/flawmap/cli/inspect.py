@@ -14,16 +14,16 @@ from flawmap.cli.common import (
     EXIT_CODES,
     SOME_REJECTED,
     SOME_UNREADABLE,
-    Computed,
-    MinArea,
-    Results,
-    Saved,
+    InspectorFile,
+    MinAreaOption,
+    OutputFolder,
+    PrecisionOption,
     app,
-    for_each,
-    matched,
-    saved_in,
+    find_inspectors,
+    match_products,
+    run_jobs,
 )
-from flawmap.console import bars, line, out
+from flawmap.console import format_record, out, progress_bars
 from flawmap.errors import DatasetError
 from flawmap.progress import track
 
@@ -37,7 +37,7 @@ Named = list[tuple[Path, str]]
 
 @app.command(epilog=EXIT_CODES)
 def inspect(
-    part: Saved,
+    part: InspectorFile,
     pictures: Annotated[
         list[Path],
         typer.Argument(
@@ -45,53 +45,53 @@ def inspect(
             metavar="PICTURES...",
         ),
     ],
-    output: Results = Path("results"),
-    min_area: MinArea = 0,
+    output: OutputFolder = Path("results"),
+    min_area: MinAreaOption = 0,
     report: Annotated[bool, typer.Option("--report", help="Also write report.html, a page to look through.")] = False,
-    precision: Computed = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Judge pictures: a line each, results.csv, results.jsonl, and heat maps over the pictures."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not part.is_dir():
         raise typer.Exit(job(part, _find_pictures(pictures), output))
-    parts = saved_in(part)
+    parts = find_inspectors(part)
     found = {folder.name: folder for root in pictures for folder in sorted(root.glob("*")) if folder.is_dir()}
     jobs = {
-        name: partial(job, parts[name], _find_pictures([found[name]]), output / name) for name in matched(parts, found)
+        name: partial(job, parts[name], _find_pictures([found[name]]), output / name) for name in match_products(parts, found)
     }
-    raise typer.Exit(for_each(jobs))
+    raise typer.Exit(run_jobs(jobs))
 
 
 def _inspect(
     part: Path, named: Named, output: Path, *, min_area: int, report: bool, precision: Precision | None
 ) -> int:
     from flawmap import load
-    from flawmap.output import write_csv, write_jsonl, write_picture
+    from flawmap.output import write_csv, write_image, write_jsonl
     from flawmap.render.heatmap import overlay
     from flawmap.render.report import Gallery
-    from flawmap.render.report import write as write_report
-    from flawmap.reporting import of_inspections
+    from flawmap.render.report import write_page as write_report
+    from flawmap.reporting import from_records
 
     runtime = load(part, precision)
     gallery = Gallery(runtime.calibration.threshold)
     records: list[dict[str, Any]] = []
     try:
-        with bars():
-            inspections = track(runtime.inspect_each([path for path, _ in named]), "inspecting", len(named))
+        with progress_bars():
+            inspections = track(runtime.inspect_many([path for path, _ in named]), "inspecting", len(named))
             for (path, name), inspection in zip(named, inspections, strict=True):
                 records.append(_record(path, inspection, min_area))
-                out.print(line(records[-1]))
-                if inspection.verdict and inspection.pixels is not None:
-                    shown = overlay(inspection.pixels, inspection.verdict, min_area)
-                    write_picture(output / "maps" / f"{name}.png", shown)
+                out.print(format_record(records[-1]))
+                if inspection.verdict and inspection.image is not None:
+                    shown = overlay(inspection.image, inspection.verdict, min_area)
+                    write_image(output / "overlays" / f"{name}.png", shown)
                     if report:
-                        gallery.add(str(path), None, inspection.verdict, inspection.pixels, min_area=min_area)
+                        gallery.add(str(path), None, inspection.verdict, inspection.image, min_area=min_area)
     finally:
         # An interruption loses nothing that was judged.
         write_csv(output / "results.csv", [_flat(record) for record in records])
         write_jsonl(output / "results.jsonl", records)
         if report:
-            write_report(output / "report.html", of_inspections(part, runtime, records, gallery))
+            write_report(output / "report.html", from_records(part, runtime, records, gallery))
     rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
     good = len(records) - rejected - unreadable
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
@@ -105,9 +105,9 @@ def _record(path: Path, inspection: Inspection, min_area: int) -> dict[str, Any]
         "score": verdict.score if verdict else None,
         "p_value": verdict.p_value if verdict else None,
         "reject": verdict.reject if verdict else None,
-        "regions": [region.to_json() for region in verdict.regions(min_area)] if verdict else [],
+        "regions": [region.to_dict() for region in verdict.regions(min_area)] if verdict else [],
         "error": str(inspection.error or ""),
-        "milliseconds": round(inspection.milliseconds, 1),
+        "inference_ms": round(inspection.inference_ms, 1),
     }
 
 
@@ -124,11 +124,11 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 def _find_pictures(arguments: list[Path]) -> list[tuple[Path, str]]:
     """Pair each picture with the name of its heat map: its place below the folder that was named."""
-    from flawmap.data.layouts import pictures_below
+    from flawmap.data.layouts import images_below
 
     named: dict[str, Path] = {}
     for argument in arguments:
-        below = pictures_below(argument) if argument.is_dir() else [argument]
+        below = images_below(argument) if argument.is_dir() else [argument]
         if not below:
             raise DatasetError(f"{argument}: no pictures in this folder")
         for path in below:

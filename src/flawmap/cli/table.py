@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SOME_UNREADABLE, app
-from flawmap.cli.fit import make_transfer, parse_size
-from flawmap.console import bars, out
+from flawmap.cli.fit import make_finetune_config, parse_size
+from flawmap.console import out, progress_bars
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.experiments.cells import Study
-    from flawmap.experiments.sheets import Sheet
-    from flawmap.experiments.tables import Table
+    from flawmap.experiments.cells import StudyConfig
+    from flawmap.experiments.sheets import TableText
+    from flawmap.experiments.tables import TableSpec
 
 Data = Annotated[
     str,
@@ -31,14 +31,14 @@ OfBackbone = Annotated[
     str | None,
     typer.Option(help="Any timm name, for all methods; unless given, tf_efficientnet_lite0 or their own."),
 ]
-Weights = Annotated[str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")]
+WeightsOption = Annotated[str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")]
 Size = Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")]
 Seeds = Annotated[int, typer.Option(help="How many; what draws nothing is measured once.", min=1)]
-Mode = Annotated[Literal["synthetic", "product"], typer.Option(help="What TL tells apart; see `flawmap fit`.")]
-Lessons = Annotated[
+TableFineTuneOption = Annotated[Literal["synthetic", "products"], typer.Option(help="What TL tells apart; see `flawmap fit`.")]
+FineTunePresetOption = Annotated[
     Literal["paper", "gentle"], typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/transfer.md).")
 ]
-Preset = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
+PresetOption = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
 LABEL = 30
 """Characters of a line's label that stand on one line on the screen."""
 
@@ -50,12 +50,12 @@ def table(
     number: Annotated[int, typer.Argument(help="Of the table in Li et al. 2025.", min=1, max=5, metavar="1…5")],
     data: Data = "heatsinks",
     backbone: OfBackbone = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     size: Size = "224",
     seeds: Seeds = 3,
-    transfer: Mode = "synthetic",
-    lessons: Lessons = "paper",
-    preset: Preset = "cpu",
+    finetune: TableFineTuneOption = "synthetic",
+    finetune_preset: FineTunePresetOption = "paper",
+    preset: PresetOption = "cpu",
     output: Into = Path("tables"),
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
@@ -63,11 +63,11 @@ def table(
     Every cell becomes a row on disk; the same command again goes on from those that are there. Stopped (Ctrl-C), the
     table shows those.
     """
-    from flawmap.experiments.cells import Lab
-    from flawmap.experiments.sheets import make_sheet, records, write_sheet
+    from flawmap.experiments.cells import StudyRunner
+    from flawmap.experiments.sheets import format_table, result_records, write_table
     from flawmap.experiments.tables import TABLES
 
-    study = _study(data, output, backbone, weights, size, seeds, transfer, lessons)
+    study = _study(data, output, backbone, weights, size, seeds, finetune, finetune_preset)
     study, chosen = replace(study, preset=preset), TABLES[number]
     command = f"flawmap table {number} --data {study.source.name}"
     command += f" --backbone {backbone}" * bool(backbone) + f" --weights {Path(weights or '').name}" * bool(weights)
@@ -75,14 +75,14 @@ def table(
     if chosen.timed:
         _time(number, chosen, study, output, command)
         return
-    lab = Lab(study, output)
-    with bars():
-        rows = lab.rows([line.setup for line in chosen.lines])
-    sheet = make_sheet(chosen, study, rows)
+    lab = StudyRunner(study, output)
+    with progress_bars():
+        rows = lab.results([line.setup for line in chosen.lines])
+    sheet = format_table(chosen, study, rows)
     _show(f"Table {number}", sheet)
-    command += f" --seeds {seeds} --transfer {transfer} --lessons {lessons}"
-    _say_written(write_sheet(output / f"table{number}-{study.source.name}", sheet, records(chosen, rows), command))
-    whole = not lab.stopped and not any(row.error or row.left_out for row in rows.values())
+    command += f" --seeds {seeds} --finetune {finetune} --finetune-preset {finetune_preset}"
+    _say_written(write_table(output / f"table{number}-{study.source.name}", sheet, result_records(chosen, rows), command))
+    whole = not lab.stopped and not any(row.error or row.unreadable for row in rows.values())
     raise typer.Exit(ALL_GOOD if whole else SOME_UNREADABLE)
 
 
@@ -91,10 +91,10 @@ def figure(
     number: Annotated[Literal["5", "6"], typer.Argument(help="Of the figure in Li et al. 2025.", metavar="5|6")],
     data: Data = "heatsinks",
     backbone: OfBackbone = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     size: Size = "224",
-    transfer: Mode = "synthetic",
-    lessons: Lessons = "paper",
+    finetune: TableFineTuneOption = "synthetic",
+    finetune_preset: FineTunePresetOption = "paper",
     output: Into = Path("tables"),
 ) -> None:
     """Draw a figure of the paper from your data: 5 shows the pictures, 6 where each method sees the defects.
@@ -102,11 +102,11 @@ def figure(
     Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one that good parts set.
     """
     from flawmap.experiments.figures import draw_localisation, draw_samples
-    from flawmap.output import write_picture
+    from flawmap.output import write_image
 
-    study = _study(data, output, backbone, weights, size, 1, transfer, lessons)
+    study = _study(data, output, backbone, weights, size, 1, finetune, finetune_preset)
     stem = output / f"figure{number}-{study.source.name}"
-    with bars():
+    with progress_bars():
         if number == "5":
             pages = {stem.with_suffix(".png"): draw_samples(study)}
         else:
@@ -116,23 +116,23 @@ def figure(
                 stem.with_name(f"{stem.name}-calibrated.png"): drawn.calibrated,
             }
     for file, page in pages.items():
-        write_picture(file, page)
+        write_image(file, page)
     out.print(f"Look at {', '.join(escape(str(file)) for file in pages)}")
 
 
-def _time(number: int, chosen: Table, study: Study, output: Path, command: str) -> None:
-    from flawmap.experiments.sheets import make_times_sheet, times_records, write_sheet
+def _time(number: int, chosen: TableSpec, study: StudyConfig, output: Path, command: str) -> None:
+    from flawmap.experiments.sheets import format_timing_table, timing_records, write_table
     from flawmap.experiments.timing import measure_times
-    from flawmap.machine import describe_machine
+    from flawmap.machine import describe_system
 
     for product in study.products:
-        with bars():
+        with progress_bars():
             times = measure_times(study, [line.setup for line in chosen.lines], product)
-        sheet = make_times_sheet(chosen, study, product, times, describe_machine())
+        sheet = format_timing_table(chosen, study, product, times, describe_system())
         _show(f"Table {number}, {product}", sheet)
         of = dict.fromkeys([study.source.name, product])  # a data set of one product has its name
         stem = output / f"table{number}-{'-'.join(of)}"
-        _say_written(write_sheet(stem, sheet, times_records(chosen, product, times), command))
+        _say_written(write_table(stem, sheet, timing_records(chosen, product, times), command))
 
 
 def _study(
@@ -142,22 +142,22 @@ def _study(
     weights: str | None,
     size: str,
     seeds: int,
-    transfer: Literal["synthetic", "product"],
-    lessons: str,
-) -> Study:
-    from flawmap.experiments.cells import Study
-    from flawmap.experiments.sources import find_source
+    finetune: Literal["synthetic", "products"],
+    finetune_preset: str,
+) -> StudyConfig:
+    from flawmap.experiments.cells import StudyConfig
+    from flawmap.experiments.sources import resolve_dataset
 
     if weights and not backbone:
         raise OptionError(f"--weights {weights} without --backbone; say whose weights they are, as --backbone resnet18")
-    how = make_transfer(transfer, lessons)
+    how = make_finetune_config(finetune, finetune_preset)
     assert how is not None
-    with bars():
-        source = find_source(data, output / "data")
-    return Study(source, backbone, weights, parse_size(size), seeds, how)
+    with progress_bars():
+        source = resolve_dataset(data, output / "data")
+    return StudyConfig(source, backbone, weights, parse_size(size), seeds, how)
 
 
-def _show(title: str, sheet: Sheet) -> None:
+def _show(title: str, sheet: TableText) -> None:
     """Show a sheet, below one another what does not fit beside each other."""
     label = max(len(row[0]) for row in sheet.rows)
     for number, places in enumerate(_abreast(sheet, out.width - min(label, LABEL) - 4)):
@@ -172,7 +172,7 @@ def _show(title: str, sheet: Sheet) -> None:
         out.print(escape(note), soft_wrap=False)
 
 
-def _abreast(sheet: Sheet, width: int) -> list[list[int]]:
+def _abreast(sheet: TableText, width: int) -> list[list[int]]:
     """Part the columns behind the first into runs that fit into a width, with no cell on two lines."""
     groups: list[list[int]] = [[]]
     left = width

@@ -18,36 +18,36 @@ from jaxtyping import Float, Int
 
 from flawmap.data.layouts import Sample
 from flawmap.data.splits import SPLITS, sha256_of
-from flawmap.errors import PictureError
-from flawmap.prepare import Pixels, read, resize
+from flawmap.errors import ImageError
+from flawmap.prepare import ImageArray, decode, resize
 from flawmap.progress import track
 
-Waves = Float[np.ndarray, "_picture 255"]
+DCTFingerprints = Float[np.ndarray, "_picture 255"]
 """One row per picture, of length 1."""
 
-Rows = Int[np.ndarray, " _row"]
+RowIndices = Int[np.ndarray, " _row"]
 """Which rows of the waves."""
 
-SIDE = 32
+DCT_SIDE = 32
 """Pixels a side to which a picture is brought."""
 
-COARSE = 16
+DCT_KEPT = 16
 """Waves a side that are kept; all but the first, which is the mean: 255."""
 
-LIMIT = 24
+MAX_DISTANCE_BITS = 24
 """Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by a fifth differ in
 less; pictures of different parts in about half, and hardly ever in so few."""
 
-FEW = 64
+SMALL_SET_SIZE = 64
 """Pictures up to which each pair is compared with the median of the others. In its own median a pair has a hand: it
 lies between the two of them for one wave in so many pictures, and there their bits differ whatever they show."""
 
-BLOCK = 1024
+ROWS_PER_BLOCK = 1024
 """Rows compared at once; with 10,000 others that takes 40 MB."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two pictures of different splits that look the same.
 
     Args:
@@ -69,7 +69,7 @@ class _Match(NamedTuple):
     distance: int
 
 
-def near_duplicates(samples: Sequence[Sample], limit: int = LIMIT) -> list[Pair]:
+def near_duplicates(samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS) -> list[DuplicatePair]:
     """Find pictures in different splits that look the same, the most alike first.
 
     Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of one part in one
@@ -85,7 +85,7 @@ def near_duplicates(samples: Sequence[Sample], limit: int = LIMIT) -> list[Pair]
         return []
     readable, waves = _read(samples)
     splits = np.array([SPLITS.index(sample.split) for sample in readable])
-    match = _match_few if len(readable) <= FEW else _match_many
+    match = _match_few if len(readable) <= SMALL_SET_SIZE else _match_many
     matches = (
         found
         for first, second in combinations(range(len(SPLITS)), 2)
@@ -95,36 +95,36 @@ def near_duplicates(samples: Sequence[Sample], limit: int = LIMIT) -> list[Pair]
     return sorted(pairs, key=lambda pair: (pair.distance, pair.a.path, pair.b.path))
 
 
-def _read(samples: Sequence[Sample]) -> tuple[list[Sample], Waves]:
-    readable, waves = [], [np.empty((0, COARSE**2 - 1), np.float32)]
+def _read(samples: Sequence[Sample]) -> tuple[list[Sample], DCTFingerprints]:
+    readable, waves = [], [np.empty((0, DCT_KEPT**2 - 1), np.float32)]
     for sample in track(samples, "comparing pictures", len(samples)):
         try:
-            waves.append(_waves(read(sample.path)))
-        except PictureError:
+            waves.append(_waves(decode(sample.path)))
+        except ImageError:
             continue
         readable.append(sample)
     return readable, np.concatenate(waves)
 
 
-def _waves(pixels: Pixels) -> Waves:
+def _waves(pixels: ImageArray) -> DCTFingerprints:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = np.ascontiguousarray(resize(grey, SIDE, SIDE))
-    waves = cv2.dct(small - small.mean())[:COARSE, :COARSE].reshape(1, -1)[:, 1:]
+    small = np.ascontiguousarray(resize(grey, DCT_SIDE, DCT_SIDE))
+    waves = cv2.dct(small - small.mean())[:DCT_KEPT, :DCT_KEPT].reshape(1, -1)[:, 1:]
     # Without the length a brighter copy of a part that always looks much the same lands far from it.
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
 
 
-def _match_many(waves: Waves, first: Rows, second: Rows, limit: int) -> Iterator[_Match]:
+def _match_many(waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int) -> Iterator[_Match]:
     bits = np.where(waves > np.median(waves, axis=0), np.float32(1), np.float32(-1))
-    for start in range(0, len(first), BLOCK):
-        block = first[start : start + BLOCK]
+    for start in range(0, len(first), ROWS_PER_BLOCK):
+        block = first[start : start + ROWS_PER_BLOCK]
         # Bits that agree add 1 to the product, the others take 1 away.
         distances = (bits.shape[1] - bits[block] @ bits[second].T) / 2
         for row, column in np.argwhere(distances <= limit):
             yield _Match(int(block[row]), int(second[column]), round(float(distances[row, column])))
 
 
-def _match_few(waves: Waves, first: Rows, second: Rows, limit: int) -> Iterator[_Match]:
+def _match_few(waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int) -> Iterator[_Match]:
     for a in first.tolist():
         for b in second.tolist():
             others = np.delete(waves, [a, b], axis=0)
@@ -134,6 +134,6 @@ def _match_few(waves: Waves, first: Rows, second: Rows, limit: int) -> Iterator[
                 yield _Match(a, b, distance)
 
 
-def _pair(a: Sample, b: Sample, distance: int) -> Pair:
+def _pair(a: Sample, b: Sample, distance: int) -> DuplicatePair:
     same = distance == 0 and (a.sha256 or sha256_of(a.path)) == (b.sha256 or sha256_of(b.path))
-    return Pair(a, b, distance, same)
+    return DuplicatePair(a, b, distance, same)

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flawmap.data.layouts import GOOD, Sample, walk_mvtec
-from flawmap.data.splits import Shares, split
+from flawmap.data.splits import SplitFractions, assign_splits
 from flawmap.errors import DatasetError, WriteError
-from flawmap.extras import explain
-from flawmap.files import folder_aside
+from flawmap.extras import explain_import_error
+from flawmap.files import atomic_folder
 from flawmap.progress import track
 
 DEFECTIVE = "defective"
@@ -26,10 +26,10 @@ DEFECTIVE = "defective"
 MATERIAL = "mono"
 """Polycrystalline cells have a grain of their own each, beside which a defect is not odd."""
 
-KINDS = {0.0: GOOD, 1.0: DEFECTIVE}
+ELPV_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
 """By the probability of a defect; of cells with one between, nobody can say which verdict is right."""
 
-SHARES = Shares(train=0.75, calibration=0.0, test=0.25)
+ELPV_FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
 """Of the good cells; the defective ones are all to test."""
 
 
@@ -40,10 +40,10 @@ def list_samples() -> list[Sample]:
         MissingExtra: the package is not installed.
         DatasetError: it is another one than flawmap knows.
     """
-    return split(list(_labelled(_installed())), SHARES)
+    return assign_splits(list(_labelled(_installed())), ELPV_FRACTIONS)
 
 
-def write(folder: Path) -> None:
+def write_elpv(folder: Path) -> None:
     """Copy the cells to `folder`, as `train/good`, `test/good` and `test/defective`, unless they are there already.
 
     The folder is there when it is complete, or not at all.
@@ -59,9 +59,9 @@ def write(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(f"{folder} holds other things than the {len(samples)} cells of ELPV; name another folder")
     try:
-        with folder_aside(folder) as aside:
+        with atomic_folder(folder) as aside:
             for sample in track(samples, "copying ELPV cells", len(samples)):
-                _copy(sample, aside / sample.split / sample.kind)
+                _copy(sample, aside / sample.split / sample.defect_type)
     except WriteError:
         # Another process may have been quicker with the same.
         if not _holds(folder, samples):
@@ -72,7 +72,7 @@ def _installed() -> Path:
     try:
         import elpv_dataset
     except ImportError as error:
-        raise explain(error) from error
+        raise explain_import_error(error) from error
     return Path(elpv_dataset.__file__).parent / "data"
 
 
@@ -81,8 +81,8 @@ def _labelled(data: Path) -> Iterator[Sample]:
     try:
         for line in labels.read_text(encoding="utf-8").splitlines():
             path, probability, material = line.split()
-            if material == MATERIAL and float(probability) in KINDS:
-                yield Sample(data / path, "train", KINDS[float(probability)])
+            if material == MATERIAL and float(probability) in ELPV_LABELS:
+                yield Sample(data / path, "train", ELPV_LABELS[float(probability)])
     except (OSError, ValueError) as error:
         message = f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); install that version"
         raise DatasetError(message) from error
@@ -93,7 +93,7 @@ def _holds(folder: Path, samples: Sequence[Sample]) -> bool:
 
 
 def _contents(samples: Sequence[Sample]) -> set[tuple[str, str, str, int]]:
-    return {(sample.split, sample.kind, sample.path.name, sample.path.stat().st_size) for sample in samples}
+    return {(sample.split, sample.defect_type, sample.path.name, sample.path.stat().st_size) for sample in samples}
 
 
 def _copy(sample: Sample, folder: Path) -> None:

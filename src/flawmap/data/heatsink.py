@@ -24,59 +24,59 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator, SeedSequence, default_rng
 
-from flawmap.data.heatsink_part import DESIGNS, SIDE, Layer, Scene, draw_scene, mix
+from flawmap.data.heatsink_part import DESIGNS, HEATSINK_SIDE, FloatImage, Scene, alpha_blend, draw_scene
 from flawmap.errors import OptionError
 from flawmap.progress import track
 
-Picture = npt.NDArray[np.uint8]  # SIDE × SIDE × 3, RGB
-Mask = npt.NDArray[np.uint8]  # SIDE × SIDE, 0 or 255
+ImageU8 = npt.NDArray[np.uint8]  # SIDE × SIDE × 3, RGB
+MaskU8 = npt.NDArray[np.uint8]  # SIDE × SIDE, 0 or 255
 Seed = int | Sequence[int]  # not negative
 
-VISIBLE = 1.0  # grey levels; a defect's mask is where it changes the picture by more
+MASK_THRESHOLD_LEVELS = 1.0  # grey levels; a defect's mask is where it changes the picture by more
 
 
 @dataclass(frozen=True)
-class Counts:
+class ImageCounts:
     """How many pictures of one product to draw."""
 
     train_good: int
     test_good: int
-    defects: int
+    defective: int
 
 
 # The paper gives the totals only; its bank-building times suggest about 200 and 500 pictures to learn from.
-PAPER = {"Black": Counts(200, 92, 300), "White": Counts(500, 105, 392)}
-DEMO = {"Black": Counts(60, 20, 40), "White": Counts(60, 20, 40)}
+PAPER_COUNTS = {"Black": ImageCounts(200, 92, 300), "White": ImageCounts(500, 105, 392)}
+DEMO = {"Black": ImageCounts(60, 20, 40), "White": ImageCounts(60, 20, 40)}
 PRODUCTS = tuple(DESIGNS)
 
 
-def _somewhere(rng: Generator, part: Layer) -> npt.NDArray[np.intp]:
+def _somewhere(rng: Generator, part: FloatImage) -> npt.NDArray[np.intp]:
     """Pick a place, x and y, well inside the part."""
     inside = np.argwhere(cv2.erode(part, np.ones((13, 13), np.uint8)) > 0.99)
     return inside[rng.integers(len(inside)), ::-1]
 
 
-def _clouds(rng: Generator, nodes: int) -> Layer:
+def _clouds(rng: Generator, nodes: int) -> FloatImage:
     """Draw smooth noise, mean 0, spread about 1, with so many hills along a side."""
     hills = rng.standard_normal((nodes, nodes), np.float32)
-    return np.asarray(cv2.resize(hills, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(cv2.resize(hills, (HEATSINK_SIDE, HEATSINK_SIDE), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _blob(rng: Generator, part: Layer, radius: float, stretch: float) -> Layer:
+def _blob(rng: Generator, part: FloatImage, radius: float, stretch: float) -> FloatImage:
     """Draw an irregular patch on the part: 1 in its middle, 0 along its edge, below 0 outside."""
-    y, x = np.ogrid[:SIDE, :SIDE]
+    y, x = np.ogrid[:HEATSINK_SIDE, :HEATSINK_SIDE]
     x0, y0 = _somewhere(rng, part)
     turn = rng.uniform(0, math.pi)
     along = math.cos(turn) * (x - x0) + math.sin(turn) * (y - y0)
     aside = math.cos(turn) * (y - y0) - math.sin(turn) * (x - x0)
-    rough = 0.2 * _clouds(rng, min(max(round(1.4 * SIDE / radius), 12), 56))
+    rough = 0.2 * _clouds(rng, min(max(round(1.4 * HEATSINK_SIDE / radius), 12), 56))
     return np.asarray(1 + rough - np.hypot(along / (radius * stretch), aside / radius), np.float32)
 
 
 _LIQUIDS = ((128, 116, 92), (96, 104, 120), (140, 138, 132), (84, 52, 22), (14, 13, 12))  # RGB under a light of 1
 
 
-def _stain(rng: Generator, scene: Scene, severity: float) -> Layer:
+def _stain(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     """Dry a liquid on the part: a mottled film, often with the dark rim of a coffee ring, sometimes smeared."""
     blob = _blob(rng, scene.part, rng.uniform(4, 20), rng.choice((1.0, 1.3, 2.2)))
     body = rng.uniform(0.6, 1) * np.clip(blob / rng.uniform(0.2, 0.9), 0, 1) * (1 - 0.15 * np.abs(_clouds(rng, 40)))
@@ -84,26 +84,26 @@ def _stain(rng: Generator, scene: Scene, severity: float) -> Layer:
     share = severity * rng.uniform(0.5, 0.9) * np.clip(body + ring, 0, 1) * scene.part
     film = rng.choice(_LIQUIDS) * scene.light[..., None]
     grain = scene.colours - cv2.blur(scene.colours, (13, 13))
-    return mix(scene.colours, film + 0.6 * grain, share)
+    return alpha_blend(scene.colours, film + 0.6 * grain, share)
 
 
-def _foreign_colour(rng: Generator, scene: Scene, severity: float) -> Layer:
+def _foreign_colour(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     """Tint a patch, through which the grain still shows."""
     blob = _blob(rng, scene.part, rng.uniform(6, 24), rng.uniform(1, 1.8))
     hue = np.cos(rng.uniform(0, 2 * math.pi) + np.array([0, 2, 4]) * math.pi / 3)
     tint = np.asarray(rng.uniform(0.9, 1.25) + 0.4 * hue, np.float32)
-    return mix(scene.colours, scene.colours * tint, severity * np.clip(blob / rng.uniform(0.15, 1), 0, 1) * scene.part)
+    return alpha_blend(scene.colours, scene.colours * tint, severity * np.clip(blob / rng.uniform(0.15, 1), 0, 1) * scene.part)
 
 
-def _stroke(path: npt.NDArray[np.float64], pressure: npt.NDArray[np.float64]) -> Layer:
-    canvas = np.zeros((SIDE, SIDE), np.uint8)
+def _stroke(path: npt.NDArray[np.float64], pressure: npt.NDArray[np.float64]) -> FloatImage:
+    canvas = np.zeros((HEATSINK_SIDE, HEATSINK_SIDE), np.uint8)
     points = np.rint(path * 16).astype(int).tolist()  # sixteenths of a pixel
     for start, end, press in zip(points, points[1:], pressure.tolist(), strict=False):
         cv2.line(canvas, start, end, (255 * press,), 1, cv2.LINE_AA, shift=4)
     return np.asarray(canvas / 255, np.float32)
 
 
-def _scratch(rng: Generator, scene: Scene, severity: float) -> Layer:
+def _scratch(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     """Draw one to three hairlines side by side, unevenly pressed, and a burr that catches the light the other way."""
     heading, half, lines = rng.uniform(0, math.pi), rng.uniform(10, 60), int(rng.choice((1, 1, 2, 2, 3)))
     along, aside = np.array([(math.cos(heading), math.sin(heading)), (-math.sin(heading), math.cos(heading))])
@@ -119,15 +119,15 @@ def _scratch(rng: Generator, scene: Scene, severity: float) -> Layer:
 
 
 _DAMAGE = {"stain": _stain, "foreign_colour": _foreign_colour, "scratch": _scratch}
-KINDS = tuple(_DAMAGE)
+HEATSINK_DEFECT_TYPES = tuple(_DAMAGE)
 
 
-def _exposed(colours: Layer) -> Layer:
+def _exposed(colours: FloatImage) -> FloatImage:
     """Look through the lens: a little blur, and what is too bright is white."""
     return np.asarray(np.clip(cv2.GaussianBlur(colours, (0, 0), 0.5), 0, 255), np.float32)
 
 
-def _sensed(rng: Generator, exposed: Layer) -> Picture:
+def _sensed(rng: Generator, exposed: FloatImage) -> ImageU8:
     """Add read noise and shot noise, and round to grey levels."""
     noisy = exposed + rng.standard_normal(exposed.shape, np.float32) * (0.8 + 0.08 * np.sqrt(exposed))
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
@@ -139,43 +139,43 @@ def _known(what: str, name: str, known: Sequence[str]) -> str:
     return name
 
 
-def draw_good(product: str, seed: Seed) -> Picture:
+def draw_good(product: str, seed: Seed) -> ImageU8:
     """Draw a part as it should be, SIDE × SIDE RGB. OptionError if there is no such product."""
     part, sensor, _ = map(default_rng, SeedSequence(seed).spawn(3))
     return _sensed(sensor, _exposed(draw_scene(part, _known("product", product, PRODUCTS)).colours))
 
 
-def draw_defective(product: str, kind: str, seed: Seed) -> tuple[Picture, Mask]:
+def draw_defective(product: str, kind: str, seed: Seed) -> tuple[ImageU8, MaskU8]:
     """Draw the part of `draw_good` at the same seed with one defect, glaring to barely visible, and its mask.
 
     The mask is 255 where the defect changes some channel by more than VISIBLE grey levels before the sensor's noise.
     OptionError if there is no such product or kind.
     """
-    damage = _DAMAGE[_known("kind of defect", kind, KINDS)]
+    damage = _DAMAGE[_known("kind of defect", kind, HEATSINK_DEFECT_TYPES)]
     part, sensor, flaw = map(default_rng, SeedSequence(seed).spawn(3))
     scene = draw_scene(part, _known("product", product, PRODUCTS))
     before, after = _exposed(scene.colours), _exposed(damage(flaw, scene, 1 - 0.8 * flaw.uniform(0, 1) ** 3))
-    changed = np.max(cv2.split(cv2.absdiff(before, after)), axis=0) > VISIBLE
+    changed = np.max(cv2.split(cv2.absdiff(before, after)), axis=0) > MASK_THRESHOLD_LEVELS
     # Between its bright and its dark side a scratch crosses zero; it is one defect all the same.
     mask = cv2.morphologyEx(255 * changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return _sensed(sensor, after), np.asarray(mask, np.uint8)
 
 
-def _shots(product: str, counts: Counts) -> Iterator[tuple[str, str, str, int]]:
+def _shots(product: str, counts: ImageCounts) -> Iterator[tuple[str, str, str, int]]:
     """List product, split, kind and index of every picture to draw."""
     shares = DESIGNS[_known("product", product, PRODUCTS)].defects
-    ends = np.rint(np.cumsum([0, *shares.values()]) * counts.defects / 100).astype(int)
+    ends = np.rint(np.cumsum([0, *shares.values()]) * counts.defective / 100).astype(int)
     rows = [("train", "good", counts.train_good), ("test", "good", counts.test_good)]
     rows += [("test", kind, count) for kind, count in zip(shares, np.diff(ends).tolist(), strict=True)]
     return ((product, split, kind, index) for split, kind, count in rows for index in range(count))
 
 
-def _save(path: Path, picture: Picture | Mask) -> None:
+def _save(path: Path, picture: ImageU8 | MaskU8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
 
 
-def write(root: Path, counts: Mapping[str, Counts], seed: int = 0) -> None:
+def write_heatsinks(root: Path, counts: Mapping[str, ImageCounts], seed: int = 0) -> None:
     """Draw a data set in the layout of MVTec AD under `root`; the same seed writes the same bytes again.
 
     ``<product>/train/good/000.png``, ``<product>/test/<good or kind>/000.png`` and, for every defect,

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-Layer = npt.NDArray[np.float32]  # SIDE × SIDE or CANVAS × CANVAS, × channels if there are several
+FloatImage = npt.NDArray[np.float32]  # SIDE × SIDE or CANVAS × CANVAS, × channels if there are several
 Points = Sequence[tuple[float, float]]  # x, y in pixels of the picture
 Colour = tuple[int, int, int]  # RGB, grey levels under a light of 1
 
-SIDE = 224
-MARGIN = 16  # drawn beyond the frame, so that a shifted part has something to show there
-CANVAS = SIDE + 2 * MARGIN
-FINE = 4  # a design is drawn this much larger, then averaged down
+HEATSINK_SIDE = 224
+SCENE_MARGIN = 16  # drawn beyond the frame, so that a shifted part has something to show there
+CANVAS = HEATSINK_SIDE + 2 * SCENE_MARGIN
+SUPERSAMPLING = 4  # a design is drawn this much larger, then averaged down
 
 
 @dataclass(frozen=True)
@@ -79,32 +79,32 @@ DESIGNS = {
 # fmt: on
 
 
-def _filled(outlines: Sequence[Points], corner: float = 0) -> Layer:
+def _filled(outlines: Sequence[Points], corner: float = 0) -> FloatImage:
     """Fill outlines with 1 on a canvas of 0, FINE times as large; `corner` is about the radius of a corner."""
-    canvas = np.zeros((CANVAS * FINE, CANVAS * FINE), np.float32)
+    canvas = np.zeros((CANVAS * SUPERSAMPLING, CANVAS * SUPERSAMPLING), np.float32)
     for outline in outlines:
-        cv2.fillPoly(canvas, [np.rint((np.array(outline) + MARGIN) * FINE).astype(np.int32)], (1.0,))
-    return (cv2.GaussianBlur(canvas, (0, 0), corner * FINE) > 0.5).astype(np.float32) if corner else canvas
+        cv2.fillPoly(canvas, [np.rint((np.array(outline) + SCENE_MARGIN) * SUPERSAMPLING).astype(np.int32)], (1.0,))
+    return (cv2.GaussianBlur(canvas, (0, 0), corner * SUPERSAMPLING) > 0.5).astype(np.float32) if corner else canvas
 
 
-def _lettered(words: Sequence[tuple[str, int, int, int, int]]) -> Layer:
-    canvas = np.zeros((CANVAS * FINE, CANVAS * FINE), np.uint8)
+def _lettered(words: Sequence[tuple[str, int, int, int, int]]) -> FloatImage:
+    canvas = np.zeros((CANVAS * SUPERSAMPLING, CANVAS * SUPERSAMPLING), np.uint8)
     for text, x, y, width, stroke in words:
         # OpenCV 4 and 5 bring different fonts; fitted to a width, both stay on the part.
         (natural, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 4.0, stroke)
-        foot, scale = ((x + MARGIN) * FINE, (y + MARGIN) * FINE), 4.0 * width * FINE / natural
+        foot, scale = ((x + SCENE_MARGIN) * SUPERSAMPLING, (y + SCENE_MARGIN) * SUPERSAMPLING), 4.0 * width * SUPERSAMPLING / natural
         cv2.putText(canvas, text, foot, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,), stroke, cv2.LINE_AA)
     return np.asarray(canvas / 255, np.float32)
 
 
-def _plateau(mask: Layer, bevel: float) -> Layer:
+def _plateau(mask: FloatImage, bevel: float) -> FloatImage:
     """Raise the mask to height 1, with sides `bevel` pixels wide."""
     inwards = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(cv2.GaussianBlur(np.clip(inwards / (bevel * FINE), 0, 1), (0, 0), 0.3 * bevel * FINE), np.float32)
+    return np.asarray(cv2.GaussianBlur(np.clip(inwards / (bevel * SUPERSAMPLING), 0, 1), (0, 0), 0.3 * bevel * SUPERSAMPLING), np.float32)
 
 
 @cache
-def _layers(product: str) -> tuple[Layer, Layer]:
+def _layers(product: str) -> tuple[FloatImage, FloatImage]:
     """Turn a design into what all pictures of the product share, CANVAS × CANVAS × 4 and × 2.
 
     Relief: share of a pixel that is part (0..1), slope to the right, slope downwards, how little of the sky it sees
@@ -114,15 +114,15 @@ def _layers(product: str) -> tuple[Layer, Layer]:
     part = _filled([design.plate], corner=2) * (1 - _filled(design.holes, corner=1))
     height = 3.0 * _plateau(part, 3) + 1.8 * _plateau(_filled(design.raised, corner=1), 2)
     height += 0.2 * _plateau(_filled(design.painted), 1) - 1.6 * _plateau(_filled(design.sunk, corner=0.6), 2)
-    slopes = (cv2.Sobel(height, cv2.CV_32F, dx, 1 - dx, scale=FINE / 8) for dx in (1, 0))
-    crease = np.clip(cv2.GaussianBlur(height, (0, 0), 3 * FINE) - height, 0, 1)
+    slopes = (cv2.Sobel(height, cv2.CV_32F, dx, 1 - dx, scale=SUPERSAMPLING / 8) for dx in (1, 0))
+    crease = np.clip(cv2.GaussianBlur(height, (0, 0), 3 * SUPERSAMPLING) - height, 0, 1)
     ink = np.maximum(_lettered(design.words), _filled(design.bars))
     stacks = (part, *slopes, crease), (_filled(design.painted, corner=0.5), ink)
     relief, printed = (cv2.resize(np.dstack(s), (CANVAS, CANVAS), interpolation=cv2.INTER_AREA) for s in stacks)
     return np.asarray(relief, np.float32), np.asarray(printed, np.float32)
 
 
-def _brushed(rng: Generator) -> Layer:
+def _brushed(rng: Generator) -> FloatImage:
     """Draw the grain of brushed metal, mean 0, spread about 1: grit, streaks, uneven bands, a few specks of dust."""
     grit = rng.standard_normal((CANVAS, CANVAS), np.float32)
     short, long = cv2.blur(grit, (15, 1)) * 4, cv2.blur(np.roll(grit, 7, axis=0), (121, 1)) * 11
@@ -131,14 +131,14 @@ def _brushed(rng: Generator) -> Layer:
     return np.asarray(grain, np.float32)
 
 
-def _light(rng: Generator, sheen: float) -> Layer:
+def _light(rng: Generator, sheen: float) -> FloatImage:
     """Light the plate, about 1: level, gradient, a soft specular band across the grain, vignetting."""
     y, x = np.mgrid[-1:1:28j, -1:1:28j]
     even = rng.normal(1, 0.06) + rng.normal(0, 0.06) * x + rng.normal(0, 0.06) * y
     across = x + rng.normal(0, 0.2) * y - rng.uniform(-1, 1)
     band = rng.uniform(0.1, 1) * sheen * np.exp(-((across / rng.uniform(0.3, 0.7)) ** 2))
     light = (even + band) * (1 - rng.uniform(0.04, 0.10) * (x**2 + y**2))
-    return np.asarray(cv2.resize(light, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(cv2.resize(light, (HEATSINK_SIDE, HEATSINK_SIDE), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _shift(x: float, y: float) -> npt.NDArray[np.float64]:
@@ -149,14 +149,14 @@ def _pose(rng: Generator) -> npt.NDArray[np.float64]:
     """Put the part before the camera, a little off its place: a matrix from the canvas to the picture."""
     middle = (CANVAS / 2, CANVAS / 2)
     pose = cv2.getRotationMatrix2D(middle, angle=rng.normal(0, 0.4), scale=rng.normal(1, 0.004))
-    return pose + _shift(*np.clip(rng.normal(0, 2, 2), -5, 5) - MARGIN)
+    return pose + _shift(*np.clip(rng.normal(0, 2, 2), -5, 5) - SCENE_MARGIN)
 
 
-def _seen(layer: Layer, pose: npt.NDArray[np.float64]) -> Layer:
-    return np.asarray(cv2.warpAffine(layer, pose, (SIDE, SIDE)), np.float32)
+def _seen(layer: FloatImage, pose: npt.NDArray[np.float64]) -> FloatImage:
+    return np.asarray(cv2.warpAffine(layer, pose, (HEATSINK_SIDE, HEATSINK_SIDE)), np.float32)
 
 
-def mix(below: Layer, above: npt.NDArray[np.floating] | Colour, share: Layer) -> Layer:
+def alpha_blend(below: FloatImage, above: npt.NDArray[np.floating] | Colour, share: FloatImage) -> FloatImage:
     """Cover what is below with a share (0..1 per pixel) of what is above."""
     return np.asarray(below + (np.asarray(above, np.float32) - below) * share[..., None], np.float32)
 
@@ -164,16 +164,16 @@ def mix(below: Layer, above: npt.NDArray[np.floating] | Colour, share: Layer) ->
 class Scene(NamedTuple):
     """What is before the camera, SIDE × SIDE."""
 
-    colours: Layer  # lit, in grey levels, × 3
-    part: Layer  # share of a pixel that is part, 0..1
-    light: Layer  # about 1
+    colours: FloatImage  # lit, in grey levels, × 3
+    part: FloatImage  # share of a pixel that is part, 0..1
+    light: FloatImage  # about 1
 
 
-def _skin(rng: Generator, design: Design, grain: Layer, printed: Layer) -> Layer:
+def _skin(rng: Generator, design: Design, grain: FloatImage, printed: FloatImage) -> FloatImage:
     """Colour the plate as under even light: brushed metal, paint over it, ink over both."""
     tone = np.asarray(design.metal * rng.normal(1, 0.005, 3), np.float32)
-    painted = mix(tone * (1 + design.grain * grain[..., None]), design.paint, printed[..., 0] * rng.uniform(0.9, 1))
-    return mix(painted, design.ink, printed[..., 1] * rng.uniform(0.85, 1))
+    painted = alpha_blend(tone * (1 + design.grain * grain[..., None]), design.paint, printed[..., 0] * rng.uniform(0.9, 1))
+    return alpha_blend(painted, design.ink, printed[..., 1] * rng.uniform(0.85, 1))
 
 
 def draw_scene(rng: Generator, product: str) -> Scene:
@@ -189,6 +189,6 @@ def draw_scene(rng: Generator, product: str) -> Scene:
     shade = light * (1 + 0.55 * np.clip(facing, -1, 0)) * (1 - 0.45 * crease)
     glint = design.gloss * np.clip(facing, 0, 1.2) ** 1.5 * light * (1 + 0.3 * grain)
     shadow = 1 - 0.6 * cv2.GaussianBlur(part, (0, 0), 5)
-    table = (22 + 2 * cv2.blur(rng.standard_normal((SIDE, SIDE), np.float32), (3, 3))) * light * shadow
+    table = (22 + 2 * cv2.blur(rng.standard_normal((HEATSINK_SIDE, HEATSINK_SIDE), np.float32), (3, 3))) * light * shadow
     plate = skin * shade[..., None] + glint[..., None]
-    return Scene(mix(table[..., None], plate, part), part, light)
+    return Scene(alpha_blend(table[..., None], plate, part), part, light)

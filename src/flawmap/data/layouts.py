@@ -27,7 +27,7 @@ SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("cal", "calibration", "val", "valid", "validation"), "calibration"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-COLUMNS = ("path", "label", "mask", "split", "group", "sha256")
+MANIFEST_COLUMNS = ("path", "label", "mask", "split", "group", "sha256")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sample:
 
     path: Path
     split: Split
-    kind: str = GOOD
+    defect_type: str = GOOD
     mask: Path | None = None
     group: str = ""
     sha256: str = ""
@@ -53,7 +53,7 @@ class Sample:
     @property
     def label(self) -> int:
         """1 for a defective part, 0 for a good one."""
-        return int(self.kind != GOOD)
+        return int(self.defect_type != GOOD)
 
 
 def find_samples(source: Path) -> list[Sample]:
@@ -77,7 +77,7 @@ def find_samples(source: Path) -> list[Sample]:
 def _layout(folder: Path) -> Callable[[Path], list[Sample]] | None:
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return walk_mvtec
-    if pictures_in(folder):
+    if images_in(folder):
         return walk_flat
     return walk_classes if any(inner.name == GOOD for inner in _folders(folder)) else None
 
@@ -118,7 +118,7 @@ def _is_manifest(file: Path) -> bool:
     return True
 
 
-def good_to_fit(source: Path) -> list[Sample]:
+def good_training_samples(source: Path) -> list[Sample]:
     """List the good pictures to learn from: those of the train split and, where there is one, the calibration split.
 
     Raises:
@@ -130,7 +130,7 @@ def good_to_fit(source: Path) -> list[Sample]:
     return samples
 
 
-def to_test(source: Path) -> list[Sample]:
+def test_samples(source: Path) -> list[Sample]:
     """List the pictures to evaluate on: the test split.
 
     Raises:
@@ -148,9 +148,9 @@ def walk_flat(folder: Path) -> list[Sample]:
     Raises:
         DatasetError: there is no picture in it.
     """
-    samples = [Sample(path, "train") for path in pictures_in(folder)]
+    samples = [Sample(path, "train") for path in images_in(folder)]
     if not samples:
-        inner = list(find_products(folder).values()) or sorted({path.parent for path in pictures_below(folder)})
+        inner = list(find_products(folder).values()) or sorted({path.parent for path in images_below(folder)})
         hint = f"; there are some in {inner[0]}: name that {'folder' if inner[0].is_dir() else 'file'}" if inner else ""
         raise DatasetError(f"{folder}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{hint}")
     return samples
@@ -162,7 +162,7 @@ def walk_mvtec(root: Path) -> list[Sample]:
     `train/good`, `test/good`, `test/<type>`, and masks in `ground_truth/<type>` named as the picture, with or without
     `_mask` behind, whatever their suffix. Folders that a data set does not have are left out.
     """
-    train = [Sample(path, "train") for path in pictures_in(root / "train" / GOOD)]
+    train = [Sample(path, "train") for path in images_in(root / "train" / GOOD)]
     return train + [sample for folder in _folders(root / "test") for sample in _walk_kind(root, folder)]
 
 
@@ -171,16 +171,16 @@ def walk_classes(root: Path) -> list[Sample]:
 
     Masks are in `ground_truth/<type>`, if anywhere, and named as `walk_mvtec` says.
     """
-    train = [Sample(path, "train") for path in pictures_in(root / GOOD)]
+    train = [Sample(path, "train") for path in images_in(root / GOOD)]
     types = [folder for folder in _folders(root) if folder.name not in (GOOD, GROUND_TRUTH)]
     return train + [sample for folder in types for sample in _walk_kind(root, folder)]
 
 
 def _walk_kind(root: Path, folder: Path) -> Iterator[Sample]:
-    kind = folder.name
-    masks = {path.stem.removesuffix("_mask"): path for path in pictures_in(root / GROUND_TRUTH / kind)}
-    for path in pictures_in(folder):
-        yield Sample(path, "test", kind, masks.get(path.stem))
+    defect_type = folder.name
+    masks = {path.stem.removesuffix("_mask"): path for path in images_in(root / GROUND_TRUTH / defect_type)}
+    for path in images_in(folder):
+        yield Sample(path, "test", defect_type, masks.get(path.stem))
 
 
 def read_manifest(file: Path) -> list[Sample]:
@@ -213,7 +213,7 @@ def write_manifest(file: Path, samples: Sequence[Sample]) -> None:
     if not samples:
         raise DatasetError(f"{file}: no pictures to list")
     rows = [_sample_to_row(sample, file) for sample in samples]
-    columns = [name for name in COLUMNS if name in ("path", "label", "split") or any(row[name] for row in rows)]
+    columns = [name for name in MANIFEST_COLUMNS if name in ("path", "label", "split") or any(row[name] for row in rows)]
     write_csv(file, [{name: row[name] for name in columns} for row in rows])
 
 
@@ -231,7 +231,7 @@ def _rows(file: Path) -> csv.DictReader[str]:
 
 
 def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
-    path, label, mask, split, group, sha256 = ((row.get(column) or "").strip() for column in COLUMNS)
+    path, label, mask, split, group, sha256 = ((row.get(column) or "").strip() for column in MANIFEST_COLUMNS)
     if not path:
         raise DatasetError(f"{file}, line {line}: the path is empty")
     if split.lower() not in SPLIT_WORDS:
@@ -239,7 +239,7 @@ def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
     return Sample(
         path=file.parent / path,
         split=SPLIT_WORDS[split.lower()],
-        kind=GOOD if label.lower() in GOOD_WORDS else label,
+        defect_type=GOOD if label.lower() in GOOD_WORDS else label,
         mask=file.parent / mask if mask else None,
         group=group,
         sha256=sha256.lower(),
@@ -247,15 +247,15 @@ def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
 
 
 def _sample_to_row(sample: Sample, file: Path) -> dict[str, str]:
-    if sample.label and sample.kind.strip().lower() in GOOD_WORDS:
+    if sample.label and sample.defect_type.strip().lower() in GOOD_WORDS:
         raise DatasetError(
-            f"{file}: {sample.path} has a defect of the type {sample.kind!r}, which a manifest takes for a good part; "
+            f"{file}: {sample.path} has a defect of the type {sample.defect_type!r}, which a manifest takes for a good part; "
             f"give that type another name, or call its pictures {GOOD}"
         )
     mask = _relative(sample.mask, file.parent) if sample.mask else ""
     path = _relative(sample.path, file.parent)
-    values = (path, sample.kind, mask, sample.split, sample.group, sample.sha256)
-    return dict(zip(COLUMNS, values, strict=True))
+    values = (path, sample.defect_type, mask, sample.split, sample.group, sample.sha256)
+    return dict(zip(MANIFEST_COLUMNS, values, strict=True))
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -270,12 +270,12 @@ def _relative(path: Path, folder: Path) -> str:
     return f"./{relative.as_posix()}" if relative.as_posix()[0].isspace() else relative.as_posix()
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """List the pictures of a folder by name, without its subfolders; an absent folder has none."""
     return sorted(path for path in folder.glob("*") if _is_picture(path))
 
 
-def pictures_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """List the pictures of a folder and of all folders in it, by name."""
     return sorted(path for path in folder.rglob("*") if _is_picture(path))
 

@@ -16,30 +16,30 @@ import numpy as np
 import torch
 from numpy.random import Generator, default_rng
 
-from flawmap.data.defects import KINDS, paint
+from flawmap.data.defects import PAINTED_TYPES, paint_defect
 from flawmap.data.reading import map_ahead
-from flawmap.errors import DatasetError, PictureError
-from flawmap.prepare import Photo, Pixels, Preparation, Prepared, read, resize
+from flawmap.errors import DatasetError, ImageError
+from flawmap.prepare import ImageArray, ImageInput, Preprocessed, Preprocessing, decode, resize
 from flawmap.progress import track
-from flawmap.render.heatmap import to_8_bit
-from flawmap.tensors import Taught
+from flawmap.render.heatmap import to_uint8
+from flawmap.tensors import LabelledBatch
 
-PAINTED = "painted defect"
+PAINTED_CLASS = "painted defect"
 """The second class where only one was given."""
 
-VALIDATION = 0.2
+VALIDATION_FRACTION = 0.2
 """Share of each class's pictures that are never trained on."""
 
-FEWEST = 2
+MIN_IMAGES_PER_CLASS = 2
 """Pictures of a class: one to train on and one to check with."""
 
 
 class _Example(NamedTuple):
-    pixels: Pixels
+    pixels: ImageArray
     label: int
 
 
-class Lessons:
+class FineTuneDataset:
     """Pictures by class, in batches, for training and for checking.
 
     All are read at once and held small, 0.2 MB each at 256×256. A fifth of each class is never trained on. Every
@@ -60,8 +60,8 @@ class Lessons:
 
     def __init__(
         self,
-        classes: Mapping[str, Sequence[Photo]],
-        preparation: Preparation,
+        classes: Mapping[str, Sequence[ImageInput]],
+        preparation: Preprocessing,
         *,
         batch: int = 32,
         rotation: float = 10.0,
@@ -69,8 +69,8 @@ class Lessons:
         seed: int = 0,
     ) -> None:
         self.preparation, self.batch, self.rotation, self.seed = preparation, batch, rotation, seed
-        self.painted, self.kinds = len(classes) == 1, tuple(kinds) or KINDS
-        self.names = [*classes, PAINTED] if self.painted else list(classes)
+        self.painted, self.kinds = len(classes) == 1, tuple(kinds) or PAINTED_TYPES
+        self.names = [*classes, PAINTED_CLASS] if self.painted else list(classes)
         self._train: list[_Example] = []
         self._check: list[_Example] = []
         for label, (name, photos) in enumerate(classes.items()):
@@ -80,16 +80,16 @@ class Lessons:
         """Count the pictures of an epoch."""
         return len(self._train)
 
-    def steps(self) -> int:
+    def num_batches(self) -> int:
         """Count its batches."""
         return math.ceil(len(self) / self.batch)
 
-    def training(self, epoch: int) -> Iterator[Taught]:
+    def training_batches(self, epoch: int) -> Iterator[LabelledBatch]:
         """Give the pictures of an epoch in batches, in an order of its own."""
         order = default_rng([self.seed, epoch]).permutation(len(self._train)).tolist()
         yield from self._batched(map_ahead(lambda place: self._vary(place, epoch), order))
 
-    def validation(self) -> Iterator[Taught]:
+    def validation_batches(self) -> Iterator[LabelledBatch]:
         """Give the pictures that are kept for checking, as they lie."""
         yield from self._batched(chain.from_iterable(map_ahead(self._both, range(len(self._check)))))
 
@@ -102,49 +102,49 @@ class Lessons:
             digest.update(pixels.tobytes())
         return digest.hexdigest()
 
-    def _read(self, photos: Sequence[Photo]) -> Iterator[Pixels]:
+    def _read(self, photos: Sequence[ImageInput]) -> Iterator[ImageArray]:
         loaded = track(map_ahead(self._small, photos), "reading pictures to fine-tune with", len(photos))
         yield from (pixels for pixels in loaded if pixels is not None)
 
-    def _small(self, photo: Photo) -> Pixels | None:
+    def _small(self, photo: ImageInput) -> ImageArray | None:
         # What cannot be read is named by the fit that follows.
         try:
-            return resize(to_8_bit(read(photo)), self.preparation.height, self.preparation.width)
-        except PictureError:
+            return resize(to_uint8(decode(photo)), self.preparation.height, self.preparation.width)
+        except ImageError:
             return None
 
     def _share_out(self, examples: list[_Example], name: str) -> None:
-        if len(examples) < FEWEST:
+        if len(examples) < MIN_IMAGES_PER_CLASS:
             raise DatasetError(
-                f"fine-tuning needs {FEWEST} pictures or more of each class and can read {len(examples)} of {name!r}; "
+                f"fine-tuning needs {MIN_IMAGES_PER_CLASS} pictures or more of each class and can read {len(examples)} of {name!r}; "
                 "add some, or fit without fine-tuning"
             )
         shuffled = default_rng([self.seed, len(self.names)]).permutation(len(examples)).tolist()
-        checked = max(1, round(VALIDATION * len(examples)))
+        checked = max(1, round(VALIDATION_FRACTION * len(examples)))
         self._check += [examples[place] for place in shuffled[:checked]]
         self._train += [examples[place] for place in shuffled[checked:]]
 
-    def _vary(self, place: int, epoch: int) -> tuple[Prepared, int]:
+    def _vary(self, place: int, epoch: int) -> tuple[Preprocessed, int]:
         rng = default_rng([self.seed, epoch, place])
         pixels, label = self._train[place]
         if self.painted and rng.random() < 0.5:
-            pixels, label = paint(pixels, rng, self.kinds).pixels, 1
+            pixels, label = paint_defect(pixels, rng, self.kinds).pixels, 1
         return self.preparation(_turn(pixels, rng, self.rotation)), label
 
-    def _both(self, place: int) -> list[tuple[Prepared, int]]:
+    def _both(self, place: int) -> list[tuple[Preprocessed, int]]:
         pixels, label = self._check[place]
         versions = [(pixels, label)]
         if self.painted:
-            versions.append((paint(pixels, default_rng([self.seed, 0, place]), self.kinds).pixels, 1))
+            versions.append((paint_defect(pixels, default_rng([self.seed, 0, place]), self.kinds).pixels, 1))
         return [(self.preparation(version), number) for version, number in versions]
 
-    def _batched(self, examples: Iterator[tuple[Prepared, int]]) -> Iterator[Taught]:
+    def _batched(self, examples: Iterator[tuple[Preprocessed, int]]) -> Iterator[LabelledBatch]:
         while chunk := list(islice(examples, self.batch)):
             prepared, labels = zip(*chunk, strict=True)
-            yield Taught(torch.from_numpy(np.stack(prepared)), torch.tensor(labels))
+            yield LabelledBatch(torch.from_numpy(np.stack(prepared)), torch.tensor(labels))
 
 
-def _turn(pixels: Pixels, rng: Generator, degrees: float) -> Pixels:
+def _turn(pixels: ImageArray, rng: Generator, degrees: float) -> ImageArray:
     """Turn about the middle and, every other time, mirror; beyond its border a picture goes on as its mirror image."""
     height, width = pixels.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rng.uniform(-degrees, degrees), 1)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from flawmap.data.reading import Unreadable, read_ahead
-from flawmap.prepare import Photo, Preparation, Prepared, describe
+from flawmap.data.reading import UnreadableImage, decode_ahead
+from flawmap.prepare import ImageInput, Preprocessed, Preprocessing, name_of
 from flawmap.progress import track
 from flawmap.tensors import Images, Indices
 
@@ -39,49 +39,49 @@ class Batches:
     """
 
     def __init__(
-        self, photos: Sequence[Photo], preparation: Preparation, size: int = BATCH, *, groups: Sequence[str] = ()
+        self, image_inputs: Sequence[ImageInput], preprocessing: Preprocessing, size: int = BATCH, *, groups: Sequence[str] = ()
     ) -> None:
-        self.photos = photos
-        self.preparation = preparation
+        self.image_inputs = image_inputs
+        self.preprocessing = preprocessing
         self.groups = groups
         self.size = size
-        self.unreadable: list[Unreadable] = []
-        self.read: list[int] = []
+        self.unreadable: list[UnreadableImage] = []
+        self.readable_indices: list[int] = []
 
     def __len__(self) -> int:
         """Count the batches, as if all pictures could be used."""
-        return math.ceil(len(self.photos) / self.size)
+        return math.ceil(len(self.image_inputs) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        self.unreadable, self.read = [], []
+        self.unreadable, self.readable_indices = [], []
         readable = self._readable()
         while chunk := list(islice(readable, self.size)):
             names, prepared = zip(*chunk, strict=True)
             yield Batch(torch.from_numpy(np.stack(prepared)), list(names))
 
     @property
-    def groups_read(self) -> list[str]:
+    def readable_groups(self) -> list[str]:
         """The groups of the pictures that could be used the last time round; none where there are not two of them."""
-        groups = [self.groups[place] for place in self.read] if self.groups else []
+        groups = [self.groups[place] for place in self.readable_indices] if self.groups else []
         return groups if len(set(groups)) > 1 else []
 
     @property
-    def owners(self) -> Indices:
+    def group_ids(self) -> Indices:
         """The group of each of those pictures, numbered from 0; where there are none, each picture is its own."""
-        groups = self.groups_read or [str(place) for place in self.read]
+        groups = self.readable_groups or [str(place) for place in self.readable_indices]
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         return torch.tensor([numbers[group] for group in groups], dtype=torch.long)
 
-    def only(self, places: Sequence[int]) -> Batches:
+    def subset(self, indices: Sequence[int]) -> Batches:
         """Give batches of some of those pictures."""
-        return Batches([self.photos[self.read[place]] for place in places], self.preparation, self.size)
+        return Batches([self.image_inputs[self.readable_indices[place]] for place in indices], self.preprocessing, self.size)
 
-    def _readable(self) -> Iterator[tuple[str, Prepared]]:
-        loaded = track(read_ahead(self.photos, self.preparation), "reading pictures", len(self.photos))
+    def _readable(self) -> Iterator[tuple[str, Preprocessed]]:
+        loaded = track(decode_ahead(self.image_inputs, self.preprocessing), "reading pictures", len(self.image_inputs))
         for place, one in enumerate(loaded):
-            if isinstance(one, Unreadable):
+            if isinstance(one, UnreadableImage):
                 self.unreadable.append(one)
             else:
-                self.read.append(place)
+                self.readable_indices.append(place)
                 # Only the prepared picture is kept: the decoded one may be a hundred times larger.
-                yield describe(one.photo), one.prepared
+                yield name_of(one.image_input), one.preprocessed

@@ -9,27 +9,27 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from flawmap.data.defects import KINDS, paint
-from flawmap.prepare import Prepared
+from flawmap.data.defects import PAINTED_TYPES, paint_defect
+from flawmap.prepare import Preprocessed
 
-Spots = Float[np.ndarray, "_height _width"]
+DefectMask = Float[np.ndarray, "_height _width"]
 """1 where a defect was painted, 0 elsewhere."""
 
 
-class Overlaid(NamedTuple):
+class PaintedPreprocessed(NamedTuple):
     """A prepared picture with a painted defect."""
 
-    picture: Prepared
-    spots: Spots
+    image: Preprocessed
+    spots: DefectMask
 
 
-def overlay(
-    picture: Prepared,
+def paint_preprocessed(
+    picture: Preprocessed,
     rng: Generator,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
-    kinds: Sequence[str] = KINDS,
-) -> Overlaid:
+    kinds: Sequence[str] = PAINTED_TYPES,
+) -> PaintedPreprocessed:
     """Paint one defect on a prepared picture; where none was painted not a bit changes.
 
     Args:
@@ -42,6 +42,6 @@ def overlay(
     offset, scale = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
     levels = np.rint(np.clip(255 * (picture * scale + offset), 0, 255)).astype(np.uint8)
     pixels = np.ascontiguousarray(levels.transpose(1, 2, 0))
-    painted = paint(pixels, rng, kinds)
+    painted = paint_defect(pixels, rng, kinds)
     change = (painted.pixels.astype(np.float32) - pixels).transpose(2, 0, 1) / (255 * scale)
-    return Overlaid(np.ascontiguousarray(picture + change, np.float32), painted.mask.astype(np.float32))
+    return PaintedPreprocessed(np.ascontiguousarray(picture + change, np.float32), painted.mask.astype(np.float32))

@@ -20,12 +20,12 @@ from flawmap.progress import track
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 """In the order in which they are used."""
 
-NAMED = 3
+MAX_NAMED_FILES = 3
 """Files that a message names; of the others it says how many they are."""
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitFractions:
     """How the good pictures are shared out; parts of 1.
 
     Args:
@@ -50,8 +50,8 @@ class Shares:
             raise OptionError(f"shares are {shares}, together {sum(astuple(self)):g}; they must make 1")
 
 
-def split(
-    samples: Sequence[Sample], shares: Shares = Shares(), *, seed: int = 0, keep_test: bool = True
+def assign_splits(
+    samples: Sequence[Sample], shares: SplitFractions = SplitFractions(), *, seed: int = 0, keep_test: bool = True
 ) -> list[Sample]:
     """Share the good pictures out; the defective ones are all to test.
 
@@ -85,7 +85,7 @@ def split(
     return _with_hashes(placed)
 
 
-def _place(sample: Sample, shares: Shares, test: float, seed: int) -> Split:
+def _place(sample: Sample, shares: SplitFractions, test: float, seed: int) -> Split:
     # One name has two spellings in Unicode, and macOS gives back the other one than Windows and Linux.
     name = unicodedata.normalize("NFC", sample.group or sample.path.name)
     digits = hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
@@ -139,9 +139,9 @@ def _hash(path: Path) -> str:
         return ""
 
 
-def hash_of_all(samples: Sequence[Sample]) -> str:
+def dataset_sha256(samples: Sequence[Sample]) -> str:
     """Give one hash for a set of pictures: of their bytes and kinds, whatever their order and their folder."""
-    lines = sorted(f"{sample.sha256 or _hash(sample.path)} {sample.kind}" for sample in samples)
+    lines = sorted(f"{sample.sha256 or _hash(sample.path)} {sample.defect_type}" for sample in samples)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -160,7 +160,7 @@ def check_unchanged(samples: Sequence[Sample]) -> None:
         )
 
 
-def without(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sample]:
+def exclude_hashes(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sample]:
     """Leave out the samples whose files have one of these SHA-256; where there are none to look for, none is opened."""
     unwanted = set(hashes)
     return [sample for sample in samples if not unwanted or (sample.sha256 or _hash(sample.path)) not in unwanted]
@@ -187,5 +187,5 @@ def _count(paths: Sequence[Path], noun: str) -> str:
 
 def _first(paths: Iterable[Path]) -> str:
     names = [str(path) for path in paths]
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED_FILES
+    return ", ".join(names[:MAX_NAMED_FILES]) + (f" and {more} more" if more > 0 else "")

@@ -11,31 +11,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flawmap.data.classes import by_product
-from flawmap.data.layouts import GOOD, find_products, good_to_fit, to_test
+from flawmap.data.classes import classes_by_product
+from flawmap.data.layouts import GOOD, find_products, good_training_samples, test_samples
 from flawmap.data.splits import sha256_of
 from flawmap.errors import FlawmapError, OptionError
 from flawmap.evaluation import evaluate
-from flawmap.experiments.shared import Remembering
+from flawmap.experiments.shared import CachedBackbone
 from flawmap.features.backbone import Backbone
 from flawmap.features.registration import NoRegistration
-from flawmap.features.transfer import PAPER, Transfer
+from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
 from flawmap.inspector import Inspector
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.methods.trained import TrainedMethod
 from flawmap.metrics.metric import Metric
-from flawmap.options import to_json
+from flawmap.options import to_dict
 from flawmap.output import write_json
-from flawmap.progress import step, tell
-from flawmap.tuning import tune
+from flawmap.progress import emit, report_progress
+from flawmap.tuning import fine_tune
 
-ROWS = "rows"
+RESULTS_FOLDER = "rows"
 """The folder of the rows."""
 
 
 @dataclass(frozen=True)
-class Setup:
+class MethodSetup:
     """What a line of a table is about.
 
     Args:
@@ -46,11 +46,11 @@ class Setup:
 
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    tuned: bool = False
+    finetuned: bool = False
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyConfig:
     """What all cells of a table have in common.
 
     Args:
@@ -68,14 +68,14 @@ class Study:
     weights: str | None = None
     size: tuple[int, int] = (224, 224)
     seeds: int = 3
-    transfer: Transfer = PAPER
+    finetune: FineTuneConfig = PAPER_CONFIG
     preset: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise OptionError(f"{self.seeds} seeds measure nothing; use 1 or more")
-        if self.transfer.mode not in ("synthetic", "product"):
-            raise OptionError(f"fine-tuned by {self.transfer.mode} a table tests what taught; use synthetic or product")
+        if self.finetune.mode not in ("synthetic", "products"):
+            raise OptionError(f"fine-tuned by {self.finetune.mode} a table tests what taught; use synthetic or product")
 
     @cached_property
     def products(self) -> dict[str, Path]:
@@ -86,26 +86,26 @@ class Study:
         """
         found = find_products(self.source) or {self.source.name: self.source}
         for place in found.values():
-            to_test(place)
+            test_samples(place)
         return found
 
-    def method(self, setup: Setup, seed: int) -> Method:
+    def method(self, setup: MethodSetup, seed: int) -> Method:
         """Make the method of a cell."""
         own = {"backbone": self.backbone, "weights": self.weights} if self.backbone else {}
         preset = self.preset if self.preset in METHODS[setup.method].presets else None
         return make_method(setup.method, preset, seed=seed, **own | dict(setup.options))
 
 
-class Cell(NamedTuple):
+class RunSpec(NamedTuple):
     """What one row is measured of."""
 
-    setup: Setup
+    setup: MethodSetup
     product: str
     seed: int
 
 
 @dataclass(frozen=True)
-class Row:
+class RunResult:
     """What came of a cell.
 
     Args:
@@ -119,8 +119,8 @@ class Row:
 
     about: dict[str, Any]
     metrics: dict[str, Metric] = field(default_factory=dict)
-    pictures: tuple[int, int] = (0, 0)
-    left_out: int = 0
+    images: tuple[int, int] = (0, 0)
+    unreadable: int = 0
     seconds: float = 0.0
     error: str = ""
 
@@ -129,19 +129,19 @@ class Row:
         """What it is found by: a hash of all that it is about."""
         return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:20]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Say it in JSON; `Row.from_json` reads it back."""
-        metrics = {name: metric.to_json() for name, metric in self.metrics.items()}
+        metrics = {name: metric.to_dict() for name, metric in self.metrics.items()}
         return vars(self) | {"metrics": metrics}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Row:
+    def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
         """Read what `to_json` said."""
         metrics = {name: Metric(**metric) for name, metric in values["metrics"].items()}
-        return cls(**{**values, "metrics": metrics, "pictures": tuple(values["pictures"])})
+        return cls(**{**values, "metrics": metrics, "images": tuple(values["images"])})
 
 
-class Lab:
+class StudyRunner:
     """Measures cells, and keeps on disk and in memory what later ones can use.
 
     Args:
@@ -149,21 +149,21 @@ class Lab:
         folder: for the rows.
     """
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    def __init__(self, study: StudyConfig, folder: Path) -> None:
         self.study, self.folder, self.stopped = study, folder, False
         self._data: dict[str, str] = {}
         self._backbones: dict[Any, Backbone] = {}
         self._tuned: dict[Any, Backbone] = {}
-        self._last: tuple[Any, Remembering] | None = None
+        self._last: tuple[Any, CachedBackbone] | None = None
 
-    def rows(self, setups: Sequence[Setup]) -> dict[tuple[str, int, int], Row]:
+    def results(self, setups: Sequence[MethodSetup]) -> dict[tuple[str, int, int], RunResult]:
         """Give the rows of all setups, by product, place among the setups, and seed; those that are there are read.
 
         A cell that cannot be measured has a row that says why, and is tried again the next time. Interrupted, this
         gives what is there.
         """
         cells = [
-            (place, Cell(setup, product, seed))
+            (place, RunSpec(setup, product, seed))
             for product in self.study.products
             for place, setup in enumerate(setups)
             if setup.method in METHODS
@@ -171,34 +171,34 @@ class Lab:
         ]
         # What shares a network comes together, since only one at a time is remembered.
         cells.sort(key=lambda one: self._order(one[1]))
-        found: dict[tuple[str, int, int], Row] = {}
-        give: Callable[[Cell], Row | None] = self.row
+        found: dict[tuple[str, int, int], RunResult] = {}
+        give: Callable[[RunSpec], RunResult | None] = self.result
         for done, (place, cell) in enumerate(cells):
-            step("cells", done, len(cells))
+            report_progress("cells", done, len(cells))
             try:
                 row = give(cell)
             except KeyboardInterrupt:
-                tell("stopped; the rest is what was measured before")
-                give, self.stopped = self.known, True
+                emit("stopped; the rest is what was measured before")
+                give, self.stopped = self.stored_result, True
                 row = give(cell)
             if row is not None:
                 found[cell.product, place, cell.seed] = row
-        step("cells", len(cells), len(cells))
+        report_progress("cells", len(cells), len(cells))
         if self.stopped and not found:
             raise KeyboardInterrupt
         return found
 
-    def known(self, cell: Cell) -> Row | None:
+    def stored_result(self, cell: RunSpec) -> RunResult | None:
         """Give the row of a cell where it is on disk, or one that says why it cannot be."""
         try:
-            return self._read(Row(self.about(cell)))
+            return self._read(RunResult(self.cache_fields(cell)))
         except FlawmapError as error:
             return _failed(cell, error)
 
-    def row(self, cell: Cell) -> Row:
+    def result(self, cell: RunSpec) -> RunResult:
         """Give the row of a cell: the one on disk, or a new one."""
         try:
-            row = Row(self.about(cell))
+            row = RunResult(self.cache_fields(cell))
             if (known := self._read(row)) is not None:
                 return known
             started = time.perf_counter()
@@ -206,16 +206,16 @@ class Lab:
             row = replace(row, seconds=time.perf_counter() - started)
         except (FlawmapError, MemoryError) as error:
             row = _failed(cell, error)
-            tell(f"{cell.setup.method} on {cell.product}, seed {cell.seed}: {row.error}")
-        write_json(self.folder / ROWS / f"{row.key}.json", row.to_json())
+            emit(f"{cell.setup.method} on {cell.product}, seed {cell.seed}: {row.error}")
+        write_json(self.folder / RESULTS_FOLDER / f"{row.key}.json", row.to_dict())
         return row
 
-    def about(self, cell: Cell) -> dict[str, Any]:
+    def cache_fields(self, cell: RunSpec) -> dict[str, Any]:
         """Say all that a row depends on."""
         method = self.study.method(cell.setup, cell.seed)
         options = {name: value for name, value in method.options().items() if name != "weights"}
-        transfer = to_json(self.study.transfer) if cell.setup.tuned else None
-        by_all = transfer and self.study.transfer.mode == "product"
+        transfer = to_dict(self.study.finetune) if cell.setup.finetuned else None
+        by_all = transfer and self.study.finetune.mode == "products"
         taught = {name: self._hash(name) for name in self.study.products} if by_all else {}
         return {
             "product": cell.product,
@@ -224,51 +224,51 @@ class Lab:
             "options": options,
             "weights": self._backbone(method).fingerprint(),
             "size": list(self.study.size),
-            "transfer": transfer,
+            "finetune": transfer,
             **({"taught": taught} if taught else {}),
         }
 
-    def inspector(self, cell: Cell) -> Inspector:
+    def inspector(self, cell: RunSpec) -> Inspector:
         """Fit the inspector of a cell."""
         method = self.study.method(cell.setup, cell.seed)
-        network = self._tuned_backbone(cell, method) if cell.setup.tuned else self._backbone(method)
+        network = self._tuned_backbone(cell, method) if cell.setup.finetuned else self._backbone(method)
         # A registration works inside the network, and a training shows it ever new pictures.
         itself = isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
-        method.network = network if itself else self._remembering(self._shares(cell, method), network)
+        method.feature_extractor = network if itself else self._remembering(self._shares(cell, method), network)
         return Inspector(method, name=cell.setup.method, size=self.study.size).fit(self.study.products[cell.product])
 
-    def _measure(self, cell: Cell, row: Row) -> Row:
+    def _measure(self, cell: RunSpec, row: RunResult) -> RunResult:
         place = self.study.products[cell.product]
-        inspector, good, samples = self.inspector(cell), good_to_fit(place), to_test(place)
+        inspector, good, samples = self.inspector(cell), good_training_samples(place), test_samples(place)
         evaluation = evaluate(inspector.runtime, samples)
-        left_out = len(inspector.unreadable) + sum(one.score is None for one in evaluation.rows)
+        unreadable = len(inspector.unreadable) + sum(one.score is None for one in evaluation.records)
         counts = len(good) - len(inspector.unreadable), len(samples)
-        return replace(row, metrics=evaluation.metrics, pictures=counts, left_out=left_out)
+        return replace(row, metrics=evaluation.metrics, images=counts, unreadable=unreadable)
 
-    def _read(self, row: Row) -> Row | None:
+    def _read(self, row: RunResult) -> RunResult | None:
         try:
-            return Row.from_json(json.loads((self.folder / ROWS / f"{row.key}.json").read_text()))
+            return RunResult.from_dict(json.loads((self.folder / RESULTS_FOLDER / f"{row.key}.json").read_text()))
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError) as error:
-            tell(f"{row.key}.json cannot be read ({error!r}); it is measured anew")
+            emit(f"{row.key}.json cannot be read ({error!r}); it is measured anew")
             return None
 
-    def _seeds(self, setup: Setup) -> range:
-        random = setup.tuned or self.study.method(setup, 0).is_random
+    def _seeds(self, setup: MethodSetup) -> range:
+        random = setup.finetuned or self.study.method(setup, 0).is_random
         return range(self.study.seeds if random else 1)
 
-    def _order(self, cell: Cell) -> tuple[Any, ...]:
+    def _order(self, cell: RunSpec) -> tuple[Any, ...]:
         return *self._shares(cell, self.study.method(cell.setup, cell.seed)), cell.seed
 
-    def _shares(self, cell: Cell, method: Method) -> tuple[Any, ...]:
+    def _shares(self, cell: RunSpec, method: Method) -> tuple[Any, ...]:
         """Say what cells have in common that look at the same pictures with the same network."""
-        return cell.product, cell.seed if cell.setup.tuned else -1, method.backbone, method.layers
+        return cell.product, cell.seed if cell.setup.finetuned else -1, method.backbone, method.layers
 
     def _hash(self, product: str) -> str:
         if product not in self._data:
             place = self.study.products[product]
-            samples = [*good_to_fit(place), *to_test(place)]
+            samples = [*good_training_samples(place), *test_samples(place)]
             files = [one for sample in samples for one in (sample.path, sample.mask) if one]
             parts = sorted(f"{file.parent.name}/{file.name} {sha256_of(file)}" for file in files)
             self._data[product] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -277,28 +277,28 @@ class Lab:
     def _backbone(self, method: Method) -> Backbone:
         key = method.backbone, method.layers, method.weights
         if key not in self._backbones:
-            self._backbones[key] = method.network
+            self._backbones[key] = method.feature_extractor
         return self._backbones[key]
 
-    def _tuned_backbone(self, cell: Cell, method: Method) -> Backbone:
-        by_all = self.study.transfer.mode == "product"
+    def _tuned_backbone(self, cell: RunSpec, method: Method) -> Backbone:
+        by_all = self.study.finetune.mode == "products"
         key = "" if by_all else cell.product, *self._shares(cell, method)[1:]
         if key not in self._tuned:
-            good = [sample.path for sample in good_to_fit(self.study.products[cell.product])]
-            tune(method, by_product(self.study.source) if by_all else {GOOD: good}, self.study.transfer)
-            self._tuned[key] = method.network
+            good = [sample.path for sample in good_training_samples(self.study.products[cell.product])]
+            fine_tune(method, classes_by_product(self.study.source) if by_all else {GOOD: good}, self.study.finetune)
+            self._tuned[key] = method.feature_extractor
         return self._tuned[key]
 
-    def _remembering(self, shares: tuple[Any, ...], network: Backbone) -> Remembering:
+    def _remembering(self, shares: tuple[Any, ...], network: Backbone) -> CachedBackbone:
         if self._last is None or self._last[0] != shares:
             self._last = None  # before the next one counts the free memory
-            self._last = shares, Remembering(network)
+            self._last = shares, CachedBackbone(network)
         return self._last[1]
 
 
 _NONE = NoRegistration()
 
 
-def _failed(cell: Cell, error: BaseException) -> Row:
+def _failed(cell: RunSpec, error: BaseException) -> RunResult:
     about = {"method": cell.setup.method, "product": cell.product, "seed": cell.seed}
-    return Row(about, error=str(error) or type(error).__name__)
+    return RunResult(about, error=str(error) or type(error).__name__)

@@ -6,20 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flawmap.data.layouts import GOOD, Sample, good_to_fit, to_test
-from flawmap.errors import PictureError
-from flawmap.experiments.cells import Cell, Lab, Setup, Study
+from flawmap.data.layouts import GOOD, Sample, good_training_samples, test_samples
+from flawmap.errors import ImageError
+from flawmap.experiments.cells import MethodSetup, RunSpec, StudyConfig, StudyRunner
 from flawmap.experiments.tables import OURS, PATCHCORE
-from flawmap.prepare import Mask, read, read_mask
-from flawmap.progress import tell, track
-from flawmap.render.heatmap import Picture
-from flawmap.render.montage import Calibrated, Case, OverTestSet, Span, View, show_localisation, show_samples
+from flawmap.prepare import Mask, decode, decode_mask
+from flawmap.progress import emit, track
+from flawmap.render.heatmap import ImageU8
+from flawmap.render.montage import (
+    CalibratedScale,
+    LocalisationRow,
+    TestSetScale,
+    ValueRange,
+    View,
+    localisation_figure,
+    sample_figure,
+)
 from flawmap.verdict import Verdict
 
-COMPARED: dict[str, Setup] = {
-    "PaDiM": Setup("padim"),
+FIGURE6_METHODS: dict[str, MethodSetup] = {
+    "PaDiM": MethodSetup("padim"),
     "PatchCore": PATCHCORE,
-    "SA-PatchCore": Setup("sa-patchcore"),
+    "SA-PatchCore": MethodSetup("sa-patchcore"),
     "Ours": OURS,
 }
 """The methods of figure 6, in the order of its columns."""
@@ -32,7 +40,7 @@ CASES = 4
 
 
 @dataclass(frozen=True)
-class Localisation:
+class LocalisationFigures:
     """Figure 6, twice.
 
     Args:
@@ -40,22 +48,22 @@ class Localisation:
         calibrated: on the scale that good parts set.
     """
 
-    over_test_set: Picture
-    calibrated: Picture
+    over_test_set: ImageU8
+    calibrated: ImageU8
 
 
-def draw_samples(study: Study) -> Picture:
+def draw_samples(study: StudyConfig) -> ImageU8:
     """Draw figure 5: for each product some good pictures and some of each kind of defect."""
     pictures = {}
     for product, place in study.products.items():
-        kinds: dict[str, list[Sample]] = {GOOD: good_to_fit(place)}
-        for sample in to_test(place):
-            kinds.setdefault(sample.kind, []).append(sample)
+        kinds: dict[str, list[Sample]] = {GOOD: good_training_samples(place)}
+        for sample in test_samples(place):
+            kinds.setdefault(sample.defect_type, []).append(sample)
         pictures[product] = {kind: [sample.path for sample in some[:SAMPLES]] for kind, some in kinds.items()}
-    return show_samples(pictures, f"Samples of {study.source.name}")
+    return sample_figure(pictures, f"Samples of {study.source.name}")
 
 
-def draw_localisation(study: Study, folder: Path, cases: int = CASES) -> Localisation:
+def draw_localisation(study: StudyConfig, folder: Path, cases: int = CASES) -> LocalisationFigures:
     """Draw figure 6: the first defective pictures of each product, as each method sees them.
 
     Args:
@@ -63,63 +71,63 @@ def draw_localisation(study: Study, folder: Path, cases: int = CASES) -> Localis
         folder: of the rows.
         cases: of each product.
     """
-    lab = Lab(study, folder)
-    shown: tuple[list[Case], list[Case]] = ([], [])
+    lab = StudyRunner(study, folder)
+    shown: tuple[list[LocalisationRow], list[LocalisationRow]] = ([], [])
     for product, place in study.products.items():
-        samples = first_of_each_kind(to_test(place), cases)
+        samples = first_defects_by_type(test_samples(place), cases)
         seen = [
-            _look(lab, Cell(setup, product, 0), samples) for setup in track(COMPARED.values(), "methods", len(COMPARED))
+            _look(lab, RunSpec(setup, product, 0), samples) for setup in track(FIGURE6_METHODS.values(), "methods", len(FIGURE6_METHODS))
         ]
         for number, sample in enumerate(samples):
             for page, views in zip(shown, zip(*(one[number] for one in seen), strict=True), strict=True):
-                page.append(Case(product, sample.kind, read(sample.path), views, _mask(sample)))
+                page.append(LocalisationRow(product, sample.defect_type, decode(sample.path), views, _mask(sample)))
     title = f"Where {study.source.name} is defective"
-    return Localisation(
-        show_localisation(shown[0], list(COMPARED), f"{title}: each method on the scale of its test set"),
-        show_localisation(shown[1], list(COMPARED), f"{title}: on the scale that good parts set"),
+    return LocalisationFigures(
+        localisation_figure(shown[0], list(FIGURE6_METHODS), f"{title}: each method on the scale of its test set"),
+        localisation_figure(shown[1], list(FIGURE6_METHODS), f"{title}: on the scale that good parts set"),
     )
 
 
-def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
+def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]:
     """Take the first defective samples, as many of one kind as of another, `count` in all where there are so many."""
     kinds: dict[str, list[Sample]] = {}
     for sample in samples:
         if sample.label:
-            kinds.setdefault(sample.kind, []).append(sample)
+            kinds.setdefault(sample.defect_type, []).append(sample)
     rounds = [some[place] for place in range(count) for some in kinds.values() if place < len(some)]
-    return sorted(rounds[:count], key=lambda sample: (sample.kind, sample.path))
+    return sorted(rounds[:count], key=lambda sample: (sample.defect_type, sample.path))
 
 
-def _look(lab: Lab, cell: Cell, shown: Sequence[Sample]) -> list[tuple[View, View]]:
+def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tuple[View, View]]:
     """Judge the test set by one method; gives both views of the pictures to show."""
     runtime = lab.inspector(cell).runtime
-    samples = to_test(lab.study.products[cell.product])
+    samples = test_samples(lab.study.products[cell.product])
     verdicts: dict[Path, Verdict] = {}
     scores: list[float] = []
     values: list[float] = []
     wanted = {sample.path for sample in shown}
-    for sample, one in zip(samples, runtime.inspect_each([sample.path for sample in samples]), strict=True):
+    for sample, one in zip(samples, runtime.inspect_many([sample.path for sample in samples]), strict=True):
         if one.verdict is None:
-            tell(f"left out: {one.error}")
+            emit(f"left out: {one.error}")
             continue
         scores.append(one.verdict.score)
         values += [float(one.verdict.heatmap.min()), float(one.verdict.heatmap.max())]
         if sample.path in wanted:
             verdicts[sample.path] = one.verdict
-    spans = [Span(min(found), max(found)) for found in (values, scores)]
+    spans = [ValueRange(min(found), max(found)) for found in (values, scores)]
     return [
-        (OverTestSet(verdict.heatmap, verdict.score, *spans), Calibrated(verdict))
+        (TestSetScale(verdict.heatmap, verdict.score, *spans), CalibratedScale(verdict))
         for verdict in _in_order(verdicts, shown)
     ]
 
 
 def _in_order(verdicts: Mapping[Path, Verdict], shown: Sequence[Sample]) -> list[Verdict]:
     if missing := [sample.path for sample in shown if sample.path not in verdicts]:
-        raise PictureError(
+        raise ImageError(
             f"{missing[0]} cannot be used, so it cannot be shown; repair it or take it out of the test set"
         )
     return [verdicts[sample.path] for sample in shown]
 
 
 def _mask(sample: Sample) -> Mask | None:
-    return read_mask(sample.mask) if sample.mask else None
+    return decode_mask(sample.mask) if sample.mask else None

@@ -16,18 +16,18 @@ class Published(NamedTuple):
     f1: float
 
 
-Line = Mapping[str, Published]
+PublishedLine = Mapping[str, Published]
 """By product; `mean` is the paper's own where it prints one, else the mean of its products."""
 
 MEAN = "mean"
 
 
-def _line(black: tuple[float, float], white: tuple[float, float]) -> Line:
+def _line(black: tuple[float, float], white: tuple[float, float]) -> PublishedLine:
     means = [sum(pair) / 2 for pair in zip(black, white, strict=True)]
     return {"Black": Published(*black), "White": Published(*white), MEAN: Published(*means)}
 
 
-TABLE_1: dict[str, Line] = {
+TABLE_1: dict[str, PublishedLine] = {
     "PaDiM": _line((70.18, 89.35), (93.33, 82.78)),
     "PatchCore": _line((96.73, 96.50), (97.35, 91.37)),
     "VQ-Flow": _line((94.70, 94.49), (92.03, 95.20)),
@@ -46,20 +46,20 @@ TABLE_2: dict[str, dict[str, tuple[float, float]]] = {
 }
 """Seconds a picture, and to build the bank (its unit is not printed there)."""
 
-TABLE_3: dict[str, Line] = {
+TABLE_3: dict[str, PublishedLine] = {
     "RP": {MEAN: Published(98.53, 97.44)},
     "PCA": {MEAN: Published(98.38, 96.99)},
     "CA": {MEAN: Published(99.31, 98.82)},
 }
 
-TABLE_4: dict[str, Line] = {
+TABLE_4: dict[str, PublishedLine] = {
     "25 %": _line((98.93, 97.92), (99.04, 98.28)),
     "50 %": _line((99.55, 99.06), (99.08, 98.59)),
     "75 %": _line((99.06, 96.92), (98.97, 97.37)),
     "100 %": _line((99.75, 95.85), (99.04, 95.11)),
 }
 
-TABLE_5: dict[str, Line] = {
+TABLE_5: dict[str, PublishedLine] = {
     "PatchCore": {MEAN: Published(97.04, 93.93)},
     "+SA": {MEAN: Published(97.91, 96.75)},
     "+CFA": {MEAN: Published(98.28, 97.59)},

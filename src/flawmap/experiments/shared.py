@@ -15,7 +15,7 @@ from flawmap.machine import available_memory
 from flawmap.tensors import Features, Images
 
 
-class Remembering(Backbone):
+class CachedBackbone(Backbone):
     """A backbone that looks at each picture once.
 
     Methods differ in what they make of the maps; with a large network those take most of the time. They are kept for
@@ -32,7 +32,7 @@ class Remembering(Backbone):
         self.name, self.layers, self.channels = backbone.name, backbone.layers, backbone.channels
         self.mean, self.std, self._indices = backbone.mean, backbone.std, backbone._indices
         self.network = backbone.network
-        self._look = engine.start(backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ())
+        self._look = engine.make_engine(backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ())
         self._maps: dict[bytes, list[torch.Tensor]] = {}
         self._room = (available_memory() or 0) // 2
 

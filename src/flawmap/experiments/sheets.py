@@ -9,18 +9,18 @@ from statistics import fmean, stdev
 from typing import Any
 
 from flawmap.experiments import published
-from flawmap.experiments.cells import Row, Study
+from flawmap.experiments.cells import RunResult, StudyConfig
 from flawmap.experiments.published import MEAN, Published
-from flawmap.experiments.tables import Table
-from flawmap.experiments.timing import BUILDING, PARTS, TIMED, WARM_UP, Times
-from flawmap.files import write_aside
+from flawmap.experiments.tables import TableSpec
+from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, TIMED, WARM_UP, LineTimings
+from flawmap.files import atomic_write
 from flawmap.methods import METHODS
-from flawmap.metrics.images import TRIVIAL
+from flawmap.metrics.images import REJECT_ALL_F1
 from flawmap.output import write_csv
 
 AUROC, F1, F1_SET = "image AUROC", "F1 max", "F1 at the threshold"
 
-Rows = Mapping[tuple[str, int, int], Row]
+ResultsByLine = Mapping[tuple[str, int, int], RunResult]
 """By product, place of the line in its table, and seed."""
 
 ABSENT = "not here yet"
@@ -29,7 +29,7 @@ PRIVATE = "published: Li et al. 2025, on their private pictures; to be compared 
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TableText:
     """A table to show.
 
     Args:
@@ -45,7 +45,7 @@ class Sheet:
     notes: list[str]
 
 
-def make_sheet(table: Table, study: Study, rows: Rows) -> Sheet:
+def format_table(table: TableSpec, study: StudyConfig, rows: ResultsByLine) -> TableText:
     """Lay out the figures of a table: percent, mean ± standard deviation over seeds.
 
     Of a single seed the 95 % interval over the test pictures stands in brackets.
@@ -53,23 +53,23 @@ def make_sheet(table: Table, study: Study, rows: Rows) -> Sheet:
     products = list(study.products)
     several = [MEAN] if len(products) > 1 else []
     columns = ["", *(f"{name} {short}" for name in products + several for short in ("AUROC", "F1 max"))]
-    columns += ["F1 at 1 %", *([f"over {table.over}"] if table.over else []), "published AUROC", "published F1"]
-    figures = [Figures(place, products, rows) for place in range(len(table.lines))]
-    first = next((one for one, line in zip(figures, table.lines, strict=True) if line.label == table.over), None)
+    columns += ["F1 at 1 %", *([f"over {table.baseline}"] if table.baseline else []), "published AUROC", "published F1"]
+    figures = [LineMetrics(place, products, rows) for place in range(len(table.lines))]
+    first = next((one for one, line in zip(figures, table.lines, strict=True) if line.label == table.baseline), None)
     cells = []
     for line, own in zip(table.lines, figures, strict=True):
-        shown = [own.say(name, [product]) for product in products for name in (AUROC, F1)]
-        shown += [own.say(name, products) for _ in several for name in (AUROC, F1)] + [own.say(F1_SET, products)]
-        shown += [own.say_over(first)] if first else []
+        shown = [own.format_metric(name, [product]) for product in products for name in (AUROC, F1)]
+        shown += [own.format_metric(name, products) for _ in several for name in (AUROC, F1)] + [own.format_metric(F1_SET, products)]
+        shown += [own.format_difference(first)] if first else []
         known = table.published.get(line.label, {}).get(MEAN)
         cells.append([line.label, *(shown if line.setup.method in METHODS else [ABSENT] * len(shown)), *_say(known)])
-    return Sheet(table.title, columns, cells, [*table.notes, *_notes(table, study, rows)])
+    return TableText(table.title, columns, cells, [*table.notes, *_notes(table, study, rows)])
 
 
-class Figures:
+class LineMetrics:
     """The figures of one line."""
 
-    def __init__(self, place: int, products: Sequence[str], rows: Rows) -> None:
+    def __init__(self, place: int, products: Sequence[str], rows: ResultsByLine) -> None:
         self.products = products
         self.rows = {(product, seed): row for (product, line, seed), row in rows.items() if line == place}
 
@@ -85,7 +85,7 @@ class Figures:
                 found.append(100 * fmean(there))
         return found
 
-    def say(self, name: str, products: Sequence[str]) -> str:
+    def format_metric(self, name: str, products: Sequence[str]) -> str:
         """Say a figure in words; where it failed or cannot be had, that."""
         values = self.values(name, products)
         mine = [row for (product, _), row in self.rows.items() if product in products]
@@ -98,7 +98,7 @@ class Figures:
             return f"{values[0]:.2f}"
         return f"{values[0]:.2f} ({100 * metric.low:.1f}–{100 * metric.high:.1f})"
 
-    def say_over(self, other: Figures) -> str:
+    def format_difference(self, other: LineMetrics) -> str:
         """Say by how many points AUROC and F1 are above another line's."""
         pairs = [(self.values(name, self.products), other.values(name, self.products)) for name in (AUROC, F1)]
         if not all(own and its for own, its in pairs):
@@ -106,7 +106,7 @@ class Figures:
         return " / ".join(f"{fmean(own) - fmean(its):+.2f}" for own, its in pairs)
 
 
-def records(table: Table, rows: Rows) -> list[dict[str, Any]]:
+def result_records(table: TableSpec, rows: ResultsByLine) -> list[dict[str, Any]]:
     """List the rows one by one, with every figure and what the paper prints, in percent."""
     found = []
     for (product, place, seed), row in rows.items():
@@ -121,7 +121,7 @@ def records(table: Table, rows: Rows) -> list[dict[str, Any]]:
     return [{name: record.get(name) for name in columns} for record in found]
 
 
-def write_sheet(stem: Path, sheet: Sheet, rows: Sequence[dict[str, Any]], command: str) -> list[Path]:
+def write_table(stem: Path, sheet: TableText, rows: Sequence[dict[str, Any]], command: str) -> list[Path]:
     """Write `stem`.md, .tex and .csv; gives their names."""
     from tabulate import tabulate
 
@@ -133,24 +133,24 @@ def write_sheet(stem: Path, sheet: Sheet, rows: Sequence[dict[str, Any]], comman
         ".tex": f"% {sheet.title}\n% {command}\n{latex}\n",
     }
     for suffix, text in texts.items():
-        with write_aside(stem.with_suffix(suffix)) as stream:
+        with atomic_write(stem.with_suffix(suffix)) as stream:
             stream.write(text.encode())
     write_csv(stem.with_suffix(".csv"), rows)
     return [stem.with_suffix(suffix) for suffix in (*texts, ".csv")]
 
 
-def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
+def _notes(table: TableSpec, study: StudyConfig, rows: ResultsByLine) -> list[str]:
     notes = []
     for product in study.products:
         of_one = [row for (name, *_), row in rows.items() if name == product and not row.error]
         if of_one:
             notes.append(_about(product, of_one[0]))
     notes.append(_count(table, list(study.products), rows))
-    transfer = study.transfer
-    if any(line.setup.tuned for line in table.lines):
+    transfer = study.finetune
+    if any(line.setup.finetuned for line in table.lines):
         notes.append(
-            f"TL: {transfer.mode}, {transfer.epochs} epochs at {transfer.rate:g}, {transfer.frozen} stages frozen, "
-            f"batch-norm statistics {'kept' if transfer.statistics == 'kept' else 'of each batch'}."
+            f"TL: {transfer.mode}, {transfer.epochs} epochs at {transfer.learning_rate:g}, {transfer.frozen_stages} stages frozen, "
+            f"batch-norm statistics {'kept' if transfer.batch_norm == 'frozen' else 'of each batch'}."
         )
     if table.published:
         notes.append(PRIVATE)
@@ -160,7 +160,7 @@ def _notes(table: Table, study: Study, rows: Rows) -> list[str]:
     return notes + [f"{label}: {error}" for label, error in sorted(failed)]
 
 
-def _count(table: Table, products: Sequence[str], rows: Rows) -> str:
+def _count(table: TableSpec, products: Sequence[str], rows: ResultsByLine) -> str:
     """Say over how many seeds each line was measured."""
     by_count: dict[int, list[str]] = {}
     for place, line in enumerate(table.lines):
@@ -176,17 +176,17 @@ def _count(table: Table, products: Sequence[str], rows: Rows) -> str:
     return "; ".join([f"Seeds: {most}", *(f"{count} for {', '.join(by_count[count])}" for count in others)]) + "."
 
 
-def _about(product: str, row: Row) -> str:
-    taught, judged = row.pictures
-    share, trivial = row.metrics["share of defects"], row.metrics[TRIVIAL]
+def _about(product: str, row: RunResult) -> str:
+    taught, judged = row.images
+    share, trivial = row.metrics["share of defects"], row.metrics[REJECT_ALL_F1]
     said = f"{product}: {taught} good pictures taught, {judged} judged"
     if share.value is not None:
         said += f", {100 * share.value:.2f} % of them defective"
     if trivial.value is not None:
         said += f"; rejecting all of them has an F1 of {100 * trivial.value:.2f}"
-    absent = sorted({metric.absent for metric in row.metrics.values() if metric.absent})
+    absent = sorted({metric.unavailable for metric in row.metrics.values() if metric.unavailable})
     said += f"; {', '.join(absent)}" if absent else ""
-    return said + (f"; {row.left_out} pictures could not be used." if row.left_out else ".")
+    return said + (f"; {row.unreadable} pictures could not be used." if row.unreadable else ".")
 
 
 def _say(known: Published | None) -> list[str]:
@@ -197,14 +197,14 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 4)
 
 
-def make_times_sheet(table: Table, study: Study, product: str, times: Sequence[Times], machine: str) -> Sheet:
+def format_timing_table(table: TableSpec, study: StudyConfig, product: str, times: Sequence[LineTimings], machine: str) -> TableText:
     """Lay out the times of a table, with the paper's own in seconds."""
-    columns = ["", "bank", *(f"{part} ms" for part in PARTS), *(f"{part} s" for part in BUILDING), "bank built s"]
+    columns = ["", "bank", *(f"{part} ms" for part in IMAGE_SECTIONS), *(f"{part} s" for part in BANK_SECTIONS), "bank built s"]
     columns += ["published: picture s", "published: bank"]
     rows = []
     for line, one in zip(table.lines, times, strict=True):
-        parts = [f"{median:.2f} ({late:.2f})" for median, late in (one.picture[part] for part in PARTS)]
-        bank = [f"{one.bank[part]:.1f}" for part in BUILDING]
+        parts = [f"{median:.2f} ({late:.2f})" for median, late in (one.picture[part] for part in IMAGE_SECTIONS)]
+        bank = [f"{one.bank[part]:.1f}" for part in BANK_SECTIONS]
         known = published.TABLE_2.get(line.label, {})
         shown = known.get(product) or tuple(fmean(each) for each in zip(*known.values(), strict=True))
         said = [f"{shown[0]:.3f}", f"{shown[1]:.0f}"] if shown else ["", ""]
@@ -217,10 +217,10 @@ def make_times_sheet(table: Table, study: Study, product: str, times: Sequence[T
         "whole is one graph from the prepared picture to score and map; the parts before it are graphs of their own.",
         "published: on an RTX 4060 Laptop; what is counted in, and the unit of the bank's time, are not said.",
     ]
-    return Sheet(table.title, columns, rows, [*table.notes, *notes])
+    return TableText(table.title, columns, rows, [*table.notes, *notes])
 
 
-def times_records(table: Table, product: str, times: Sequence[Times]) -> list[dict[str, Any]]:
+def timing_records(table: TableSpec, product: str, times: Sequence[LineTimings]) -> list[dict[str, Any]]:
     """List the times one by one."""
     found = []
     for line, one in zip(table.lines, times, strict=True):

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flawmap.experiments import published
-from flawmap.experiments.cells import Setup
-from flawmap.features.context import Attend, Half, SplitAttention
-from flawmap.features.reduce import PCA, ChannelAggregation, GaussProjection, SparseProjection
+from flawmap.experiments.cells import MethodSetup
+from flawmap.features.context import AttentionKind, ChannelChoice, PartialSelfAttention
+from flawmap.features.reduce import PCA, ChannelAggregation, GaussianRandomProjection, SparseRandomProjection
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of a table.
 
     Args:
@@ -27,12 +27,12 @@ class Line:
     """
 
     label: str
-    setup: Setup
-    ours: bool = False
+    setup: MethodSetup
+    added: bool = False
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSpec:
     """A table of the paper.
 
     Args:
@@ -45,20 +45,20 @@ class Table:
     """
 
     title: str
-    lines: tuple[Line, ...]
-    published: Mapping[str, published.Line] = field(default_factory=dict)
-    over: str = ""
+    lines: tuple[TableLine, ...]
+    published: Mapping[str, published.PublishedLine] = field(default_factory=dict)
+    baseline: str = ""
     timed: bool = False
     notes: tuple[str, ...] = ()
 
 
 def _family(
-    *, sa: float = 0.0, cfa: bool = False, tl: bool = False, half: Half = "first", attend: Attend = "tokens"
-) -> Setup:
+    *, sa: float = 0.0, cfa: bool = False, tl: bool = False, half: ChannelChoice = "first", attend: AttentionKind = "tokens"
+) -> MethodSetup:
     """Set up a relative of PatchCore by the paper's three changes; `sa` is the share of channels that attend."""
-    context = {"context": SplitAttention(sa, half, attend)} if sa else {}
-    reducer = {"reducer": ChannelAggregation(0.1), "scope": "bank"} if cfa else {}
-    return Setup("patchcore", context | reducer, tl)
+    context = {"context": PartialSelfAttention(sa, half, attend)} if sa else {}
+    reducer = {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"} if cfa else {}
+    return MethodSetup("patchcore", context | reducer, tl)
 
 
 OURS = _family(sa=0.5, cfa=True, tl=True)
@@ -66,23 +66,23 @@ PATCHCORE = _family()
 SA_TL = _family(sa=0.5, tl=True)
 
 _REDUCED = (
-    Line("RP", SA_TL),
-    Line("PCA", Setup("patchcore", {**SA_TL.options, "reducer": PCA(0.1), "scope": "bank"}, tuned=True)),
-    Line("CA", OURS),
-    Line(
+    TableLine("RP", SA_TL),
+    TableLine("PCA", MethodSetup("patchcore", {**SA_TL.options, "reducer": PCA(0.1), "reducer_scope": "bank"}, finetuned=True)),
+    TableLine("CA", OURS),
+    TableLine(
         "+ RP, Gaussian, to a tenth, in the bank",
-        Setup("patchcore", {**SA_TL.options, "reducer": GaussProjection(), "scope": "bank"}, tuned=True),
-        ours=True,
+        MethodSetup("patchcore", {**SA_TL.options, "reducer": GaussianRandomProjection(), "reducer_scope": "bank"}, finetuned=True),
+        added=True,
     ),
-    Line(
+    TableLine(
         "+ RP, sparse, in the bank",
-        Setup("patchcore", {**SA_TL.options, "reducer": SparseProjection(), "scope": "bank"}, tuned=True),
-        ours=True,
+        MethodSetup("patchcore", {**SA_TL.options, "reducer": SparseRandomProjection(), "reducer_scope": "bank"}, finetuned=True),
+        added=True,
     ),
-    Line(
+    TableLine(
         "+ CA only to choose the coreset",
-        Setup("patchcore", {**OURS.options, "scope": "coreset"}, tuned=True),
-        ours=True,
+        MethodSetup("patchcore", {**OURS.options, "reducer_scope": "coreset"}, finetuned=True),
+        added=True,
     ),
 )
 
@@ -91,55 +91,55 @@ _FAIR = (
     "lines with + compare like with like."
 )
 
-TABLES: dict[int, Table] = {
-    1: Table(
+TABLES: dict[int, TableSpec] = {
+    1: TableSpec(
         "Methods",
         (
-            Line("PaDiM", Setup("padim")),
-            Line("PatchCore", PATCHCORE),
-            Line("VQ-Flow", Setup("vqflow")),
-            Line("CRAD", Setup("crad")),
-            Line("GLASS", Setup("glass")),
-            Line("DDAD", Setup("ddad")),
-            Line("SA-PatchCore", Setup("sa-patchcore")),
-            Line("Rail-PatchCore", Setup("rail-patchcore")),
-            Line("Ours", OURS),
-            Line("+ SPADE", Setup("spade"), ours=True),
-            Line("+ FR-PatchCore", Setup("fr-patchcore"), ours=True),
-            Line("+ ResNet18-PatchCore", Setup("patchcore-resnet18"), ours=True),
-            Line("+ improved PatchCore without TL", _family(sa=0.5, cfa=True), ours=True),
+            TableLine("PaDiM", MethodSetup("padim")),
+            TableLine("PatchCore", PATCHCORE),
+            TableLine("VQ-Flow", MethodSetup("vqflow")),
+            TableLine("CRAD", MethodSetup("crad")),
+            TableLine("GLASS", MethodSetup("glass")),
+            TableLine("DDAD", MethodSetup("ddad")),
+            TableLine("SA-PatchCore", MethodSetup("sa-patchcore")),
+            TableLine("Rail-PatchCore", MethodSetup("rail-patchcore")),
+            TableLine("Ours", OURS),
+            TableLine("+ SPADE", MethodSetup("spade"), added=True),
+            TableLine("+ FR-PatchCore", MethodSetup("fr-patchcore"), added=True),
+            TableLine("+ ResNet18-PatchCore", MethodSetup("patchcore-resnet18"), added=True),
+            TableLine("+ improved PatchCore without TL", _family(sa=0.5, cfa=True), added=True),
         ),
         published.TABLE_1,
         notes=("Rail-PatchCore and FR-PatchCore are reconstructions: their articles leave open what they do.",),
     ),
-    2: Table("Times of the improved algorithm by reducer", _REDUCED, timed=True, notes=(_FAIR,)),
-    3: Table("The improved algorithm by reducer", _REDUCED, published.TABLE_3, notes=(_FAIR,)),
-    4: Table(
+    2: TableSpec("Times of the improved algorithm by reducer", _REDUCED, timed=True, notes=(_FAIR,)),
+    3: TableSpec("The improved algorithm by reducer", _REDUCED, published.TABLE_3, notes=(_FAIR,)),
+    4: TableSpec(
         "Share of layer 3 that attends",
         (
-            Line("+ 0 %", _family(cfa=True, tl=True), ours=True),
-            *(Line(f"{100 * share:.0f} %", _family(sa=share, cfa=True, tl=True)) for share in (0.25, 0.5, 0.75, 1.0)),
-            Line("+ 50 %, last half", _family(sa=0.5, cfa=True, tl=True, half="last"), ours=True),
-            Line("+ 50 %, random half", _family(sa=0.5, cfa=True, tl=True, half="random"), ours=True),
-            Line("+ 50 %, each channel by itself", _family(sa=0.5, cfa=True, tl=True, attend="channels"), ours=True),
-            Line("+ 100 %, each channel by itself", _family(sa=1.0, cfa=True, tl=True, attend="channels"), ours=True),
+            TableLine("+ 0 %", _family(cfa=True, tl=True), added=True),
+            *(TableLine(f"{100 * share:.0f} %", _family(sa=share, cfa=True, tl=True)) for share in (0.25, 0.5, 0.75, 1.0)),
+            TableLine("+ 50 %, last half", _family(sa=0.5, cfa=True, tl=True, half="last"), added=True),
+            TableLine("+ 50 %, random half", _family(sa=0.5, cfa=True, tl=True, half="random"), added=True),
+            TableLine("+ 50 %, each channel by itself", _family(sa=0.5, cfa=True, tl=True, attend="per_channel"), added=True),
+            TableLine("+ 100 %, each channel by itself", _family(sa=1.0, cfa=True, tl=True, attend="per_channel"), added=True),
         ),
         published.TABLE_4,
     ),
-    5: Table(
+    5: TableSpec(
         "Ablation",
         (
-            Line("PatchCore", PATCHCORE),
-            Line("+SA", _family(sa=0.5)),
-            Line("+CFA", _family(cfa=True)),
-            Line("+TL", _family(tl=True)),
-            Line("+SA+TL", SA_TL),
-            Line("+CFA+TL", _family(cfa=True, tl=True)),
-            Line("+SA+CFA", _family(sa=0.5, cfa=True)),
-            Line("Ours", OURS),
+            TableLine("PatchCore", PATCHCORE),
+            TableLine("+SA", _family(sa=0.5)),
+            TableLine("+CFA", _family(cfa=True)),
+            TableLine("+TL", _family(tl=True)),
+            TableLine("+SA+TL", SA_TL),
+            TableLine("+CFA+TL", _family(cfa=True, tl=True)),
+            TableLine("+SA+CFA", _family(sa=0.5, cfa=True)),
+            TableLine("Ours", OURS),
         ),
         published.TABLE_5,
-        over="PatchCore",
+        baseline="PatchCore",
     ),
 }
 """By their numbers in the paper."""

@@ -19,30 +19,30 @@ import torch
 from torch import Tensor, nn
 
 from flawmap import engine
-from flawmap.data.layouts import good_to_fit, to_test
+from flawmap.data.layouts import good_training_samples, test_samples
 from flawmap.data.loading import Batches
 from flawmap.errors import OptionError
-from flawmap.experiments.cells import Setup, Study
-from flawmap.graph import Runner
+from flawmap.experiments.cells import MethodSetup, StudyConfig
+from flawmap.graph import GraphRunner
 from flawmap.methods.base import best_device
 from flawmap.methods.patchcore import PatchCore
-from flawmap.prepare import Preparation, Prepared, read
+from flawmap.prepare import Preprocessed, Preprocessing, decode
 from flawmap.progress import track
 
 WARM_UP, TIMED = 10, 100
 """Pictures before the clock counts, and those that it counts."""
 
-PARTS = ("decode", "network", "embedding", "reduction", "search", "whole")
+IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
 """Of a picture. `search` includes the map and the score; `whole` is all but `decode`, in one graph."""
 
-BUILDING = ("features", "reduction", "coreset")
+BANK_SECTIONS = ("features", "reduction", "coreset")
 """Of a bank. `features` reads, runs the network and embeds, several pictures at once."""
 
-Part = Callable[[list[np.ndarray]], list[np.ndarray]]
+TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Times:
+class LineTimings:
     """What was measured of one line.
 
     Args:
@@ -56,14 +56,14 @@ class Times:
     size: tuple[int, int]
 
 
-def measure_times(study: Study, setups: Sequence[Setup], product: str) -> list[Times]:
+def measure_times(study: StudyConfig, setups: Sequence[MethodSetup], product: str) -> list[LineTimings]:
     """Measure all setups on a product. Their backbones are not fine-tuned, which changes no time.
 
     Raises:
         OptionError: one of them is no relative of PatchCore.
     """
     place = study.products[product]
-    pictures = [sample.path for sample in to_test(place)]
+    pictures = [sample.path for sample in test_samples(place)]
     subjects = [_Subject(study, setup, place) for setup in track(setups, "building banks", len(setups))]
     taken: list[list[dict[str, float]]] = [[] for _ in setups]
     for number, path in enumerate(track(islice(cycle(pictures), WARM_UP + TIMED), "timing pictures", WARM_UP + TIMED)):
@@ -72,31 +72,31 @@ def measure_times(study: Study, setups: Sequence[Setup], product: str) -> list[T
             times = dict(subject.judge(path))
             if number >= WARM_UP:
                 found.append(times)
-    return [Times(_summary(found), one.bank, one.size) for one, found in zip(subjects, taken, strict=True)]
+    return [LineTimings(_summary(found), one.bank, one.size) for one, found in zip(subjects, taken, strict=True)]
 
 
 class _Subject:
     """A method with its bank, cut into parts."""
 
-    def __init__(self, study: Study, setup: Setup, place: Path) -> None:
+    def __init__(self, study: StudyConfig, setup: MethodSetup, place: Path) -> None:
         method = study.method(setup, 0)
         if not isinstance(method, PatchCore):
             raise OptionError(f"{setup.method} has no bank to be timed; use a relative of PatchCore")
         height, width = study.size
-        self.preparation = Preparation(height, width, method.network.mean, method.network.std)
-        self.bank = _build(method, Batches([sample.path for sample in good_to_fit(place)], self.preparation))
-        vectors = method.learned()["bank.vectors"]
+        self.preparation = Preprocessing(height, width, method.feature_extractor.mean, method.feature_extractor.std)
+        self.bank = _build(method, Batches([sample.path for sample in good_training_samples(place)], self.preparation))
+        vectors = method.fitted_state()["bank.vectors"]
         self.size = len(vectors), vectors.shape[1]
-        encoder, judge = method.encoder(), method.judge()
+        encoder, judge = method.encoder(), method.head()
         search = type(judge)(nn.Identity(), judge.bank, judge.image_score, judge.pixel_map)
         reduction = nn.Sequential(encoder.reduction, judge.reduction)
         modules = {
             "network": _Tuple(encoder.embedding.backbone),
             "embedding": _Treat(encoder.embedding),
             "reduction": reduction,
-            "search": engine.OfOneSize(search, height, width),
+            "search": engine.FixedSizeHead(search, height, width),
         }
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, TimedSection] = {}
         tensors = [torch.zeros(1, 3, height, width)]
         for name, module in modules.items():
             self.parts[name], tensors = _start(module.eval(), tensors)
@@ -105,7 +105,7 @@ class _Subject:
     def judge(self, path: Path) -> Iterator[tuple[str, float]]:
         """Judge a picture, and say how many milliseconds each part took."""
         started = time.perf_counter()
-        prepared = self.preparation(read(path))
+        prepared = self.preparation(decode(path))
         yield "decode", _since(started)
         arrays = [prepared[None]]
         for name, part in self.parts.items():
@@ -142,9 +142,9 @@ class _Treat(nn.Module):
 
 def _build(method: PatchCore, batches: Batches) -> dict[str, float]:
     started = time.perf_counter()
-    part = method.gather(batches)
+    part = method.extract(batches)
     gathered = time.perf_counter()
-    method.settle([part])
+    method.fit_shards([part])
     settled = time.perf_counter()
     # Once more without the search for the coreset, which is the rest.
     method.reduce(part["grid"].flatten(0, 2))
@@ -156,7 +156,7 @@ def _build(method: PatchCore, batches: Batches) -> dict[str, float]:
     }
 
 
-def _start(module: nn.Module, examples: list[Tensor]) -> tuple[Part, list[Tensor]]:
+def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, list[Tensor]]:
     """Make a module ready; gives it, and what it makes of the examples."""
     device = best_device()
     with torch.inference_mode():
@@ -167,7 +167,7 @@ def _start(module: nn.Module, examples: list[Tensor]) -> tuple[Part, list[Tensor
     if isinstance(module, nn.Sequential) and all(isinstance(one, nn.Identity) for one in module):
         return (lambda arrays: arrays), outputs
     compiled = openvino.Core().compile_model(
-        engine.convert(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        engine.to_openvino(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     )
     request = compiled.create_infer_request()
 
@@ -178,7 +178,7 @@ def _start(module: nn.Module, examples: list[Tensor]) -> tuple[Part, list[Tensor
     return run, outputs
 
 
-def _in_torch(module: nn.Module, device: torch.device) -> Part:
+def _in_torch(module: nn.Module, device: torch.device) -> TimedSection:
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
             found = module(*(torch.from_numpy(array).to(device) for array in arrays))
@@ -188,17 +188,17 @@ def _in_torch(module: nn.Module, device: torch.device) -> Part:
     return run
 
 
-def _whole(method: PatchCore, height: int, width: int) -> Callable[[Prepared], object]:
+def _whole(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
     if best_device().type == "cuda":
-        run = _in_torch(method.scorer(), best_device())
+        run = _in_torch(method.scoring_module(), best_device())
         return lambda picture: run([picture[None]])
-    return Runner(method.graph(height, width))
+    return GraphRunner(method.graph(height, width))
 
 
 def _summary(found: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     return {
         part: (float(np.median(taken)), float(np.quantile(taken, 0.95)))
-        for part in PARTS
+        for part in IMAGE_SECTIONS
         for taken in [[one[part] for one in found]]
     }
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from flawmap.tensors import Patches
 
-EVERY = 5
+PROJECT_EVERY = 5
 """Steps between projections, as published; there is one after the last in any case."""
 
 
-def onto_shell(vectors: Patches, about: Patches, near: Tensor, far: Tensor) -> Patches:
+def truncated_projection(vectors: Patches, about: Patches, near: Tensor, far: Tensor) -> Patches:
     """Bring each vector to a distance of `near` to `far` from its centre, in its own direction (truncated projection).
 
     With h = x − c: c + h/‖h‖ · min(max(‖h‖, near), far).
@@ -28,7 +28,7 @@ def onto_shell(vectors: Patches, about: Patches, near: Tensor, far: Tensor) -> P
     return shell
 
 
-def ascend(
+def gradient_ascent(
     logits: Callable[[Tensor], Tensor],
     vectors: Patches,
     project: Callable[[Tensor], Tensor],
@@ -56,6 +56,6 @@ def ascend(
             risen.requires_grad_()
             (slope,) = torch.autograd.grad(logits(risen).sum(), risen)
         risen = risen.detach() - rate * functional.normalize(slope, dim=1)
-        if step % EVERY == 0 or step == steps:
+        if step % PROJECT_EVERY == 0 or step == steps:
             risen = project(risen)
     return risen

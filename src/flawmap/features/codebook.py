@@ -17,14 +17,14 @@ from flawmap.tensors import Patches
 DECAY, SMOOTHING = 0.99, 1e-5
 """How much of a running mean stays each step; what keeps the size of an empty cluster from 0."""
 
-DEAD = 0.1
+DEAD_CODE_USAGE = 0.1
 """A code that is nearest to fewer vectors a step, in the running mean, is put where a vector is."""
 
-BASE = 10_000.0
+MAX_POSITION_WAVELENGTH = 10_000.0
 """Ratio of the longest wavelength of a position code to the shortest."""
 
 
-class Quantised(NamedTuple):
+class QuantisedVectors(NamedTuple):
     """What a codebook makes of vectors."""
 
     vectors: Tensor
@@ -53,7 +53,7 @@ class Codebook(nn.Module):
         self.register_buffer("sizes", torch.ones(codes))
         self.register_buffer("sums", self.codes.clone())
 
-    def forward(self, vectors: Patches) -> Quantised:
+    def forward(self, vectors: Patches) -> QuantisedVectors:
         """Quantise vectors; in training the codes move a little."""
         # |x − e|² without |x|², which is the same for all codes.
         nearest = (self.codes.square().sum(dim=1) - 2 * vectors @ self.codes.mT).argmin(dim=1)
@@ -61,13 +61,13 @@ class Codebook(nn.Module):
         if self.training:
             self._follow(vectors.detach(), nearest)
         commitment = (vectors - chosen).square().mean()
-        return Quantised(vectors + (chosen - vectors).detach(), commitment)
+        return QuantisedVectors(vectors + (chosen - vectors).detach(), commitment)
 
     def _follow(self, vectors: Patches, nearest: Tensor) -> None:
         belongs = functional.one_hot(nearest, len(self.codes)).to(vectors.dtype)
         self.sizes.lerp_(belongs.sum(dim=0), 1 - DECAY)
         self.sums.lerp_(belongs.mT @ vectors, 1 - DECAY)
-        total, dead = self.sizes.sum(), self.sizes < DEAD
+        total, dead = self.sizes.sum(), self.sizes < DEAD_CODE_USAGE
         smoothed = (self.sizes + SMOOTHING) / (total + len(self.sizes) * SMOOTHING) * total
         # A new tensor: the old one is still needed on the way back.
         self.codes = self.sums / smoothed[:, None]
@@ -77,14 +77,14 @@ class Codebook(nn.Module):
         self.sizes = torch.where(dead, torch.ones_like(self.sizes), self.sizes)
 
 
-def position_code(length: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
+def sinusoidal_position_encoding(length: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
     """Say where each position is: (length, row, column), the first half by column, the second by row.
 
     In each half sine and cosine alternate, of the place times 10000^(−2 i / half) for the i-th pair; `length` is
     divisible by 4.
     """
     pairs = torch.arange(length // 4, dtype=torch.float32, device=device)
-    pace = BASE ** (-pairs / (length // 4))
+    pace = MAX_POSITION_WAVELENGTH ** (-pairs / (length // 4))
 
     def along(places: int) -> Tensor:
         angles = pace[:, None] * torch.arange(places, dtype=torch.float32, device=device)

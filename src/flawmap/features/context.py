@@ -17,11 +17,11 @@ from einops import rearrange
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import attend_channels, attend_directions, attend_tokens, pool_max
+from flawmap.features.attention import cosine_attention, max_pool_3x3, per_channel_attention, self_attention
 from flawmap.tensors import Features
 
-Half = Literal["first", "last", "random"]
-Attend = Literal["tokens", "directions", "channels"]
+ChannelChoice = Literal["first", "last", "random"]
+AttentionKind = Literal["tokens", "cosine", "per_channel"]
 Gate = Literal["dual_axis", "channels"]
 
 
@@ -36,18 +36,18 @@ class Context(ABC):
     count_padding: bool = field(default=True, kw_only=True)
 
     @abstractmethod
-    def deep(self, features: Features) -> Features:
+    def on_deepest(self, features: Features) -> Features:
         """Treat the deepest layer's map."""
 
-    def shallow(self, features: Features) -> Features:
+    def on_shallower(self, features: Features) -> Features:
         """Treat the map of any other layer: average each 3×3 neighbourhood."""
-        return average(features, count_padding=self.count_padding)
+        return average_pool_3x3(features, count_padding=self.count_padding)
 
-    def join(self, features: Features) -> Features:
+    def after_concat(self, features: Features) -> Features:
         """Treat the joined maps: leave them as they are."""
         return features
 
-    def blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
+    def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
         """Say the runs of channels of the joined maps that come from one source, given the layers' channels."""
         return tuple(channels)
 
@@ -56,9 +56,9 @@ class Context(ABC):
 class Neighbourhood(Context):
     """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind."""
 
-    def deep(self, features: Features) -> Features:
+    def on_deepest(self, features: Features) -> Features:
         """Average each 3×3 neighbourhood."""
-        return self.shallow(features)
+        return self.on_shallower(features)
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,28 @@ class PooledNeighbourhood(Context):
 
     length: int = 1024
 
-    def deep(self, features: Features) -> Features:
+    def on_deepest(self, features: Features) -> Features:
         """Pool each 3×3 neighbourhood."""
-        return self.shallow(features)
+        return self.on_shallower(features)
 
-    def shallow(self, features: Features) -> Features:
+    def on_shallower(self, features: Features) -> Features:
         """Pool each 3×3 neighbourhood."""
         rows = features.shape[-2]
         unfolded = functional.unfold(features, kernel_size=3, padding=1)
         return rearrange(_pool(unfolded, self.length), "b c (h w) -> b c h w", h=rows)
 
-    def join(self, features: Features) -> Features:
+    def after_concat(self, features: Features) -> Features:
         """Pool the joined layers."""
         return _pool(features.flatten(2), self.length).reshape(features.shape[0], -1, *features.shape[2:])
 
-    def blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
+    def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
         """Count the whole vector as one run."""
         del channels
         return (self.length,)
 
 
 @dataclass(frozen=True)
-class SplitAttention(Context):
+class PartialSelfAttention(Context):
     """Attention for a share of the channels, the 3×3 average for the rest, as in the improved PatchCore.
 
     Args:
@@ -110,25 +110,25 @@ class SplitAttention(Context):
     """
 
     ratio: float = 0.5
-    half: Half = "first"
-    attend: Attend = "tokens"
+    channel_choice: ChannelChoice = "first"
+    attend: AttentionKind = "tokens"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
             raise OptionError(f"attention ratio {self.ratio} is not a share; use 0…1")
 
-    def deep(self, features: Features) -> Features:
+    def on_deepest(self, features: Features) -> Features:
         """Attend with some channels, average the rest, and join them in that order."""
         attending, averaged = self._split(features)
         parts = []
         if attending.shape[1]:
-            parts.append(_ATTENTION[self.attend](pool_max(attending)))
+            parts.append(_ATTENTION[self.attend](max_pool_3x3(attending)))
         if averaged.shape[1]:
-            parts.append(self.shallow(averaged))
+            parts.append(self.on_shallower(averaged))
         return torch.cat(parts, dim=1)
 
-    def blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
+    def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
         """Part the deepest layer into attending and averaged channels; a share of nothing is left out."""
         *shallow, deep = channels
         attending = round(self.ratio * deep)
@@ -137,9 +137,9 @@ class SplitAttention(Context):
     def _split(self, features: Features) -> tuple[Features, Features]:
         channels = features.shape[1]
         attending = round(self.ratio * channels)
-        if self.half == "last":
+        if self.channel_choice == "last":
             return features[:, channels - attending :], features[:, : channels - attending]
-        if self.half == "random":
+        if self.channel_choice == "random":
             features = features[:, torch.randperm(channels, generator=torch.Generator().manual_seed(self.seed))]
         return features[:, :attending], features[:, attending:]
 
@@ -158,13 +158,13 @@ class Gated(Context):
 
     gate: Gate = "dual_axis"
 
-    def deep(self, features: Features) -> Features:
+    def on_deepest(self, features: Features) -> Features:
         """Weigh, then average each 3×3 neighbourhood."""
-        return self.shallow(features)
+        return self.on_shallower(features)
 
-    def shallow(self, features: Features) -> Features:
+    def on_shallower(self, features: Features) -> Features:
         """Weigh, then average each 3×3 neighbourhood."""
-        return average(_GATES[self.gate](features), count_padding=self.count_padding)
+        return average_pool_3x3(_GATES[self.gate](features), count_padding=self.count_padding)
 
 
 def gate_axes(features: Features) -> Features:
@@ -183,7 +183,7 @@ def gate_channels(features: Features) -> Features:
     return features * (2 * torch.sigmoid(_standardise(means, dim=1) + _standardise(maxima, dim=1)))
 
 
-def average(features: Features, *, count_padding: bool = True) -> Features:
+def average_pool_3x3(features: Features, *, count_padding: bool = True) -> Features:
     """Average each 3×3 neighbourhood; beyond the border are zeros, which count unless told otherwise.
 
     Counted, a map of ones becomes 4/9 in the corners and 6/9 along the edges, as in Li et al. 2025, eq. 1.
@@ -204,5 +204,5 @@ def _standardise(values: torch.Tensor, dim: int) -> torch.Tensor:
 
 _TINY = 1e-6
 
-_ATTENTION = {"tokens": attend_tokens, "directions": attend_directions, "channels": attend_channels}
+_ATTENTION = {"tokens": self_attention, "cosine": cosine_attention, "per_channel": per_channel_attention}
 _GATES = {"dual_axis": gate_axes, "channels": gate_channels}

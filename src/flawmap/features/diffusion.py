@@ -13,51 +13,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEVELS = 1000
+NUM_TIMESTEPS = 1000
 """Levels of noise; the last one is nothing else."""
 
 START, STRIDE = 250, 25
 """How much noise a picture gets before it is taken back, and how many levels a step goes."""
 
-STEPS = START // STRIDE
+NUM_STEPS = START // STRIDE
 
-SHARES: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, LEVELS)).tolist()
+ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
 """ᾱ of each level: the share of the picture's variance that is left, β from 1e-4 to 0.02.
 
 Numbers and no tensor, so that all weights of the steps are constants of the graph that is made of them.
 """
 
-Predictor = Callable[[Tensor, Tensor], Tensor]
+NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """Says what noise is in noisy pictures, given the level of each."""
 
 
-def share_of(levels: Tensor) -> Tensor:
+def alpha_bar(levels: Tensor) -> Tensor:
     """Give ᾱ of each of these levels, (picture, 1, 1, 1)."""
-    return torch.tensor(SHARES, device=levels.device)[levels].reshape(-1, 1, 1, 1)
+    return torch.tensor(ALPHA_BARS, device=levels.device)[levels].reshape(-1, 1, 1, 1)
 
 
-def mix(pictures: Tensor, noise: Tensor, share: Tensor | float) -> Tensor:
+def add_noise(pictures: Tensor, noise: Tensor, share: Tensor | float) -> Tensor:
     """Give √ᾱ x + √(1 − ᾱ) ε; `share` is ᾱ."""
     return share**0.5 * pictures + (1 - share) ** 0.5 * noise
 
 
-class Step(NamedTuple):
+class StepWeights(NamedTuple):
     """The weights of new noise and of predicted noise in a step."""
 
     fresh: float
     predicted: float
 
 
-def step_weights(now: float, then: float) -> Step:
+def ddim_weights(now: float, then: float) -> StepWeights:
     """Weigh the noise of a step from a share `now` to a share `then` of clean picture, η = 1.
 
     c₁ = √((1 − ᾱ_t / ᾱ_s)(1 − ᾱ_s) / (1 − ᾱ_t)), c₂ = √(1 − ᾱ_s − c₁²).
     """
     variance = (1 - now / then) * (1 - then) / (1 - now)
-    return Step(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
+    return StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
 
 
-def reconstruct(predict: Predictor, pictures: Tensor, targets: Tensor, noises: Tensor, weight: float) -> Tensor:
+def reconstruct(predict: NoisePredictor, pictures: Tensor, targets: Tensor, noises: Tensor, weight: float) -> Tensor:
     """Take pictures that were made noisy back to clean ones, steered towards targets.
 
     At each level t = 225, 200, …, 0 with ε̂ the predicted noise and y_t = √ᾱ_t y + √(1 − ᾱ_t) ε̂:
@@ -72,12 +72,12 @@ def reconstruct(predict: Predictor, pictures: Tensor, targets: Tensor, noises: T
         noises: (step, 3, row, column) or (step, batch, 3, row, column), one more than there are steps.
         weight: of the steering, w; 0 for none.
     """
-    noisy = mix(pictures, noises[0], SHARES[START])
+    noisy = add_noise(pictures, noises[0], ALPHA_BARS[START])
     for place, level in enumerate(range(START - STRIDE, -1, -STRIDE), start=1):
-        now, then = SHARES[level], SHARES[level - STRIDE] if level else 1.0
+        now, then = ALPHA_BARS[level], ALPHA_BARS[level - STRIDE] if level else 1.0
         predicted = predict(noisy, torch.full((noisy.shape[0],), level, device=noisy.device))
-        steered = predicted - weight * (1 - now) ** 0.5 * (mix(targets, predicted, now) - noisy)
+        steered = predicted - weight * (1 - now) ** 0.5 * (add_noise(targets, predicted, now) - noisy)
         clean = (noisy - (1 - now) ** 0.5 * steered) / now**0.5
-        weights = step_weights(now, then)
+        weights = ddim_weights(now, then)
         noisy = then**0.5 * clean + weights.fresh * noises[place] + weights.predicted * steered
     return noisy

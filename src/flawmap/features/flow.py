@@ -20,24 +20,24 @@ from flawmap.tensors import Features, PerImage
 CLAMP = 1.9
 """Log-scales stay within about ± this."""
 
-FUSED = 0.636
+ATAN_SCALE = 0.636
 """About 2/π: what the arc tangent is multiplied by for ± 1 at most."""
 
-FARTHEST = 1e6
+ACTIVATION_CLIP = 1e6
 """What a fused map's numbers are cut off at."""
 
-NARROWED = 4
+BOTTLENECK = 4
 """How much narrower the net over all maps is within."""
 
 
-class Flowed(NamedTuple):
+class FlowOutput(NamedTuple):
     """A map that a flow changed, and the logarithm of the determinant of the change, of each picture."""
 
     maps: Features
     log_det: PerImage
 
 
-class Fused(NamedTuple):
+class CrossScaleOutput(NamedTuple):
     """Maps that a flow changed together, and the logarithm of the determinant of the change, of each picture."""
 
     maps: list[Features]
@@ -53,7 +53,7 @@ class ChannelNorm(nn.LayerNorm):
         return normed
 
 
-class FlowBlock(nn.Module):
+class CouplingBlock(nn.Module):
     """One step: some channels are scaled and shifted as the others and a condition say; then scaled, shifted, permuted.
 
     With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α tanh(a₁ / α), α = 1.9;
@@ -80,14 +80,14 @@ class FlowBlock(nn.Module):
         self.order: Tensor
         self.register_buffer("order", torch.randperm(channels))
 
-    def forward(self, maps: Features, condition: Features) -> Flowed:
+    def forward(self, maps: Features, condition: Features) -> FlowOutput:
         """Go one step towards the Gaussian."""
         kept, changed = maps.split([self.kept, self.changed], dim=1)
         log_scale, shift = self._ask(kept, condition)
         scale = self._scale()
         joined = torch.cat([kept, changed * log_scale.exp() + shift], dim=1) * scale + self.offset
         log_det = log_scale.sum(dim=(1, 2, 3)) + maps[0, 0].numel() * scale.log().sum()
-        return Flowed(joined[:, self.order], log_det)
+        return FlowOutput(joined[:, self.order], log_det)
 
     def inverse(self, maps: Features, condition: Features) -> Features:
         """Go back."""
@@ -105,23 +105,23 @@ class FlowBlock(nn.Module):
         return 0.1 * functional.softplus(self.scale, beta=0.5)
 
 
-class FlowBlocks(nn.Module):
+class CouplingStack(nn.Module):
     """Steps one after the other, under the same condition."""
 
-    def __init__(self, blocks: Iterable[FlowBlock]) -> None:
+    def __init__(self, blocks: Iterable[CouplingBlock]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, maps: Features, condition: Features) -> Flowed:
+    def forward(self, maps: Features, condition: Features) -> FlowOutput:
         """Take all steps towards the Gaussian."""
-        flowed = Flowed(maps, torch.zeros_like(maps[:, 0, 0, 0]))
+        flowed = FlowOutput(maps, torch.zeros_like(maps[:, 0, 0, 0]))
         for block in self.blocks:
             changed = block(flowed.maps, condition)
-            flowed = Flowed(changed.maps, flowed.log_det + changed.log_det)
+            flowed = FlowOutput(changed.maps, flowed.log_det + changed.log_det)
         return flowed
 
 
-class Fusion(nn.Module):
+class CrossScaleCoupling(nn.Module):
     """One step over maps of several sizes at once: half of the channels of all tell how to change the others of each.
 
     Both halves are changed, one after the other. log-scale = 1.9 · 0.636 · atan(· / 1.9).
@@ -140,7 +140,7 @@ class Fusion(nn.Module):
         for place, one in enumerate(channels):
             self.register_buffer(f"order{place}", torch.randperm(one))
 
-    def forward(self, maps: Sequence[Features], condition: Features) -> Fused:
+    def forward(self, maps: Sequence[Features], condition: Features) -> CrossScaleOutput:
         """Go one step towards the Gaussian with all maps."""
         orders = [self.get_buffer(f"order{place}") for place in range(len(maps))]
         halves = [
@@ -149,8 +149,8 @@ class Fusion(nn.Module):
         first, second = [half[0] for half in halves], [half[1] for half in halves]
         second, by_first = self._change(second, self.by_first(first, condition))
         first, by_second = self._change(first, self.by_second(second, condition))
-        joined = [torch.cat(both, dim=1).clamp(-FARTHEST, FARTHEST) for both in zip(first, second, strict=True)]
-        return Fused(joined, by_first + by_second)
+        joined = [torch.cat(both, dim=1).clamp(-ACTIVATION_CLIP, ACTIVATION_CLIP) for both in zip(first, second, strict=True)]
+        return CrossScaleOutput(joined, by_first + by_second)
 
     def inverse(self, maps: Sequence[Features], condition: Features) -> list[Features]:
         """Go back."""
@@ -179,7 +179,7 @@ class _Joint(nn.Module):
         super().__init__()
         self.seen = list(seen)
         width = sum(seen) + condition
-        narrow = max(1, width // NARROWED)
+        narrow = max(1, width // BOTTLENECK)
         self.look = nn.Sequential(
             *(nn.Conv2d(width, narrow, 3, padding=1), ChannelNorm(narrow), nn.ReLU()),
             *(nn.Conv2d(narrow, sum(seen), 3, padding=1), nn.ReLU()),
@@ -199,5 +199,5 @@ class _Joint(nn.Module):
         for one, part, head in zip(maps, looked, self.heads, strict=True):
             back = functional.interpolate(part, size=one.shape[-2:], mode="bilinear")
             raw, shift = head(one + back).chunk(2, dim=1)
-            found.append((CLAMP * FUSED * torch.atan(raw / CLAMP), shift))
+            found.append((CLAMP * ATAN_SCALE * torch.atan(raw / CLAMP), shift))
         return found

@@ -36,7 +36,7 @@ class FeatureGrid(nn.Module):
         return rearrange(sampled, "1 c (b h) w -> b c h w", h=places.shape[1])
 
 
-class Locator(nn.Module):
+class CoordinateHead(nn.Module):
     """Says where in a grid each position of a map belongs: two layers, each ending in tanh.
 
     Args:
@@ -91,11 +91,11 @@ def refine(made: Features, features: Features) -> Features:
         made: R, put together from the grids.
         features: F, what the backbone gave.
     """
-    alike = likeness(made, features)
+    alike = refinement_weight(made, features)
     return alike * features + (1 - alike) * made
 
 
-def likeness(made: Features, features: Features) -> Features:
+def refinement_weight(made: Features, features: Features) -> Features:
     """Give s of `refine`, (batch, 1, row, column)."""
     apart = (made - features).square().mean(dim=1, keepdim=True)
     near = 1 - torch.round((0.05 * apart.detach()).clamp(0, 1))

@@ -10,7 +10,7 @@ from torch.nn import functional
 from flawmap.tensors import Distances, Maps
 
 
-class PixelMap(nn.Module):
+class AnomalyMap(nn.Module):
     """Distances per patch to a map per pixel: bilinear to the picture's size, then a Gaussian.
 
     Args:
@@ -21,7 +21,7 @@ class PixelMap(nn.Module):
     def __init__(self, sigma: float = 4.0) -> None:
         super().__init__()
         self.kernel: Tensor
-        self.register_buffer("kernel", gaussian(sigma), persistent=False)
+        self.register_buffer("kernel", gaussian_kernel(sigma), persistent=False)
 
     def forward(self, distances: Distances, height: int, width: int) -> Maps:
         """Bring distances (batch, row, column) to (batch, height, width)."""
@@ -38,7 +38,7 @@ class PixelMap(nn.Module):
         return maps
 
 
-def gaussian(sigma: float) -> Tensor:
+def gaussian_kernel(sigma: float) -> Tensor:
     """Sample a Gaussian of `sigma` pixels out to 4 σ, to a sum of 1; σ = 4 makes 33 taps, the middle one 0.0997391."""
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
-from flawmap.features.registration import Aligned, Aligner
-from flawmap.tensors import Features, Grid, Images
+from flawmap.features.registration import AlignedFeatures, FeatureAligner
+from flawmap.tensors import Features, Images, PatchGrid
 
 Alignment = Literal["bilinear", "nearest"]
 
@@ -24,12 +24,12 @@ Alignment = Literal["bilinear", "nearest"]
 class Embedded(NamedTuple):
     """A vector per patch (batch, row, column, channel), and how their grid lies in the picture."""
 
-    grid: Grid
+    grid: PatchGrid
     transforms: list[Tensor]
     """As `Aligned.transforms`; none where nothing was registered."""
 
 
-class Embedding(nn.Module):
+class PatchEmbedder(nn.Module):
     """Pictures to one vector per patch, on the finest layer's grid.
 
     Args:
@@ -40,7 +40,7 @@ class Embedding(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear", aligner: Aligner | None = None
+        self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear", aligner: FeatureAligner | None = None
     ) -> None:
         super().__init__()
         self.backbone, self.context, self.alignment, self.aligner = backbone, context, alignment, aligner
@@ -48,21 +48,21 @@ class Embedding(nn.Module):
     @property
     def blocks(self) -> tuple[int, ...]:
         """The sizes of the runs of channels that come from one source, in the order of the vector."""
-        return self.context.blocks(self.backbone.channels)
+        return self.context.channel_blocks(self.backbone.channels)
 
     def forward(self, images: Images) -> Embedded:
         """Embed a batch."""
-        aligned = self.aligner(self.backbone, images) if self.aligner else Aligned(self.backbone(images), [])
-        return Embedded(self.treat(aligned.maps), aligned.transforms)
+        aligned = self.aligner(self.backbone, images) if self.aligner else AlignedFeatures(self.backbone(images), [])
+        return Embedded(self.embed_maps(aligned.maps), aligned.transforms)
 
-    def treat(self, maps: Sequence[Features]) -> Grid:
+    def embed_maps(self, maps: Sequence[Features]) -> PatchGrid:
         """Make vectors of the backbone's maps."""
         *shallow, deep = maps
-        treated = [*map(self.context.shallow, shallow), self.context.deep(deep)]
-        return rearrange(self.context.join(join(treated, self.alignment)), "b c h w -> b h w c")
+        treated = [*map(self.context.on_shallower, shallow), self.context.on_deepest(deep)]
+        return rearrange(self.context.after_concat(concat_maps(treated, self.alignment)), "b c h w -> b h w c")
 
 
-def join(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:
+def concat_maps(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:
     """Bring all maps to the size of the first and join their channels."""
     size = maps[0].shape[-2:]
     # Half-pixel centres, as align_corners=False: a coarse value sits in the middle of the pixels it covers.

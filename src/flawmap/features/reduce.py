@@ -12,14 +12,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from sklearn import decomposition
-from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
+from sklearn import decomposition, random_projection
 from torch import Tensor, nn
 
 from flawmap.errors import OptionError
 from flawmap.tensors import Patches
 
-Grouping = Literal["perm", "contig", "perm-within", "cuts"]
+Grouping = Literal["permuted", "contiguous", "permuted_within_layer", "random_cuts"]
 Remainder = Literal["spread", "drop", "last", "extra", "adaptive"]
 Aggregate = Literal["mean", "sum", "orthonormal", "max"]
 
@@ -42,7 +41,7 @@ class Projection(nn.Module):
         return vectors @ self.matrix - self.offset
 
 
-class GroupMaximum(nn.Module):
+class GroupMax(nn.Module):
     """The largest of each group of channels."""
 
     def __init__(self, groups: Tensor) -> None:
@@ -55,10 +54,10 @@ class GroupMaximum(nn.Module):
         return vectors[..., self.groups].amax(dim=-1)
 
 
-def restore(state: dict[str, Tensor]) -> nn.Module:
+def load_reducer(state: dict[str, Tensor]) -> nn.Module:
     """Rebuild what `Reducer.fit` gave from its tensors; none mean no reduction."""
     if "groups" in state:
-        return GroupMaximum(state["groups"])
+        return GroupMax(state["groups"])
     return Projection(state["matrix"], state["offset"]) if state else nn.Identity()
 
 
@@ -66,7 +65,7 @@ def restore(state: dict[str, Tensor]) -> nn.Module:
 class Reducer(ABC):
     """Options of a reduction; `fit` gives the module."""
 
-    learns: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
     """Whether `fit` needs all the vectors at hand, or only to know their channels."""
 
     @abstractmethod
@@ -106,7 +105,7 @@ class ChannelAggregation(Reducer):
     """
 
     ratio: float = 0.1
-    grouping: Grouping = "perm"
+    grouping: Grouping = "permuted"
     remainder: Remainder = "spread"
     aggregate: Aggregate = "mean"
 
@@ -119,7 +118,7 @@ class ChannelAggregation(Reducer):
         groups = self.groups(vectors.shape[-1], blocks, seed)
         if self.aggregate == "max":
             widest = max(map(len, groups))
-            return GroupMaximum(torch.tensor(np.stack([np.resize(group, widest) for group in groups])))
+            return GroupMax(torch.tensor(np.stack([np.resize(group, widest) for group in groups])))
         matrix = torch.zeros(vectors.shape[-1], len(groups))
         for column, group in enumerate(groups):
             matrix[group, column] = len(group) ** _POWERS[self.aggregate]
@@ -130,11 +129,11 @@ class ChannelAggregation(Reducer):
         count = max(1, int(channels * self.ratio))
         rng = np.random.default_rng(seed)
         order = np.arange(channels)
-        if self.grouping == "perm":
+        if self.grouping == "permuted":
             order = rng.permutation(channels)
-        elif self.grouping == "perm-within":
+        elif self.grouping == "permuted_within_layer":
             order = np.concatenate([rng.permutation(run) for run in np.split(order, np.cumsum(blocks)[:-1])])
-        elif self.grouping == "cuts":
+        elif self.grouping == "random_cuts":
             return np.split(order, np.sort(rng.choice(np.arange(1, channels), count - 1, replace=False)))
         return _cut(order, count, self.remainder)
 
@@ -154,7 +153,7 @@ def _cut(order: np.ndarray, count: int, remainder: Remainder) -> list[np.ndarray
 
 
 @dataclass(frozen=True)
-class SparseProjection(Reducer):
+class SparseRandomProjection(Reducer):
     """Sparse random projection (Li, Hastie & Church 2006), as many numbers as Johnson–Lindenstrauss asks for.
 
     Args:
@@ -163,7 +162,7 @@ class SparseProjection(Reducer):
         eps: ε, how much a squared distance may be off.
     """
 
-    learns: ClassVar[bool] = True  # how many vectors there are
+    needs_fit: ClassVar[bool] = True  # how many vectors there are
 
     dim: int | None = None
     eps: float = 0.9
@@ -172,15 +171,16 @@ class SparseProjection(Reducer):
         """Draw the matrix: density 1/√D, non-zeros ±√√D/√dim."""
         del blocks
         count, channels = vectors.shape
-        dim = self.dim or int(johnson_lindenstrauss_min_dim(count, eps=self.eps))
+        dim = self.dim or int(random_projection.johnson_lindenstrauss_min_dim(count, eps=self.eps))
         if self.dim is None and dim > channels // 2:
             return nn.Identity()
-        projection = SparseRandomProjection(dim, random_state=seed).fit(np.zeros((1, channels), np.float32))
+        sparse = random_projection.SparseRandomProjection(dim, random_state=seed)
+        projection = sparse.fit(np.zeros((1, channels), np.float32))
         return Projection(torch.from_numpy(projection.components_.T.toarray().astype(np.float32)))
 
 
 @dataclass(frozen=True)
-class GaussProjection(Reducer):
+class GaussianRandomProjection(Reducer):
     """Gaussian random projection: entries N(0, 1/dim).
 
     Args:
@@ -201,7 +201,7 @@ class GaussProjection(Reducer):
 
 
 @dataclass(frozen=True)
-class LinearProjection(Reducer):
+class UniformRandomProjection(Reducer):
     """Uniform random projection, a linear layer as it is initialised (PatchCore's official code).
 
     Args:
@@ -227,7 +227,7 @@ class PCA(Reducer):
         rows: vectors to learn from, at most.
     """
 
-    learns: ClassVar[bool] = True
+    needs_fit: ClassVar[bool] = True
 
     ratio: float = 0.1
     rows: int = 100_000

@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.backbone import LITE0, Backbone
-from flawmap.progress import step
+from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
+from flawmap.progress import report_progress
 from flawmap.tensors import Distances, Features, Images
 
-Mode = Literal["rotation_scale", "affine"]
+TransformModel = Literal["rotation_scale", "affine"]
 
-_IDENTITY: dict[Mode, tuple[float, ...]] = {"rotation_scale": (0, 1, 1), "affine": (1, 0, 0, 0, 1, 0)}
+_IDENTITY: dict[TransformModel, tuple[float, ...]] = {"rotation_scale": (0, 1, 1), "affine": (1, 0, 0, 0, 1, 0)}
 """The parameters that leave a map as it is: angle, scale across and scale down; or a 2×3 matrix row by row."""
 
 
-class Aligned(NamedTuple):
+class AlignedFeatures(NamedTuple):
     """What an aligner says about a batch."""
 
     maps: list[Features]
@@ -40,7 +40,7 @@ class Aligned(NamedTuple):
     """Where each transformer looked: (batch, 2, 3) per stage, a place of its result to the place it was taken from."""
 
 
-class Transformer(nn.Module):
+class SpatialTransformer(nn.Module):
     """Looks at a map and says how to turn and stretch it (Jaderberg et al. 2015, in RegAD's layout).
 
     Args:
@@ -49,7 +49,7 @@ class Transformer(nn.Module):
         mode: `rotation_scale` has an angle and a scale along each axis, `affine` all six numbers.
     """
 
-    def __init__(self, channels: int, places: int, mode: Mode) -> None:
+    def __init__(self, channels: int, places: int, mode: TransformModel) -> None:
         super().__init__()
         self.look = nn.Sequential(
             *(nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
@@ -74,14 +74,14 @@ class Transformer(nn.Module):
         return torch.unflatten(numbers, 1, (2, 3))
 
 
-class Aligner(nn.Module):
+class FeatureAligner(nn.Module):
     """One transformer after each of the backbone's stages, from layer 1 to the deepest wanted one; learned by pairs."""
 
-    def __init__(self, transformers: Sequence[Transformer]) -> None:
+    def __init__(self, transformers: Sequence[SpatialTransformer]) -> None:
         super().__init__()
         self.transformers = nn.ModuleList(transformers)
 
-    def forward(self, backbone: Backbone, images: Images) -> Aligned:
+    def forward(self, backbone: Backbone, images: Images) -> AlignedFeatures:
         """Run the backbone with the transformers in it; it is as before afterwards, even after an error."""
         transforms: list[Tensor] = []
 
@@ -95,10 +95,10 @@ class Aligner(nn.Module):
         with ExitStack() as inserted:
             for stage, transformer in zip(backbone.stages(), self.transformers, strict=True):
                 inserted.enter_context(stage.register_forward_hook(insert(transformer)))
-            return Aligned(backbone(images), transforms)
+            return AlignedFeatures(backbone(images), transforms)
 
     @staticmethod
-    def bring_back(distances: Distances, transforms: Sequence[Tensor]) -> Distances:
+    def to_image_frame(distances: Distances, transforms: Sequence[Tensor]) -> Distances:
         """Show each distance where it is in the picture: undo the transforms, the last one first.
 
         All at once, so that the map is interpolated once. A place of the picture that the registered one does not show
@@ -109,18 +109,18 @@ class Aligner(nn.Module):
         return _resample(distances[:, None], _invert(there), "border")[:, 0]
 
 
-def restore(state: dict[str, Tensor]) -> Aligner | None:
+def load_aligner(state: dict[str, Tensor]) -> FeatureAligner | None:
     """Rebuild what `Registration.fit` gave from its tensors; none mean no registration."""
     if not state:
         return None
-    transformers: list[Transformer] = []
+    transformers: list[SpatialTransformer] = []
     # Without memory, so without drawing random numbers, until the tensors come.
     with torch.device("meta"):
         while (name := f"transformers.{len(transformers)}.") + "look.0.weight" in state:
             channels, flat = state[name + "look.0.weight"].shape[1], state[name + "decide.1.weight"].shape[1]
-            mode: Mode = "affine" if len(state[name + "decide.3.bias"]) == 6 else "rotation_scale"
-            transformers.append(Transformer(channels, flat // 16, mode))
-    aligner = Aligner(transformers)
+            mode: TransformModel = "affine" if len(state[name + "decide.3.bias"]) == 6 else "rotation_scale"
+            transformers.append(SpatialTransformer(channels, flat // 16, mode))
+    aligner = FeatureAligner(transformers)
     aligner.load_state_dict(state, assign=True)
     return aligner.eval().requires_grad_(False)
 
@@ -130,7 +130,7 @@ class Registration(ABC):
     """Options of a registration; `fit` gives the module that registers."""
 
     @abstractmethod
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> Aligner | None:
+    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner | None:
         """Learn to register from good pictures of one product, all of one size; None where nothing is registered.
 
         Args:
@@ -144,14 +144,14 @@ class Registration(ABC):
 class NoRegistration(Registration):
     """Take pictures as they lie."""
 
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> Aligner | None:
+    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner | None:
         """Give nothing."""
         del backbone, batches, seed
         return None
 
 
 @dataclass(frozen=True)
-class SpatialTransformers(Registration):
+class SpatialTransformerRegistration(Registration):
     """Spatial transformers that make pairs of pictures alike to the backbone's later stages (RegAD).
 
     Args:
@@ -166,16 +166,16 @@ class SpatialTransformers(Registration):
     """
 
     epochs: int = 50
-    rate: float = 1e-4
-    batch: int = 32
-    mode: Mode = "rotation_scale"
-    stiffness: float = 0.1
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    transform: TransformModel = "rotation_scale"
+    deviation_weight: float = 0.1
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.rate, self.batch) <= 0 or self.stiffness < 0:
+        if min(self.epochs, self.learning_rate, self.batch_size) <= 0 or self.deviation_weight < 0:
             raise OptionError(f"{self} cannot learn; use more than 0 of each number, or 0 for stiffness")
 
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> Aligner:
+    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner:
         """Learn from pairs; holds all pictures in memory, 0.6 MB each at 224×224.
 
         Raises:
@@ -190,10 +190,10 @@ class SpatialTransformers(Registration):
         device = next(backbone.parameters()).device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            aligner = Aligner(_transformers(backbone, images[0].to(device), self.mode)).to(device)
+            aligner = FeatureAligner(_transformers(backbone, images[0].to(device), self.transform)).to(device)
             encoder, predictor = _pointwise(backbone.channels[-1], 3), _pointwise(backbone.channels[-1], 2)
         learning = nn.ModuleList([aligner, encoder, predictor]).to(device).train()
-        optimizer = torch.optim.SGD(learning.parameters(), self.rate, momentum=0.9)
+        optimizer = torch.optim.SGD(learning.parameters(), self.learning_rate, momentum=0.9)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
         generator = torch.Generator().manual_seed(seed)
         best, kept = math.inf, aligner.state_dict()
@@ -203,7 +203,7 @@ class SpatialTransformers(Registration):
                 pictures = torch.stack([images[place] for place in pairs.flatten().tolist()]).to(device)
                 aligned = aligner(backbone, pictures)
                 seen = encoder(aligned.maps[-1])
-                loss = _unlikeness(predictor(seen), seen.detach()) + self.stiffness * _deviation(aligned.transforms)
+                loss = _negative_cosine(predictor(seen), seen.detach()) + self.deviation_weight * _deviation(aligned.transforms)
                 # Before the way back: torch's grid_sample dies of such numbers there (pytorch issue 24823).
                 if not loss.isfinite():
                     raise self._broken(f"the loss became {loss.item()}", epoch)
@@ -220,20 +220,20 @@ class SpatialTransformers(Registration):
         return aligner.eval().requires_grad_(False)
 
     def _broken(self, how: str, epoch: int) -> OptionError:
-        return OptionError(f"registration: {how} in epoch {epoch + 1} at rate {self.rate}; use a smaller rate")
+        return OptionError(f"registration: {how} in epoch {epoch + 1} at rate {self.learning_rate}; use a smaller rate")
 
     def _pairs(self, count: int, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Give every picture once, and with it another one, its neighbour in a random ring: (2, pair)."""
         ring = torch.randperm(count, generator=generator)
         partner = torch.empty_like(ring).scatter_(0, ring, ring.roll(-1))
-        batches = torch.randperm(count, generator=generator).split(self.batch)
+        batches = torch.randperm(count, generator=generator).split(self.batch_size)
         for done, first in enumerate(batches, start=epoch * len(batches)):
-            step("registering pictures", done, self.epochs * len(batches))
+            report_progress("registering pictures", done, self.epochs * len(batches))
             yield torch.stack([first, partner[first]])
-        step("registering pictures", (epoch + 1) * len(batches), self.epochs * len(batches))
+        report_progress("registering pictures", (epoch + 1) * len(batches), self.epochs * len(batches))
 
 
-def _unlikeness(predicted: Features, seen: Features) -> Tensor:
+def _negative_cosine(predicted: Features, seen: Features) -> Tensor:
     """Compare what is predicted of each picture with what is seen of its partner: −cos over channels, −1 at best.
 
     The first half of the batch are the partners of the second half; so the mean is that of both directions.
@@ -254,10 +254,10 @@ def _pointwise(width: int, depth: int) -> nn.Sequential:
 
 
 def _unfit(backbone: Backbone) -> OptionError:
-    return OptionError(f"no transformer can stand between the stages of {backbone.name}; use {LITE0} or a ResNet")
+    return OptionError(f"no transformer can stand between the stages of {backbone.name}; use {DEFAULT_BACKBONE} or a ResNet")
 
 
-def _transformers(backbone: Backbone, image: Tensor, mode: Mode) -> list[Transformer]:
+def _transformers(backbone: Backbone, image: Tensor, mode: TransformModel) -> list[SpatialTransformer]:
     """Make one for each stage, of the size that this picture's maps have."""
     seen: list[Tensor] = []
     with torch.no_grad(), ExitStack() as inserted:
@@ -268,7 +268,7 @@ def _transformers(backbone: Backbone, image: Tensor, mode: Mode) -> list[Transfo
     if list(map(id, given)) != list(map(id, maps)):
         raise _unfit(backbone)
     halved = [[math.ceil(side / 4) for side in features.shape[-2:]] for features in seen]
-    return [Transformer(one.shape[1], math.prod(sides), mode) for one, sides in zip(seen, halved, strict=True)]
+    return [SpatialTransformer(one.shape[1], math.prod(sides), mode) for one, sides in zip(seen, halved, strict=True)]
 
 
 def _resample(maps: Tensor, transform: Tensor, beyond: Literal["reflection", "border"]) -> Tensor:

@@ -18,18 +18,18 @@ from torch.nn import functional
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.progress import Epoch, tell
-from flawmap.tensors import Images, Indices, Taught
-from flawmap.training import Watch
+from flawmap.progress import FineTuneEpoch, emit
+from flawmap.tensors import Images, Indices, LabelledBatch
+from flawmap.training import TrainingMonitor
 
-Mode = Literal["synthetic", "product", "heldout", "leaky"]
+FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
 
 MOMENTUM = 0.9
 """As the paper has it."""
 
 
 @dataclass(frozen=True)
-class Transfer:
+class FineTuneConfig:
     """How a backbone is fine-tuned; unless told otherwise gently, for that costs the least (docs/transfer.md).
 
     Args:
@@ -50,53 +50,53 @@ class Transfer:
         kinds: of painted defects, some of `flawmap.data.defects.KINDS`; none named means all.
     """
 
-    mode: Mode = "synthetic"
+    mode: FineTuneMode = "synthetic"
     epochs: int = 5
-    rate: float = 0.001
-    batch: int = 32
-    frozen: int = 2
-    statistics: Literal["batch", "kept"] = "kept"
-    rotation: float = 10.0
-    size: int = 256
-    head: int | None = None
-    kinds: tuple[str, ...] = ()
+    learning_rate: float = 0.001
+    batch_size: int = 32
+    frozen_stages: int = 2
+    batch_norm: Literal["train", "frozen"] = "frozen"
+    max_rotation: float = 10.0
+    image_size: int = 256
+    classifier_layer: int | None = None
+    defect_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.rate, self.batch) <= 0 or min(self.frozen, self.rotation) < 0:
+        if min(self.epochs, self.learning_rate, self.batch_size) <= 0 or min(self.frozen_stages, self.max_rotation) < 0:
             raise OptionError(f"{self} cannot learn; use more than 0 epochs, rate and batch, and 0 or more of the rest")
-        if self.size < 32:
-            raise OptionError(f"fine-tuning at {self.size} pixels a side is too small; use 32 or more")
+        if self.image_size < 32:
+            raise OptionError(f"fine-tuning at {self.image_size} pixels a side is too small; use 32 or more")
 
 
-PAPER = Transfer(epochs=20, rate=0.01, frozen=0, statistics="batch")
+PAPER_CONFIG = FineTuneConfig(epochs=20, learning_rate=0.01, frozen_stages=0, batch_norm="train")
 """Li et al. (2025), section 2.4, and where that is silent the usual: all layers, batch statistics."""
 
 
 @runtime_checkable
-class Lessons(Protocol):
+class ClassificationData(Protocol):
     """What there is to tell apart."""
 
     def __len__(self) -> int:
         """Count the pictures of an epoch."""
 
-    def steps(self) -> int:
+    def num_batches(self) -> int:
         """Count its batches."""
 
-    def training(self, epoch: int) -> Iterator[Taught]:
+    def training_batches(self, epoch: int) -> Iterator[LabelledBatch]:
         """Give the pictures of an epoch in batches; the same epoch always gives the same ones."""
 
-    def validation(self) -> Iterator[Taught]:
+    def validation_batches(self) -> Iterator[LabelledBatch]:
         """Give pictures that are never trained on; always the same ones."""
 
 
 class Classifier(nn.Module):
     """A backbone and one linear layer on the mean of its deepest map."""
 
-    def __init__(self, backbone: Backbone, classes: int, transfer: Transfer) -> None:
+    def __init__(self, backbone: Backbone, classes: int, transfer: FineTuneConfig) -> None:
         super().__init__()
         self.backbone, self.last = backbone, nn.Linear(backbone.channels[-1], classes)
-        self._kept = transfer.statistics == "kept"
-        self.frozen = _up_to_stage(backbone, transfer.frozen)
+        self._kept = transfer.batch_norm == "frozen"
+        self.frozen = _up_to_stage(backbone, transfer.frozen_stages)
         for parameter in list(backbone.parameters())[self.frozen :]:
             parameter.requires_grad_(True)
 
@@ -117,23 +117,23 @@ class Classifier(nn.Module):
         return self
 
 
-class Progress:
+class FineTuneState:
     """Where a training stands: weights, momentum and what came of each epoch; all that is needed to go on."""
 
-    def __init__(self, classifier: Classifier, transfer: Transfer) -> None:
+    def __init__(self, classifier: Classifier, transfer: FineTuneConfig) -> None:
         self.classifier, self.transfer = classifier, transfer
-        self.history: list[Epoch] = []
+        self.history: list[FineTuneEpoch] = []
         learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.SGD(learning, transfer.rate, momentum=MOMENTUM)
+        self.optimizer = torch.optim.SGD(learning, transfer.learning_rate, momentum=MOMENTUM)
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Give the tensors, on the CPU."""
         slots = self.optimizer.state_dict()["state"]
         momentum = {f"momentum.{number}": slot["momentum_buffer"] for number, slot in slots.items()}
         own = {f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
         return {name: tensor.cpu().contiguous() for name, tensor in (own | momentum).items()}
 
-    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor], history: list[FineTuneEpoch]) -> None:
         """Take back what `state` gave, and the epochs that led there."""
         own = {name.removeprefix("classifier."): state[name] for name in state if name.startswith("classifier.")}
         self.classifier.load_state_dict(own)
@@ -143,7 +143,7 @@ class Progress:
         self.history[:] = history
 
 
-def begin(backbone: Backbone, classes: int, transfer: Transfer, seed: int) -> Progress:
+def build_classifier(backbone: Backbone, classes: int, transfer: FineTuneConfig, seed: int) -> FineTuneState:
     """Put a new last layer behind a backbone, which the training will change.
 
     Raises:
@@ -153,31 +153,31 @@ def begin(backbone: Backbone, classes: int, transfer: Transfer, seed: int) -> Pr
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         classifier = Classifier(backbone, classes, transfer)
-    return Progress(classifier.to(device), transfer)
+    return FineTuneState(classifier.to(device), transfer)
 
 
-def train(progress: Progress, lessons: Lessons) -> Iterator[Epoch]:
+def train(progress: FineTuneState, lessons: ClassificationData) -> Iterator[FineTuneEpoch]:
     """Train to the last epoch; gives each epoch as it ends, and may be stopped and gone on with after any of them.
 
     Raises:
         TrainingError: the loss became infinite or no number.
     """
-    epochs, steps = progress.transfer.epochs, lessons.steps()
-    watch = Watch("Fine-tuning", "fine-tuning the backbone", [epochs], steps, len(lessons))
+    epochs, steps = progress.transfer.epochs, lessons.num_batches()
+    watch = TrainingMonitor("Fine-tuning", "fine-tuning the backbone", [epochs], steps, len(lessons))
     while (number := len(progress.history) + 1) <= epochs:
         started = time.perf_counter()
-        loss, accuracy = _train_epoch(progress, watch.over(number, lessons.training(number)), watch)
+        loss, accuracy = _train_epoch(progress, watch.iterate(number, lessons.training_batches(number)), watch)
         checked = _validate(progress.classifier, lessons)
-        progress.history.append(Epoch(number, loss, accuracy, *checked, time.perf_counter() - started))
-        tell(progress.history[-1])
+        progress.history.append(FineTuneEpoch(number, loss, accuracy, *checked, time.perf_counter() - started))
+        emit(progress.history[-1])
         yield progress.history[-1]
 
 
-def _train_epoch(progress: Progress, batches: Iterator[Taught], watch: Watch) -> tuple[float, float]:
-    classifier, tally, rate = progress.classifier.train(), _Tally(), progress.transfer.rate
+def _train_epoch(progress: FineTuneState, batches: Iterator[LabelledBatch], watch: TrainingMonitor) -> tuple[float, float]:
+    classifier, tally, rate = progress.classifier.train(), _Tally(), progress.transfer.learning_rate
     for images, labels in batches:
         loss = tally.add(_logits(classifier, images), labels)
-        watch.check(loss.item(), f"at a rate of {rate}; use a lower one, such as {rate / 10:g}")
+        watch.check_loss(loss.item(), f"at a rate of {rate}; use a lower one, such as {rate / 10:g}")
         progress.optimizer.zero_grad()
         loss.backward()
         progress.optimizer.step()
@@ -185,9 +185,9 @@ def _train_epoch(progress: Progress, batches: Iterator[Taught], watch: Watch) ->
 
 
 @torch.no_grad()
-def _validate(classifier: Classifier, lessons: Lessons) -> tuple[float, float]:
+def _validate(classifier: Classifier, lessons: ClassificationData) -> tuple[float, float]:
     tally = _Tally()
-    for images, labels in lessons.validation():
+    for images, labels in lessons.validation_batches():
         tally.add(_logits(classifier.eval(), images), labels)
     return tally.means()
 
@@ -221,7 +221,7 @@ def _up_to_stage(backbone: Backbone, stage: int) -> int:
         return 0
     stages = backbone.stages()
     if stage >= len(stages):
-        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; use frozen={len(stages) - 1} or less")
+        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; use frozen_stages={len(stages) - 1} or less")
     ended = {id(parameter) for parameter in stages[stage - 1].parameters()}
     places = [place for place, parameter in enumerate(backbone.parameters()) if id(parameter) in ended]
     return places[-1] + 1

@@ -13,7 +13,7 @@ from torch.nn import functional
 GROUPS = 32
 """Of channels that are normalised together, as published; fewer where a group would be a single channel."""
 
-SLOWEST = 10_000.0
+MAX_TIME_WAVELENGTH = 10_000.0
 """Ratio of the longest wavelength of the code of a level to the shortest."""
 
 
@@ -33,13 +33,13 @@ class UNet(nn.Module):
         self, base: int, multipliers: Sequence[int], blocks: int, attend: int, heads: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.base, told = base, 4 * base
-        self.tell = nn.Sequential(nn.Linear(base, told), nn.SiLU(), nn.Linear(told, told))
-        self.first = nn.Conv2d(3, base, 3, padding=1)
+        self.base, time_embedding = base, 4 * base
+        self.time_mlp = nn.Sequential(nn.Linear(base, time_embedding), nn.SiLU(), nn.Linear(time_embedding, time_embedding))
+        self.conv_in = nn.Conv2d(3, base, 3, padding=1)
 
-        def block(came: int, goes: int, scale: int, resize: float = 1.0) -> nn.Module:
-            attention = Attention(goes, heads) if scale >= attend and resize == 1.0 else nn.Identity()
-            return Block(came, goes, told, resize, dropout, attention)
+        def block(in_channels: int, out_channels: int, scale: int, resize: float = 1.0) -> nn.Module:
+            attention = AttentionBlock(out_channels, heads) if scale >= attend and resize == 1.0 else nn.Identity()
+            return ResBlock(in_channels, out_channels, time_embedding, resize, dropout, attention)
 
         width, kept = base, [base]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -58,29 +58,29 @@ class UNet(nn.Module):
                 width = times * base
                 if scale and place == blocks:
                     self.up.append(block(width, width, scale, 2.0))
-        self.last = nn.Sequential(_norm(width), nn.SiLU(), _silent(nn.Conv2d(width, 3, 3, padding=1)))
+        self.conv_out = nn.Sequential(_norm(width), nn.SiLU(), zero_init(nn.Conv2d(width, 3, 3, padding=1)))
 
     def forward(self, noisy: Tensor, levels: Tensor) -> Tensor:
         """Say what the noise is; `levels` has one number a picture."""
-        told = self.tell(_code(levels, self.base))
-        maps = self.first(noisy)
+        time_embedding = self.time_mlp(timestep_embedding(levels, self.base))
+        maps = self.conv_in(noisy)
         kept = [maps]
         for block in self.down:
-            maps = block(maps, told)
+            maps = block(maps, time_embedding)
             kept.append(maps)
         for block in self.middle:
-            maps = block(maps, told)
+            maps = block(maps, time_embedding)
         for block in self.up:
             if block.resize == 1.0:
-                beside = kept.pop()
+                skip = kept.pop()
                 # Sides that cannot be halved evenly come back a pixel too long.
-                maps = torch.cat([maps[..., : beside.shape[-2], : beside.shape[-1]], beside], dim=1)
-            maps = block(maps, told)
-        noise: Tensor = self.last(maps)
+                maps = torch.cat([maps[..., : skip.shape[-2], : skip.shape[-1]], skip], dim=1)
+            maps = block(maps, time_embedding)
+        noise: Tensor = self.conv_out(maps)
         return noise
 
 
-class Block(nn.Module):
+class ResBlock(nn.Module):
     """A residual block that knows the level of noise; it may halve or double the map's sides on its way.
 
     Args:
@@ -92,20 +92,20 @@ class Block(nn.Module):
         attention: what follows.
     """
 
-    def __init__(self, came: int, goes: int, told: int, resize: float, dropout: float, attention: nn.Module) -> None:
+    def __init__(self, in_channels: int, out_channels: int, time_embedding: int, resize: float, dropout: float, attention: nn.Module) -> None:
         super().__init__()
         self.resize, self.attention = resize, attention
-        self.begin, self.widen = nn.Sequential(_norm(came), nn.SiLU()), nn.Conv2d(came, goes, 3, padding=1)
-        self.tell = nn.Sequential(nn.SiLU(), nn.Linear(told, goes))
+        self.begin, self.widen = nn.Sequential(_norm(in_channels), nn.SiLU()), nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.time_mlp = nn.Sequential(nn.SiLU(), nn.Linear(time_embedding, out_channels))
         self.end = nn.Sequential(
-            *(_norm(goes), nn.SiLU(), nn.Dropout(dropout)), _silent(nn.Conv2d(goes, goes, 3, padding=1))
+            *(_norm(out_channels), nn.SiLU(), nn.Dropout(dropout)), zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         )
-        self.past = nn.Conv2d(came, goes, 1) if came != goes else nn.Identity()
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
-    def forward(self, maps: Tensor, told: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, time_embedding: Tensor) -> Tensor:
         """Treat a map."""
-        inner = self.widen(self._resized(self.begin(maps))) + self.tell(told)[:, :, None, None]
-        treated: Tensor = self.attention(self.past(self._resized(maps)) + self.end(inner))
+        inner = self.widen(self._resized(self.begin(maps))) + self.time_mlp(time_embedding)[:, :, None, None]
+        treated: Tensor = self.attention(self.shortcut(self._resized(maps)) + self.end(inner))
         return treated
 
     def _resized(self, maps: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Block(nn.Module):
         return maps
 
 
-class Attention(nn.Module):
+class AttentionBlock(nn.Module):
     """Each position of a map looks at all others.
 
     Args:
@@ -129,23 +129,23 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.ask = nn.Sequential(_norm(channels), nn.Conv2d(channels, 3 * channels, 1))
-        self.answer = _silent(nn.Conv2d(channels, channels, 1))
+        self.qkv = nn.Sequential(_norm(channels), nn.Conv2d(channels, 3 * channels, 1))
+        self.proj_out = zero_init(nn.Conv2d(channels, channels, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Treat a map."""
         rows = maps.shape[-2]
         # Contiguous, without which torch takes the slow way on a CPU.
-        asked = rearrange(self.ask(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads).contiguous()
+        asked = rearrange(self.qkv(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads).contiguous()
         found: Tensor = rearrange(functional.scaled_dot_product_attention(*asked), "b n (h w) c -> b (n c) h w", h=rows)
-        treated: Tensor = maps + self.answer(found)
+        treated: Tensor = maps + self.proj_out(found)
         return treated
 
 
-def _code(levels: Tensor, length: int) -> Tensor:
+def timestep_embedding(levels: Tensor, length: int) -> Tensor:
     """Say levels in sines and cosines, (picture, length)."""
     half = length // 2
-    pace = torch.exp(-math.log(SLOWEST) * torch.arange(half, device=levels.device) / half)
+    pace = torch.exp(-math.log(MAX_TIME_WAVELENGTH) * torch.arange(half, device=levels.device) / half)
     angles = levels.float()[:, None] * pace
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -155,7 +155,7 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(GROUPS, channels, channels // 2), channels)
 
 
-def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     """Let a layer begin with zeros."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.memory.neighbours import Nearest, nearest
-from flawmap.tensors import Grid, PerImage
+from flawmap.tensors import PatchGrid, PerImage
 
 
 class Bank(nn.Module):
@@ -18,22 +18,22 @@ class Bank(nn.Module):
 
     Args:
         vectors: (vector, channel).
-        pictures: the number of the picture each vector came from.
+        image_ids: the number of the image each vector came from.
         squares: ‖v‖² of each vector, infinite for those to be passed over; worked out where not given.
     """
 
-    def __init__(self, vectors: Tensor, pictures: Tensor, squares: Tensor | None = None) -> None:
+    def __init__(self, vectors: Tensor, image_ids: Tensor, squares: Tensor | None = None) -> None:
         super().__init__()
         self.vectors: Tensor
-        self.pictures: Tensor
+        self.image_ids: Tensor
         self.squares: Tensor
         self.register_buffer("vectors", vectors)
-        self.register_buffer("pictures", pictures)
+        self.register_buffer("image_ids", image_ids)
         squares = vectors.square().sum(dim=1) if squares is None else squares
         self.register_buffer("squares", squares, persistent=False)
         self._count = int(torch.isfinite(squares).sum())
 
-    def forward(self, grid: Grid) -> Nearest:
+    def forward(self, grid: PatchGrid) -> Nearest:
         """Give each patch's distance to the bank and the bank's row nearest to it, both (picture, row, column)."""
         found = nearest(rearrange(grid, "b h w c -> (b h w) c"), self.vectors, squares=self.squares)
         return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
@@ -48,7 +48,7 @@ class ImageScore(ABC):
     """How the distances of a picture's patches make one score."""
 
     @abstractmethod
-    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
         """Score each picture of a batch.
 
         Args:
@@ -62,7 +62,7 @@ class ImageScore(ABC):
 class Maximum(ImageScore):
     """A picture is as odd as its oddest patch."""
 
-    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
         """Take the largest distance of each picture."""
         del grid, bank
         return found.distances.amax(dim=(1, 2))
@@ -78,7 +78,7 @@ class Reweighted(ImageScore):
 
     neighbours: int = 9
 
-    def __call__(self, grid: Grid, found: Nearest, bank: Bank) -> PerImage:
+    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
         """Weigh the largest distance of each picture."""
         distance, place = found.distances.flatten(1).max(dim=1)
         oddest = grid.flatten(1, 2).gather(1, place[:, None, None].expand(-1, 1, grid.shape[3]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def collect(batches: Iterable[list[Tensor]], expected: int) -> list[Tensor]:
+def concat_batches(batches: Iterable[list[Tensor]], expected: int) -> list[Tensor]:
     """Join tensors along their first axis as they come: the first of each batch, the second of each, and so on.
 
     What is reserved for `expected` batches and not used takes no memory; kept one by one and joined at the end the

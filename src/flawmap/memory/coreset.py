@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from flawmap.errors import OptionError
-from flawmap.memory.threads import one_thread
-from flawmap.progress import step
+from flawmap.memory.threads import single_threaded
+from flawmap.progress import report_progress
 from flawmap.tensors import Indices, Patches
 
 SHARE, LEAST, MOST = 32, 256, 1 << 22  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
@@ -39,8 +39,8 @@ COMPONENTS = 32  # principal components that guess: fewer guess worse, more take
 
 
 @torch.no_grad()
-@one_thread()
-def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
+@single_threaded()
+def k_center_greedy(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     """Choose `count` rows of `vectors` by the greedy k-centre rule, `start` first, and return them in that order.
 
     The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors` this needs 12
@@ -60,7 +60,7 @@ def pick(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     search = _Search(vectors, count, start)
     while search.taken < count and search.bound.amax() > 0:
         search.advance()
-        step("choosing the coreset", search.taken, count)
+        report_progress("choosing the coreset", search.taken, count)
     copies = (search.bound == 0).nonzero().squeeze(1)  # when only copies of chosen vectors are left, these are they
     return torch.cat([search.chosen[: search.taken], copies])[:count]
 
@@ -114,7 +114,7 @@ class _Search:
         self.guess(rows, floor)
         while self.taken < len(self.chosen) and len(rows := rows[self.bound[rows] >= floor]):
             places, edge = _highest(self.bound[rows], GROUP)
-            self.settle(rows[places])
+            self.refine_bounds(rows[places])
             self.take(rows[places], edge)
 
     def guess(self, rows: Indices, floor: float) -> None:
@@ -133,14 +133,14 @@ class _Search:
         near = _least(torch.addmm(heights, self.project(vectors), sketch.T, alpha=-2))
         self.lower(rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near])))
 
-    def settle(self, rows: Indices) -> None:
+    def refine_bounds(self, rows: Indices) -> None:
         """Make the bounds of `rows` exact."""
         rows = rows[self.settled[rows].argsort()]  # rows that lack the same centres go together
         rows = rows[self.settled[rows] < self.taken]
         for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
             lacked = slice(int(self.settled[block[0]]), self.taken)
             vectors, chosen = self.vectors[block], self.chosen[lacked]
-            pairs = _rivals(self.small(vectors), self.centres[lacked], self.squares[lacked])
+            pairs = _nearest_candidates(self.small(vectors), self.centres[lacked], self.squares[lacked])
             for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))):
                 self.lower(block[row], _apart(vectors[row], self.vectors[chosen[column]]))
         self.settled[rows] = self.taken
@@ -223,7 +223,7 @@ def _product_type() -> torch.dtype:
     return torch.float64
 
 
-def _rivals(vectors: Tensor, centres: Tensor, squares: Tensor) -> Tensor:
+def _nearest_candidates(vectors: Tensor, centres: Tensor, squares: Tensor) -> Tensor:
     """Pair each row with every centre that may be its nearest.
 
     u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in whatever order the

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from flawmap.memory.bank import Bank
-from flawmap.memory.neighbours import BLOCK, Nearest
-from flawmap.memory.products import products
-from flawmap.memory.threads import in_threads
+from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest
+from flawmap.memory.products import squared_distance_terms
+from flawmap.memory.threads import map_in_threads
 from flawmap.progress import track
 from flawmap.tensors import Indices, Patches
 
-FAR = 4096
+FAR_CANDIDATES = 4096
 """How many of the patches farthest from the memory may come in for any vectors that are missing."""
 
-FEW = 64
+FIRST_CANDIDATES = 64
 """How many of the candidates are looked at first."""
 
 _ROUNDING = 1e-6
@@ -39,47 +39,47 @@ class LeaveOut:
         owners: of each picture, numbered from 0; pictures of one owner, as those of one lot, are left out together.
     """
 
-    def __init__(self, bank: Bank, vectors: Patches, owners: Indices) -> None:
+    def __init__(self, bank: Bank, vectors: Patches, group_ids: Indices) -> None:
         self.vectors = vectors
-        self.patches = len(vectors) // len(owners)
-        owners = owners.int()  # one for each patch: half the memory
-        self.owners = owners.repeat_interleave(self.patches)
+        self.patches = len(vectors) // len(group_ids)
+        group_ids = group_ids.int()  # one for each patch: half the memory
+        self.group_ids = group_ids.repeat_interleave(self.patches)
         # Side by side, an owner's vectors are a few neighbouring columns to pass over.
-        order = owners[bank.pictures.cpu()].argsort(stable=True)
-        self.bank = Bank(bank.vectors[order], bank.pictures[order], bank.squares[order])
-        self.bank_owners = owners[self.bank.pictures.cpu()]
+        order = group_ids[bank.image_ids.cpu()].argsort(stable=True)
+        self.bank = Bank(bank.vectors[order], bank.image_ids[order], bank.squares[order])
+        self.bank_owners = group_ids[self.bank.image_ids.cpu()]
         self.near = _two_nearest(vectors, self.bank, self.bank_owners)
         self.near_owners = self.bank_owners[self.near.rows]
-        self.far = self.near.squared.topk(min(FAR, len(vectors))).indices
+        self.far = self.near.squared.topk(min(FAR_CANDIDATES, len(vectors))).indices
         # The patches by the owner of their nearest vector.
         self.by_near = self.near_owners.argsort(stable=True)
-        self.ends = self.near_owners.bincount(minlength=int(owners.max()) + 1).cumsum(dim=0).tolist()
+        self.ends = self.near_owners.bincount(minlength=int(group_ids.max()) + 1).cumsum(dim=0).tolist()
         # Room for the most that ever comes in for an owner's vectors: the memory is not copied for each of them.
         most = int(self.bank_owners.bincount().max()) if len(self.bank_owners) else 0
         self.room = torch.cat([self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])])
 
-    def without(self, owner: int) -> Bank:
+    def bank_without(self, group_id: int) -> Bank:
         """Give the memory as it would be without all that one owner brought; its own vectors are passed over.
 
         It is overwritten when the next owner's is asked for.
         """
-        own = self.bank_owners == owner
-        chosen = self._in_their_place(owner, int(own.sum()))
+        own = self.bank_owners == group_id
+        chosen = self._in_their_place(group_id, int(own.sum()))
         new = self.vectors[chosen].to(self.bank.vectors)
         whole = self.room[: len(self.bank.vectors) + len(new)]
         whole[len(self.bank.vectors) :] = new
         passed_over = self.bank.squares.masked_fill(own.to(self.bank.squares.device), torch.inf)
         return Bank(
             whole,
-            torch.cat([self.bank.pictures, (chosen // self.patches).to(self.bank.pictures)]),
+            torch.cat([self.bank.image_ids, (chosen // self.patches).to(self.bank.image_ids)]),
             torch.cat([passed_over, new.square().sum(dim=1)]),
         )
 
-    def judge(self, picture: int, others: Bank) -> Nearest:
+    def nearest_in(self, picture: int, others: Bank) -> Nearest:
         """Give the distances of a picture's patches to `others`, which `without` its owner gave."""
         patches = slice(picture * self.patches, (picture + 1) * self.patches)
         vectors = self.vectors[patches].to(others.vectors)
-        own = self.near_owners[patches] == self.owners[patches]
+        own = self.near_owners[patches] == self.group_ids[patches]
         squared = torch.where(own, self.near.others_squared[patches], self.near.squared[patches])
         rows = torch.where(own, self.near.others_rows[patches], self.near.rows[patches])
         added = len(self.bank.vectors)
@@ -90,11 +90,11 @@ class LeaveOut:
         # As in `nearest`: which is nearest by products, how far it is by the difference.
         return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
 
-    def _in_their_place(self, owner: int, count: int) -> Tensor:
+    def _in_their_place(self, group_id: int, count: int) -> Tensor:
         """Choose `count` patches of other owners greedily, each the farthest from the memory without this one's."""
-        group = self.by_near[self.ends[owner - 1] if owner else 0 : self.ends[owner]]
-        orphans = group[self.owners[group] != owner]
-        others = self.far[(self.owners[self.far] != owner) & (self.near_owners[self.far] != owner)]
+        group = self.by_near[self.ends[group_id - 1] if group_id else 0 : self.ends[group_id]]
+        orphans = group[self.group_ids[group] != group_id]
+        others = self.far[(self.group_ids[self.far] != group_id) & (self.near_owners[self.far] != group_id)]
         bounds = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
         bounds, order = bounds.sort(descending=True, stable=True)
         return self._farthest(torch.cat([orphans, others])[order], bounds, count)
@@ -117,7 +117,7 @@ class LeaveOut:
                 chosen.append(int(left.argmax()))
                 left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
                 continue
-            more = slice(looked, max(FEW, 2 * looked))
+            more = slice(looked, max(FIRST_CANDIDATES, 2 * looked))
             new = self.vectors[candidates[more]]
             apart = [(new - vectors[place]).square().sum(dim=1) for place in chosen]
             vectors = torch.cat([vectors, new])
@@ -134,9 +134,9 @@ class _TwoNearest(NamedTuple):
     others_rows: Tensor
 
 
-def _two_nearest(vectors: Patches, bank: Bank, owners: Tensor) -> _TwoNearest:
-    starts, ends = (torch.searchsorted(owners, owners, side=side).to(bank.vectors.device) for side in ("left", "right"))
-    at_once = max(1, BLOCK // len(bank.vectors))
+def _two_nearest(vectors: Patches, bank: Bank, group_ids: Tensor) -> _TwoNearest:
+    starts, ends = (torch.searchsorted(group_ids, group_ids, side=side).to(bank.vectors.device) for side in ("left", "right"))
+    at_once = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
     blocks = [slice(first, first + at_once) for first in range(0, len(vectors), at_once)]
     found = _TwoNearest(*(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.int32) * 2))
 
@@ -149,7 +149,7 @@ def _two_nearest(vectors: Patches, bank: Bank, owners: Tensor) -> _TwoNearest:
         ):
             whole[block] = part
 
-    for _ in track(in_threads(fill, blocks), "comparing good pictures", len(blocks)):
+    for _ in track(map_in_threads(fill, blocks), "comparing good pictures", len(blocks)):
         pass
     return found
 
@@ -166,4 +166,4 @@ def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -
 
 def _products(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
     """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    return products(vectors, others, squares).add_(vectors.square().sum(dim=1, keepdim=True))
+    return squared_distance_terms(vectors, others, squares).add_(vectors.square().sum(dim=1, keepdim=True))

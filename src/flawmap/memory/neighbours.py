@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flawmap.memory.products import products
+from flawmap.memory.products import squared_distance_terms
 from flawmap.tensors import Patches
 
-BLOCK = 2**21
+ELEMENTS_PER_BLOCK = 2**21
 """Numbers in one block of products, at most: 8 MB, which a cache holds."""
 
 
@@ -40,7 +40,7 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
     if torch.compiler.is_exporting():
         # A graph is traced for any number of queries, so it takes them all at once.
         return _nearest_in_graph(queries, vectors, squares)
-    at_once = max(1, BLOCK // len(vectors))
+    at_once = max(1, ELEMENTS_PER_BLOCK // len(vectors))
     found = Nearest(queries.new_empty(len(queries)), torch.empty(len(queries), dtype=torch.long, device=queries.device))
     for start in range(0, len(queries), at_once):
         block = slice(start, start + at_once)
@@ -48,7 +48,7 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
     return found
 
 
-def to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
+def distance_to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
     """Give each query's distance to the nearest vector of all sets, (query), without a copy that holds them all.
 
     Only in the set that has it is the vector itself sought: a least number takes a third of the time of its place.
@@ -64,12 +64,12 @@ def to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
 
 def _least(queries: Tensor, vectors: Tensor) -> Tensor:
     squares = vectors.square().sum(dim=1)
-    blocks = queries.split(max(1, BLOCK // len(vectors)))
-    return torch.cat([products(block, vectors, squares).amin(dim=1) for block in blocks])
+    blocks = queries.split(max(1, ELEMENTS_PER_BLOCK // len(vectors)))
+    return torch.cat([squared_distance_terms(block, vectors, squares).amin(dim=1) for block in blocks])
 
 
 def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
-    rows = products(queries, vectors, squares).argmin(dim=1)
+    rows = squared_distance_terms(queries, vectors, squares).argmin(dim=1)
     return _measure(queries, vectors, rows)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from flawmap.tensors import Patches
 
 
-def products(queries: Patches, vectors: Patches, squares: Tensor) -> Tensor:
+def squared_distance_terms(queries: Patches, vectors: Patches, squares: Tensor) -> Tensor:
     """Give ‖v‖² − 2 q·v of each query and vector, (query, vector): what is least for the nearest.
 
     Args:

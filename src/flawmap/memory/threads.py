@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Keep each of torch's operations to one thread.
 
     In thousands of small steps the threads of one wait for one another at each end. Two save a third to a half on an
@@ -27,11 +27,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def in_threads(work: Callable[[T], None], parts: Sequence[T]) -> Iterator[None]:
+def map_in_threads(work: Callable[[T], None], parts: Sequence[T]) -> Iterator[None]:
     """Do the parts of a work that do not depend on each other, as many at a time as torch has threads.
 
     Each part stays with one thread, so none waits for another before the end of all.
     """
     threads = torch.get_num_threads()
-    with one_thread(), ThreadPoolExecutor(threads) as pool:
+    with single_threaded(), ThreadPoolExecutor(threads) as pool:
         yield from pool.map(work, parts)

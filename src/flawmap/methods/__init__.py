@@ -25,7 +25,7 @@ from flawmap.methods.vqflow import VQFlow
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MethodEntry:
     """A method to choose by name.
 
     Args:
@@ -38,70 +38,70 @@ class Recipe:
         presets: settings that belong together, by name.
     """
 
-    make: Callable[..., Method]
-    source: str
-    learns: str
-    stores: str
+    factory: Callable[..., Method]
+    citation: str
+    learned: str
+    storage: str
     reconstruction: bool = False
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
 
-METHODS: dict[str, Recipe] = {
-    "patchcore": Recipe(PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"),
-    "patchcore-official": Recipe(
+METHODS: dict[str, MethodEntry] = {
+    "patchcore": MethodEntry(PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"),
+    "patchcore-official": MethodEntry(
         patchcore_official, "Roth et al. 2022, their code", "10 % of the patch vectors, pooled to 1024", "161 MB"
     ),
-    "patchcore-paper": Recipe(
+    "patchcore-paper": MethodEntry(
         patchcore_paper, "Roth et al. 2022, eqs. 6–7", "the same as patchcore; scores are re-weighted", "24 MB"
     ),
-    "patchcore-resnet18": Recipe(
+    "patchcore-resnet18": MethodEntry(
         patchcore_resnet18, "Du and Zhang 2023", "1 % of the patch vectors of ResNet-18", "6 MB"
     ),
-    "sa-patchcore": Recipe(
+    "sa-patchcore": MethodEntry(
         sa_patchcore, "Ishida et al. 2023", "1 % of the patch vectors, each channel self-attending", "24 MB"
     ),
-    "rail-patchcore": Recipe(
+    "rail-patchcore": MethodEntry(
         rail_patchcore, "Zhang et al. 2025", "1 % of the patch vectors of gated maps", "24 MB", reconstruction=True
     ),
-    "fr-patchcore": Recipe(
+    "fr-patchcore": MethodEntry(
         fr_patchcore,
         "Jiang et al. 2024",
         "a registration from pairs; 1 % of the patch vectors of registered maps",
         "45 MB",
         reconstruction=True,
     ),
-    "improved-patchcore": Recipe(
+    "improved-patchcore": MethodEntry(
         improved_patchcore,
         "Li et al. 2025",
         "1 % of the patch vectors, half self-attending, aggregated to a tenth",
         "2 MB",
     ),
-    "padim": Recipe(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
-    "spade": Recipe(
+    "padim": MethodEntry(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
+    "spade": MethodEntry(
         SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
     ),
-    "glass": Recipe(
+    "glass": MethodEntry(
         GLASS,
         "Chen et al. 2024",
         "what tells patch vectors from such pushed away from them, and from painted defects",
         "16 MB",
         presets=glass.PRESETS,
     ),
-    "crad": Recipe(
+    "crad": MethodEntry(
         CRAD,
         "Lee et al. 2024",
         "grids of features, and how to put good maps together from them",
         "0.3 GB",
         presets=crad.PRESETS,
     ),
-    "vqflow": Recipe(
+    "vqflow": MethodEntry(
         VQFlow,
         "Zhou et al. 2024",
         "how likely maps are, given prototypes of pictures and patterns of places",
         "0.5 GB",
         presets=vqflow.PRESETS,
     ),
-    "ddad": Recipe(
+    "ddad": MethodEntry(
         DDAD,
         "Mousakhan et al. 2024",
         "to take noise from good pictures; a backbone that overlooks what that leaves",
@@ -133,20 +133,20 @@ def make_method(name: str, preset: str | None = None, **options: Any) -> Method:
     Raises:
         OptionError: no method has that name, or it has no such option or preset.
     """
-    recipe = recipe_of(name)
-    known = {field.name for field in fields(recipe.make())}
+    recipe = get_entry(name)
+    known = {field.name for field in fields(recipe.factory())}
     if unknown := [option for option in options if option not in known]:
         raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return recipe.make(**{**(preset_of(name, preset).options if preset else {}), **options})
+    return recipe.factory(**{**(get_preset(name, preset).options if preset else {}), **options})
 
 
-def preset_of(name: str, preset: str) -> Preset:
+def get_preset(name: str, preset: str) -> Preset:
     """Give settings of a method by their name.
 
     Raises:
         OptionError: no method has that name, or it has no such preset.
     """
-    presets = recipe_of(name).presets
+    presets = get_entry(name).presets
     if preset not in presets:
         others = [other for other, recipe in METHODS.items() if recipe.presets]
         known = f"it has {', '.join(presets)}" if presets else f"of the methods {', '.join(others)} have presets"
@@ -154,7 +154,7 @@ def preset_of(name: str, preset: str) -> Preset:
     return presets[preset]
 
 
-def recipe_of(name: str) -> Recipe:
+def get_entry(name: str) -> MethodEntry:
     """Give what is known of a method.
 
     Raises:

@@ -18,19 +18,19 @@ from torch.optim import AdamW, Optimizer
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.grids import FeatureGrid, InvertedResidual, Locator, refine
+from flawmap.features.grids import CoordinateHead, FeatureGrid, InvertedResidual, refine
 from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
 from flawmap.tensors import Features, Images, Scores
 
-JITTER = 0.05
+COORDINATE_JITTER = 0.05
 """Standard deviation of what is added to local places in every other step, in halves of the grid's side."""
 
-SMOOTHED, LOOKED_AT = 21, 32
+MAP_POOL, SCORE_POOL = 21, 32
 """Pixels a side of the averages that make the map of the deviation, and the image score of the map."""
 
 
 @dataclass(eq=False)
-class CRAD(TrainedMethod["Memory"]):
+class CRAD(TrainedMethod["CRADNetwork"]):
     """CRAD: coordinate-based reconstruction for anomaly detection.
 
     Each position of the map, and the map as a whole, is turned into a place in a grid of learned features; what is
@@ -48,54 +48,54 @@ class CRAD(TrainedMethod["Memory"]):
         decay: after so many epochs both rates fall to a tenth, and again after as many.
     """
 
-    clip: ClassVar[float | None] = 0.1
+    max_grad_norm: ClassVar[float | None] = 0.1
 
     epochs: int = 20
-    batch: int = 16
+    batch_size: int = 16
     nodes: int = 8
     global_nodes: int = 4
     blocks: int = 4
     expansion: float = 0.5
-    rate: float = 1e-3
-    grid_rate: float = 0.1
-    decay: int = 16
+    learning_rate: float = 1e-3
+    grid_learning_rate: float = 0.1
+    lr_decay_epochs: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        numbers = (self.nodes, self.global_nodes, self.blocks, self.decay)
-        if min(*numbers, self.expansion, self.rate, self.grid_rate) <= 0:
+        numbers = (self.nodes, self.global_nodes, self.blocks, self.lr_decay_epochs)
+        if min(*numbers, self.expansion, self.learning_rate, self.grid_learning_rate) <= 0:
             raise OptionError(f"{self} cannot learn; use more than 0 of each")
 
-    def networks(self, shapes: Shapes) -> Memory:
+    def networks(self, shapes: Shapes) -> CRADNetwork:
         """Make the grids, and what looks things up in them."""
-        return Memory(shapes[0], self)
+        return CRADNetwork(shapes[0], self)
 
-    def optimizers(self, networks: Memory) -> list[Optimizer]:
+    def optimizers(self, networks: CRADNetwork) -> list[Optimizer]:
         """Make one for the grids and one for the rest."""
         grids = [networks.local_grid.nodes, networks.global_grid.nodes]
         apart = set(map(id, grids))
         others = [parameter for parameter in networks.parameters() if id(parameter) not in apart]
-        return [AdamW(others, self.rate), AdamW(grids, self.grid_rate)]
+        return [AdamW(others, self.learning_rate), AdamW(grids, self.grid_learning_rate)]
 
-    def pace(self, epoch: int) -> float:
+    def lr_factor(self, epoch: int) -> float:
         """Fall to a tenth every `decay` epochs."""
-        return float(0.1 ** ((epoch - 1) // self.decay))
+        return float(0.1 ** ((epoch - 1) // self.lr_decay_epochs))
 
-    def loss(self, networks: Memory, lesson: list[Tensor]) -> Losses:
+    def loss(self, networks: CRADNetwork, batch: list[Tensor]) -> Losses:
         """Ask for the map that came."""
-        features = lesson[0]
+        features = batch[0]
         return {"mse": functional.mse_loss(networks(features), features)}
 
     def encoder(self) -> CRADEncoder:
         """Give the network as a module that gives joined maps."""
-        return CRADEncoder(self.network)
+        return CRADEncoder(self.feature_extractor)
 
-    def judge(self) -> CRADJudge:
+    def head(self) -> CRADHead:
         """Give memory and map as one module."""
-        return CRADJudge(self.trained())
+        return CRADHead(self.trained_networks())
 
 
-class Memory(nn.Module):
+class CRADNetwork(nn.Module):
     """Puts maps together from what the grids hold.
 
     Args:
@@ -106,7 +106,7 @@ class Memory(nn.Module):
     def __init__(self, shape: Sequence[int], options: CRAD) -> None:
         super().__init__()
         channels = shape[0]
-        self.local_locator, self.global_locator = Locator(channels), Locator(channels)
+        self.local_locator, self.global_locator = CoordinateHead(channels), CoordinateHead(channels)
         width, inner = 2 * channels, max(1, round(2 * channels * options.expansion))
         self.blocks = nn.Sequential(*(InvertedResidual(width, inner) for _ in range(options.blocks)))
         self.last = nn.Conv2d(width, channels, 1, bias=False)
@@ -118,7 +118,7 @@ class Memory(nn.Module):
         """Put maps together, refined by those that came."""
         places = self.local_locator(features)
         if self.training and torch.rand(()) < 0.5:
-            places = places + JITTER * torch.randn_like(places)
+            places = places + COORDINATE_JITTER * torch.randn_like(places)
         whole = self.global_grid(self.global_locator(features.mean(dim=(2, 3), keepdim=True)))
         (rows, columns), whole = features.shape[-2:], whole.flatten(1)
         of_wholes = rearrange(whole, "b (c h w) -> b c h w", h=rows, w=columns)
@@ -131,15 +131,15 @@ class CRADEncoder(nn.Module):
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
-        self.network = network
+        self.feature_extractor = network
 
     def forward(self, images: Images) -> list[Tensor]:
         """Give the joined maps."""
-        maps = self.network(images)
+        maps = self.feature_extractor(images)
         return [torch.cat([maps[0], *(_resize(one, *maps[0].shape[-2:]) for one in maps[1:])], dim=1).contiguous()]
 
 
-class CRADJudge(nn.Module):
+class CRADHead(nn.Module):
     """Maps to scores: how far from each position is what was put together, averaged over squares of pixels."""
 
     def __init__(self, memory: nn.Module) -> None:
@@ -152,8 +152,8 @@ class CRADJudge(nn.Module):
         apart = (self.memory(features) - features).square().sum(dim=1, keepdim=True).sqrt()
         apart = _resize(apart, height, width)
         # Averages of what there is at the border, so that the map keeps its size.
-        pixel = functional.avg_pool2d(apart, SMOOTHED, stride=1, padding=SMOOTHED // 2, count_include_pad=False)
-        parts = functional.avg_pool2d(pixel, (min(LOOKED_AT, height), min(LOOKED_AT, width)), stride=1)
+        pixel = functional.avg_pool2d(apart, MAP_POOL, stride=1, padding=MAP_POOL // 2, count_include_pad=False)
+        parts = functional.avg_pool2d(pixel, (min(SCORE_POOL, height), min(SCORE_POOL, width)), stride=1)
         return Scores(parts.amax(dim=(1, 2, 3)), pixel[:, 0])
 
 
@@ -176,12 +176,12 @@ PRESETS = {
         options={
             "backbone": "tf_efficientnet_b4",
             "epochs": 50,
-            "batch": 64,
+            "batch_size": 64,
             "blocks": 11,
             "expansion": 2.0,
-            "decay": 40,
+            "lr_decay_epochs": 40,
         },
     ),
-    "smoke": Preset("seconds, to see that it runs", options={"epochs": 2, "batch": 4, "blocks": 1}),
+    "smoke": Preset("seconds, to see that it runs", options={"epochs": 2, "batch_size": 4, "blocks": 1}),
 }
 """The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""

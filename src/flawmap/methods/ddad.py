@@ -19,21 +19,21 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.context import average
-from flawmap.features.diffusion import LEVELS, START, STEPS, mix, reconstruct, share_of
-from flawmap.features.maps import PixelMap
+from flawmap.features.context import average_pool_3x3
+from flawmap.features.diffusion import NUM_STEPS, NUM_TIMESTEPS, START, add_noise, alpha_bar, reconstruct
+from flawmap.features.maps import AnomalyMap
 from flawmap.features.unet import UNet
 from flawmap.methods.base import best_device
 from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
 from flawmap.progress import track
 from flawmap.tensors import Features, Images, Scores
 
-MEASURED = 64
+BALANCE_IMAGES = 64
 """Good pictures by which pixels are weighed against features, at most."""
 
 
 @dataclass(eq=False)
-class DDAD(TrainedMethod["Mender"]):
+class DDAD(TrainedMethod["DDADReconstructor"]):
     """DDAD: denoising diffusion, steered by the picture itself.
 
     A UNet learns to tell noise from good pictures. A picture to judge is made noisy and clean again, steered towards
@@ -63,67 +63,67 @@ class DDAD(TrainedMethod["Mender"]):
         sigma: of the Gaussian over the map, in pixels.
     """
 
-    fixed: ClassVar[tuple[str, ...]] = ("epochs",)
-    whole: ClassVar[bool] = True
+    resume_keys: ClassVar[tuple[str, ...]] = ("epochs",)
+    drop_last: ClassVar[bool] = True
 
     layers: tuple[int, ...] = (1, 2, 3)
     epochs: int = 40
-    batch: int = 4
-    most: int | None = 400
-    adapt: int = 1
-    reduce: int = 2
-    base: int = 16
-    multipliers: tuple[int, ...] = (1, 2, 4, 4)
-    blocks: int = 1
-    attend: int = 3
+    batch_size: int = 4
+    max_images_per_epoch: int | None = 400
+    adapt_epochs: int = 1
+    downscale: int = 2
+    base_channels: int = 16
+    channel_multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    blocks_per_scale: int = 1
+    attention_from_scale: int = 3
     heads: int = 4
     dropout: float = 0.0
-    steering: float = 3.0
-    adapt_steering: float = 3.0
-    pixels: float = 1.0
-    keep: float = 0.1
-    levels: int = START
-    rate: float = 1e-3
-    adapt_rate: float = 1e-4
+    guidance: float = 3.0
+    adapt_guidance: float = 3.0
+    pixel_weight: float = 1.0
+    distillation_weight: float = 0.1
+    timesteps: int = START
+    learning_rate: float = 1e-3
+    adapt_learning_rate: float = 1e-4
     sigma: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (self.reduce, self.base, self.blocks, self.heads, *self.multipliers)
-        if min(*sizes, self.rate, self.adapt_rate) <= 0 or min(self.adapt, self.attend, self.pixels, self.keep) < 0:
+        sizes = (self.downscale, self.base_channels, self.blocks_per_scale, self.heads, *self.channel_multipliers)
+        if min(*sizes, self.learning_rate, self.adapt_learning_rate) <= 0 or min(self.adapt_epochs, self.attention_from_scale, self.pixel_weight, self.distillation_weight) < 0:
             raise OptionError(f"{self} cannot learn; use more than 0 of each, or 0 for adapt, attend, pixels, keep")
-        if self.base % self.heads or len(self.layers) < 2:
+        if self.base_channels % self.heads or len(self.layers) < 2:
             raise OptionError(
-                f"{self.base} channels for {self.heads} heads, layers {self.layers}; use a base that is divisible by "
+                f"{self.base_channels} channels for {self.heads} heads, layers {self.layers}; use a base that is divisible by "
                 "heads, and two layers or more, of which the first is not compared"
             )
-        if not START <= self.levels <= LEVELS:
-            raise OptionError(f"{self.levels} levels of noise; use {START}, which mending begins with, to {LEVELS}")
+        if not START <= self.timesteps <= NUM_TIMESTEPS:
+            raise OptionError(f"{self.timesteps} levels of noise; use {START}, which mending begins with, to {NUM_TIMESTEPS}")
         if self.precision != "f32":
             raise OptionError(f"DDAD's networks are trained and compute in f32, not in {self.precision}")
 
     @property
-    def ends(self) -> tuple[int, ...]:
+    def phase_ends(self) -> tuple[int, ...]:
         """The UNet's last epoch, and the backbone's."""
-        return (self.epochs, self.epochs + self.adapt)
+        return (self.epochs, self.epochs + self.adapt_epochs)
 
-    def take(self, images: Images) -> list[Tensor]:
+    def training_inputs(self, images: Images) -> list[Tensor]:
         """Hold the pictures."""
         return [images]
 
-    def networks(self, shapes: Shapes) -> Mender:
+    def networks(self, shapes: Shapes) -> DDADReconstructor:
         """Make the UNet, and a copy of the backbone to be adapted."""
-        return Mender(shapes[0], self.network, self)
+        return DDADReconstructor(shapes[0], self.feature_extractor, self)
 
-    def optimizers(self, networks: Mender) -> list[Optimizer]:
+    def optimizers(self, networks: DDADReconstructor) -> list[Optimizer]:
         """Make one for each network; the UNet's decay is part of its gradient, as published."""
         adapted = networks.adapted.requires_grad_(True)
         return [
-            Adam(networks.unet.parameters(), self.rate, weight_decay=0.05),
-            AdamW(adapted.parameters(), self.adapt_rate),
+            Adam(networks.unet.parameters(), self.learning_rate, weight_decay=0.05),
+            AdamW(adapted.parameters(), self.adapt_learning_rate),
         ]
 
-    def lessons(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
+    def training_batches(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
         """Give pictures, and once the UNet is trained, another good one beside each."""
         images, rng = held[0], default_rng([self.seed, epoch, len(held[0])])
         for places in self._chunks(order):
@@ -134,50 +134,50 @@ class DDAD(TrainedMethod["Mender"]):
                 partners = [(place + other) % len(images) for place, other in zip(places, others, strict=True)]
                 yield [images[places], images[partners]]
 
-    def loss(self, networks: Mender, lesson: list[Tensor]) -> Losses:
+    def loss(self, networks: DDADReconstructor, batch: list[Tensor]) -> Losses:
         """Ask for the noise in pictures; or, of the backbone, to see no difference between mended and good ones."""
-        pictures = networks.reduced(lesson[0])
-        if len(lesson) == 1:
+        pictures = networks.to_working_size(batch[0])
+        if len(batch) == 1:
             noise = torch.randn_like(pictures)
-            levels = torch.randint(self.levels, (len(pictures),), device=pictures.device)
-            noisy = mix(pictures, noise, share_of(levels))
+            levels = torch.randint(self.timesteps, (len(pictures),), device=pictures.device)
+            noisy = add_noise(pictures, noise, alpha_bar(levels))
             wrong = (networks.unet(noisy, levels) - noise).square().sum(dim=(1, 2, 3)).mean()
             return {"noise": wrong, "features": torch.zeros_like(wrong)}
-        target = networks.reduced(lesson[1])
-        noises = torch.randn(STEPS + 1, *pictures.shape, device=pictures.device)
+        target = networks.to_working_size(batch[1])
+        noises = torch.randn(NUM_STEPS + 1, *pictures.shape, device=pictures.device)
         with torch.no_grad():
-            mended = reconstruct(networks.unet.eval(), pictures, target, noises, self.adapt_steering)
+            mended = reconstruct(networks.unet.eval(), pictures, target, noises, self.adapt_guidance)
             was_mended, was_target = self._original(networks, mended), self._original(networks, target)
-        is_mended, is_target = networks.seen(mended), networks.seen(target)
+        is_mended, is_target = networks.adapted_features(mended), networks.adapted_features(target)
         apart = _unlike(is_mended, is_target)
-        apart = apart + self.keep * (_unlike(is_target, was_target) + _unlike(is_mended, was_mended))
+        apart = apart + self.distillation_weight * (_unlike(is_target, was_target) + _unlike(is_mended, was_mended))
         return {"noise": torch.zeros_like(apart), "features": apart}
 
-    def finish(self, networks: Mender, held: list[Tensor]) -> None:
+    def on_train_end(self, networks: DDADReconstructor, held: list[Tensor]) -> None:
         """Measure how large differences by pixels and by features get on mended good pictures."""
         by_pixels, by_features = [], []
-        some = held[0][:MEASURED].split(self.batch)
+        some = held[0][:BALANCE_IMAGES].split(self.batch_size)
         for images in track(some, "weighing pixels against features", len(some)):
             with torch.no_grad():
-                apart = networks.differences(images.to(best_device()))
+                apart = networks.distance_maps(images.to(best_device()))
             by_pixels.append(apart[0].max())
             by_features.append(apart[1].max())
         networks.balance.copy_(torch.stack(by_features).max() / torch.stack(by_pixels).max().clamp_min(1e-9))
 
-    def encoder(self) -> Pictures:
+    def encoder(self) -> DDADEncoder:
         """Give pictures as they are; all of the work is the judge's."""
-        return Pictures()
+        return DDADEncoder()
 
-    def judge(self) -> DDADJudge:
+    def head(self) -> DDADHead:
         """Give mending, comparison and map as one module."""
-        return DDADJudge(self.trained(), self.pixels, PixelMap(self.sigma))
+        return DDADHead(self.trained_networks(), self.pixel_weight, AnomalyMap(self.sigma))
 
-    def _original(self, networks: Mender, pictures: Tensor) -> list[Features]:
-        maps: list[Features] = self.network(networks.as_prepared(pictures))
+    def _original(self, networks: DDADReconstructor, pictures: Tensor) -> list[Features]:
+        maps: list[Features] = self.feature_extractor(networks.to_backbone_input(pictures))
         return maps
 
 
-class Mender(nn.Module):
+class DDADReconstructor(nn.Module):
     """Mends pictures and compares them with what they were.
 
     Args:
@@ -189,10 +189,10 @@ class Mender(nn.Module):
     def __init__(self, shape: Sequence[int], backbone: Backbone, options: DDAD) -> None:
         super().__init__()
         self.unet = UNet(
-            options.base, options.multipliers, options.blocks, options.attend, options.heads, options.dropout
+            options.base_channels, options.channel_multipliers, options.blocks_per_scale, options.attention_from_scale, options.heads, options.dropout
         )
-        self.adapted, self.steering = deepcopy(backbone), options.steering
-        self.size = [max(1, side // options.reduce) for side in shape[1:]]
+        self.adapted, self.steering = deepcopy(backbone), options.guidance
+        self.size = [max(1, side // options.downscale) for side in shape[1:]]
         self.mean: Tensor
         self.std: Tensor
         self.noises: Tensor
@@ -200,36 +200,36 @@ class Mender(nn.Module):
         for name, values in {"mean": backbone.mean, "std": backbone.std}.items():
             self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1))
         # The same for every picture, so that a picture's score depends on nothing but itself.
-        self.register_buffer("noises", torch.randn(STEPS + 1, 3, *self.size))
+        self.register_buffer("noises", torch.randn(NUM_STEPS + 1, 3, *self.size))
         self.register_buffer("balance", torch.ones(()))
 
-    def reduced(self, images: Images) -> Tensor:
+    def to_working_size(self, images: Images) -> Tensor:
         """Bring prepared pictures to the size of the work, −1…1."""
         pictures: Tensor = functional.interpolate(2 * (images * self.std + self.mean) - 1, size=self.size, mode="area")
         return pictures
 
-    def as_prepared(self, pictures: Tensor) -> Tensor:
+    def to_backbone_input(self, pictures: Tensor) -> Tensor:
         """Bring pictures of −1…1 to what backbones read."""
         return ((pictures + 1) / 2 - self.mean) / self.std
 
-    def seen(self, pictures: Tensor) -> list[Features]:
+    def adapted_features(self, pictures: Tensor) -> list[Features]:
         """Say what the adapted backbone sees."""
-        maps: list[Features] = self.adapted(self.as_prepared(pictures))
+        maps: list[Features] = self.adapted(self.to_backbone_input(pictures))
         return maps
 
-    def differences(self, images: Images) -> list[Tensor]:
+    def distance_maps(self, images: Images) -> list[Tensor]:
         """Mend pictures; give how far they are from what they were, by pixels and by features, (batch, row, column)."""
-        pictures = self.reduced(images)
+        pictures = self.to_working_size(images)
         mended = reconstruct(self.unet, pictures, pictures, self.noises[:, None], self.steering)
         by_pixels = (pictures - mended).abs().mean(dim=1)
-        layers = zip(self.seen(pictures)[1:], self.seen(mended)[1:], strict=True)
-        apart = [1 - functional.cosine_similarity(average(one), average(other), dim=1) for one, other in layers]
+        layers = zip(self.adapted_features(pictures)[1:], self.adapted_features(mended)[1:], strict=True)
+        apart = [1 - functional.cosine_similarity(average_pool_3x3(one), average_pool_3x3(other), dim=1) for one, other in layers]
         size = by_pixels.shape[-2:]
         wide = [functional.interpolate(one[:, None], size, mode="bilinear", align_corners=True) for one in apart]
         return [by_pixels, torch.stack(wide).sum(dim=0)[:, 0].clamp_min(0)]
 
 
-class Pictures(nn.Module):
+class DDADEncoder(nn.Module):
     """Pictures as they are."""
 
     def forward(self, images: Images) -> list[Tensor]:
@@ -237,16 +237,16 @@ class Pictures(nn.Module):
         return [images]
 
 
-class DDADJudge(nn.Module):
+class DDADHead(nn.Module):
     """Pictures to scores: D_f + v · (max D_f / max D_p) · D_p, the maxima those of good pictures; then smoothed."""
 
-    def __init__(self, mender: Mender, pixels: float, pixel_map: PixelMap) -> None:
+    def __init__(self, mender: DDADReconstructor, pixels: float, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.mender, self.pixels, self.pixel_map = mender, pixels, pixel_map
 
     def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
         """Score pictures; the image score is the smoothed map's largest value."""
-        by_pixels, by_features = self.mender.differences(encoded[0])
+        by_pixels, by_features = self.mender.distance_maps(encoded[0])
         apart = by_features + self.pixels * self.mender.balance * by_pixels
         pixel = self.pixel_map(apart, height, width)
         return Scores(pixel.amax(dim=(1, 2)), pixel)
@@ -266,19 +266,19 @@ PRESETS = {
         options={
             "backbone": "wide_resnet101_2.tv_in1k",
             "epochs": 2000,
-            "most": None,
-            "adapt": 4,
-            "batch": 32,
-            "reduce": 1,
-            "base": 64,
-            "multipliers": (1, 1, 2, 2, 4, 4),
-            "blocks": 2,
-            "levels": LEVELS,
-            "rate": 3e-4,
+            "max_images_per_epoch": None,
+            "adapt_epochs": 4,
+            "batch_size": 32,
+            "downscale": 1,
+            "base_channels": 64,
+            "channel_multipliers": (1, 1, 2, 2, 4, 4),
+            "blocks_per_scale": 2,
+            "timesteps": NUM_TIMESTEPS,
+            "learning_rate": 3e-4,
         },
     ),
     "smoke": Preset(
         "seconds, to see that it runs",
-        options={"epochs": 2, "batch": 4, "base": 8, "heads": 2, "multipliers": (1, 2), "attend": 1, "adapt": 0},
+        options={"epochs": 2, "batch_size": 4, "base_channels": 8, "heads": 2, "channel_multipliers": (1, 2), "attention_from_scale": 1, "adapt_epochs": 0},
     ),
 }

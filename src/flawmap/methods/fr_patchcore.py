@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.features.registration import SpatialTransformers
+from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods.patchcore import PatchCore
 
 
 def fr_patchcore(**options: Any) -> PatchCore:
     """Make PatchCore with a registration learned from pairs of good pictures; any option may be given otherwise."""
-    return PatchCore(**{"registration": SpatialTransformers()} | options)
+    return PatchCore(**{"registration": SpatialTransformerRegistration()} | options)

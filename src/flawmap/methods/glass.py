@@ -20,28 +20,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
-from flawmap.data.overlay import Overlaid, overlay
+from flawmap.data.overlay import PaintedPreprocessed, paint_preprocessed
 from flawmap.data.reading import map_ahead
 from flawmap.errors import OptionError
-from flawmap.features.ascent import ascend, onto_shell
+from flawmap.features.ascent import gradient_ascent, truncated_projection
 from flawmap.features.context import PooledNeighbourhood
-from flawmap.features.maps import PixelMap
-from flawmap.features.patches import Embedding
-from flawmap.features.spectrum import spreads_evenly
+from flawmap.features.maps import AnomalyMap
+from flawmap.features.patches import PatchEmbedder
+from flawmap.features.spectrum import is_hypersphere
 from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
 from flawmap.tensors import Images, Patches, Scores
 
 Distribution = Literal["manifold", "hypersphere", "auto"]
 
-SHELL = (0.5, 1.0)
+SHELL_RADII = (0.5, 1.0)
 """Distance of a made-up vector from the normal one that it was made of, at least and at most."""
 
-HARDEST = 0.5
+HARD_FRACTION = 0.5
 """Share of the painted pictures' vectors that teach: those that the discriminator gets most wrong."""
 
 
 @dataclass(eq=False)
-class GLASS(TrainedMethod["Networks"]):
+class GLASS(TrainedMethod["GLASSNetworks"]):
     """GLASS: an adaptor and a discriminator on frozen features, trained with made-up anomalies.
 
     The discriminator D learns to tell normal vectors from such that were pushed away from them (global anomaly
@@ -67,109 +67,109 @@ class GLASS(TrainedMethod["Networks"]):
         sigma: of the Gaussian over the map, in pixels.
     """
 
-    length: int | None = None
+    embedding_dim: int | None = None
     hidden: int | None = None
     distribution: Distribution = "manifold"
-    spread: float | None = 1.0
-    noise: float = 0.05
-    ascents: int = 4
-    stride: float = 0.005
-    kinds: tuple[str, ...] = ("texture",)
-    rate: float = 2e-4
-    adaptor_rate: float = 1e-4
+    target_rms: float | None = 1.0
+    noise_std: float = 0.05
+    ascent_steps: int = 4
+    ascent_step_size: float = 0.005
+    defect_types: tuple[str, ...] = ("texture",)
+    learning_rate: float = 2e-4
+    adaptor_learning_rate: float = 1e-4
     sigma: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = [size for size in (self.length, self.hidden, self.spread) if size is not None]
-        if min(self.ascents, self.noise, self.stride, self.rate, self.adaptor_rate, *sizes) <= 0:
+        sizes = [size for size in (self.embedding_dim, self.hidden, self.target_rms) if size is not None]
+        if min(self.ascent_steps, self.noise_std, self.ascent_step_size, self.learning_rate, self.adaptor_learning_rate, *sizes) <= 0:
             raise OptionError(
                 f"{self} cannot learn; use more than 0 of each number, or None for length, hidden, spread"
             )
         self.distribution_: Distribution = self.distribution
         self.scale_ = 1.0
 
-    def take(self, images: Images) -> list[Tensor]:
+    def training_inputs(self, images: Images) -> list[Tensor]:
         """Hold the vectors, which never change, and the pictures, to paint on."""
         return [*self.encode(images), images]
 
-    def survey(self, held: list[Tensor]) -> None:
+    def on_train_start(self, held: list[Tensor]) -> None:
         """Find the scale, and choose the hypothesis where that is left to the pictures."""
-        if self.spread is not None:
+        if self.target_rms is not None:
             vectors = held[0].flatten(0, 2)
             variance = torch.stack([channel.double().var(correction=0) for channel in vectors.unbind(dim=1)]).sum()
-            self.scale_ = self.spread / max(float(variance.sqrt()), 1e-9)
+            self.scale_ = self.target_rms / max(float(variance.sqrt()), 1e-9)
         if self.distribution == "auto":
-            mean, std = (np.asarray(values, np.float32) for values in (self.network.mean, self.network.std))
+            mean, std = (np.asarray(values, np.float32) for values in (self.feature_extractor.mean, self.feature_extractor.std))
             picture = held[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
-            self.distribution_ = "hypersphere" if spreads_evenly(255 * picture) else "manifold"
+            self.distribution_ = "hypersphere" if is_hypersphere(255 * picture) else "manifold"
             self.notes = [f"By the spectrum of the mean picture the vectors lie about a {self.distribution_}."]
 
-    def networks(self, shapes: Shapes) -> Networks:
+    def networks(self, shapes: Shapes) -> GLASSNetworks:
         """Make adaptor and discriminator."""
         width = shapes[0][-1]
-        return Networks(Adaptor(width, self.scale_), Discriminator(width, self.hidden or max(1, 2 * width // 3)))
+        return GLASSNetworks(Adaptor(width, self.scale_), Discriminator(width, self.hidden or max(1, 2 * width // 3)))
 
-    def optimizers(self, networks: Networks) -> list[Optimizer]:
+    def optimizers(self, networks: GLASSNetworks) -> list[Optimizer]:
         """Make one for each network, as published."""
         return [
-            Adam(networks.adaptor.parameters(), self.adaptor_rate, weight_decay=1e-5),
-            AdamW(networks.discriminator.parameters(), self.rate),
+            Adam(networks.adaptor.parameters(), self.adaptor_learning_rate, weight_decay=1e-5),
+            AdamW(networks.discriminator.parameters(), self.learning_rate),
         ]
 
-    def lessons(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
+    def training_batches(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
         """Give vectors, those of the same pictures with a defect painted anew, where it is, and each place's mean."""
         grids, images = held
         centre = grids.mean(dim=0)
-        painted = map_ahead(lambda place: self._paint(images[place], [self.seed, epoch, place]), order)
+        painted = map_ahead(lambda place: self._synthesise_local(images[place], [self.seed, epoch, place]), order)
         for places in self._chunks(order):
             pictures, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
             yield [grids[places], self.encode(torch.from_numpy(pictures))[0], torch.from_numpy(spots), centre]
 
-    def loss(self, networks: Networks, lesson: list[Tensor]) -> Losses:
+    def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
         """Tell normal vectors from made-up ones."""
         adaptor, discriminator = networks.adaptor, networks.discriminator
-        grids, grids_painted, spots, centre = lesson
+        grids, grids_painted, spots, centre = batch
         marked = functional.adaptive_max_pool2d(spots[:, None], grids.shape[1:3]).flatten()
         normal, painted = (rearrange(adaptor(one), "b h w c -> (b h w) c") for one in (grids, grids_painted))
         # The adaptor is affine, so the mean of what it gives is what it gives of the mean.
         middle = repeat(adaptor(centre).detach(), "h w c -> (b h w) c", b=len(grids))
-        about, (near, far) = normal.detach(), normal.new_tensor(SHELL)
+        about, (near, far) = normal.detach(), normal.new_tensor(SHELL_RADII)
         if self.distribution_ == "hypersphere":
-            about, near = middle, _reach(normal, painted[marked == 0], middle, middle[marked == 0])
+            about, near = middle, _radius_p75(normal, painted[marked == 0], middle, middle[marked == 0])
             far = 2 * near
-            painted = torch.where(marked[:, None] > 0, onto_shell(painted, middle, far, 2 * far), painted)
+            painted = torch.where(marked[:, None] > 0, truncated_projection(painted, middle, far, 2 * far), painted)
         # Held as a difference without a history, so that the adaptor still learns from the vectors under it.
-        apart = self._rise(discriminator, normal.detach(), partial(onto_shell, about=about, near=near, far=far))
+        apart = self._synthesise_global(discriminator, normal.detach(), partial(truncated_projection, about=about, near=near, far=far))
         logits = discriminator(torch.cat([normal, normal + apart, painted])).split(len(normal))
         return {
             "normal": functional.softplus(logits[0]).mean(),
             "ascended": functional.softplus(-logits[1]).mean(),
-            "painted": focal(logits[2], marked),
+            "painted": focal_loss(logits[2], marked),
         }
 
-    def _rise(self, discriminator: Discriminator, normal: Patches, project: Callable[[Tensor], Tensor]) -> Patches:
+    def _synthesise_global(self, discriminator: Discriminator, normal: Patches, project: Callable[[Tensor], Tensor]) -> Patches:
         """Make anomalies of normal vectors; gives how far they are from these."""
-        start = normal + self.noise * torch.randn_like(normal)
+        start = normal + self.noise_std * torch.randn_like(normal)
         # By running statistics, so that each vector rises by itself, and the way up is not counted among them.
-        risen = ascend(discriminator.eval(), start, project, self.ascents, self.stride)
+        risen = gradient_ascent(discriminator.eval(), start, project, self.ascent_steps, self.ascent_step_size)
         discriminator.train()
         return risen - normal
 
-    def _paint(self, picture: Tensor, seed: list[int]) -> Overlaid:
-        return overlay(picture.numpy(), default_rng(seed), self.network.mean, self.network.std, self.kinds)
+    def _synthesise_local(self, picture: Tensor, seed: list[int]) -> PaintedPreprocessed:
+        return paint_preprocessed(picture.numpy(), default_rng(seed), self.feature_extractor.mean, self.feature_extractor.std, self.defect_types)
 
     def encoder(self) -> GLASSEncoder:
         """Give network and neighbourhoods as one module."""
-        return GLASSEncoder(Embedding(self.network, PooledNeighbourhood(self.length or sum(self.network.channels))))
+        return GLASSEncoder(PatchEmbedder(self.feature_extractor, PooledNeighbourhood(self.embedding_dim or sum(self.feature_extractor.channels))))
 
-    def judge(self) -> GLASSJudge:
+    def head(self) -> GLASSHead:
         """Give adaptor, discriminator and map as one module."""
-        networks = self.trained()
-        return GLASSJudge(networks.adaptor, networks.discriminator, PixelMap(self.sigma))
+        networks = self.trained_networks()
+        return GLASSHead(networks.adaptor, networks.discriminator, AnomalyMap(self.sigma))
 
 
-class Networks(nn.Module):
+class GLASSNetworks(nn.Module):
     """What is trained: what adapts vectors, and what tells them apart."""
 
     def __init__(self, adaptor: Adaptor, discriminator: Discriminator) -> None:
@@ -222,7 +222,7 @@ class Discriminator(nn.Module):
 class GLASSEncoder(nn.Module):
     """Pictures to one vector per patch."""
 
-    def __init__(self, embedding: Embedding) -> None:
+    def __init__(self, embedding: PatchEmbedder) -> None:
         super().__init__()
         self.embedding = embedding
 
@@ -231,10 +231,10 @@ class GLASSEncoder(nn.Module):
         return [self.embedding(images).grid]
 
 
-class GLASSJudge(nn.Module):
+class GLASSHead(nn.Module):
     """Vectors to scores: adapt, discriminate, draw the map; the image score is of patches, before smoothing."""
 
-    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: PixelMap) -> None:
+    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.adaptor, self.discriminator, self.pixel_map = adaptor, discriminator, pixel_map
 
@@ -246,7 +246,7 @@ class GLASSJudge(nn.Module):
         return Scores(odd.amax(dim=(1, 2)), self.pixel_map(odd, height, width))
 
 
-def focal(logits: Tensor, marked: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, marked: Tensor) -> Tensor:
     """Give the focal loss of the half of all vectors that are most wrong: −(1 − p)² log p, p of what is true.
 
     Args:
@@ -258,10 +258,10 @@ def focal(logits: Tensor, marked: Tensor) -> Tensor:
     # Smoothed, so that the logarithm ends.
     true = torch.where(marked > 0, odd, 1 - odd) * (1 - 2 * _SMOOTH) + _SMOOTH
     losses = -(1 - true).square() * true.log()
-    return losses[wrong >= wrong.quantile(HARDEST)].mean()
+    return losses[wrong >= wrong.quantile(HARD_FRACTION)].mean()
 
 
-def _reach(normal: Patches, painted: Patches, middle: Patches, middle_painted: Patches) -> Tensor:
+def _radius_p75(normal: Patches, painted: Patches, middle: Patches, middle_painted: Patches) -> Tensor:
     """Say within what distance of the mean vector of their place three quarters of the normal vectors lie."""
     apart = torch.cat([(normal - middle).norm(dim=1), (painted - middle_painted).norm(dim=1)])
     return apart.detach().quantile(0.75)
@@ -270,22 +270,22 @@ def _reach(normal: Patches, painted: Patches, middle: Patches, middle_painted: P
 _SMOOTH = 1e-5
 
 PRESETS = {
-    "cpu": Preset("about ten minutes on two cores", options={"epochs": 90, "most": 400}),
+    "cpu": Preset("about ten minutes on two cores", options={"epochs": 90, "max_images_per_epoch": 400}),
     "paper": Preset(
         "as published, for a GPU",
         size=288,
         options={
             "backbone": "wide_resnet50_2.tv_in1k",
             "epochs": 640,
-            "most": 392,
-            "spread": None,
-            "noise": 0.015,
-            "ascents": 20,
-            "stride": 0.001,
+            "max_images_per_epoch": 392,
+            "target_rms": None,
+            "noise_std": 0.015,
+            "ascent_steps": 20,
+            "ascent_step_size": 0.001,
         },
     ),
     "smoke": Preset(
-        "seconds, to see that it runs", options={"epochs": 2, "most": 8, "batch": 4, "ascents": 2, "hidden": 16}
+        "seconds, to see that it runs", options={"epochs": 2, "max_images_per_epoch": 8, "batch_size": 4, "ascent_steps": 2, "hidden": 16}
     ),
 }
 """The lengths of the paper's are for its backbone's vectors; its test pictures choose nothing here."""

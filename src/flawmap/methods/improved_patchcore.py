@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.features.context import SplitAttention
+from flawmap.features.context import PartialSelfAttention
 from flawmap.features.reduce import ChannelAggregation
 from flawmap.methods.patchcore import PatchCore
 
@@ -15,7 +15,7 @@ from flawmap.methods.patchcore import PatchCore
 def improved_patchcore(**options: Any) -> PatchCore:
     """Make PatchCore with the paper's parts; any option may be given otherwise."""
     parts: dict[str, Any] = {
-        "context": SplitAttention(ratio=0.5),
+        "context": PartialSelfAttention(ratio=0.5),
         "reducer": ChannelAggregation(ratio=0.1),
         "scope": "bank",
     }

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.maps import PixelMap
-from flawmap.features.patches import join
+from flawmap.features.maps import AnomalyMap
+from flawmap.features.patches import concat_maps
 from flawmap.machine import available_memory
-from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Distances, Features, Images, Scores
 
-TOGETHER = 32
+IMAGES_PER_UPDATE = 32
 """Pictures whose vectors are taken in at once: the matrices are gone through once for all of them."""
 
-BLOCK = 2**22
+MAX_BLOCK_ELEMENTS = 2**22
 """Numbers worked on at once, 32 MB of them in float64."""
 
 
@@ -54,7 +54,7 @@ class PaDiM(MemoryMethod):
             raise OptionError(f"a ridge of {self.ridge} leaves covariances that cannot be inverted; use more than 0")
         self.gaussians_: Gaussians | None = None
 
-    def gather(self, batches: Iterable[Batch]) -> State:
+    def extract(self, batches: Iterable[Batch]) -> State:
         """Take count, mean and scatter about the mean at each position; pictures pass by and are not kept.
 
         Raises:
@@ -62,7 +62,7 @@ class PaDiM(MemoryMethod):
             DatasetError: no picture could be used.
         """
         part: State = {}
-        self.ready(batches)
+        self.warm_up(batches)
         for maps, _ in self._maps(batches):
             part = part or self._nothing(*maps.shape[-3:])
             _add(part, rearrange(maps, "b c h w -> (h w) b c"))
@@ -70,61 +70,61 @@ class PaDiM(MemoryMethod):
             raise DatasetError("no picture could be used, so there is nothing to learn from")
         return part
 
-    def settle(self, parts: list[State]) -> PaDiM:
+    def fit_shards(self, shards: list[State]) -> PaDiM:
         """Make the Gaussians; what shares add up to differs from the whole by the rounding of float64, not bit for bit.
 
         Raises:
             OptionError: the ridge is too small to invert the covariances.
         """
-        count = sum(int(part["count"]) for part in parts)
-        mean = torch.stack([part["mean"] * (int(part["count"]) / count) for part in parts]).sum(dim=0)
-        whitening = torch.empty(parts[0]["scatter"].shape)
+        count = sum(int(part["count"]) for part in shards)
+        mean = torch.stack([part["mean"] * (int(part["count"]) / count) for part in shards]).sum(dim=0)
+        whitening = torch.empty(shards[0]["scatter"].shape)
         for block in track(_blocks(whitening), "learning positions", len(_blocks(whitening))):
-            scatter = torch.stack([part["scatter"][block] for part in parts]).sum(dim=0)
+            scatter = torch.stack([part["scatter"][block] for part in shards]).sum(dim=0)
             # Chan et al. 1979: scatter of all = scatter within the shares + scatter of their means.
-            between = [math.sqrt(int(part["count"])) * (part["mean"][block] - mean[block]) for part in parts]
+            between = [math.sqrt(int(part["count"])) * (part["mean"][block] - mean[block]) for part in shards]
             scatter.baddbmm_(torch.stack(between, dim=2), torch.stack(between, dim=1))
             whitening[block] = self._whiten(scatter / max(1, count - 1))
-        if count <= (channels := len(parts[0]["channels"])):
+        if count <= (channels := len(shards[0]["channels"])):
             self.notes = [
                 f"{count} pictures for {channels} channels: most directions were never seen to vary, and the ridge of "
                 f"{self.ridge} stands in for their variance; more pictures or fewer channels make better Gaussians."
             ]
-        mean = mean.reshape(*parts[0]["grid"].tolist(), -1).float()
-        self.gaussians_ = Gaussians(mean, whitening, parts[0]["channels"]).to(best_device())
+        mean = mean.reshape(*shards[0]["grid"].tolist(), -1).float()
+        self.gaussians_ = Gaussians(mean, whitening, shards[0]["channels"]).to(best_device())
         return self
 
-    def fit_held_out(self, batches: Batches) -> HeldOut:
+    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
         """Learn, and score each picture as if it had not been there: in closed form, from a second round.
 
         Where pictures come in groups, or there are fewer than three, by folds.
         """
         if len(set(batches.groups)) > 1:
-            return super().fit_held_out(batches)
-        part = self.gather(batches)
+            return super().cross_fit_scores(batches)
+        part = self.extract(batches)
         if part["count"] < 3:
             del part
-            return super().fit_held_out(batches)
-        self.settle([part])
+            return super().cross_fit_scores(batches)
+        self.fit_shards([part])
         return self._hold_out(part, batches)
 
     def encoder(self) -> PaDiMEncoder:
         """Give network and choice of channels as one module."""
-        return PaDiMEncoder(self.network, self._chosen())
+        return PaDiMEncoder(self.feature_extractor, self._chosen())
 
-    def judge(self) -> PaDiMJudge:
+    def head(self) -> PaDiMHead:
         """Give Gaussians and map as one module."""
-        return PaDiMJudge(self._gaussians(), PixelMap(self.sigma))
+        return PaDiMHead(self._gaussians(), AnomalyMap(self.sigma))
 
-    def learned(self) -> State:
+    def fitted_state(self) -> State:
         """Give the Gaussians: `mean`, `whitening` and the `channels` they are about."""
         return {name: tensor.cpu() for name, tensor in self._gaussians().state_dict().items()}
 
-    def relearn(self, learned: State) -> None:
+    def load_fitted_state(self, learned: State) -> None:
         """Take the Gaussians back."""
         self.gaussians_ = Gaussians(**learned).to(best_device())
 
-    def _hold_out(self, part: State, batches: Batches) -> HeldOut:
+    def _hold_out(self, part: State, batches: Batches) -> HeldOutScores:
         """Judge each picture by the others; the part's scatter is used up.
 
         Without picture i, d = xᵢ − μ away from the mean of n, the mean moves by d/(n−1) and the scatter loses
@@ -135,7 +135,7 @@ class PaDiM(MemoryMethod):
         n, mean, whitening = int(part["count"]), part["mean"], part["scatter"]
         for block in track(_blocks(whitening), "learning to leave out", len(_blocks(whitening))):
             whitening[block] = self._whiten(whitening[block] / (n - 2))
-        pixel_map, peaks = PixelMap(self.sigma), []
+        pixel_map, peaks = AnomalyMap(self.sigma), []
         for maps, size in self._maps(batches):
             vectors = rearrange(maps, "b c h w -> (h w) b c")
             deviations = ((block, vectors[block] - mean[block, None]) for block in _blocks(whitening))
@@ -144,7 +144,7 @@ class PaDiM(MemoryMethod):
             distances = n / (n - 1) * (q / rest.clamp(min=torch.finfo(q.dtype).eps)).sqrt().float()
             distances = rearrange(distances, "(h w) b -> b h w", h=maps.shape[-2])
             peaks.append(pixel_map(distances, *size).amax(dim=(1, 2)))
-        return HeldOut(torch.cat(peaks), torch.cat(peaks))
+        return HeldOutScores(torch.cat(peaks), torch.cat(peaks))
 
     def _maps(self, batches: Iterable[Batch]) -> Iterator[tuple[Features, torch.Size]]:
         """Give the chosen channels of pictures, `TOGETHER` or a few more at a time, and the pictures' size."""
@@ -152,7 +152,7 @@ class PaDiM(MemoryMethod):
         for batch in batches:
             waiting.append(self.encode(batch.images)[0])
             size = batch.images.shape[-2:]
-            if sum(map(len, waiting)) >= TOGETHER:
+            if sum(map(len, waiting)) >= IMAGES_PER_UPDATE:
                 yield torch.cat(waiting), size
                 waiting = []
         if waiting:
@@ -161,15 +161,15 @@ class PaDiM(MemoryMethod):
     def _chosen(self) -> Tensor:
         if self.gaussians_ is not None:
             return self.gaussians_.channels
-        there = sum(self.network.channels)
+        there = sum(self.feature_extractor.channels)
         wanted = self.channels or (550 if there > 1000 else 100)
         return torch.randperm(there, generator=torch.Generator().manual_seed(self.seed))[:wanted].sort().values
 
     def _nothing(self, channels: int, height: int, width: int) -> State:
         """Give what is known before the first picture, if there is the memory for what will be."""
-        need, free = memory(height * width, channels), available_memory()
+        need, free = bytes_needed(height * width, channels), available_memory()
         if free is not None and need > free:
-            fewer = max(1, math.isqrt(free // memory(height * width, 1)))
+            fewer = max(1, math.isqrt(free // bytes_needed(height * width, 1)))
             raise OptionError(
                 f"PaDiM with {channels} channels at {height}×{width} positions takes {need / 1e9:.2f} GB of memory and "
                 f"{free / 1e9:.2f} GB are free; use channels={fewer} or fewer, smaller pictures, or layers=(2, 3)"
@@ -240,13 +240,13 @@ class PaDiMEncoder(nn.Module):
 
     def forward(self, images: Images) -> list[Tensor]:
         """Give the joined maps."""
-        return [join(self.backbone(images), "nearest")[:, self.channels]]
+        return [concat_maps(self.backbone(images), "nearest")[:, self.channels]]
 
 
-class PaDiMJudge(nn.Module):
+class PaDiMHead(nn.Module):
     """Maps to scores; the image score is the smoothed map's largest value."""
 
-    def __init__(self, gaussians: Gaussians, pixel_map: PixelMap) -> None:
+    def __init__(self, gaussians: Gaussians, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.gaussians, self.pixel_map = gaussians, pixel_map
 
@@ -256,7 +256,7 @@ class PaDiMJudge(nn.Module):
         return Scores(pixel.amax(dim=(1, 2)), pixel)
 
 
-def memory(positions: int, channels: int) -> int:
+def bytes_needed(positions: int, channels: int) -> int:
     """Say how many bytes learning takes: a scatter matrix in float64 and a whitening one in float32 per position.
 
     >>> memory(56 * 56, 550)
@@ -281,5 +281,5 @@ def _add(part: State, vectors: Tensor) -> None:
 
 def _blocks(matrices: Tensor) -> list[slice]:
     """Cut positions in blocks of about `BLOCK` numbers."""
-    step = max(1, BLOCK // matrices[0].numel())
+    step = max(1, MAX_BLOCK_ELEMENTS // matrices[0].numel())
     return [slice(start, start + step) for start in range(0, len(matrices), step)]

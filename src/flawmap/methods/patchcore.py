@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.context import Context, Neighbourhood
-from flawmap.features.maps import PixelMap
-from flawmap.features.patches import Alignment, Embedded, Embedding
-from flawmap.features.reduce import Reducer, SparseProjection, restore
-from flawmap.features.registration import Aligner, NoRegistration, Registration
-from flawmap.features.registration import restore as restore_aligner
+from flawmap.features.maps import AnomalyMap
+from flawmap.features.patches import Alignment, Embedded, PatchEmbedder
+from flawmap.features.reduce import Reducer, SparseRandomProjection, load_reducer
+from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
+from flawmap.features.registration import load_aligner as restore_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
-from flawmap.memory.collect import collect
-from flawmap.memory.coreset import pick
+from flawmap.memory.collect import concat_batches
+from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
-from flawmap.memory.threads import one_thread
-from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
+from flawmap.memory.threads import single_threaded
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
 from flawmap.tensors import Images, Indices, Patches, Scores
 
@@ -51,12 +51,12 @@ class PatchCore(MemoryMethod):
         registration: whether pictures are brought into one pose first, inside the backbone.
     """
 
-    families: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
+    component_types: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
 
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
-    reducer: Reducer = SparseProjection()
-    scope: Scope = "coreset"
+    reducer: Reducer = SparseRandomProjection()
+    reducer_scope: Scope = "coreset"
     coreset: float = 0.01
     image_score: ImageScore = Maximum()
     sigma: float = 4.0
@@ -68,14 +68,14 @@ class PatchCore(MemoryMethod):
             raise OptionError(f"a coreset of {self.coreset} is not a share; use more than 0 and at most 1")
         self.bank_: Bank | None = None
         self.reduction_: nn.Module = nn.Identity()
-        self.aligner_: Aligner | None = None
+        self.aligner_: FeatureAligner | None = None
 
-    def learn_features(self, batches: Iterable[Batch]) -> None:
+    def fit_features(self, batches: Iterable[Batch]) -> None:
         """Learn the registration, where there is one."""
         self._engine = None
-        self.aligner_ = self.registration.fit(self.network, (batch.images for batch in batches), self.seed)
+        self.aligner_ = self.registration.fit(self.feature_extractor, (batch.images for batch in batches), self.seed)
 
-    def gather(self, batches: Iterable[Batch]) -> State:
+    def extract(self, batches: Iterable[Batch]) -> State:
         """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
         sizes = []
 
@@ -83,32 +83,32 @@ class PatchCore(MemoryMethod):
             sizes.append(batch.images.shape[-2:])
             return self.encode(batch.images)
 
-        self.ready(batches)
-        grids = collect(map(embed, batches), length_hint(batches))
+        self.warm_up(batches)
+        grids = concat_batches(map(embed, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
         transforms = {f"transform{stage}": each for stage, each in enumerate(grids[1:])}
         return {"grid": grids[0], "size": torch.tensor(sizes[0]), **transforms}
 
-    def settle(self, parts: list[State]) -> PatchCore:
+    def fit_shards(self, shards: list[State]) -> PatchCore:
         """Choose the coreset of all gathered vectors."""
-        grid = parts[0]["grid"] if len(parts) == 1 else torch.cat([part["grid"] for part in parts])
+        grid = shards[0]["grid"] if len(shards) == 1 else torch.cat([part["grid"] for part in shards])
         vectors = rearrange(grid, "p h w c -> (p h w) c")
         kept, searched = self.reduce(vectors)
         count = max(1, int(len(vectors) * self.coreset))
         start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
-        chosen = pick(searched.to(best_device()), count, start=start).cpu().sort().values
+        chosen = k_center_greedy(searched.to(best_device()), count, start=start).cpu().sort().values
         self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
         return self
 
-    def fit_held_out(self, batches: Batches) -> HeldOut:
+    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
         """Gather, settle, and score every picture as if its group had not been there."""
-        self.learn_features(batches)
-        part = self.gather(batches)
-        return self.settle([part]).hold_out(part, batches.owners)
+        self.fit_features(batches)
+        part = self.extract(batches)
+        return self.fit_shards([part]).leave_one_out_scores(part, batches.group_ids)
 
     @torch.inference_mode()
-    def hold_out(self, part: State, owners: Indices) -> HeldOut:
+    def leave_one_out_scores(self, part: State, group_ids: Indices) -> HeldOutScores:
         """Score gathered pictures against the bank as it would be without what their owner brought; after `settle`.
 
         Args:
@@ -118,52 +118,52 @@ class PatchCore(MemoryMethod):
         vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
         vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*part["grid"].shape[:3], -1)
-        judge, left_out = self.judge().to(best_device()), LeaveOut(self._bank(), vectors, owners)
+        head, left_out = self.head().to(best_device()), LeaveOut(self._bank(), vectors, group_ids)
         image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
         transforms = [part[name].to(best_device()) for name in sorted(part) if name.startswith("transform")]
-        with one_thread():
-            for owner in track(owners.unique().tolist(), "judging good pictures", len(owners.unique())):
-                others = left_out.without(owner)
-                for picture in (owners == owner).nonzero()[:, 0].tolist():
-                    found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.judge(picture, others)))
+        with single_threaded():
+            for group_id in track(group_ids.unique().tolist(), "judging good pictures", len(group_ids.unique())):
+                others = left_out.bank_without(group_id)
+                for picture in (group_ids == group_id).nonzero()[:, 0].tolist():
+                    found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.nearest_in(picture, others)))
                     embedded = Embedded(
                         grid[picture, None].to(best_device()), [one[picture, None] for one in transforms]
                     )
-                    scores = judge.score(embedded, found, others, *part["size"].tolist())
+                    scores = head.score(embedded, found, others, *part["size"].tolist())
                     image[picture], peak[picture] = scores.image[0], scores.pixel.max()
-        return HeldOut(image, peak)
+        return HeldOutScores(image, peak)
 
-    def encoder(self) -> PatchEncoder:
+    def encoder(self) -> PatchCoreEncoder:
         """Give embedding and, where it need not be learned, reduction as one module."""
-        return PatchEncoder(self._embedding(), self._early_reduction())
+        return PatchCoreEncoder(self._embedding(), self._early_reduction())
 
-    def judge(self) -> PatchJudge:
+    def head(self) -> PatchCoreHead:
         """Give what was learned of the reduction, search and map as one module."""
         late = nn.Identity() if self._reduces_early else self.reduction_
-        return PatchJudge(late, self._bank(), self.image_score, PixelMap(self.sigma))
+        return PatchCoreHead(late, self._bank(), self.image_score, AnomalyMap(self.sigma))
 
-    def learned(self) -> State:
+    def fitted_state(self) -> State:
         """Give the bank and, where vectors are compared reduced, the reduction."""
         bank = self._bank()
         parts = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
         states = {name: part.state_dict() for name, part in parts.items()}
         saved = {f"{name}.{key}": tensor.cpu() for name, state in states.items() for key, tensor in state.items()}
-        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.pictures.cpu(), **saved}
+        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.image_ids.cpu(), **saved}
 
-    def relearn(self, learned: State) -> None:
+    def load_fitted_state(self, learned: State) -> None:
         """Take the bank and the reduction back."""
 
         def of(part: str) -> State:
             return {name.removeprefix(part): learned[name] for name in learned if name.startswith(part)}
 
         self.bank_ = Bank(learned["bank.vectors"], learned["bank.pictures"]).to(best_device())
-        self.reduction_ = restore(of("reduction.")).to(best_device())
+        self.reduction_ = load_reducer(of("reduction.")).to(best_device())
         aligner = restore_aligner(of("aligner."))
         self.aligner_ = aligner.to(best_device()) if aligner else None
 
     @property
     def _reduces_early(self) -> bool:
-        return self.scope == "bank" and not self.reducer.learns
+        return self.reducer_scope == "bank" and not self.reducer.needs_fit
 
     def _early_reduction(self) -> nn.Module:
         if not self._reduces_early:
@@ -180,13 +180,13 @@ class PatchCore(MemoryMethod):
             return vectors, vectors
         reduction = self.reducer.fit(vectors, self._embedding().blocks, self.seed)
         searched = _in_blocks(reduction, vectors)
-        if self.scope == "coreset":
+        if self.reducer_scope == "coreset":
             return vectors, searched
         self.reduction_ = reduction.to(best_device())
         return searched, searched
 
-    def _embedding(self) -> Embedding:
-        return Embedding(self.network, self.context, self.alignment, self.aligner_)
+    def _embedding(self) -> PatchEmbedder:
+        return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)
 
     def _bank(self) -> Bank:
         if self.bank_ is None:
@@ -194,10 +194,10 @@ class PatchCore(MemoryMethod):
         return self.bank_
 
 
-class PatchEncoder(nn.Module):
+class PatchCoreEncoder(nn.Module):
     """Pictures to vectors, and to how their grids lie in them where they were registered."""
 
-    def __init__(self, embedding: Embedding, reduction: nn.Module) -> None:
+    def __init__(self, embedding: PatchEmbedder, reduction: nn.Module) -> None:
         super().__init__()
         self.embedding, self.reduction = embedding, reduction
 
@@ -207,10 +207,10 @@ class PatchEncoder(nn.Module):
         return [self.reduction(grid), *transforms]
 
 
-class PatchJudge(nn.Module):
+class PatchCoreHead(nn.Module):
     """Vectors to scores: reduce, compare with the bank, draw the map."""
 
-    def __init__(self, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: PixelMap) -> None:
+    def __init__(self, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.reduction, self.bank, self.image_score, self.pixel_map = reduction, bank, image_score, pixel_map
 
@@ -224,7 +224,7 @@ class PatchJudge(nn.Module):
         """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
         distances = found.distances
         if embedded.transforms:
-            distances = Aligner.bring_back(distances, embedded.transforms)
+            distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
         return Scores(self.image_score(embedded.grid, found, bank), self.pixel_map(distances, height, width))
 
 

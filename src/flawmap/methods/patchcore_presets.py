@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flawmap.features.context import PooledNeighbourhood
-from flawmap.features.reduce import LinearProjection
+from flawmap.features.reduce import UniformRandomProjection
 from flawmap.memory.bank import Reweighted
 from flawmap.methods.patchcore import PatchCore
 
@@ -18,7 +18,7 @@ def patchcore_official(**options: Any) -> PatchCore:
     """
     parts: dict[str, Any] = {
         "context": PooledNeighbourhood(length=1024),
-        "reducer": LinearProjection(128),
+        "reducer": UniformRandomProjection(128),
         "coreset": 0.1,
     }
     return PatchCore(**parts | options)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from flawmap.data.loading import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.maps import PixelMap
-from flawmap.memory.collect import collect
-from flawmap.memory.neighbours import to_nearest
-from flawmap.methods.base import HeldOut, MemoryMethod, State, best_device, not_fitted
+from flawmap.features.maps import AnomalyMap
+from flawmap.memory.collect import concat_batches
+from flawmap.memory.neighbours import distance_to_nearest
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
 from flawmap.progress import track
-from flawmap.tensors import Distances, Grid, Images, Indices, Patches, Scores
+from flawmap.tensors import Distances, Images, Indices, Patches, PatchGrid, Scores
 
 
 @dataclass(eq=False)
@@ -50,9 +50,9 @@ class SPADE(MemoryMethod):
             raise OptionError(f"a comparison with {self.neighbours} pictures says nothing; use 1 or more")
         # Their order means nothing here; sorted, the deepest is the last.
         self.layers = tuple(sorted(set(self.layers)))
-        self.gallery_: Gallery | None = None
+        self.gallery_: ReferenceSet | None = None
 
-    def gather(self, batches: Iterable[Batch]) -> State:
+    def extract(self, batches: Iterable[Batch]) -> State:
         """Take all layers of the pictures, each (picture, row, column, channel)."""
         sizes = []
 
@@ -60,64 +60,64 @@ class SPADE(MemoryMethod):
             sizes.append(batch.images.shape[-2:])
             return self.encode(batch.images)
 
-        self.ready(batches)
-        grids = collect(map(look, batches), length_hint(batches))
+        self.warm_up(batches)
+        grids = concat_batches(map(look, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no picture could be used, so there is nothing to learn from")
         return {"size": torch.tensor(sizes[0]), **dict(zip(self._names, grids, strict=True))}
 
-    def settle(self, parts: list[State]) -> SPADE:
+    def fit_shards(self, shards: list[State]) -> SPADE:
         """Put all pictures into one gallery."""
-        grids = [torch.cat([part[name] for part in parts]) if parts[1:] else parts[0][name] for name in self._names]
-        self.gallery_ = Gallery(grids).to(best_device())
+        grids = [torch.cat([part[name] for part in shards]) if shards[1:] else shards[0][name] for name in self._names]
+        self.gallery_ = ReferenceSet(grids).to(best_device())
         if len(self.gallery_) < self.neighbours:
             self.notes = [
                 f"There are {len(self.gallery_)} pictures, fewer than the {self.neighbours} asked for; all count."
             ]
         return self
 
-    def fit_held_out(self, batches: Batches) -> HeldOut:
+    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
         """Gather, settle, and compare every picture with those of other groups; the network runs once."""
-        part = self.gather(batches)
-        judge, owners = self.settle([part]).judge().to(best_device()), batches.owners
-        if len(owners.unique()) < 2:
+        part = self.extract(batches)
+        head, group_ids = self.fit_shards([part]).head().to(best_device()), batches.group_ids
+        if len(group_ids.unique()) < 2:
             raise DatasetError("1 picture can be used, and none to compare it with; give 2 or more")
         height, width = part["size"].tolist()
-        image, peak = torch.zeros(len(owners)), torch.zeros(len(owners))
-        for picture in track(range(len(owners)), "judging good pictures", len(owners)):
-            others = (owners != owners[picture]).nonzero()[:, 0].to(best_device())
+        image, peak = torch.zeros(len(group_ids)), torch.zeros(len(group_ids))
+        for picture in track(range(len(group_ids)), "judging good pictures", len(group_ids)):
+            others = (group_ids != group_ids[picture]).nonzero()[:, 0].to(best_device())
             with torch.inference_mode():
-                scores = judge.score([grid[picture] for grid in judge.gallery.grids], others, height, width)
+                scores = head.score([grid[picture] for grid in head.gallery.grids], others, height, width)
             image[picture], peak[picture] = scores.image[0], scores.pixel.max()
-        return HeldOut(image, peak)
+        return HeldOutScores(image, peak)
 
     def encoder(self) -> SPADEEncoder:
         """Give the network as a module that gives its layers' maps by place."""
-        return SPADEEncoder(self.network)
+        return SPADEEncoder(self.feature_extractor)
 
-    def judge(self) -> SPADEJudge:
+    def head(self) -> SPADEHead:
         """Give gallery and map as one module."""
-        return SPADEJudge(self._gallery(), self.neighbours, PixelMap(self.sigma))
+        return SPADEHead(self._references(), self.neighbours, AnomalyMap(self.sigma))
 
-    def learned(self) -> State:
+    def fitted_state(self) -> State:
         """Give all layers of all good pictures."""
-        return {name: grid.cpu() for name, grid in zip(self._names, self._gallery().grids, strict=True)}
+        return {name: grid.cpu() for name, grid in zip(self._names, self._references().grids, strict=True)}
 
-    def relearn(self, learned: State) -> None:
+    def load_fitted_state(self, learned: State) -> None:
         """Take the pictures back."""
-        self.settle([learned])
+        self.fit_shards([learned])
 
     @property
     def _names(self) -> list[str]:
         return [f"layer{layer}" for layer in self.layers]
 
-    def _gallery(self) -> Gallery:
+    def _references(self) -> ReferenceSet:
         if self.gallery_ is None:
             raise not_fitted(self)
         return self.gallery_
 
 
-class Gallery(nn.Module):
+class ReferenceSet(nn.Module):
     """All of every good picture.
 
     Args:
@@ -130,7 +130,7 @@ class Gallery(nn.Module):
         for name, grid in zip(self.names, grids, strict=True):
             self.register_buffer(name, grid)
         self.wholes: Tensor
-        self.register_buffer("wholes", _whole(grids[-1]), persistent=False)
+        self.register_buffer("wholes", _global_descriptor(grids[-1]), persistent=False)
 
     @property
     def grids(self) -> list[Tensor]:
@@ -147,17 +147,17 @@ class SPADEEncoder(nn.Module):
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
-        self.network = network
+        self.feature_extractor = network
 
     def forward(self, images: Images) -> list[Tensor]:
         """Encode a batch."""
-        return [rearrange(maps, "b c h w -> b h w c").contiguous() for maps in self.network(images)]
+        return [rearrange(maps, "b c h w -> b h w c").contiguous() for maps in self.feature_extractor(images)]
 
 
-class SPADEJudge(nn.Module):
+class SPADEHead(nn.Module):
     """Layers to scores, picture by picture: each is compared with other good pictures."""
 
-    def __init__(self, gallery: Gallery, neighbours: int, pixel_map: PixelMap) -> None:
+    def __init__(self, gallery: ReferenceSet, neighbours: int, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.gallery, self.neighbours, self.pixel_map = gallery, neighbours, pixel_map
 
@@ -172,7 +172,7 @@ class SPADEJudge(nn.Module):
 
         `others` are the numbers of the good pictures that it may be compared with.
         """
-        apart = (self.gallery.wholes[others] - _whole(grids[-1][None])).square().sum(dim=1).sqrt()
+        apart = (self.gallery.wholes[others] - _global_descriptor(grids[-1][None])).square().sum(dim=1).sqrt()
         near = apart.topk(min(self.neighbours, len(others)), largest=False)
         chosen = others[near.indices].tolist()
         layers = zip(grids, self.gallery.grids, strict=True)
@@ -182,12 +182,12 @@ class SPADEJudge(nn.Module):
         return Scores(near.values.mean()[None], maps.mean(dim=0))
 
 
-def _whole(grid: Grid) -> Patches:
+def _global_descriptor(grid: PatchGrid) -> Patches:
     """Say in one vector what a picture is like as a whole."""
     return grid.mean(dim=(1, 2))
 
 
 def _apart(grid: Tensor, pictures: list[Tensor]) -> Distances:
     """Give each place's distance to the nearest place of all pictures, (1, row, column)."""
-    distances = to_nearest(grid.flatten(0, 1), [picture.flatten(0, 1) for picture in pictures])
+    distances = distance_to_nearest(grid.flatten(0, 1), [picture.flatten(0, 1) for picture in pictures])
     return distances.reshape(1, *grid.shape[:2])

@@ -17,12 +17,12 @@ from torch.optim import Adam, Optimizer
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.codebook import Codebook, position_code
-from flawmap.features.flow import FlowBlock, FlowBlocks, Flowed, Fusion
+from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
+from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
 from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
 from flawmap.tensors import Features, Images, PerImage, Scores
 
-TOP = 0.03
+TOP_PIXEL_FRACTION = 0.03
 """Share of the pixels whose mean is the picture's score."""
 
 TINY = 1e-8
@@ -30,7 +30,7 @@ TINY = 1e-8
 
 
 @dataclass(eq=False)
-class VQFlow(TrainedMethod["Flow"]):
+class VQFlow(TrainedMethod["VQFlowNetwork"]):
     """VQ-Flow: normalising flows at three scales, under conditions from learned prototypes of picture and places.
 
     The deepest layer's mean is quantised to one of a few prototypes of whole pictures; what it and the place leave of
@@ -51,59 +51,59 @@ class VQFlow(TrainedMethod["Flow"]):
             not, and growing that scale lowers the loss for nothing.
     """
 
-    clip: ClassVar[float | None] = 2.0
-    whole: ClassVar[bool] = True
+    max_grad_norm: ClassVar[float | None] = 2.0
+    drop_last: ClassVar[bool] = True
 
     layers: tuple[int, ...] = (1, 2, 3, 4)
     epochs: int = 40
-    batch: int = 16
-    most: int | None = 400
+    batch_size: int = 16
+    max_images_per_epoch: int | None = 400
     prototypes: int = 8
     patterns: int = 64
-    length: int = 64
-    place: int = 16
-    steps: tuple[int, ...] = (2, 5, 8)
-    rate: float = 1e-4
-    warmup: int = 3
+    prototype_dim: int = 64
+    position_dim: int = 16
+    flow_steps: tuple[int, ...] = (2, 5, 8)
+    learning_rate: float = 1e-4
+    warmup_epochs: int = 3
     log_sigma: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(set(self.layers)) != 4 or len(self.steps) != 3:
-            raise OptionError(f"layers {self.layers} and steps {self.steps}; VQ-Flow takes four layers and three steps")
-        numbers = (self.prototypes, self.patterns, self.length, self.place, *self.steps)
-        if min(*numbers, self.rate) <= 0 or self.warmup < 0 or self.place % 4:
+        if len(set(self.layers)) != 4 or len(self.flow_steps) != 3:
+            raise OptionError(f"layers {self.layers} and steps {self.flow_steps}; VQ-Flow takes four layers and three steps")
+        numbers = (self.prototypes, self.patterns, self.prototype_dim, self.position_dim, *self.flow_steps)
+        if min(*numbers, self.learning_rate) <= 0 or self.warmup_epochs < 0 or self.position_dim % 4:
             raise OptionError(f"{self} cannot learn; use more than 0 of each, and a place that is divisible by 4")
 
-    def networks(self, shapes: Shapes) -> Flow:
+    def networks(self, shapes: Shapes) -> VQFlowNetwork:
         """Make codebooks and flows."""
-        return Flow([shape[0] for shape in shapes], self)
+        return VQFlowNetwork([shape[0] for shape in shapes], self)
 
-    def optimizers(self, networks: Flow) -> list[Optimizer]:
+    def optimizers(self, networks: VQFlowNetwork) -> list[Optimizer]:
         """Make one for all."""
-        return [Adam(networks.parameters(), self.rate)]
+        return [Adam(networks.parameters(), self.learning_rate)]
 
-    def pace(self, epoch: int) -> float:
+    def lr_factor(self, epoch: int) -> float:
         """Rise from a tenth, and fall to a third after 70 and after 90 epochs, as published."""
-        risen = min(1.0, 0.1 + 0.9 * (epoch - 1) / self.warmup) if self.warmup else 1.0
+        risen = min(1.0, 0.1 + 0.9 * (epoch - 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
         return float(risen * 0.33 ** sum(epoch > milestone for milestone in (70, 90)))
 
-    def loss(self, networks: Flow, lesson: list[Tensor]) -> Losses:
+    def loss(self, networks: VQFlowNetwork, batch: list[Tensor]) -> Losses:
         """Make the maps likely: ½ ‖z‖² − log |det|, and vectors stay near their codes."""
-        flowed = networks(lesson)
+        flowed = networks(batch)
         squares = torch.stack([0.5 * one.square().sum(dim=(1, 2, 3)) for one in flowed.maps]).sum(dim=0)
         return {"unlikely": (squares - flowed.log_det).mean(), "commitment": flowed.commitment}
 
     def encoder(self) -> VQFlowEncoder:
         """Give the network, and the halving of what is judged, as one module."""
-        return VQFlowEncoder(self.network)
+        return VQFlowEncoder(self.feature_extractor)
 
-    def judge(self) -> VQFlowJudge:
+    def head(self) -> VQFlowHead:
         """Give flows and maps as one module."""
-        return VQFlowJudge(self.trained())
+        return VQFlowHead(self.trained_networks())
 
 
-class Flow(nn.Module):
+class VQFlowNetwork(nn.Module):
     """Maps of four layers to Gaussians at the three finer ones.
 
     Args:
@@ -114,26 +114,26 @@ class Flow(nn.Module):
     def __init__(self, channels: Sequence[int], options: VQFlow) -> None:
         super().__init__()
         *finer, deepest = channels
-        self.place, self.log_sigma = options.place, options.log_sigma
-        width = options.place + options.length
+        self.place, self.log_sigma = options.position_dim, options.log_sigma
+        width = options.position_dim + options.prototype_dim
         self.summary = nn.Sequential(
-            *(nn.Linear(deepest, options.length), nn.BatchNorm1d(options.length), nn.ReLU()),
-            *(nn.Linear(options.length, options.length), nn.BatchNorm1d(options.length), nn.ReLU()),
+            *(nn.Linear(deepest, options.prototype_dim), nn.BatchNorm1d(options.prototype_dim), nn.ReLU()),
+            *(nn.Linear(options.prototype_dim, options.prototype_dim), nn.BatchNorm1d(options.prototype_dim), nn.ReLU()),
         )
-        self.prototypes = Codebook(options.prototypes, options.length)
+        self.prototypes = Codebook(options.prototypes, options.prototype_dim)
         self.deep = _pointwise(deepest, width)
         self.looks = nn.ModuleList(nn.Sequential(_pointwise(one, width), _pointwise(width, width)) for one in channels)
         self.passes = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in finer)
         self.patterns = nn.ModuleList(Codebook(options.patterns, width) for _ in channels)
-        condition = width + options.length
+        condition = width + options.prototype_dim
         self.flows = nn.ModuleList(
-            FlowBlocks(FlowBlock(one, condition) for _ in range(steps))
-            for one, steps in zip(finer, options.steps, strict=True)
+            CouplingStack(CouplingBlock(one, condition) for _ in range(steps))
+            for one, steps in zip(finer, options.flow_steps, strict=True)
         )
-        self.gaussians = nn.ModuleList(_gaussian(options.length, one) for one in finer)
-        self.fusion = Fusion(finer, condition)
+        self.gaussians = nn.ModuleList(_gaussian(options.prototype_dim, one) for one in finer)
+        self.fusion = CrossScaleCoupling(finer, condition)
 
-    def forward(self, maps: list[Tensor]) -> Flows:
+    def forward(self, maps: list[Tensor]) -> VQFlowOutput:
         """Flow with a batch."""
         *finer, deepest = maps
         prototype, commitment = self.prototypes(self.summary(deepest.mean(dim=(2, 3))))
@@ -146,18 +146,18 @@ class Flow(nn.Module):
             log_det, commitment = log_det + flowed.log_det, commitment + committed
         condition, committed = self._condition(len(finer), deepest, prototype)
         fused = self.fusion(outcome, condition)
-        return Flows(fused.maps, log_det + fused.log_det, commitment + committed)
+        return VQFlowOutput(fused.maps, log_det + fused.log_det, commitment + committed)
 
-    def _flow(self, level: int, came: Features, condition: Features, prototype: Tensor) -> Flowed:
+    def _flow(self, level: int, came: Features, condition: Features, prototype: Tensor) -> FlowOutput:
         """Take all steps at one level, then measure from the prototype's mean by its deviation: (z − μ) / √(σ² + ε)."""
         flowed = self.flows[level](came, condition)
         mean, deviation = self.gaussians[level](prototype)[:, :, None, None].chunk(2, dim=1)
         variance = deviation.square() + TINY
         measured = (flowed.maps - mean) / variance.sqrt()
         if not self.log_sigma:
-            return Flowed(measured, flowed.log_det)
+            return FlowOutput(measured, flowed.log_det)
         places = came.shape[-2] * came.shape[-1]
-        return Flowed(measured, flowed.log_det - 0.5 * places * variance.log().sum(dim=(1, 2, 3)))
+        return FlowOutput(measured, flowed.log_det - 0.5 * places * variance.log().sum(dim=(1, 2, 3)))
 
     def _condition(
         self, level: int, maps: Features, prototype: Tensor, passed: Features | float = 0.0
@@ -165,7 +165,7 @@ class Flow(nn.Module):
         """Say of each position what the picture's prototype is, and which pattern it has beyond that and its place."""
         rows, columns = maps.shape[-2:]
         of_picture = prototype[:, :, None, None].expand(-1, -1, rows, columns)
-        where = position_code(self.place, rows, columns, maps.device).expand(maps.shape[0], -1, -1, -1)
+        where = sinusoidal_position_encoding(self.place, rows, columns, maps.device).expand(maps.shape[0], -1, -1, -1)
         base = torch.cat([where, of_picture], dim=1)
         beyond = self.looks[level](maps) + passed - base
         pattern, commitment = self.patterns[level](rearrange(beyond, "b c h w -> (b h w) c"))
@@ -173,7 +173,7 @@ class Flow(nn.Module):
         return torch.cat([local, of_picture], dim=1), commitment
 
 
-class Flows(NamedTuple):
+class VQFlowOutput(NamedTuple):
     """What the flows make of a batch."""
 
     maps: list[Features]
@@ -186,17 +186,17 @@ class VQFlowEncoder(nn.Module):
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
-        self.network = network
+        self.feature_extractor = network
 
     def forward(self, images: Images) -> list[Tensor]:
         """Give the maps."""
-        *finer, deepest = self.network(images)
+        *finer, deepest = self.feature_extractor(images)
         return [functional.avg_pool2d(one, 3, stride=2, padding=1).contiguous() for one in finer] + [
             deepest.contiguous()
         ]
 
 
-class VQFlowJudge(nn.Module):
+class VQFlowHead(nn.Module):
     """Maps to scores, each relative to the likeliest pixel of its picture.
 
     log p = −½ mean_c z² at each level. The picture's score is the mean of the top 3 % of 1 − exp(A − max A), A the sum
@@ -211,10 +211,10 @@ class VQFlowJudge(nn.Module):
         """Score what the encoder gave of a batch."""
         likely = [-0.5 * one.square().mean(dim=1, keepdim=True) for one in self.flow(encoded).maps]
         together = torch.stack([_resize(one, height, width) for one in likely]).sum(dim=0)
-        unlikely = -_less_one(together - together.amax(dim=(1, 2), keepdim=True))
-        relative = [_less_one(one - one.amax(dim=(2, 3), keepdim=True)) for one in likely]
+        unlikely = -_expm1(together - together.amax(dim=(1, 2), keepdim=True))
+        relative = [_expm1(one - one.amax(dim=(2, 3), keepdim=True)) for one in likely]
         apart = torch.stack([_resize(one, height, width) for one in relative]).sum(dim=0)
-        top = unlikely.flatten(1).topk(max(1, int(TOP * height * width)), dim=1).values
+        top = unlikely.flatten(1).topk(max(1, int(TOP_PIXEL_FRACTION * height * width)), dim=1).values
         return Scores(top.mean(dim=1), apart.amax(dim=(1, 2), keepdim=True) - apart)
 
 
@@ -222,7 +222,7 @@ def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
     return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)[:, 0]
 
 
-def _less_one(values: Tensor) -> Tensor:
+def _expm1(values: Tensor) -> Tensor:
     """Give eˣ − 1 to all digits where that is nearly 0, by tanh(x / 2) · (eˣ + 1); not every graph knows expm1."""
     return torch.tanh(values / 2) * (values.exp() + 1)
 
@@ -248,26 +248,26 @@ PRESETS = {
         options={
             "backbone": "convnextv2_base",
             "epochs": 60,
-            "most": None,
+            "max_images_per_epoch": None,
             "prototypes": 32,
             "patterns": 512,
-            "length": 512,
-            "place": 64,
-            "warmup": 10,
+            "prototype_dim": 512,
+            "position_dim": 64,
+            "warmup_epochs": 10,
         },
     ),
     "smoke": Preset(
         "seconds, to see that it runs",
         options={
             "epochs": 2,
-            "batch": 4,
-            "rate": 1e-3,
-            "warmup": 0,
-            "length": 16,
-            "place": 4,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+            "warmup_epochs": 0,
+            "prototype_dim": 16,
+            "position_dim": 4,
             "patterns": 8,
             "prototypes": 4,
-            "steps": (1, 1, 1),
+            "flow_steps": (1, 1, 1),
         },
     ),
 }

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from flawmap.metrics.metric import Metric
-from flawmap.metrics.ranking import Figures, Labels, Weights
+from flawmap.metrics.ranking import Labels, MetricValues, ResampleWeights
 
 CONFIDENCE = 0.95
-TIMES = 1000
+NUM_RESAMPLES = 1000
 """Resamples; the ends of the interval then wobble by about a tenth of its width."""
 
 _BLOCK = 50
 """Resamples at a time, so that memory stays bounded whatever the number of pictures."""
 
-Resample = Callable[[Weights | None], dict[str, Figures]]
+MetricFunction = Callable[[ResampleWeights | None], dict[str, MetricValues]]
 """Figures by name: over all pictures for None, else one per resample, given how often each picture is in each."""
 
 
-def with_intervals(figures: Resample, labels: Labels, *, times: int = TIMES, seed: int = 0) -> dict[str, Metric]:
+def bootstrap_intervals(figures: MetricFunction, labels: Labels, *, times: int = NUM_RESAMPLES, seed: int = 0) -> dict[str, Metric]:
     """Give each figure the 95 % percentile interval of the bootstrap over pictures.
 
     Good and defective pictures are resampled apart, so that each resample has as many of both as there are. The same
@@ -36,7 +36,7 @@ def with_intervals(figures: Resample, labels: Labels, *, times: int = TIMES, see
     return metrics
 
 
-def share(hits: int, count: int) -> Metric:
+def proportion_with_interval(hits: int, count: int) -> Metric:
     """Give a share with its exact 95 % interval (Clopper and Pearson 1934), honest at 0 of 191 too."""
     from scipy.stats import binomtest
 
@@ -44,7 +44,7 @@ def share(hits: int, count: int) -> Metric:
     return Metric(hits / count, float(low), float(high))
 
 
-def _resample(labels: Labels, times: int, seed: int) -> Iterator[Weights]:
+def _resample(labels: Labels, times: int, seed: int) -> Iterator[ResampleWeights]:
     rng = np.random.default_rng(seed)
     for start in range(0, times, _BLOCK):
         block = min(_BLOCK, times - start)

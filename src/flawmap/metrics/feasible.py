@@ -52,7 +52,7 @@ class Feasible(NamedTuple):
     youden: Ratios
 
 
-def feasible(auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0) -> Feasible:
+def feasible_ratios(auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0) -> Feasible:
     """Bound ρ, the ratio of defective to good pictures of the test set, from both sides.
 
     At any threshold ρ ≥ (1 − A)/c where A < 1/(1 + c): the curve through (y, 1 − x) has an area of (1 − x)(1 − y) or

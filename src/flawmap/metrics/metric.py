@@ -20,8 +20,8 @@ class Metric:
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    absent: str = ""
+    unavailable: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Say it in JSON: what is not there is left out, never 0 or NaN."""
         return {name: value for name, value in vars(self).items() if value not in (None, "")}

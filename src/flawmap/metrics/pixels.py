@@ -6,23 +6,23 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from flawmap.metrics.bootstrap import with_intervals
+from flawmap.metrics.bootstrap import bootstrap_intervals
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.ranking import (
     Counts,
-    Figures,
-    Tally,
-    Weights,
+    MetricValues,
+    ResampleWeights,
+    ScoreCounts,
     auroc,
     average_precision,
     best_f1,
     per_region_overlap,
-    trivial_f1,
+    reject_all_f1,
 )
 from flawmap.prepare import Mask
 from flawmap.verdict import Heatmap
 
-RANKED = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")
+PIXEL_METRICS = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")
 
 NO_MASKS, NO_GOOD_PIXELS = "no defective test picture has a mask", "every pixel is masked as defective"
 
@@ -30,7 +30,7 @@ Histograms = Float[np.ndarray, "3 level"]
 """Good pixels, defective pixels, and defective pixels weighted by one over their region's area, at each level."""
 
 
-class PixelTally:
+class PixelCounts:
     """What figures per pixel need to know of any number of pictures, in bounded memory.
 
     The levels are the float32 numbers from 2⁻¹⁶ to 2⁸, cut to 18 bits behind the leading one: values that agree to
@@ -62,38 +62,38 @@ class PixelTally:
         self.pictures.append(np.stack(coarse).astype(np.float32))
         self.labels.append(int(mask.any()))
 
-    def __add__(self, other: PixelTally) -> PixelTally:
-        both = PixelTally()
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        both = PixelCounts()
         both.good = self.good + other.good
         both.defective = self.defective + other.defective
         both.covered = self.covered + other.covered
         both.pictures, both.labels = self.pictures + other.pictures, self.labels + other.labels
         return both
 
-    def figures(self) -> dict[str, Figures]:
+    def metrics(self) -> dict[str, MetricValues]:
         """Compute the figures over all pixels."""
         seen = np.flatnonzero(self.good + self.defective)
         return _figures(self.good[seen], self.defective[seen], self.covered[seen])
 
 
-def pixel_metrics(tally: PixelTally) -> dict[str, Metric]:
+def pixel_metrics(tally: PixelCounts) -> dict[str, Metric]:
     """Compute the figures per pixel, over all pixels of all pictures; AUPRO to a false positive rate of 30 %."""
     if not any(tally.labels) or not tally.good.any():
-        return dict.fromkeys(RANKED, Metric(absent=NO_GOOD_PIXELS if any(tally.labels) else NO_MASKS))
+        return dict.fromkeys(PIXEL_METRICS, Metric(unavailable=NO_GOOD_PIXELS if any(tally.labels) else NO_MASKS))
     coarse = np.stack(tally.pictures)
 
-    def figures(weights: Weights | None) -> dict[str, Figures]:
+    def figures(weights: ResampleWeights | None) -> dict[str, MetricValues]:
         if weights is None:
-            return tally.figures()
+            return tally.metrics()
         return _figures(*np.tensordot(weights.astype(np.float32), coarse, 1).transpose(1, 0, 2).astype(np.float64))
 
-    return with_intervals(figures, np.array(tally.labels))
+    return bootstrap_intervals(figures, np.array(tally.labels))
 
 
-def _figures(good: Counts, defective: Counts, covered: Counts) -> dict[str, Figures]:
-    counts = Tally(good, defective)
-    values = (auroc(counts), average_precision(counts), best_f1(counts), trivial_f1(counts))
-    return dict(zip(RANKED, (*values, per_region_overlap(good, covered)), strict=True))
+def _figures(good: Counts, defective: Counts, covered: Counts) -> dict[str, MetricValues]:
+    counts = ScoreCounts(good, defective)
+    values = (auroc(counts), average_precision(counts), best_f1(counts), reject_all_f1(counts))
+    return dict(zip(PIXEL_METRICS, (*values, per_region_overlap(good, covered)), strict=True))
 
 
 def _weights(mask: Mask) -> np.ndarray:

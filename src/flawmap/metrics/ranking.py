@@ -13,22 +13,22 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 Counts = Num[np.ndarray, "... score"]
-Figures = Float[np.ndarray, "..."] | float
+MetricValues = Float[np.ndarray, "..."] | float
 """One figure, 0…1, or one per resample."""
 
 ImageScores = Float[np.ndarray, " picture"]
 Labels = Int[np.ndarray, " picture"]
-Weights = Num[np.ndarray, "resample picture"]
+ResampleWeights = Num[np.ndarray, "resample picture"]
 
 
-class Tally(NamedTuple):
+class ScoreCounts(NamedTuple):
     """How many there are at each distinct score, from the lowest score up."""
 
     good: Counts
     defective: Counts
 
 
-def tally(scores: ImageScores, labels: Labels, weights: Weights | None = None) -> Tally:
+def count_scores(scores: ImageScores, labels: Labels, weights: ResampleWeights | None = None) -> ScoreCounts:
     """Count good (label 0) and defective (label 1) at each distinct score; with weights, once per resample.
 
     >>> tally(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
@@ -38,38 +38,38 @@ def tally(scores: ImageScores, labels: Labels, weights: Weights | None = None) -
     _, starts = np.unique(scores[order], return_index=True)
     each = np.ones(len(scores)) if weights is None else weights[:, order].astype(np.float64)
     defective = labels[order] == 1
-    return Tally(*(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective)))
+    return ScoreCounts(*(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective)))
 
 
-def auroc(tally: Tally) -> Figures:
+def auroc(tally: ScoreCounts) -> MetricValues:
     """Area under the ROC curve; ties count half."""
     below = np.cumsum(tally.good, axis=-1) - tally.good
     return np.asarray((_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1))
 
 
-def average_precision(tally: Tally) -> Figures:
+def average_precision(tally: ScoreCounts) -> MetricValues:
     """Area under the precision-recall curve by steps."""
     hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
     return np.asarray((_share(tally.defective) * hits / np.maximum(alarms, 1)).sum(axis=-1))
 
 
-def f1_by_threshold(tally: Tally) -> Counts:
+def f1_by_threshold(tally: ScoreCounts) -> Counts:
     """F1 = 2 TP / (2 TP + FP + FN) of rejecting from each distinct score up."""
     hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
     return np.asarray(2 * hits / (alarms + tally.defective.sum(axis=-1, keepdims=True)))
 
 
-def best_f1(tally: Tally) -> Figures:
+def best_f1(tally: ScoreCounts) -> MetricValues:
     """F1 at the threshold that serves it best."""
     return np.asarray(f1_by_threshold(tally).max(axis=-1))
 
 
-def trivial_f1(tally: Tally) -> Figures:
+def reject_all_f1(tally: ScoreCounts) -> MetricValues:
     """F1 of rejecting everything, 2π / (1 + π) for a share π of defects: what any F1 must be held against."""
     return f1_by_threshold(tally)[..., 0]
 
 
-def false_positive_rate(tally: Tally, recall: float = 0.95) -> Figures:
+def false_positive_rate(tally: ScoreCounts, recall: float = 0.95) -> MetricValues:
     """Share of the good that are rejected at the highest threshold that catches `recall` of the defective."""
     caught = _at_least(_share(tally.defective))
     # The lowest score catches all; rounding must not hide that.
@@ -78,7 +78,7 @@ def false_positive_rate(tally: Tally, recall: float = 0.95) -> Figures:
     return np.take_along_axis(_at_least(_share(tally.good)), last[..., None], axis=-1)[..., 0]
 
 
-def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Figures:
+def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> MetricValues:
     """AUPRO: area under the per-region overlap up to a false positive rate of `limit`, divided by it.
 
     The overlap at a threshold is the mean over true regions of the share of their pixels beyond it (Bergmann et al.

@@ -13,7 +13,7 @@ PANELS = {"loss": "cross-entropy", "accuracy": "told right"}
 """What is drawn, and what its axis says."""
 
 
-def draw_curves(history: Sequence[Mapping[str, float]]) -> bytes:
+def plot_finetuning(history: Sequence[Mapping[str, float]]) -> bytes:
     """Draw loss and accuracy over the epochs, of the pictures trained on and of those kept for checking.
 
     Args:
@@ -44,7 +44,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> bytes:
     return _png(figure)
 
 
-def draw_losses(history: Sequence[Mapping[str, float]]) -> bytes:
+def plot_losses(history: Sequence[Mapping[str, float]]) -> bytes:
     """Draw losses over the epochs of a training that nothing checks.
 
     Args:

@@ -8,22 +8,22 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from flawmap.prepare import Mask, Pixels, resize
+from flawmap.prepare import ImageArray, Mask, resize
 from flawmap.verdict import Heatmap, Region, Verdict
 
-Picture = UInt8[np.ndarray, "_height _width 3"]
+ImageU8 = UInt8[np.ndarray, "_height _width 3"]
 """RGB, 0…255."""
 
-BOTTOM, TOP = 0.5, 1.5
+COLOUR_MIN, COLOUR_MAX = 0.5, 1.5
 """The values of a heat map that get the first and the last colour; 1, the limit of good parts, is in the middle."""
 
-SEEN, SOLID = 0.75, 1.25
+FADE_IN, OPAQUE = 0.75, 1.25
 """The values of a heat map from which on colour comes in, and beyond which it gets no denser."""
 
 WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
 
 
-def overlay(pixels: Pixels, verdict: Verdict, min_area: int = 0) -> Picture:
+def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     """Lay a verdict's heat map over its picture, the score in the top-left corner, a red frame around a reject.
 
     Where a part is as good parts are, the picture shows as it is; colour comes in as a pixel nears the limit of good
@@ -35,16 +35,16 @@ def overlay(pixels: Pixels, verdict: Verdict, min_area: int = 0) -> Picture:
         verdict: what was said of it.
         min_area: regions of fewer pixels are not marked.
     """
-    opacity = (0.7 * np.clip((verdict.heatmap - SEEN) / (SOLID - SEEN), 0, 1))[:, :, None]
-    blended = (to_8_bit(pixels) * (1 - opacity) + show_heatmap(verdict.heatmap) * opacity).astype(np.uint8)
+    opacity = (0.7 * np.clip((verdict.heatmap - FADE_IN) / (OPAQUE - FADE_IN), 0, 1))[:, :, None]
+    blended = (to_uint8(pixels) * (1 - opacity) + colourise(verdict.heatmap) * opacity).astype(np.uint8)
     _mark(blended, verdict.regions(min_area))
     if verdict.reject:
         height, width = blended.shape[:2]
         cv2.rectangle(blended, (0, 0), (width - 1, height - 1), RED, thickness=max(2, min(height, width) // 80))
-    return write_text(blended, f"{verdict.score:.2f}")
+    return draw_label(blended, f"{verdict.score:.2f}")
 
 
-def _mark(picture: Picture, regions: Sequence[Region]) -> None:
+def _mark(picture: ImageU8, regions: Sequence[Region]) -> None:
     thin = max(1, min(picture.shape[:2]) // 250)
     for region in regions:
         cv2.drawContours(picture, [region.outline.astype(np.int32)], -1, WHITE, thin, cv2.LINE_AA)
@@ -52,23 +52,23 @@ def _mark(picture: Picture, regions: Sequence[Region]) -> None:
         cv2.rectangle(picture, (region.x, region.y), corner, WHITE, thin)
 
 
-def draw_truth(pixels: Pixels, mask: Mask) -> Picture:
+def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
     """Draw a line around the true defects, close by, so that the defects themselves stay visible."""
-    picture = np.ascontiguousarray(to_8_bit(pixels)).copy()
+    picture = np.ascontiguousarray(to_uint8(pixels)).copy()
     line = max(1, round(max(picture.shape[:2]) / 140))
     around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
     outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return cv2.drawContours(picture, outlines, -1, RED, line)
 
 
-def to_8_bit(pixels: Pixels) -> Picture:
+def to_uint8(pixels: ImageArray) -> ImageU8:
     """Bring a decoded picture of any depth to 0…255."""
     if pixels.dtype == np.uint8:
         return pixels
     return (pixels / 257 if pixels.dtype == np.uint16 else pixels * 255).astype(np.uint8)
 
 
-def write_text(picture: Picture, text: str) -> Picture:
+def draw_label(picture: ImageU8, text: str) -> ImageU8:
     """Write into the top-left corner, white with a dark outline, in a size that suits the picture."""
     scale = max(0.42, min(picture.shape[:2]) / 450)
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.5 * scale))
@@ -85,7 +85,7 @@ def write_text(picture: Picture, text: str) -> Picture:
     return picture
 
 
-def sheet(rows: Sequence[Sequence[Picture]], titles: Sequence[str], cell: int = 224, gap: int = 6) -> Picture:
+def sheet(rows: Sequence[Sequence[ImageU8]], titles: Sequence[str], cell: int = 224, gap: int = 6) -> ImageU8:
     """Lay pictures out in rows under titles, each fitted into a square cell, on white."""
     header = 28
     height = header + len(rows) * (cell + gap)
@@ -96,19 +96,19 @@ def sheet(rows: Sequence[Sequence[Picture]], titles: Sequence[str], cell: int = 
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             top, left = header + row * (cell + gap), gap + column * (cell + gap)
-            fitted = fit_into(picture, cell)
+            fitted = resize_longer_side(picture, cell)
             page[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
     return page
 
 
-def fit_into(picture: Picture, cell: int) -> Picture:
+def resize_longer_side(picture: ImageU8, cell: int) -> ImageU8:
     """Scale a picture so that its longer side is `cell` pixels."""
     factor = cell / max(picture.shape[:2])
     height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
     return resize(picture, height, width)
 
 
-def show_heatmap(heatmap: Heatmap) -> Picture:
+def colourise(heatmap: Heatmap) -> ImageU8:
     """Colour a heat map alone, on the fixed scale."""
-    level = (255 * np.clip((heatmap - BOTTOM) / (TOP - BOTTOM), 0, 1)).astype(np.uint8)
+    level = (255 * np.clip((heatmap - COLOUR_MIN) / (COLOUR_MAX - COLOUR_MIN), 0, 1)).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[:, :, ::-1])

@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 
 from flawmap.errors import OptionError
-from flawmap.prepare import Mask, Photo, read, resize
+from flawmap.prepare import ImageInput, Mask, decode, resize
 from flawmap.render.heatmap import (
-    BOTTOM,
-    TOP,
-    Picture,
-    draw_truth,
-    fit_into,
+    COLOUR_MAX,
+    COLOUR_MIN,
+    ImageU8,
+    colourise,
+    draw_label,
+    draw_mask_outline,
     overlay,
-    show_heatmap,
-    to_8_bit,
-    write_text,
+    resize_longer_side,
+    to_uint8,
 )
 from flawmap.render.page import Heading, Legend, Line, lay_out
 from flawmap.verdict import Heatmap, Verdict
@@ -34,7 +34,7 @@ OPACITY = 0.5
 """Of the colours over the picture, on the scale of a test set."""
 
 
-class Span(NamedTuple):
+class ValueRange(NamedTuple):
     """The smallest and the largest value over a whole test set."""
 
     low: float
@@ -46,7 +46,7 @@ class Span(NamedTuple):
         return np.asarray(np.clip((values - self.low) / width, 0, 1) if width > 0 else np.zeros_like(values))
 
 
-def show_jet(level: Heatmap) -> Picture:
+def colourise_jet(level: Heatmap) -> ImageU8:
     """Colour values in 0…1 from dark blue over green to dark red."""
     steps = np.rint(255 * level).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_JET)[:, :, ::-1])
@@ -56,7 +56,7 @@ _RAMP = np.linspace(0, 1, 256, dtype=np.float32)[None]
 
 
 @dataclass(frozen=True, eq=False)
-class OverTestSet:
+class TestSetScale:
     """A view on the scale of a test set, as the paper shows it: jet, from the least odd pixel of all to the oddest.
 
     Only to be looked at: it takes a whole test set, and its defects, to know it.
@@ -70,40 +70,40 @@ class OverTestSet:
 
     heatmap: Heatmap
     score: float
-    heatmaps: Span
-    scores: Span
+    heatmaps: ValueRange
+    scores: ValueRange
 
-    legend: ClassVar[Legend] = Legend(show_jet(_RAMP), "least odd in the test set", "", "oddest")
+    legend: ClassVar[Legend] = Legend(colourise_jet(_RAMP), "least odd in the test set", "", "oddest")
 
-    def draw(self, picture: Picture) -> Picture:
+    def draw(self, picture: ImageU8) -> ImageU8:
         """Lay the colours over the picture, half and half, and write the score in the top-left corner, 0.00…1.00."""
-        colours = show_jet(resize(self.heatmaps.level(self.heatmap), *picture.shape[:2]))
+        colours = colourise_jet(resize(self.heatmaps.level(self.heatmap), *picture.shape[:2]))
         blended = np.rint((1 - OPACITY) * picture + OPACITY * colours).astype(np.uint8)
         score = self.scores.level(np.full((1, 1), self.score)).item()
-        return write_text(blended, f"{score:.2f}")
+        return draw_label(blended, f"{score:.2f}")
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
+class CalibratedScale:
     """A view on the scale that good parts set, the same for all methods and pictures; see `heatmap.overlay`."""
 
     verdict: Verdict
 
     legend: ClassVar[Legend] = Legend(
-        show_heatmap(BOTTOM + (TOP - BOTTOM) * _RAMP), "as good parts are", "their limit", "beyond it"
+        colourise(COLOUR_MIN + (COLOUR_MAX - COLOUR_MIN) * _RAMP), "as good parts are", "their limit", "beyond it"
     )
 
-    def draw(self, picture: Picture) -> Picture:
+    def draw(self, picture: ImageU8) -> ImageU8:
         """Lay the verdict over the picture."""
         return overlay(picture, replace(self.verdict, heatmap=resize(self.verdict.heatmap, *picture.shape[:2])))
 
 
-View = OverTestSet | Calibrated
+View = TestSetScale | CalibratedScale
 """What one method says of one picture, on either scale."""
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class LocalisationRow:
     """One picture and how each method sees it.
 
     Args:
@@ -115,13 +115,13 @@ class Case:
     """
 
     product: str
-    kind: str
-    picture: Photo
+    defect_type: str
+    image: ImageInput
     views: Sequence[View]
     mask: Mask | None = None
 
 
-def show_localisation(cases: Sequence[Case], methods: Sequence[str], title: str = "", cell: int = 224) -> Picture:
+def localisation_figure(cases: Sequence[LocalisationRow], methods: Sequence[str], title: str = "", cell: int = 224) -> ImageU8:
     """Lay out a row for each case: the picture, the true defects outlined, and what each method sees in it.
 
     Args:
@@ -132,29 +132,29 @@ def show_localisation(cases: Sequence[Case], methods: Sequence[str], title: str 
 
     Raises:
         OptionError: no cases, or one that has not as many views as there are methods.
-        PictureError: an array that is no picture.
+        ImageError: an array that is no picture.
     """
     if not cases:
         raise OptionError("no pictures to show; give one case or more")
     for case in cases:
         if len(case.views) != len(methods):
-            message = f"a {case.kind} {case.product} has {len(case.views)} views and there are {len(methods)} methods"
+            message = f"a {case.defect_type} {case.product} has {len(case.views)} views and there are {len(methods)} methods"
             raise OptionError(f"{message} ({', '.join(methods)}); give one view for each")
     lines = [_line(case, cell) for case in cases]
     legend = cases[0].views[0].legend if methods else None
     return lay_out(lines, [Heading(name) for name in (INPUT, *methods)], cell, title, legend)
 
 
-def _line(case: Case, cell: int) -> Line:
-    picture = _fitted(case.picture, cell)
+def _line(case: LocalisationRow, cell: int) -> Line:
+    picture = _fitted(case.image, cell)
     truth = picture
     if case.mask is not None:
         # As floats, of which the mean over an area is above 0 as soon as one pixel is.
-        truth = draw_truth(picture, resize(case.mask.astype(np.float32), *picture.shape[:2]) > 0)
-    return Line(case.product, case.kind, [truth, *(view.draw(picture) for view in case.views)])
+        truth = draw_mask_outline(picture, resize(case.mask.astype(np.float32), *picture.shape[:2]) > 0)
+    return Line(case.product, case.defect_type, [truth, *(view.draw(picture) for view in case.views)])
 
 
-def show_samples(products: Mapping[str, Mapping[str, Sequence[Photo]]], title: str = "", cell: int = 128) -> Picture:
+def sample_figure(products: Mapping[str, Mapping[str, Sequence[ImageInput]]], title: str = "", cell: int = 128) -> ImageU8:
     """Lay out a row for each product: good pictures, then those of each kind of defect.
 
     Args:
@@ -164,7 +164,7 @@ def show_samples(products: Mapping[str, Mapping[str, Sequence[Photo]]], title: s
 
     Raises:
         OptionError: no pictures.
-        PictureError: an array that is no picture.
+        ImageError: an array that is no picture.
     """
     kinds = {kind: 0 for pictures in products.values() for kind in pictures}
     kinds = {GOOD: 0} | kinds if GOOD in kinds else kinds
@@ -175,7 +175,7 @@ def show_samples(products: Mapping[str, Mapping[str, Sequence[Photo]]], title: s
     headings = [Heading(kind, columns) for kind, columns in kinds.items() if columns]
     lines = []
     for product, pictures in products.items():
-        cells: list[Picture | None] = []
+        cells: list[ImageU8 | None] = []
         for kind, columns in kinds.items():
             shown = [_fitted(picture, cell) for picture in pictures.get(kind, ())]
             cells += [*shown, *[None] * (columns - len(shown))]
@@ -183,5 +183,5 @@ def show_samples(products: Mapping[str, Mapping[str, Sequence[Photo]]], title: s
     return lay_out(lines, headings, cell, title)
 
 
-def _fitted(picture: Photo, cell: int) -> Picture:
-    return fit_into(to_8_bit(read(picture)), cell)
+def _fitted(picture: ImageInput, cell: int) -> ImageU8:
+    return resize_longer_side(to_uint8(decode(picture)), cell)

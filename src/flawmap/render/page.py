@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from flawmap.prepare import resize
-from flawmap.render.heatmap import DARK, Picture
+from flawmap.render.heatmap import DARK, ImageU8
 
 GREY, RULE = (110, 110, 110), (190, 190, 190)
 PLAIN, BOLD = cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX
@@ -38,13 +38,13 @@ class Line(NamedTuple):
 
     word: str
     note: str
-    cells: Sequence[Picture | None]
+    cells: Sequence[ImageU8 | None]
 
 
 class Legend(NamedTuple):
     """Colours from left to right, and words below them."""
 
-    colours: Picture
+    colours: ImageU8
     left: str
     middle: str
     right: str
@@ -52,7 +52,7 @@ class Legend(NamedTuple):
 
 def lay_out(
     lines: Sequence[Line], headings: Sequence[Heading], cell: int, title: str = "", legend: Legend | None = None
-) -> Picture:
+) -> ImageU8:
     """Lay out rows of pictures under their headings.
 
     Args:
@@ -91,7 +91,7 @@ def _height(line: Line, cell: int) -> int:
     return max((picture.shape[0] for picture in line.cells if picture is not None), default=cell)
 
 
-def _write_headings(page: Picture, headings: Sequence[Heading], lefts: Sequence[int], cell: int, base: int) -> None:
+def _write_headings(page: ImageU8, headings: Sequence[Heading], lefts: Sequence[int], cell: int, base: int) -> None:
     first = 0
     for heading in headings:
         left, right = lefts[first], lefts[first + heading.columns - 1] + cell
@@ -101,7 +101,7 @@ def _write_headings(page: Picture, headings: Sequence[Heading], lefts: Sequence[
         first += heading.columns
 
 
-def _draw_line(page: Picture, line: Line, lefts: Sequence[int], cell: int, top: int) -> None:
+def _draw_line(page: ImageU8, line: Line, lefts: Sequence[int], cell: int, top: int) -> None:
     height = _height(line, cell)
     middle, room = top + height // 2, lefts[0] - 2 * MARGIN
     _write(page, line.word, MARGIN, middle + (-3 if line.note else 5), room, WORD, BOLD)
@@ -113,7 +113,7 @@ def _draw_line(page: Picture, line: Line, lefts: Sequence[int], cell: int, top: 
             page[y : y + rows, x : x + columns] = picture
 
 
-def _draw_legend(page: Picture, legend: Legend, left: int, top: int) -> None:
+def _draw_legend(page: ImageU8, legend: Legend, left: int, top: int) -> None:
     height, width = BAR[0], min(BAR[1], page.shape[1] - left - MARGIN)
     page[top : top + height, left : left + width] = resize(legend.colours, height, width)
     for word, place in ((legend.left, 0.0), (legend.middle, 0.5), (legend.right, 1.0)):
@@ -123,7 +123,7 @@ def _draw_legend(page: Picture, legend: Legend, left: int, top: int) -> None:
 
 
 def _write(
-    page: Picture,
+    page: ImageU8,
     text: str,
     left: int,
     base: int,

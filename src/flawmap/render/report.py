@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from flawmap.files import write_aside
+from flawmap.files import atomic_write
 from flawmap.metrics.metric import Metric
-from flawmap.prepare import Mask, Pixels, resize
-from flawmap.render.heatmap import BOTTOM, TOP, Picture, draw_truth, overlay, show_heatmap, to_8_bit
+from flawmap.prepare import ImageArray, Mask, resize
+from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, ImageU8, colourise, draw_mask_outline, overlay, to_uint8
 from flawmap.verdict import Verdict
 
-SIDE = 320
+THUMBNAIL_SIDE = 320
 """The longer side of a thumbnail, in pixels, at most."""
 
 GOOD = "good"
@@ -37,7 +37,7 @@ GOOD = "good"
 LISTED_REGIONS = 100
 """Regions of one picture that the page lists, the oddest first."""
 
-LABELS = {
+OUTCOME_LABELS = {
     "missed": "missed",
     "false-reject": "false reject",
     "caught": "caught",
@@ -70,13 +70,13 @@ class Card:
     """
 
     path: str
-    kind: str | None
+    defect_type: str | None
     score: float
     p_value: float
     regions: list[dict[str, Any]]
     width: int
     height: int
-    picture: bytes
+    image: bytes
     overlay: bytes
     truth: bytes | None
 
@@ -103,7 +103,7 @@ class Gallery:
         path: str,
         kind: str | None,
         verdict: Verdict,
-        pixels: Pixels,
+        pixels: ImageArray,
         mask: Mask | None = None,
         min_area: int = 0,
     ) -> None:
@@ -126,7 +126,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Row:
+class Record:
     """One picture that was to be judged, in the gallery or not; without a score it could not be read.
 
     Args:
@@ -138,14 +138,14 @@ class Row:
     """
 
     path: str
-    kind: str | None
+    defect_type: str | None
     score: float | None
     p_value: float | None
     error: str = ""
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportData:
     """All that the page says.
 
     Args:
@@ -168,12 +168,12 @@ class Report:
     title: str
     subtitle: str
     threshold: float
-    held_out: Sequence[float]
-    promises: Sequence[str]
-    rows: Sequence[Row]
+    calibration_scores: Sequence[float]
+    guarantees: Sequence[str]
+    records: Sequence[Record]
     gallery: Gallery
     metrics: Mapping[str, Metric]
-    kinds: Mapping[str, Mapping[str, Metric]]
+    by_defect_type: Mapping[str, Mapping[str, Metric]]
     confusion: Mapping[str, int] | None
     details: Mapping[str, Mapping[str, str]]
     warnings: Sequence[str] = ()
@@ -181,21 +181,21 @@ class Report:
     figures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def write(file: Path, report: Report) -> None:
+def write_page(file: Path, report: ReportData) -> None:
     """Write the page.
 
     Raises:
         WriteError: there is no space or no permission.
     """
-    with write_aside(file) as stream:
-        stream.write(render(report).encode())
+    with atomic_write(file) as stream:
+        stream.write(render_page(report).encode())
 
 
-def render(report: Report) -> str:
+def render_page(report: ReportData) -> str:
     """Make the page: HTML with its style, script, pictures and numbers inside."""
     script, style = _asset("report.js"), _asset("report.css").replace("TURBO", _turbo())
     cards = report.gallery.cards()
-    judged = [row for row in report.rows if _finite(row.score) is not None]
+    judged = [row for row in report.records if _finite(row.score) is not None]
     page = _environment().from_string(_asset("report.html.j2"))
     text = page.render(
         report=report,
@@ -205,30 +205,30 @@ def render(report: Report) -> str:
         data=_embed(_data(report, cards, judged)),
         cards=cards,
         folder=_common_folder([card.path for card in cards]),
-        labelled=any(row.kind is not None for row in report.rows),
-        counts=Counter(_outcome(row.score, row.kind, report.threshold) for row in judged if row.score is not None),
-        shown=Counter(_outcome(card.score, card.kind, report.threshold) for card in cards),
-        pictures=Counter(row.kind for row in judged),
+        labelled=any(row.defect_type is not None for row in report.records),
+        counts=Counter(_outcome(row.score, row.defect_type, report.threshold) for row in judged if row.score is not None),
+        shown=Counter(_outcome(card.score, card.defect_type, report.threshold) for card in cards),
+        pictures=Counter(row.defect_type for row in judged),
         judged=len(judged),
-        unreadable=[row for row in report.rows if _finite(row.score) is None],
-        labels=LABELS,
-        columns=list(next(iter(report.kinds.values()), {})),
+        unreadable=[row for row in report.records if _finite(row.score) is None],
+        labels=OUTCOME_LABELS,
+        columns=list(next(iter(report.by_defect_type.values()), {})),
     )
     # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no bytes for.
     return text.encode("utf-8", "replace").decode()
 
 
-def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: Pixels, mask: Mask | None, min_area: int) -> Card:
+def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: ImageArray, mask: Mask | None, min_area: int) -> Card:
     height, width = pixels.shape[:2]
-    small = to_8_bit(_shrink(pixels))
+    small = to_uint8(_shrink(pixels))
     # As floats, of which the mean over an area is above 0 as soon as one pixel is: no defect is too small to be seen.
-    truth = draw_truth(small, _shrink(mask.astype(np.float32)) > 0) if mask is not None and mask.any() else None
+    truth = draw_mask_outline(small, _shrink(mask.astype(np.float32)) > 0) if mask is not None and mask.any() else None
     return Card(
         path,
         kind,
         verdict.score,
         verdict.p_value,
-        [region.to_json() for region in verdict.regions(min_area)],
+        [region.to_dict() for region in verdict.regions(min_area)],
         width,
         height,
         _jpeg(small),
@@ -238,12 +238,12 @@ def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: Pixels, ma
 
 
 def _shrink(plane: np.ndarray) -> np.ndarray:
-    factor = min(1, SIDE / max(plane.shape[:2]))
+    factor = min(1, THUMBNAIL_SIDE / max(plane.shape[:2]))
     height, width = (max(1, round(side * factor)) for side in plane.shape[:2])
     return resize(plane, height, width)
 
 
-def _jpeg(picture: Picture) -> bytes:
+def _jpeg(picture: ImageU8) -> bytes:
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
@@ -263,13 +263,13 @@ def _outcome(score: float, kind: str | None, threshold: float) -> str:
     return "caught" if reject else "missed"
 
 
-def _data(report: Report, cards: Sequence[Card], judged: Sequence[Row]) -> dict[str, Any]:
+def _data(report: ReportData, cards: Sequence[Card], judged: Sequence[Record]) -> dict[str, Any]:
     """Collect what the script needs; scores in full, since rounding would make and break ties."""
     return {
         "threshold": report.threshold,
-        "heldOut": sorted(score for score in report.held_out if math.isfinite(score)),
-        "scores": [[row.kind, row.score] for row in judged],
-        "labels": LABELS,
+        "heldOut": sorted(score for score in report.calibration_scores if math.isfinite(score)),
+        "scores": [[row.defect_type, row.score] for row in judged],
+        "labels": OUTCOME_LABELS,
         "cards": [
             {**vars(card), "picture": None, "overlay": None, "truth": None, "regions": card.regions[:LISTED_REGIONS]}
             | {"count": len(card.regions)}
@@ -311,7 +311,7 @@ def _common_folder(paths: Sequence[str]) -> str:
 
 def _turbo() -> str:
     """Give the colours of the heat maps as the stops of a gradient."""
-    colours = show_heatmap(np.linspace(BOTTOM, TOP, _STOPS, dtype=np.float32)[None])[0]
+    colours = colourise(np.linspace(COLOUR_MIN, COLOUR_MAX, _STOPS, dtype=np.float32)[None])[0]
     return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colours)
 
 
