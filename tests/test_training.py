@@ -22,28 +22,28 @@ class Count(TrainingRun[TrainingEpoch]):
         self.epochs, self.history, self.about = epochs, [], about
         self.sum = torch.zeros(1)
 
-    def rounds(self) -> Iterator[TrainingEpoch]:
+    def run_epochs(self) -> Iterator[TrainingEpoch]:
         while len(self.history) < self.epochs:
             self.sum += 1
             self.history.append(TrainingEpoch(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0))
             yield self.history[-1]
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, torch.Tensor]:
         return {"sum": self.sum}
 
-    def restore(self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]) -> None:
+    def load_state_dict(self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]) -> None:
         self.sum, self.history = state["sum"], history
 
-    def read(self, epoch: dict[str, Any]) -> TrainingEpoch:
+    def parse_epoch(self, epoch: dict[str, Any]) -> TrainingEpoch:
         return TrainingEpoch(**epoch)
 
-    def key(self) -> str:
+    def resume_key(self) -> str:
         return self.about
 
-    def report(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {"history": [epoch._asdict() for epoch in self.history]}
 
-    def draw(self) -> bytes:
+    def plot(self) -> bytes:
         return b"curves"
 
 

@@ -19,7 +19,7 @@ from flawmap.progress import listen
 
 SMALL = {"coreset": 0.1}
 PATCHCORE = MethodSetup("patchcore", SMALL)
-AGGREGATED = MethodSetup("patchcore", SMALL | {"reducer": ChannelAggregation(0.2), "scope": "bank"})
+AGGREGATED = MethodSetup("patchcore", SMALL | {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"})
 TUNED = MethodSetup("patchcore", SMALL, finetuned=True)
 SHORT = FineTuneConfig(epochs=1, batch_size=4, image_size=32, frozen_stages=1)
 

@@ -45,25 +45,25 @@ class Greys(MemoryMethod):
     weights: str | None = "random"
     known_: ClassVar[None] = None
 
-    def gather(self, batches: Iterable[Batch]) -> State:
+    def extract(self, batches: Iterable[Batch]) -> State:
         return {"known": torch.cat([self.encode(batch.images)[0] for batch in batches])}
 
-    def settle(self, parts: list[State]) -> Greys:
-        self.judge_ = FromGrey(torch.cat([part["known"] for part in parts]))
+    def fit_shards(self, parts: list[State]) -> Greys:
+        self.head_ = FromGrey(torch.cat([part["known"] for part in parts]))
         return self
 
     def encoder(self) -> nn.Module:
         return Grey()
 
-    def judge(self) -> nn.Module:
-        if not hasattr(self, "judge_"):
+    def head(self) -> nn.Module:
+        if not hasattr(self, "head_"):
             raise not_fitted(self)
-        return self.judge_
+        return self.head_
 
-    def learned(self) -> State:
-        return {"known": self.judge_.known}
+    def fitted_state(self) -> State:
+        return {"known": self.head_.known}
 
-    def relearn(self, learned: State) -> None:
+    def load_fitted_state(self, learned: State) -> None:
         self.settle([learned])
 
 
@@ -81,7 +81,7 @@ def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
 def test_what_was_fitted_has_seen_all() -> None:
     method = Greys()
     method.cross_fit_scores(Batches(greys(*range(0, 250, 10)), SIZE))
-    assert len(method.judge_.known) == 25
+    assert len(method.head_.known) == 25
 
 
 def test_pictures_of_a_group_are_never_in_two_folds() -> None:

@@ -18,7 +18,7 @@ def test_each_differs_from_patchcore_by_its_parts_alone() -> None:
         "sa-patchcore": {"context", "alignment"},
         "rail-patchcore": {"context"},
         "fr-patchcore": {"registration"},
-        "improved-patchcore": {"context", "reducer", "scope"},
+        "improved-patchcore": {"context", "reducer", "reducer_scope"},
     }
     for name, expected in differences.items():
         options = make_method(name).options()

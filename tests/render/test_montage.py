@@ -10,7 +10,7 @@ from flawmap.render.heatmap import RED, overlay
 from flawmap.render.montage import (
     CalibratedScale,
     LocalisationRow,
-    TestSetScale,
+    DatasetScale,
     ValueRange,
     colourise_jet,
     localisation_figure,
@@ -25,8 +25,8 @@ BOTTOM, TOP = (0, 0, 128), (128, 0, 0)
 """The ends of jet."""
 
 
-def view(value: float, score: float = 0.5) -> TestSetScale:
-    return TestSetScale(np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0))
+def view(value: float, score: float = 0.5) -> DatasetScale:
+    return DatasetScale(np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0))
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:

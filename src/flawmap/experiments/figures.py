@@ -16,7 +16,7 @@ from flawmap.render.heatmap import ImageU8
 from flawmap.render.montage import (
     CalibratedScale,
     LocalisationRow,
-    TestSetScale,
+    DatasetScale,
     ValueRange,
     View,
     localisation_figure,
@@ -116,7 +116,7 @@ def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tupl
             verdicts[sample.path] = one.verdict
     spans = [ValueRange(min(found), max(found)) for found in (values, scores)]
     return [
-        (TestSetScale(verdict.heatmap, verdict.score, *spans), CalibratedScale(verdict))
+        (DatasetScale(verdict.heatmap, verdict.score, *spans), CalibratedScale(verdict))
         for verdict in _in_order(verdicts, shown)
     ]
 

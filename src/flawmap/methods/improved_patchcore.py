@@ -17,6 +17,6 @@ def improved_patchcore(**options: Any) -> PatchCore:
     parts: dict[str, Any] = {
         "context": PartialSelfAttention(ratio=0.5),
         "reducer": ChannelAggregation(ratio=0.1),
-        "scope": "bank",
+        "reducer_scope": "bank",
     }
     return PatchCore(**parts | options)

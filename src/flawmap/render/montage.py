@@ -56,7 +56,7 @@ _RAMP = np.linspace(0, 1, 256, dtype=np.float32)[None]
 
 
 @dataclass(frozen=True, eq=False)
-class TestSetScale:
+class DatasetScale:
     """A view on the scale of a test set, as the paper shows it: jet, from the least odd pixel of all to the oddest.
 
     Only to be looked at: it takes a whole test set, and its defects, to know it.
@@ -98,7 +98,7 @@ class CalibratedScale:
         return overlay(picture, replace(self.verdict, heatmap=resize(self.verdict.heatmap, *picture.shape[:2])))
 
 
-View = TestSetScale | CalibratedScale
+View = DatasetScale | CalibratedScale
 """What one method says of one picture, on either scale."""
 
 
