@@ -26,6 +26,7 @@ from flawmap.files import write_aside
 from flawmap.metrics.metric import Metric
 from flawmap.prepare import Mask, Pixels, resize
 from flawmap.render.heatmap import BOTTOM, TOP, Picture, draw_truth, overlay, show_heatmap, to_8_bit
+from flawmap.report.script import page_script
 from flawmap.verdict import Verdict
 
 SIDE = 320
@@ -193,10 +194,10 @@ def write(file: Path, report: Report) -> None:
 
 def render(report: Report) -> str:
     """Make the page: HTML with its style, script, pictures and numbers inside."""
-    script, style = _asset("report.js"), _asset("report.css").replace("TURBO", _turbo())
+    script, style = page_script(), _asset("page.css").replace("TURBO", _turbo())
     cards = report.gallery.cards()
     judged = [row for row in report.rows if _finite(row.score) is not None]
-    page = _environment().from_string(_asset("report.html.j2"))
+    page = _environment().from_string(_asset("page.html.j2"))
     text = page.render(
         report=report,
         style=style,
@@ -338,4 +339,4 @@ def _uri(data: bytes) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("flawmap.render").joinpath(name).read_text("utf-8")
+    return resources.files("flawmap.report").joinpath(name).read_text("utf-8")
