@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TYPESCRIPT := typescript@5.9.3
+# Without a network npx shall give up at once, not after minutes.
+NPX := npm_config_fetch_retries=0 npm_config_fetch_timeout=30000 npx --yes -p $(TYPESCRIPT) tsc
 
-.PHONY: demo test test-slow check bench bench-quick bench-anomalib bench-coreset clean
+.PHONY: demo test test-slow check check-page bench bench-quick bench-anomalib bench-coreset clean
 
 demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -15,11 +18,19 @@ test: $(READY)  ## the tests, a few minutes
 test-slow: $(READY)  ## the tests that take minutes each
 	$(BIN)/pytest -m slow
 
-check: $(READY)  ## lint, format, types, architecture
+check: $(READY) check-page  ## lint, format, types, architecture
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-page: $(READY)  ## lint, format and types of the report page's script
+	@if [ -x $(BIN)/biome ]; then $(BIN)/biome check --error-on-warnings; \
+	else echo "skipped: Biome, which has no wheel for this machine"; fi
+	@if ! command -v npx >/dev/null; then echo "skipped: TypeScript, since there is no npx (Node.js)"; \
+	elif ! $(NPX) --version >/dev/null 2>&1; then \
+	  echo "skipped: TypeScript, since npx cannot fetch $(TYPESCRIPT)"; \
+	else echo "tsc -p tsconfig.json"; $(NPX) -p tsconfig.json; fi
 
 bench: $(READY) .venv-anomalib/.ready  ## beside anomalib, about an hour: make bench DATASET=… RESNET18=…
 	$(BIN)/python bench/rivals.py $(DATASET) $(if $(RESNET18),--resnet18 $(RESNET18)) $(RIVALS)

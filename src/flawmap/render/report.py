@@ -26,6 +26,7 @@ from flawmap.files import atomic_write
 from flawmap.metrics.metric import Metric
 from flawmap.prepare import ImageArray, Mask, resize
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, ImageU8, colourise, draw_mask_outline, overlay, to_uint8
+from flawmap.report.script import page_script
 from flawmap.verdict import Verdict
 
 THUMBNAIL_SIDE = 320
@@ -193,10 +194,10 @@ def write_page(file: Path, report: ReportData) -> None:
 
 def render_page(report: ReportData) -> str:
     """Make the page: HTML with its style, script, pictures and numbers inside."""
-    script, style = _asset("report.js"), _asset("report.css").replace("TURBO", _turbo())
+    script, style = page_script(), _asset("page.css").replace("TURBO", _turbo())
     cards = report.gallery.cards()
     judged = [row for row in report.records if _finite(row.score) is not None]
-    page = _environment().from_string(_asset("report.html.j2"))
+    page = _environment().from_string(_asset("page.html.j2"))
     text = page.render(
         report=report,
         style=style,
@@ -267,7 +268,7 @@ def _data(report: ReportData, cards: Sequence[Card], judged: Sequence[Record]) -
     """Collect what the script needs; scores in full, since rounding would make and break ties."""
     return {
         "threshold": report.threshold,
-        "heldOut": sorted(score for score in report.calibration_scores if math.isfinite(score)),
+        "calibrationScores": sorted(score for score in report.calibration_scores if math.isfinite(score)),
         "scores": [[row.defect_type, row.score] for row in judged],
         "labels": OUTCOME_LABELS,
         "cards": [
@@ -338,4 +339,4 @@ def _uri(data: bytes) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("flawmap.render").joinpath(name).read_text("utf-8")
+    return resources.files("flawmap.report").joinpath(name).read_text("utf-8")
