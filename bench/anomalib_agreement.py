@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from flawmap.data.layouts import good_training_samples, test_samples
-from flawmap.data.loading import Batch
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.engine.batches import Batch
 from flawmap.features.backbone import Backbone
 from flawmap.memory.bank import Bank
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.prepare import Preprocessing, decode
+from flawmap.runtime.decode import decode
+from flawmap.runtime.preprocess import Preprocessing
 
 FITTED, SCORED = 24, 40
 
@@ -35,7 +36,7 @@ def main() -> None:
     # Making any backbone first lets torchvision, and with it anomalib, load beside a CPU build of torch.
     Backbone("test_resnet", weights="random")
     good = [sample.path for sample in good_training_samples(asked.dataset)]
-    test = [sample.path for sample in test_samples(asked.dataset)]
+    test = [sample.path for sample in labelled_test_samples(asked.dataset)]
     learned = prepare(good[:: len(good) // FITTED][:FITTED])
     new = prepare(test[:: len(test) // SCORED][:SCORED])
     patchcore(asked.resnet18, learned, new)

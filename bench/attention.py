@@ -16,10 +16,10 @@ import torch
 from einops import rearrange
 
 from flawmap.data.layouts import good_training_samples
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.features.attention import attention_weights, cosine_attention_weights
 from flawmap.features.backbone import Backbone
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 
 PICTURES = 16
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from flawmap.calibration import Budget, Calibration
 from flawmap.data.layouts import find_samples
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.features.patches import Embedded
 from flawmap.methods import make_method
 from flawmap.methods.base import HeldOutScores, State
 from flawmap.methods.patchcore import PatchCore
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.preprocess import Preprocessing
 
 BUDGETS = (0.01, 0.05, 0.1, 0.2)
 SHARE = 0.3

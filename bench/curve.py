@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from flawmap.data.defects import paint_defect
-from flawmap.data.layouts import good_training_samples, test_samples
-from flawmap.data.loading import Batches
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.engine.batches import Batches
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.prepare import ImageInput, Preprocessing, decode
+from flawmap.runtime.decode import decode
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.synthetic.defects import paint_defect
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
-    good, test = [sample.path for sample in good_training_samples(given.dataset)], test_samples(given.dataset)
+    good, test = [sample.path for sample in good_training_samples(given.dataset)], labelled_test_samples(given.dataset)
     aside, rng = good[::5], np.random.default_rng(0)
     learned = [path for place, path in enumerate(good) if place % 5]
     painted = [paint_defect(decode(path), rng).pixels for path in aside]

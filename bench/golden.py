@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 
 import flawmap
-from flawmap.data.heatsink import draw_defective, draw_good
 from flawmap.features.registration import SpatialTransformers
-from flawmap.machine import describe_machine
+from flawmap.support.system import describe_machine
+from flawmap.synthetic.heatsink import draw_defective, draw_good
 
 BACKBONE = "tf_efficientnet_lite0"
 TRAINED = ("glass", "crad", "vqflow", "ddad")

@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from flawmap.data.layouts import Sample, good_training_samples, test_samples
-from flawmap.data.loading import Batches
+from flawmap.data.layouts import Sample, good_training_samples, labelled_test_samples
+from flawmap.engine.batches import Batches
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.metrics.images import image_metrics
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
-from flawmap.prepare import Preprocessing, decode, decode_mask, resize
+from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.preprocess import Preprocessing, resize
 
 ROWS = Path("bench/out/methods.jsonl")
 SHORTENED = {"fr-patchcore": {"registration": SpatialTransformerRegistration(epochs=5)}}
@@ -66,7 +67,7 @@ def is_random(name: str) -> bool:
 def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: Path) -> dict[str, Any]:
     method = make_method(name, backbone=backbone, weights=weights, seed=seed, **SHORTENED.get(name, {}))
     preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
-    good, test = good_training_samples(dataset), test_samples(dataset)
+    good, test = good_training_samples(dataset), labelled_test_samples(dataset)
     started = time.perf_counter()
     method.fit(Batches([sample.path for sample in good], preparation))
     fitted = time.perf_counter() - started

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from flawmap.data.layouts import test_samples
+from flawmap.data.layouts import labelled_test_samples
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.metrics.ranking import per_region_overlap
-from flawmap.prepare import decode, decode_mask
+from flawmap.runtime.decode import decode, decode_mask
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
 
 def draw(dataset: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng, heatmaps, masks = np.random.default_rng(0), [], []
-    for sample in test_samples(dataset):
+    for sample in labelled_test_samples(dataset):
         picture = decode(sample.path)[:, :, 0].astype(np.float32)
         mask = decode_mask(sample.mask) if sample.mask else np.zeros(picture.shape, bool)
         noise = 0.3 * rng.standard_normal(picture.shape, np.float32)

@@ -23,18 +23,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from flawmap.data import heatsink
-from flawmap.data.classes import classes_by_product, leaky_classes
-from flawmap.data.defects import paint_defect
-from flawmap.data.layouts import find_products, good_training_samples, test_samples
-from flawmap.data.loading import Batches
+from flawmap.data.layouts import find_products, good_training_samples, labelled_test_samples
+from flawmap.engine.batches import Batches
 from flawmap.features.backbone import Backbone
-from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
+from flawmap.finetune.classes import classes_by_product, leaky_classes
+from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.metrics.images import image_metrics
-from flawmap.prepare import ImageInput, Preprocessing, decode
-from flawmap.tuning import fine_tune
+from flawmap.runtime.decode import decode
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.synthetic import heatsink
+from flawmap.synthetic.defects import paint_defect
 
 ROWS = Path("bench/results/transfer.jsonl")
 TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
@@ -134,14 +135,14 @@ def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: FineTu
     learned = [sample.path for sample in good_training_samples(folder)]
     seconds = 0.0
     if transfer:
-        about = (transfer, method.backbone, method.seed, dataset if finetune.mode == "product" else folder)
+        about = (transfer, method.backbone, method.seed, dataset if transfer.mode == "products" else folder)
         if about not in _tuned:
             classes = {"products": classes_by_product, "leaky": leaky_classes}.get(transfer.mode, lambda _: {"good": learned})
             started = time.perf_counter()
             fine_tune(method, classes(about[-1]), transfer)
             _tuned[about] = method.feature_extractor, time.perf_counter() - started
         method.feature_extractor, seconds = _tuned[about]
-    test = test_samples(folder)
+    test = labelled_test_samples(folder)
     good = [sample.path for sample in test if not sample.label]
     return {"tuning s": seconds} | _judge(method, learned, good, [sample.path for sample in test if sample.label])
 

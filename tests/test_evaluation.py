@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flawmap import Inspector
-from flawmap.data.layouts import Sample, test_samples
+from flawmap.data.layouts import Sample, labelled_test_samples
 from flawmap.evaluation import evaluate
 from helpers import save, texture, with_defect
 
@@ -27,7 +27,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_figures(inspector: Inspector, dataset: Path) -> None:
-    evaluation = evaluate(inspector.runtime, test_samples(dataset))
+    evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     values = {name: metric.value for name, metric in evaluation.metrics.items()}
     assert values["image AUROC"] == 1
     assert values["F1 max"] == 1
@@ -44,7 +44,7 @@ def test_figures(inspector: Inspector, dataset: Path) -> None:
 def test_each_type_of_defect_has_its_figures_against_all_good_pictures(inspector: Inspector, dataset: Path) -> None:
     for seed in range(3):
         save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
-    kinds = evaluate(inspector.runtime, test_samples(dataset)).by_defect_type
+    kinds = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
     assert list(kinds) == ["hidden", "spot"]
     assert kinds["spot"]["image AUROC"].value == 1
     assert kinds["hidden"]["image AUROC"].value < 1
@@ -52,7 +52,7 @@ def test_each_type_of_defect_has_its_figures_against_all_good_pictures(inspector
 
 
 def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, dataset: Path) -> None:
-    only_good = [sample for sample in test_samples(dataset) if not sample.label]
+    only_good = [sample for sample in labelled_test_samples(dataset) if not sample.label]
     metrics = evaluate(inspector.runtime, only_good).metrics
     assert metrics["image AUROC"].unavailable == "no defective test pictures"
     assert metrics["pixel AUROC"].unavailable == "no defective test picture has a mask"
@@ -60,7 +60,7 @@ def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, data
 
 
 def test_pictures_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
-    bare = [Sample(sample.path, sample.split, sample.defect_type) for sample in test_samples(dataset)]
+    bare = [Sample(sample.path, sample.split, sample.defect_type) for sample in labelled_test_samples(dataset)]
     metrics = evaluate(inspector.runtime, bare).metrics
     assert metrics["image AUROC"].value == 1
     assert metrics["pixel AUROC"].value is None
@@ -68,7 +68,7 @@ def test_pictures_without_masks_count_in_no_pixel_figure(inspector: Inspector, d
 
 def test_a_bad_picture_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"")
-    evaluation = evaluate(inspector.runtime, test_samples(dataset))
+    evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     (bad,) = [row for row in evaluation.records if row.error]
     assert bad.score is None
     assert evaluation.metrics["share of defects"].value == pytest.approx(5 / 9)
@@ -79,7 +79,7 @@ def test_bad_masks_are_said_and_their_pictures_still_judged(inspector: Inspector
     (dataset / "ground_truth/spot/1_mask.png").write_text("no mask")
     save(dataset / "ground_truth/spot/2_mask.png", np.zeros((64, 64, 3), np.uint8))
     save(dataset / "ground_truth/good/3_mask.png", np.full((64, 64, 3), 255, np.uint8))
-    evaluation = evaluate(inspector.runtime, test_samples(dataset))
+    evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     errors = {row.sample.path.stem + row.sample.defect_type: row.error for row in evaluation.records if row.error}
     assert "the mask is 10×10, its picture 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
@@ -94,7 +94,7 @@ def test_each_is_shown_as_it_comes_with_its_true_mask(inspector: Inspector, data
     seen = []
     evaluate(
         inspector.runtime,
-        test_samples(dataset),
+        labelled_test_samples(dataset),
         on_image=lambda row, inspection, mask: seen.append((row.sample, mask is not None)),
     )
-    assert seen == [(sample, bool(sample.label)) for sample in test_samples(dataset)]
+    assert seen == [(sample, bool(sample.label)) for sample in labelled_test_samples(dataset)]

@@ -9,11 +9,12 @@ import onnxruntime
 import openvino
 import pytest
 
-from flawmap import Inspector, bundle, load
+from flawmap import Inspector, load
 from flawmap.cli.common import ALL_GOOD
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
 from flawmap.export import export
+from flawmap.runtime import bundle
 from helpers import TINY, run, save, texture, with_defect
 
 NEW = [texture(90, 80, 120), with_defect(texture(91, 130, 70), 40, 50)]

@@ -100,7 +100,7 @@ def start(file: str, precision: str | None, picture: str) -> float:
 
 
 def load_library() -> None:
-    from flawmap import Runtime  # noqa: F401
+    pass
 
 
 if __name__ == "__main__":

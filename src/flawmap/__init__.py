@@ -11,24 +11,33 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from flawmap._version import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flawmap.graph import Precision
     from flawmap.inspector import Inspector
     from flawmap.methods import METHODS
-    from flawmap.runtime import Inspection, Runtime
-    from flawmap.verdict import Verdict
+    from flawmap.runtime.graph import Precision
+    from flawmap.runtime.inference import Inspection, Runtime
+    from flawmap.runtime.verdict import Verdict
 
-__all__ = ["METHODS", "Inspection", "Inspector", "Runtime", "Verdict", "load"]
-__version__ = "0.1.0"
+__all__ = [
+    "METHODS",
+    "Inspection",
+    "Inspector",
+    "Runtime",
+    "Verdict",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
     "METHODS": "methods",
-    "Inspection": "runtime",
+    "Inspection": "runtime.inference",
     "Inspector": "inspector",
-    "Runtime": "runtime",
-    "Verdict": "verdict",
+    "Runtime": "runtime.inference",
+    "Verdict": "runtime.verdict",
 }
 
 
@@ -48,7 +57,7 @@ def load(file: str | Path, precision: Precision | None = None) -> Runtime:
         ParityError: it scores otherwise here than where it learned.
     """
     from flawmap.errors import NotExportable
-    from flawmap.runtime import Runtime
+    from flawmap.runtime.inference import Runtime
 
     try:
         return Runtime.load(file, precision)
@@ -66,7 +75,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"flawmap.{_HOMES[name]}"), name)
     except ImportError as error:
-        from flawmap.extras import explain_import_error
+        from flawmap.support.optional_deps import explain_import_error
 
         raise explain_import_error(error) from error
 

@@ -15,9 +15,10 @@ from flawmap.errors import ImageError
 from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
-from flawmap.prepare import Mask, decode_mask
-from flawmap.progress import track
-from flawmap.runtime import Inspection, Runtime
+from flawmap.runtime.decode import decode_mask
+from flawmap.runtime.inference import Inspection, Runtime
+from flawmap.runtime.preprocess import Mask
+from flawmap.support.progress import track
 
 PER_TYPE_METRICS = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
 """What is said of each type of defect, against all good pictures."""

@@ -14,21 +14,23 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import openvino
 
-import flawmap
-from flawmap import bundle, engine
-from flawmap.calibration import Budget, Calibration
-from flawmap.certificate import TORCH_TOLERANCE, Certificate
+from flawmap._version import __version__
 from flawmap.data.layouts import good_training_samples
-from flawmap.data.reading import DecodedImage, decode_ahead
 from flawmap.data.splits import sha256_of
+from flawmap.engine.convert import program_to_onnx, program_to_openvino
+from flawmap.engine.quantise import QUANTISATION_IMAGES, quantise
 from flawmap.errors import DatasetError, NotExportable, OptionError
-from flawmap.extras import explain_import_error
-from flawmap.files import atomic_write
-from flawmap.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
 from flawmap.inspector import Inspector
-from flawmap.output import write_json
-from flawmap.prepare import SUFFIXES, Preprocessing
-from flawmap.progress import track
+from flawmap.runtime import bundle
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
+from flawmap.runtime.decode import SUFFIXES, DecodedImage, decode_ahead
+from flawmap.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.atomic import atomic_write
+from flawmap.support.optional_deps import explain_import_error
+from flawmap.support.progress import track
+from flawmap.support.tables import write_json
 
 ExportFormat = Literal["openvino", "onnx"]
 ExportPrecision = Literal["f32", "int8"]
@@ -80,7 +82,7 @@ def export(
     written, run = _WAYS[to](inspector, folder / file.stem, sample)
     apart = _check(certificate, preparation, run, precision, f"{file} as {to} in {precision}")
     about = {
-        "flawmap": flawmap.__version__,
+        "flawmap": __version__,
         "made_from": {"file": file.name, "sha256": sha256_of(file), "method": inspector.name},
         "graph": _describe_graph(to, precision, written, preparation),
         "preprocessing": _describe(preparation),
@@ -95,9 +97,9 @@ def export(
 def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
     programs = inspector.method.export(height, width)
-    encoder = engine.program_to_openvino(programs.encoder, [[-1, 3, height, width]])
-    encoder = engine.quantise(encoder, sample) if sample else encoder
-    graph = concat_graphs(Graph(encoder), engine.program_to_openvino(programs.head, programs.head_input_shapes))
+    encoder = program_to_openvino(programs.encoder, [[-1, 3, height, width]])
+    encoder = quantise(encoder, sample) if sample else encoder
+    graph = concat_graphs(Graph(encoder), program_to_openvino(programs.head, programs.head_input_shapes))
     files = [stem.with_suffix(suffix) for suffix in (".xml", ".bin")]
     for path, data in zip(files, graph.to_arrays().values(), strict=True):
         _write(path, data.tobytes())
@@ -114,9 +116,9 @@ def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tupl
         raise explain_import_error(error) from error
     programs = inspector.method.export(inspector.preprocessing.height, inspector.preprocessing.width)
     between = [f"encoded{place}" for place in range(len(programs.head_input_shapes))]
-    encoder = engine.program_to_onnx(programs.encoder, [GRAPH_INPUT], between)
-    judge = engine.program_to_onnx(programs.head, [f"{name}_in" for name in between], GRAPH_OUTPUTS)
-    encoder = engine.quantise(encoder, sample, GRAPH_INPUT) if sample else encoder
+    encoder = program_to_onnx(programs.encoder, [GRAPH_INPUT], between)
+    judge = program_to_onnx(programs.head, [f"{name}_in" for name in between], GRAPH_OUTPUTS)
+    encoder = quantise(encoder, sample, GRAPH_INPUT) if sample else encoder
     judge = onnx.compose.add_prefix(judge, "judge_", rename_inputs=False, rename_outputs=False)
     model = onnx.compose.merge_models(encoder, judge, [(name, f"{name}_in") for name in between])
     file = stem.with_suffix(".onnx")
@@ -143,7 +145,7 @@ def _sample(good: Path | None, preparation: Preprocessing) -> list[np.ndarray]:
     """Prepare good pictures to quantise by: never noise, on which a network's numbers are others."""
     if good is None:
         raise OptionError("int8 is scaled by your own good pictures; name them with --good FOLDER")
-    paths = [sample.path for sample in good_training_samples(good)][: engine.QUANTISATION_IMAGES]
+    paths = [sample.path for sample in good_training_samples(good)][: QUANTISATION_IMAGES]
     loaded = track(decode_ahead(paths, preparation), "reading good pictures", len(paths))
     images = [one.preprocessed for one in loaded if isinstance(one, DecodedImage)]
     if not images:

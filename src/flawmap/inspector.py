@@ -12,23 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-import flawmap
-from flawmap import bundle
-from flawmap.calibration import Budget, Calibration
-from flawmap.certificate import TORCH_TOLERANCE, Certificate
+from flawmap._version import __version__
 from flawmap.data.layouts import GOOD, good_training_samples
-from flawmap.data.loading import Batches
-from flawmap.data.reading import UnreadableImage
 from flawmap.data.splits import check_unchanged
+from flawmap.engine.batches import Batches
+from flawmap.engine.run import best_device
 from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError, ParityError
-from flawmap.features.transfer import FineTuneConfig
-from flawmap.graph import Graph
+from flawmap.finetune.config import FineTuneConfig
+from flawmap.finetune.record import FineTuneRecord
+from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import CLASSES, get_preset, make_method
-from flawmap.methods.base import Method, best_device
-from flawmap.prepare import ImageArray, ImageInput, Preprocessed, Preprocessing, decode
-from flawmap.runtime import GRAPH_PREFIXES, NO_GRAPH_KEY, GraphBackend, Inspection, Runtime, ScoredImage
-from flawmap.tuning import FineTuneRecord, fine_tune
-from flawmap.verdict import Verdict
+from flawmap.methods.base import Method
+from flawmap.runtime import bundle
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
+from flawmap.runtime.decode import UnreadableImage, decode
+from flawmap.runtime.graph import Graph
+from flawmap.runtime.inference import GRAPH_PREFIXES, NO_GRAPH_KEY, GraphBackend, Inspection, Runtime, ScoredImage
+from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.verdict import Verdict
 
 DEFAULT_SIZE = 224
 """Of the network's input where nobody says, in pixels a side."""
@@ -271,7 +273,7 @@ class Inspector:
 
     def _manifest(self) -> dict[str, Any]:
         return {
-            "version": flawmap.__version__,
+            "version": __version__,
             "name": self.name,
             "method": type(self.method).__name__,
             "options": self.method.options(),

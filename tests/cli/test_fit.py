@@ -118,7 +118,7 @@ TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "fine
 
 def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
-    from flawmap.features.transfer import PAPER_CONFIG
+    from flawmap.finetune.config import PAPER_CONFIG
 
     file = tmp_path / "p.flawmap"
     code, output = run("fit", good_folder, "-o", file, *TUNED, "--finetune-preset", "paper", *SMALL)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
-from flawmap.prepare import decode
+from flawmap.runtime.decode import decode
 from helpers import run, run_in_a_process, save, texture
 
 

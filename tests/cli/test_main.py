@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flawmap import cli
-from flawmap.console import out
+from flawmap.cli.console import out
 from flawmap.methods import METHODS
 from helpers import run, run_in_a_process
 

@@ -9,7 +9,7 @@ import pytest
 from flawmap.cli.common import ALL_GOOD, SOME_UNREADABLE
 from flawmap.errors import OptionError
 from flawmap.experiments import tables, timing
-from flawmap.experiments.cells import MethodSetup
+from flawmap.experiments.runs import MethodSetup
 from flawmap.experiments.tables import TableLine
 from helpers import run, save, texture, with_defect
 
@@ -66,7 +66,7 @@ def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: P
 
 
 def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "TIMED", 3)
+    monkeypatch.setattr(timing, "TIMED_IMAGES", 3)
     lines = (TableLine("RP", MethodSetup("patchcore", {"coreset": 0.5})),)
     monkeypatch.setitem(tables.TABLES, 2, tables.TableSpec("Times", lines, timed=True))
     code, output = run("table", 2, "--data", part, *TINY, "-o", tmp_path / "out")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from flawmap.data.duplicates import SMALL_SET_SIZE, near_duplicates
-from flawmap.data.heatsink import draw_good
 from flawmap.data.layouts import Sample, find_samples
-from flawmap.prepare import resize
-from flawmap.progress import listen
+from flawmap.runtime.preprocess import resize
+from flawmap.support.progress import listen
+from flawmap.synthetic.heatsink import draw_good
 from helpers import MAGNETIC_TILE, needs_shared, save
 
 

@@ -10,8 +10,8 @@ from flawmap.data.layouts import (
     find_samples,
     good_training_samples,
     images_below,
+    labelled_test_samples,
     read_manifest,
-    test_samples,
     write_manifest,
 )
 from flawmap.errors import DatasetError
@@ -29,7 +29,7 @@ def mvtec(tmp_path: Path) -> Path:
 
 def test_mvtec(mvtec: Path) -> None:
     assert [sample.path.name for sample in good_training_samples(mvtec)] == ["0.png", "1.JPG"]
-    crack, dent, good = test_samples(mvtec)
+    crack, dent, good = labelled_test_samples(mvtec)
     assert (crack.defect_type, crack.label, crack.mask) == ("crack", 1, mvtec / "ground_truth/crack/0_mask.png")
     assert (dent.defect_type, dent.mask) == ("dent", mvtec / "ground_truth/dent/0.png")
     assert (good.defect_type, good.label, good.mask) == ("good", 0, None)
@@ -46,7 +46,7 @@ def test_a_flat_folder_holds_good_pictures(good_folder: Path) -> None:
 
 def test_a_flat_folder_has_nothing_to_test(good_folder: Path) -> None:
     with pytest.raises(DatasetError, match="no test pictures"):
-        test_samples(good_folder)
+        labelled_test_samples(good_folder)
 
 
 def test_no_pictures(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def classes(tmp_path: Path) -> Path:
 
 def test_folders_named_for_what_is_in_them(classes: Path) -> None:
     assert [(sample.split, sample.defect_type) for sample in good_training_samples(classes)] == [("train", "good")] * 2
-    dent, scratch = test_samples(classes)
+    dent, scratch = labelled_test_samples(classes)
     assert (dent.defect_type, dent.label, dent.mask) == ("dent", 1, classes / "ground_truth/dent/0_mask.png")
     assert (scratch.defect_type, scratch.mask) == ("scratch", None)
 

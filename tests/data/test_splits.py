@@ -18,7 +18,7 @@ from flawmap.data.splits import (
     sha256_of,
 )
 from flawmap.errors import DatasetError, OptionError
-from flawmap.progress import listen
+from flawmap.support.progress import listen
 
 
 def files(folder: Path, count: int, split: str = "train", kind: str = "good", groups: int = 0) -> list[Sample]:

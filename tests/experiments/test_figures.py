@@ -8,12 +8,12 @@ import pytest
 from flawmap.data.layouts import Sample
 from flawmap.errors import ImageError
 from flawmap.experiments import figures
-from flawmap.experiments.cells import MethodSetup, StudyConfig
 from flawmap.experiments.figures import draw_localisation, draw_samples, first_defects_by_type
-from flawmap.render import montage
+from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.render import figures as montage
 from helpers import save, texture, with_defect
 
-COMPARED = {"PaDiM": MethodSetup("padim", {"channels": 20}), "PatchCore": MethodSetup("patchcore", {"coreset": 0.1})}
+FIGURE6_METHODS = {"PaDiM": MethodSetup("padim", {"channels": 20}), "PatchCore": MethodSetup("patchcore", {"coreset": 0.1})}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_figure_5_has_a_row_for_each_product(study: StudyConfig, products: Path)
 def test_figure_6_shows_the_same_pictures_on_both_scales(
     study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "COMPARED", COMPARED)
+    monkeypatch.setattr(figures, "FIGURE6_METHODS", FIGURE6_METHODS)
     cases: list[montage.LocalisationRow] = []
     monkeypatch.setattr(figures, "Case", lambda *given: (cases.append(montage.LocalisationRow(*given)), cases[-1])[1])
     drawn = draw_localisation(study, tmp_path, cases=2)
@@ -46,7 +46,7 @@ def test_figure_6_shows_the_same_pictures_on_both_scales(
 
 
 def test_a_picture_that_cannot_be_used_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "COMPARED", {"PatchCore": COMPARED["PatchCore"]})
+    monkeypatch.setattr(figures, "FIGURE6_METHODS", {"PatchCore": FIGURE6_METHODS["PatchCore"]})
     for seed in range(4):
         save(tmp_path / "part/train/good" / f"{seed}.png", texture(seed))
     save(tmp_path / "part/test/spot/1.png", with_defect(texture(9), 30, 30))

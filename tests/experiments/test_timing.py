@@ -6,13 +6,13 @@ import pytest
 
 from flawmap.errors import OptionError
 from flawmap.experiments import timing
-from flawmap.experiments.cells import MethodSetup, StudyConfig
+from flawmap.experiments.runs import MethodSetup, StudyConfig
 from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, measure_times
-from flawmap.features.reduce import PCA, ChannelAggregation
+from flawmap.features.reducers import PCA, ChannelAggregation
 
 
 def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "TIMED", 8)
+    monkeypatch.setattr(timing, "TIMED_IMAGES", 8)
     monkeypatch.setattr(timing, "WARM_UP", 1)
     study = StudyConfig(products, "test_resnet", "random", (64, 64))
     reducers = [{}, {"reducer": PCA(0.2), "reducer_scope": "bank"}, {"reducer": ChannelAggregation(0.2), "scope": "bank"}]

@@ -21,8 +21,8 @@ from flawmap.features.registration import (
     _transformers,
     load_aligner,
 )
-from flawmap.options import from_dict, to_dict
-from flawmap.progress import listen
+from flawmap.support.options import from_dict, to_dict
+from flawmap.support.progress import listen
 from helpers import texture
 
 QUICK = SpatialTransformerRegistration(epochs=2, learning_rate=1e-3, batch_size=2)
@@ -158,7 +158,7 @@ def test_it_learns_and_leaves_the_backbone_as_it_was(tiny: Backbone, monkeypatch
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(registration, "_unlikeness", heard)
+    monkeypatch.setattr(registration, "_negative_cosine", heard)
     before = tiny.fingerprint()
     aligner = SpatialTransformerRegistration(epochs=15, learning_rate=5e-3, batch_size=8).fit(tiny, batches(pictures(8)), seed=0)
     assert losses[-1] < losses[0] - 0.1
@@ -230,7 +230,7 @@ def test_the_weights_of_the_best_round_are_kept(tiny: Backbone, monkeypatch: pyt
         return unlikeness(predicted, seen) + 10 * len(calls)
 
     images = batches(pictures(4))
-    monkeypatch.setattr(registration, "_unlikeness", growing)
+    monkeypatch.setattr(registration, "_negative_cosine", growing)
     # At a constant rate one round alone would leave the same weights; the cosine begins with the full rate too.
     first = SpatialTransformerRegistration(epochs=1, learning_rate=1e-3).fit(tiny, images, seed=0).state_dict()
     kept = SpatialTransformerRegistration(epochs=3, learning_rate=1e-3).fit(tiny, images, seed=0).state_dict()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flawmap.errors import OptionError
 from flawmap.memory import coreset
 from flawmap.memory.coreset import k_center_greedy
-from flawmap.progress import listen
+from flawmap.support.progress import listen
 
 LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]])
 

@@ -15,7 +15,7 @@ QUERIES = torch.rand(500, 64, generator=RNG) * 10
 
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
 def test_agrees_with_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
     found = nearest(QUERIES, VECTORS)
     assert np.allclose(found.distances, exact.min(axis=1), rtol=1e-6)
@@ -25,7 +25,7 @@ def test_agrees_with_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
 @pytest.mark.parametrize("parts", [[300], [1, 99, 200]])
 def test_sets_are_searched_as_if_they_were_one(block: int, parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
     assert np.allclose(distance_to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6)
     assert torch.equal(distance_to_nearest(VECTORS, VECTORS.split(parts)), torch.zeros(300))

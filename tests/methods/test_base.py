@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import NotExportable
 from flawmap.methods.base import FOLDS, MemoryMethod, State, not_fitted
-from flawmap.prepare import Preprocessing
-from flawmap.tensors import Images, Scores
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.tensors import Images, Scores
 
 SIZE = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from flawmap import Inspector
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import MemoryMethod, Method
-from flawmap.methods.trained import TrainedMethod
-from flawmap.prepare import Preprocessing
+from flawmap.methods.trained_base import TrainedMethod
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture, with_defect
 
 SIZE = Preprocessing(96, 128)

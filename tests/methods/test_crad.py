@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
 from flawmap.methods.crad import CRAD, CRADHead, CRADNetwork
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
 SIZE = Preprocessing(64, 96)

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.diffusion import alpha_bar
-from flawmap.features.maps import AnomalyMap
 from flawmap.methods import METHODS
 from flawmap.methods.ddad import DDAD, DDADHead
-from flawmap.prepare import Preprocessing
-from flawmap.progress import Event, TrainingEpoch, listen
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.progress import Event, listen
+from flawmap.training.metrics import TrainingEpoch
 from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

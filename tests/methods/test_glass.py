@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
-from flawmap.features.ascent import truncated_projection
+from flawmap.features.gradient_ascent import truncated_projection
 from flawmap.methods import glass
 from flawmap.methods.glass import GLASS, Adaptor, Discriminator, GLASSNetworks, focal_loss
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

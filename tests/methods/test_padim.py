@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.methods import padim
 from flawmap.methods.base import State
 from flawmap.methods.padim import Gaussians, PaDiM
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture, with_defect
 
 SIZE = Preprocessing(64, 96)
@@ -91,8 +91,8 @@ def test_agrees_with_its_naive_twin(count: int, channels: int) -> None:
 
 
 def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(padim, "TOGETHER", 3)
-    monkeypatch.setattr(padim, "BLOCK", 20 * 20 * 50)
+    monkeypatch.setattr(padim, "IMAGES_PER_UPDATE", 3)
+    monkeypatch.setattr(padim, "MAX_BLOCK_ELEMENTS", 20 * 20 * 50)
     method = PaDiM(**TINY)
     part = method.extract(batches(GOOD, 2))
     vectors = np.stack([naive_vectors(method.feature_extractor, picture, part["channels"].tolist()) for picture in GOOD])

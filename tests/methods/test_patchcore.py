@@ -10,10 +10,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.context import PartialSelfAttention
-from flawmap.features.reduce import (
+from flawmap.features.reducers import (
     PCA,
     ChannelAggregation,
     GaussianRandomProjection,
@@ -24,7 +24,7 @@ from flawmap.memory.bank import Reweighted
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.sa_patchcore import sa_patchcore
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
 SIZE = Preprocessing(64, 96)

@@ -8,12 +8,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.memory import neighbours
 from flawmap.methods.spade import SPADE
-from flawmap.prepare import Preprocessing
-from flawmap.progress import listen
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.progress import listen
 from helpers import texture, with_defect
 
 SIZE = Preprocessing(64, 96)
@@ -159,7 +159,7 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
 def test_blocks_change_nothing(fitted: SPADE, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     whole = fitted.score(images(NEW[:1]))
     # Of layer 1 with its 384 patches 1, 2 or 13 at once, of layer 2 with its 96 1, 10 or 52: the last block is smaller.
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
     blocks = fitted.score(images(NEW[:1]))
     assert torch.equal(blocks.image, whole.image)
     assert torch.allclose(blocks.pixel, whole.pixel, rtol=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flawmap.features.context import Gated, Neighbourhood, PartialSelfAttention, PooledNeighbourhood
-from flawmap.features.reduce import SparseRandomProjection, UniformRandomProjection
+from flawmap.features.reducers import SparseRandomProjection, UniformRandomProjection
 from flawmap.features.registration import NoRegistration, SpatialTransformerRegistration
 from flawmap.memory.bank import Maximum, Reweighted
 from flawmap.methods import make_method

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.data.loading import Batches
+from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
 from flawmap.methods import METHODS
 from flawmap.methods.vqflow import VQFlow, VQFlowHead, VQFlowNetwork, VQFlowOutput
-from flawmap.prepare import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
 SIZE = Preprocessing(64, 96)

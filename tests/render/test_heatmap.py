@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.render.heatmap import COLOUR_MAX, RED, colourise, draw_label, draw_mask_outline, overlay, sheet, to_uint8
-from flawmap.verdict import Verdict
+from flawmap.render.figures import sheet
+from flawmap.render.heatmap import COLOUR_MAX, RED, colourise, draw_label, draw_mask_outline, overlay
+from flawmap.runtime.preprocess import to_uint8
+from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 PICTURE = texture(0, 120, 160)

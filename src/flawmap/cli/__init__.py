@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-import flawmap
-from flawmap.cli import check_cell, evaluate, export, fit, inspect, others, split, table, threshold
+from flawmap._version import __version__
+from flawmap.cli import check_cell, evaluate, export, fit, inspect, split, table, threshold
+from flawmap.cli import methods as others
 from flawmap.cli.common import NOTHING_DONE, app
-from flawmap.console import err, out
+from flawmap.cli.console import err, out
 from flawmap.errors import FlawmapError
-from flawmap.extras import explain_import_error
+from flawmap.support.optional_deps import explain_import_error
 
 AS_USED = (
     "fit",
@@ -40,7 +41,7 @@ __all__ = ["app", "check_cell", "evaluate", "export", "fit", "inspect", "main", 
 
 def _version(asked: bool) -> bool:
     if asked:
-        out.print(f"flawmap {flawmap.__version__}")
+        out.print(f"flawmap {__version__}")
         raise typer.Exit
     return asked
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from flawmap.cli.common import NOTHING_DONE, app
-from flawmap.console import out
+from flawmap.cli.console import out
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from flawmap.console import err, out
+from flawmap.cli.console import err, out
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 
 ALL_GOOD, SOME_REJECTED, SOME_UNREADABLE, NOTHING_DONE = 0, 1, 2, 3

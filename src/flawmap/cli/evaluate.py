@@ -22,12 +22,12 @@ from flawmap.cli.common import (
     match_products,
     run_jobs,
 )
-from flawmap.console import err, out, print_metrics, print_product_summary, progress_bars
+from flawmap.cli.console import err, out, print_metrics, print_product_summary, progress_bars
 
 if TYPE_CHECKING:
     from flawmap.evaluation import Evaluation, Record
-    from flawmap.graph import Precision
     from flawmap.metrics.metric import Metric
+    from flawmap.runtime.graph import Precision
 
 
 @app.command(epilog=EXIT_CODES)
@@ -46,7 +46,7 @@ def evaluate(
 ) -> None:
     """Judge pictures whose truth is known, and say how well that went: report.html, metrics.json, scores.csv."""
     from flawmap.data.layouts import find_products
-    from flawmap.output import write_json
+    from flawmap.support.tables import write_json
 
     parts, products = find_inspectors(part), find_products(dataset)
     figures: dict[str, dict[str, Metric]] = {}
@@ -73,17 +73,17 @@ def _evaluate(
     figures: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
-    from flawmap.data.layouts import test_samples
+    from flawmap.data.layouts import labelled_test_samples
     from flawmap.data.splits import check_unchanged, exclude_hashes
     from flawmap.evaluation import evaluate as run
-    from flawmap.output import write_csv, write_json
-    from flawmap.prepare import Mask
-    from flawmap.render.report import Gallery
-    from flawmap.render.report import write_page as write_report
-    from flawmap.reporting import from_evaluation
-    from flawmap.runtime import Inspection
+    from flawmap.report.data import from_evaluation
+    from flawmap.report.gallery import Gallery
+    from flawmap.report.page import write_page as write_report
+    from flawmap.runtime.inference import Inspection
+    from flawmap.runtime.preprocess import Mask
+    from flawmap.support.tables import write_csv, write_json
 
-    samples = test_samples(dataset)
+    samples = labelled_test_samples(dataset)
     check_unchanged(samples)
     runtime = load(part, precision)
     if (tuning := runtime.finetune_record) and (taught := len(samples) - len(samples := exclude_hashes(samples, tuning["excluded_sha256"]))):

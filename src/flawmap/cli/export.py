@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, InspectorFile, app, find_inspectors, run_jobs
-from flawmap.console import out, progress_bars
+from flawmap.cli.console import out, progress_bars
 
 
 @app.command(epilog=EXIT_CODES)

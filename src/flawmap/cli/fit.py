@@ -22,12 +22,12 @@ from flawmap.cli.common import (
     app,
     run_per_product,
 )
-from flawmap.console import err, out, print_fit_summary, print_notes, print_unreadable, progress_bars
+from flawmap.cli.console import err, out, print_fit_summary, print_notes, print_unreadable, progress_bars
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.data.classes import Classes
-    from flawmap.features.transfer import FineTuneConfig
+    from flawmap.finetune.classes import Classes
+    from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
 
 FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
@@ -111,7 +111,7 @@ def fit(
 ) -> None:
     """Learn from good pictures; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
-    from flawmap.data.classes import classes_by_product
+    from flawmap.finetune.classes import classes_by_product
     from flawmap.inspector import Inspector
     from flawmap.methods import get_preset, make_method
 
@@ -147,8 +147,8 @@ def fit(
 
 
 def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
-    from flawmap.data.classes import classes_with_real_defects
-    from flawmap.methods.trained import TrainedMethod
+    from flawmap.finetune.classes import classes_with_real_defects
+    from flawmap.methods.trained_base import TrainedMethod
 
     inspector = make()
     held_out = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
@@ -168,8 +168,8 @@ def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, ou
 
 def make_finetune_config(mode: FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()) -> FineTuneConfig | None:
     """Say how to fine-tune by what was asked for; None for not at all."""
-    from flawmap.features.transfer import PAPER_CONFIG, FineTuneConfig
-    from flawmap.options import from_dict, to_dict
+    from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+    from flawmap.support.options import from_dict, to_dict
 
     if mode == "none":
         if changes or finetune_preset == "paper":

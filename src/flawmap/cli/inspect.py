@@ -23,13 +23,13 @@ from flawmap.cli.common import (
     match_products,
     run_jobs,
 )
-from flawmap.console import format_record, out, progress_bars
+from flawmap.cli.console import format_record, out, progress_bars
 from flawmap.errors import DatasetError
-from flawmap.progress import track
+from flawmap.support.progress import track
 
 if TYPE_CHECKING:
-    from flawmap.graph import Precision
-    from flawmap.runtime import Inspection
+    from flawmap.runtime.graph import Precision
+    from flawmap.runtime.inference import Inspection
 
 Named = list[tuple[Path, str]]
 """Pictures, each with the name of its heat map."""
@@ -66,11 +66,12 @@ def _inspect(
     part: Path, named: Named, output: Path, *, min_area: int, report: bool, precision: Precision | None
 ) -> int:
     from flawmap import load
-    from flawmap.output import write_csv, write_image, write_jsonl
+    from flawmap.render.encode import write_image
     from flawmap.render.heatmap import overlay
-    from flawmap.render.report import Gallery
-    from flawmap.render.report import write_page as write_report
-    from flawmap.reporting import from_records
+    from flawmap.report.data import from_records
+    from flawmap.report.gallery import Gallery
+    from flawmap.report.page import write_page as write_report
+    from flawmap.support.tables import write_csv, write_jsonl
 
     runtime = load(part, precision)
     gallery = Gallery(runtime.calibration.threshold)

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SeedOption, app, run_per_product
-from flawmap.console import err, out, progress_bars
+from flawmap.cli.console import err, out, progress_bars
 
 MAX_PAIRS_SHOWN = 10
 """Pairs of near-duplicates that are listed."""

@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SOME_UNREADABLE, app
+from flawmap.cli.console import out, progress_bars
 from flawmap.cli.fit import make_finetune_config, parse_size
-from flawmap.console import out, progress_bars
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.experiments.cells import StudyConfig
-    from flawmap.experiments.sheets import TableText
+    from flawmap.experiments.runs import StudyConfig
+    from flawmap.experiments.table_text import TableText
     from flawmap.experiments.tables import TableSpec
 
 Data = Annotated[
@@ -63,8 +63,8 @@ def table(
     Every cell becomes a row on disk; the same command again goes on from those that are there. Stopped (Ctrl-C), the
     table shows those.
     """
-    from flawmap.experiments.cells import StudyRunner
-    from flawmap.experiments.sheets import format_table, result_records, write_table
+    from flawmap.experiments.runs import StudyRunner
+    from flawmap.experiments.table_text import format_table, result_records, write_table
     from flawmap.experiments.tables import TABLES
 
     study = _study(data, output, backbone, weights, size, seeds, finetune, finetune_preset)
@@ -102,7 +102,7 @@ def figure(
     Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one that good parts set.
     """
     from flawmap.experiments.figures import draw_localisation, draw_samples
-    from flawmap.output import write_image
+    from flawmap.render.encode import write_image
 
     study = _study(data, output, backbone, weights, size, 1, finetune, finetune_preset)
     stem = output / f"figure{number}-{study.source.name}"
@@ -121,9 +121,9 @@ def figure(
 
 
 def _time(number: int, chosen: TableSpec, study: StudyConfig, output: Path, command: str) -> None:
-    from flawmap.experiments.sheets import format_timing_table, timing_records, write_table
+    from flawmap.experiments.table_text import format_timing_table, timing_records, write_table
     from flawmap.experiments.timing import measure_times
-    from flawmap.machine import describe_system
+    from flawmap.support.system import describe_system
 
     for product in study.products:
         with progress_bars():
@@ -145,8 +145,8 @@ def _study(
     finetune: Literal["synthetic", "products"],
     finetune_preset: str,
 ) -> StudyConfig:
-    from flawmap.experiments.cells import StudyConfig
-    from flawmap.experiments.sources import resolve_dataset
+    from flawmap.experiments.datasets import resolve_dataset
+    from flawmap.experiments.runs import StudyConfig
 
     if weights and not backbone:
         raise OptionError(f"--weights {weights} without --backbone; say whose weights they are, as --backbone resnet18")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, ConfidenceOption, InspectorFile, app, find_inspectors, run_jobs
-from flawmap.console import print_budgets, print_fit_summary
+from flawmap.cli.console import print_budgets, print_fit_summary
 from flawmap.errors import OptionError
 
 
@@ -30,8 +30,8 @@ def threshold(
 
 
 def _set(part: Path, false_rejects: float | None, confidence: float | None) -> int:
-    from flawmap import bundle
-    from flawmap.calibration import Budget, Calibration
+    from flawmap.runtime import bundle
+    from flawmap.runtime.calibration import Budget, Calibration
 
     manifest, arrays = bundle.load(part)
     calibration = Calibration.from_arrays(manifest, arrays)

@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 from flawmap.data.layouts import Sample
 from flawmap.data.splits import SPLITS, sha256_of
 from flawmap.errors import ImageError
-from flawmap.prepare import ImageArray, decode, resize
-from flawmap.progress import track
+from flawmap.runtime.decode import decode
+from flawmap.runtime.preprocess import ImageArray, resize
+from flawmap.support.progress import track
 
 DCTFingerprints = Float[np.ndarray, "_picture 255"]
 """One row per picture, of length 1."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from flawmap.data.layouts import GOOD, Sample, walk_mvtec
 from flawmap.data.splits import SplitFractions, assign_splits
 from flawmap.errors import DatasetError, WriteError
-from flawmap.extras import explain_import_error
-from flawmap.files import atomic_folder
-from flawmap.progress import track
+from flawmap.support.atomic import atomic_folder
+from flawmap.support.optional_deps import explain_import_error
+from flawmap.support.progress import track
 
 DEFECTIVE = "defective"
 

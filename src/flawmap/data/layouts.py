@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from flawmap.errors import DatasetError
-from flawmap.output import write_csv
-from flawmap.prepare import SUFFIXES
+from flawmap.runtime.decode import SUFFIXES
+from flawmap.support.tables import write_csv
 
 Split = Literal["train", "calibration", "test"]
 
@@ -130,7 +130,7 @@ def good_training_samples(source: Path) -> list[Sample]:
     return samples
 
 
-def test_samples(source: Path) -> list[Sample]:
+def labelled_test_samples(source: Path) -> list[Sample]:
     """List the pictures to evaluate on: the test split.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flawmap.data.layouts import Sample, Split
 from flawmap.errors import DatasetError, OptionError
-from flawmap.progress import track
+from flawmap.support.progress import track
 
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 """In the order in which they are used."""

@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flawmap.data.layouts import GOOD, Sample, good_training_samples, test_samples
+from flawmap.data.layouts import GOOD, Sample, good_training_samples, labelled_test_samples
 from flawmap.errors import ImageError
-from flawmap.experiments.cells import MethodSetup, RunSpec, StudyConfig, StudyRunner
+from flawmap.experiments.runs import MethodSetup, RunSpec, StudyConfig, StudyRunner
 from flawmap.experiments.tables import OURS, PATCHCORE
-from flawmap.prepare import Mask, decode, decode_mask
-from flawmap.progress import emit, track
-from flawmap.render.heatmap import ImageU8
-from flawmap.render.montage import (
+from flawmap.render.figures import (
     CalibratedScale,
-    LocalisationRow,
     DatasetScale,
+    LocalisationRow,
     ValueRange,
     View,
     localisation_figure,
     sample_figure,
 )
-from flawmap.verdict import Verdict
+from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.preprocess import ImageU8, Mask
+from flawmap.runtime.verdict import Verdict
+from flawmap.support.progress import emit, track
 
 FIGURE6_METHODS: dict[str, MethodSetup] = {
     "PaDiM": MethodSetup("padim"),
@@ -57,7 +57,7 @@ def draw_samples(study: StudyConfig) -> ImageU8:
     pictures = {}
     for product, place in study.products.items():
         kinds: dict[str, list[Sample]] = {GOOD: good_training_samples(place)}
-        for sample in test_samples(place):
+        for sample in labelled_test_samples(place):
             kinds.setdefault(sample.defect_type, []).append(sample)
         pictures[product] = {kind: [sample.path for sample in some[:SAMPLES]] for kind, some in kinds.items()}
     return sample_figure(pictures, f"Samples of {study.source.name}")
@@ -74,7 +74,7 @@ def draw_localisation(study: StudyConfig, folder: Path, cases: int = CASES) -> L
     lab = StudyRunner(study, folder)
     shown: tuple[list[LocalisationRow], list[LocalisationRow]] = ([], [])
     for product, place in study.products.items():
-        samples = first_defects_by_type(test_samples(place), cases)
+        samples = first_defects_by_type(labelled_test_samples(place), cases)
         seen = [
             _look(lab, RunSpec(setup, product, 0), samples) for setup in track(FIGURE6_METHODS.values(), "methods", len(FIGURE6_METHODS))
         ]
@@ -101,7 +101,7 @@ def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]
 def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tuple[View, View]]:
     """Judge the test set by one method; gives both views of the pictures to show."""
     runtime = lab.inspector(cell).runtime
-    samples = test_samples(lab.study.products[cell.product])
+    samples = labelled_test_samples(lab.study.products[cell.product])
     verdicts: dict[Path, Verdict] = {}
     scores: list[float] = []
     values: list[float] = []

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flawmap.experiments import published
-from flawmap.experiments.cells import MethodSetup
+from flawmap.experiments.runs import MethodSetup
 from flawmap.features.context import AttentionKind, ChannelChoice, PartialSelfAttention
-from flawmap.features.reduce import PCA, ChannelAggregation, GaussianRandomProjection, SparseRandomProjection
+from flawmap.features.reducers import PCA, ChannelAggregation, GaussianRandomProjection, SparseRandomProjection
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,19 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from flawmap import engine
-from flawmap.data.layouts import good_training_samples, test_samples
-from flawmap.data.loading import Batches
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.engine.batches import Batches
+from flawmap.engine.convert import FixedSizeHead, to_openvino
+from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
-from flawmap.experiments.cells import MethodSetup, StudyConfig
-from flawmap.graph import GraphRunner
-from flawmap.methods.base import best_device
+from flawmap.experiments.runs import MethodSetup, StudyConfig
 from flawmap.methods.patchcore import PatchCore
-from flawmap.prepare import Preprocessed, Preprocessing, decode
-from flawmap.progress import track
+from flawmap.runtime.decode import decode
+from flawmap.runtime.graph import GraphRunner
+from flawmap.runtime.preprocess import Preprocessed, Preprocessing
+from flawmap.support.progress import track
 
-WARM_UP, TIMED = 10, 100
+WARM_UP, TIMED_IMAGES = 10, 100
 """Pictures before the clock counts, and those that it counts."""
 
 IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
@@ -63,10 +64,10 @@ def measure_times(study: StudyConfig, setups: Sequence[MethodSetup], product: st
         OptionError: one of them is no relative of PatchCore.
     """
     place = study.products[product]
-    pictures = [sample.path for sample in test_samples(place)]
+    pictures = [sample.path for sample in labelled_test_samples(place)]
     subjects = [_Subject(study, setup, place) for setup in track(setups, "building banks", len(setups))]
     taken: list[list[dict[str, float]]] = [[] for _ in setups]
-    for number, path in enumerate(track(islice(cycle(pictures), WARM_UP + TIMED), "timing pictures", WARM_UP + TIMED)):
+    for number, path in enumerate(track(islice(cycle(pictures), WARM_UP + TIMED_IMAGES), "timing pictures", WARM_UP + TIMED_IMAGES)):
         # In turn, so that whatever else the machine does falls on all of them.
         for subject, found in zip(subjects, taken, strict=True):
             times = dict(subject.judge(path))
@@ -94,7 +95,7 @@ class _Subject:
             "network": _Tuple(encoder.embedding.backbone),
             "embedding": _Treat(encoder.embedding),
             "reduction": reduction,
-            "search": engine.FixedSizeHead(search, height, width),
+            "search": FixedSizeHead(search, height, width),
         }
         self.parts: dict[str, TimedSection] = {}
         tensors = [torch.zeros(1, 3, height, width)]
@@ -167,7 +168,7 @@ def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, lis
     if isinstance(module, nn.Sequential) and all(isinstance(one, nn.Identity) for one in module):
         return (lambda arrays: arrays), outputs
     compiled = openvino.Core().compile_model(
-        engine.to_openvino(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        to_openvino(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     )
     request = compiled.create_infer_request()
 

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from flawmap.tensors import Features
+from flawmap.support.tensors import Features
 
 
 def max_pool_3x3(features: Features) -> Features:

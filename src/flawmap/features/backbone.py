@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flawmap.errors import OptionError, WeightsError, WeightsUnavailable
-from flawmap.tensors import Features, Images
+from flawmap.support.tensors import Features, Images
 
 if TYPE_CHECKING:
     from types import ModuleType

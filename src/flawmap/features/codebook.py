@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.tensors import Patches
+from flawmap.support.tensors import Patches
 
 DECAY, SMOOTHING = 0.99, 1e-5
 """How much of a running mean stays each step; what keeps the size of an empty cluster from 0."""

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from flawmap.errors import OptionError
 from flawmap.features.attention import cosine_attention, max_pool_3x3, per_channel_attention, self_attention
-from flawmap.tensors import Features
+from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
 AttentionKind = Literal["tokens", "cosine", "per_channel"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.tensors import Features, PerImage
+from flawmap.support.tensors import Features, PerImage
 
 CLAMP = 1.9
 """Log-scales stay within about ± this."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
 from flawmap.features.registration import AlignedFeatures, FeatureAligner
-from flawmap.tensors import Features, Images, PatchGrid
+from flawmap.support.tensors import Features, Images, PatchGrid
 
 Alignment = Literal["bilinear", "nearest"]
 

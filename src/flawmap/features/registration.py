@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
-from flawmap.progress import report_progress
-from flawmap.tensors import Distances, Features, Images
+from flawmap.support.progress import report_progress
+from flawmap.support.tensors import Distances, Features, Images
 
 TransformModel = Literal["rotation_scale", "affine"]
 

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from flawmap.prepare import ImageOrMap
+from flawmap.runtime.preprocess import ImageOrMap
 
 SPECTRUM_SIDE, BLUR, BRIGHT = 289, 39, 170.0
 """Pixels a side, pixels of the box that smooths, and the level 20·ln|F| beyond which a point counts."""

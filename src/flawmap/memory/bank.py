@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.memory.neighbours import Nearest, nearest
-from flawmap.tensors import PatchGrid, PerImage
+from flawmap.support.tensors import PatchGrid, PerImage
 
 
 class Bank(nn.Module):

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from flawmap.errors import OptionError
 from flawmap.memory.threads import single_threaded
-from flawmap.progress import report_progress
-from flawmap.tensors import Indices, Patches
+from flawmap.support.progress import report_progress
+from flawmap.support.tensors import Indices, Patches
 
 SHARE, LEAST, MOST = 32, 256, 1 << 22  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
 GROUP = 512  # patches settled together: in float64 they stay in the cache while the greedy runs over them

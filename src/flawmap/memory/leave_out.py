@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from flawmap.memory.bank import Bank
+from flawmap.memory.matmul import squared_distance_terms
 from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest
-from flawmap.memory.products import squared_distance_terms
 from flawmap.memory.threads import map_in_threads
-from flawmap.progress import track
-from flawmap.tensors import Indices, Patches
+from flawmap.support.progress import track
+from flawmap.support.tensors import Indices, Patches
 
 FAR_CANDIDATES = 4096
 """How many of the patches farthest from the memory may come in for any vectors that are missing."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flawmap.memory.products import squared_distance_terms
-from flawmap.tensors import Patches
+from flawmap.memory.matmul import squared_distance_terms
+from flawmap.support.tensors import Patches
 
 ELEMENTS_PER_BLOCK = 2**21
 """Numbers in one block of products, at most: 8 MB, which a cache holds."""

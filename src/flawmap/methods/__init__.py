@@ -20,7 +20,7 @@ from flawmap.methods.patchcore_presets import patchcore_official, patchcore_pape
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
-from flawmap.methods.trained import Preset
+from flawmap.methods.trained_base import Preset
 from flawmap.methods.vqflow import VQFlow
 
 

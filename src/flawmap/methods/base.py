@@ -14,14 +14,16 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from flawmap import engine, graph
-from flawmap.data.loading import Batch, Batches
-from flawmap.engine import Engine, ExportedPrograms
+from flawmap.engine import run as engine
+from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.convert import ExportedPrograms, append_head, export_programs
+from flawmap.engine.run import Engine, best_device
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
-from flawmap.graph import Graph, Precision
-from flawmap.options import from_dict, to_dict
-from flawmap.tensors import Images, PerImage, Scores
+from flawmap.runtime import graph
+from flawmap.runtime.graph import Graph, Precision
+from flawmap.support.options import from_dict, to_dict
+from flawmap.support.tensors import Images, PerImage, Scores
 
 State = dict[str, Tensor]
 """Tensors by name: all that a method learned, or one share of what it will learn from."""
@@ -230,7 +232,7 @@ class Method(ABC):
             NotExportable: no graph can hold it.
             NotFitted: nothing was learned yet.
         """
-        return engine.export_programs(*self._movable(), height, width)
+        return export_programs(*self._movable(), height, width)
 
     @final
     def graph(self, height: int, width: int) -> Graph:
@@ -245,7 +247,7 @@ class Method(ABC):
         with torch.no_grad():
             made = made or engine.OpenVINOEngine(encoder, self._encoder_key(encoder), self.precision)
             encoded = encoder(torch.zeros(1, 3, height, width))
-            return engine.append_head(made.graph(height, width), head, encoded, height, width)
+            return append_head(made.graph(height, width), head, encoded, height, width)
 
     def _movable(self) -> tuple[nn.Module, nn.Module]:
         """Give copies of encoder and judge on the CPU; on a GPU the method's own are still wanted there."""
@@ -311,11 +313,6 @@ class MemoryMethod(Method):
         del folder
         self.fit_features(batches)
         return self.fit_shards([self.extract(batches)])
-
-
-def best_device() -> torch.device:
-    """Give the device to compute on: a GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def not_fitted(method: Method) -> NotFitted:

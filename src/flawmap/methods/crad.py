@@ -18,9 +18,9 @@ from torch.optim import AdamW, Optimizer
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-from flawmap.features.grids import CoordinateHead, FeatureGrid, InvertedResidual, refine
-from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
-from flawmap.tensors import Features, Images, Scores
+from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine
+from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.support.tensors import Features, Images, Scores
 
 COORDINATE_JITTER = 0.05
 """Standard deviation of what is added to local places in every other step, in halves of the grid's side."""

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
+from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import NUM_STEPS, NUM_TIMESTEPS, START, add_noise, alpha_bar, reconstruct
-from flawmap.features.maps import AnomalyMap
 from flawmap.features.unet import UNet
-from flawmap.methods.base import best_device
-from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
-from flawmap.progress import track
-from flawmap.tensors import Features, Images, Scores
+from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.support.progress import track
+from flawmap.support.tensors import Features, Images, Scores
 
 BALANCE_IMAGES = 64
 """Good pictures by which pixels are weighed against features, at most."""

@@ -20,16 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
-from flawmap.data.overlay import PaintedPreprocessed, paint_preprocessed
-from flawmap.data.reading import map_ahead
 from flawmap.errors import OptionError
-from flawmap.features.ascent import gradient_ascent, truncated_projection
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import PooledNeighbourhood
-from flawmap.features.maps import AnomalyMap
+from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
-from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
-from flawmap.tensors import Images, Patches, Scores
+from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.runtime.decode import map_ahead
+from flawmap.support.tensors import Images, Patches, Scores
+from flawmap.synthetic.preprocessed import PaintedPreprocessed, paint_preprocessed
 
 Distribution = Literal["manifold", "hypersphere", "auto"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flawmap.features.context import PartialSelfAttention
-from flawmap.features.reduce import ChannelAggregation
+from flawmap.features.reducers import ChannelAggregation
 from flawmap.methods.patchcore import PatchCore
 
 

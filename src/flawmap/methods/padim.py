@@ -13,15 +13,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.backbone import Backbone
-from flawmap.features.maps import AnomalyMap
 from flawmap.features.patches import concat_maps
-from flawmap.machine import available_memory
-from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
-from flawmap.progress import track
-from flawmap.tensors import Distances, Features, Images, Scores
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.support.progress import track
+from flawmap.support.system import available_memory
+from flawmap.support.tensors import Distances, Features, Images, Scores
 
 IMAGES_PER_UPDATE = 32
 """Pictures whose vectors are taken in at once: the matrices are gone through once for all of them."""

@@ -14,23 +14,24 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
-from flawmap.features.maps import AnomalyMap
 from flawmap.features.patches import Alignment, Embedded, PatchEmbedder
-from flawmap.features.reduce import Reducer, SparseRandomProjection, load_reducer
+from flawmap.features.reducers import Reducer, SparseRandomProjection, load_reducer
 from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
 from flawmap.features.registration import load_aligner as restore_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
-from flawmap.memory.collect import concat_batches
+from flawmap.memory.concat import concat_batches
 from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
 from flawmap.memory.threads import single_threaded
-from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
-from flawmap.progress import track
-from flawmap.tensors import Images, Indices, Patches, Scores
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.support.progress import track
+from flawmap.support.tensors import Images, Indices, Patches, Scores
 
 Scope = Literal["coreset", "bank"]
 

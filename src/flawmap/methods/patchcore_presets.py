@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flawmap.features.context import PooledNeighbourhood
-from flawmap.features.reduce import UniformRandomProjection
+from flawmap.features.reducers import UniformRandomProjection
 from flawmap.memory.bank import Reweighted
 from flawmap.methods.patchcore import PatchCore
 

@@ -11,15 +11,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flawmap.data.loading import Batch, Batches
+from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.backbone import Backbone
-from flawmap.features.maps import AnomalyMap
-from flawmap.memory.collect import concat_batches
+from flawmap.memory.concat import concat_batches
 from flawmap.memory.neighbours import distance_to_nearest
-from flawmap.methods.base import HeldOutScores, MemoryMethod, State, best_device, not_fitted
-from flawmap.progress import track
-from flawmap.tensors import Distances, Images, Indices, Patches, PatchGrid, Scores
+from flawmap.methods.base import HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.support.progress import track
+from flawmap.support.tensors import Distances, Images, Indices, Patches, PatchGrid, Scores
 
 
 @dataclass(eq=False)

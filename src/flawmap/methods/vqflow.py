@@ -19,8 +19,8 @@ from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
-from flawmap.methods.trained import Losses, Preset, Shapes, TrainedMethod
-from flawmap.tensors import Features, Images, PerImage, Scores
+from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.support.tensors import Features, Images, PerImage, Scores
 
 TOP_PIXEL_FRACTION = 0.03
 """Share of the pixels whose mean is the picture's score."""

@@ -19,8 +19,8 @@ from flawmap.metrics.ranking import (
     per_region_overlap,
     reject_all_f1,
 )
-from flawmap.prepare import Mask
-from flawmap.verdict import Heatmap
+from flawmap.runtime.preprocess import Mask
+from flawmap.runtime.verdict import Heatmap
 
 PIXEL_METRICS = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")
 

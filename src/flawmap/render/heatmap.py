@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
-from flawmap.prepare import ImageArray, Mask, resize
-from flawmap.verdict import Heatmap, Region, Verdict
-
-ImageU8 = UInt8[np.ndarray, "_height _width 3"]
-"""RGB, 0…255."""
+from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, to_uint8
+from flawmap.runtime.verdict import Heatmap, Region, Verdict
 
 COLOUR_MIN, COLOUR_MAX = 0.5, 1.5
 """The values of a heat map that get the first and the last colour; 1, the limit of good parts, is in the middle."""
@@ -61,13 +57,6 @@ def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
     return cv2.drawContours(picture, outlines, -1, RED, line)
 
 
-def to_uint8(pixels: ImageArray) -> ImageU8:
-    """Bring a decoded picture of any depth to 0…255."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    return (pixels / 257 if pixels.dtype == np.uint16 else pixels * 255).astype(np.uint8)
-
-
 def draw_label(picture: ImageU8, text: str) -> ImageU8:
     """Write into the top-left corner, white with a dark outline, in a size that suits the picture."""
     scale = max(0.42, min(picture.shape[:2]) / 450)
@@ -83,29 +72,6 @@ def draw_label(picture: ImageU8, text: str) -> ImageU8:
     for colour, ink in ((DARK, cv2.add(around, around)), (WHITE, letters)):
         corner[:] = np.rint(corner + (ink[:, :, None] / 255) * (np.array(colour) - corner.astype(float)))
     return picture
-
-
-def sheet(rows: Sequence[Sequence[ImageU8]], titles: Sequence[str], cell: int = 224, gap: int = 6) -> ImageU8:
-    """Lay pictures out in rows under titles, each fitted into a square cell, on white."""
-    header = 28
-    height = header + len(rows) * (cell + gap)
-    page = np.full((height, len(titles) * (cell + gap) + gap, 3), 255, np.uint8)
-    for column, title in enumerate(titles):
-        place = (gap + column * (cell + gap), header - 9)
-        cv2.putText(page, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, DARK, 1, cv2.LINE_AA)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            top, left = header + row * (cell + gap), gap + column * (cell + gap)
-            fitted = resize_longer_side(picture, cell)
-            page[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-    return page
-
-
-def resize_longer_side(picture: ImageU8, cell: int) -> ImageU8:
-    """Scale a picture so that its longer side is `cell` pixels."""
-    factor = cell / max(picture.shape[:2])
-    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
-    return resize(picture, height, width)
 
 
 def colourise(heatmap: Heatmap) -> ImageU8:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from flawmap.prepare import resize
-from flawmap.render.heatmap import DARK, ImageU8
+from flawmap.render.heatmap import DARK
+from flawmap.runtime.preprocess import ImageU8, resize
 
 GREY, RULE = (110, 110, 110), (190, 190, 190)
 PLAIN, BOLD = cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX

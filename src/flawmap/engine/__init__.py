@@ -1,0 +1,1 @@
+"""Runs encoders on this machine, and converts modules to graphs."""

@@ -1,0 +1,1 @@
+"""Drawn heat sinks and painted defects; no torch."""

@@ -1,0 +1,1 @@
+"""The one training loop: checkpoint, monitor, forecast, metrics."""

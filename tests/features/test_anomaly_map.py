@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from flawmap.features.anomaly_map import AnomalyMap, gaussian_kernel
+
+DISTANCES = torch.rand(2, 7, 9, generator=torch.Generator().manual_seed(0))
+
+
+def test_gaussian_golden() -> None:
+    kernel = gaussian_kernel(4)
+    assert len(kernel) == 33
+    assert np.isclose(kernel[16], 0.0997391, atol=1e-7)
+    assert np.isclose(kernel[0], 3.3459e-5, atol=1e-9)
+
+
+def test_smoothing_agrees_with_scipy() -> None:
+    plain = AnomalyMap(sigma=0)(DISTANCES, 56, 72)
+    smooth = AnomalyMap(sigma=4)(DISTANCES, 56, 72)
+    for raw, map_ in zip(plain.numpy(), smooth.numpy(), strict=True):
+        assert np.allclose(map_, gaussian_filter(raw.astype(np.float64), 4), atol=1e-6)
+
+
+def test_bilinear_of_a_ramp_is_a_ramp() -> None:
+    ramp = torch.arange(8.0).expand(1, 8, 8)
+    row = AnomalyMap(sigma=0)(ramp, 64, 64)[0, 30]
+    assert torch.allclose(row[4:-4].diff(), torch.tensor(1 / 8))
+
+
+def test_a_constant_stays() -> None:
+    assert torch.allclose(AnomalyMap()(torch.full((1, 4, 4), 3.0), 40, 48), torch.tensor(3.0))

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from flawmap.errors import OptionError, TrainingError
+from flawmap.features.backbone import Backbone
+from flawmap.finetune.classifier import FineTuneState, build_classifier, train
+from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+from flawmap.finetune.dataset import LabelledBatch
+from flawmap.support.progress import listen
+from flawmap.training.metrics import FineTuneEpoch, TrainingForecast
+
+QUICK = replace(PAPER_CONFIG, epochs=3, learning_rate=0.05, batch_size=8)
+
+
+class Brightness:
+    """Dark pictures and bright ones: what any network can tell."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __len__(self) -> int:
+        return 32
+
+    def steps(self) -> int:
+        return 4
+
+    def training(self, epoch: int) -> Iterator[LabelledBatch]:
+        for step in range(self.steps()):
+            yield self._batch(100 * epoch + step)
+
+    def validation(self) -> Iterator[LabelledBatch]:
+        yield self._batch(0)
+
+    def _batch(self, seed: int) -> LabelledBatch:
+        labels = torch.arange(8) % 2
+        noise = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+        return LabelledBatch(self.scale * (0.3 * noise + 2.0 * labels[:, None, None, None] - 1), labels)
+
+
+def tiny(layers: tuple[int, ...] = (1, 2)) -> Backbone:
+    return Backbone("test_resnet", layers, "random")
+
+
+def trained(transfer: FineTuneConfig, backbone: Backbone | None = None) -> FineTuneState:
+    progress = build_classifier(backbone or tiny(), 2, transfer, seed=0)
+    assert len(list(train(progress, Brightness()))) == transfer.epochs
+    return progress
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("statistics", ["batch", "frozen"])
+def test_the_loss_falls_on_a_toy_problem(statistics: str) -> None:
+    history = trained(replace(QUICK, epochs=6, batch_norm=statistics)).history
+    assert history[-1].loss < 0.5 * history[0].loss
+    assert history[-1].validation_accuracy == 1.0
+    assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_all_layers_and_their_running_statistics_learn_as_in_the_paper() -> None:
+    backbone = tiny()
+    before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
+    trained(QUICK, backbone)
+    untouched = set(before) - changed(before, backbone.weights())
+    assert not untouched
+
+
+def test_kept_statistics_stay_and_the_rest_learns() -> None:
+    backbone = tiny()
+    before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
+    trained(replace(QUICK, epochs=1, batch_norm="frozen"), backbone)
+    untouched = set(before) - changed(before, backbone.weights())
+    assert untouched == {name for name in before if "running" in name or "num_batches" in name}
+
+
+def test_frozen_stages_stay_to_the_last_bit_with_their_statistics() -> None:
+    backbone = tiny()
+    before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
+    trained(replace(QUICK, epochs=1, frozen_stages=1), backbone)
+    learned = changed(before, backbone.weights())
+    assert learned
+    assert all(name.startswith("layer2") for name in learned)
+
+
+def test_going_on_from_a_saved_state_gives_the_same_weights_as_running_through() -> None:
+    through = trained(QUICK)
+    stopped = build_classifier(tiny(), 2, QUICK, seed=0)
+    epochs = train(stopped, Brightness())
+    next(epochs)
+    saved = {name: tensor.clone() for name, tensor in stopped.state_dict().items()}
+    resumed = build_classifier(tiny(), 2, QUICK, seed=1)
+    resumed.load_state_dict(saved, [FineTuneEpoch(1, 0, 0, 0, 0, 0)])
+    assert [epoch.number for epoch in train(resumed, Brightness())] == [2, 3]
+    assert not changed(through.state_dict(), resumed.state_dict())
+
+
+def test_the_same_seed_trains_the_same_network() -> None:
+    assert not changed(trained(QUICK).state_dict(), trained(QUICK).state_dict())
+
+
+def test_a_loss_without_end_stops_and_says_where() -> None:
+    progress = build_classifier(tiny(), 2, replace(QUICK, learning_rate=1e30), seed=0)
+    with pytest.raises(
+        TrainingError, match=r"the loss became (nan|inf) in epoch 1, step [234] of 4, at a rate of 1e\+30"
+    ):
+        list(train(progress, Brightness(1e6)))
+
+
+def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
+    heard: list[object] = []
+    with listen(lambda *_: None, heard.append):
+        trained(QUICK)
+    forecasts = [news for news in heard if isinstance(news, TrainingForecast)]
+    assert [(one.epochs, one.images) for one in forecasts] == [(3, 32)]
+    assert 0 < forecasts[0].seconds < 60
+    assert [news.number for news in heard if isinstance(news, FineTuneEpoch)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"rate": 0.0}, {"batch": 0}, {"frozen": -1}, {"rotation": -1.0}, {"size": 8}]
+)
+def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=r"cannot learn|too small"):
+        FineTuneConfig(**wrong)
+
+
+def test_a_stage_must_be_left_to_train() -> None:
+    with pytest.raises(OptionError, match="2 stages of 2 cannot be frozen; use frozen_stages=1 or less"):
+        build_classifier(tiny(), 2, FineTuneConfig(frozen_stages=2), seed=0)
+
+
+def test_unless_told_otherwise_it_is_gentle_and_the_paper_is_a_preset() -> None:
+    untaught = tiny((2, 3))
+    before = {name: tensor.clone() for name, tensor in untaught.weights().items()}
+    trained(FineTuneConfig(epochs=1, batch_size=8), untaught)
+    assert {name.split(".")[0] for name in changed(before, untaught.weights())} == {"layer3"}
+    assert (PAPER_CONFIG.learning_rate, PAPER_CONFIG.frozen_stages, PAPER_CONFIG.batch_norm) == (0.01, 0, "batch")

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from flawmap import Inspector
+from flawmap.errors import DatasetError, OptionError, WeightsMismatch
+from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+from flawmap.finetune.record import FineTuneRecord
+from flawmap.finetune.trainer import fine_tune
+from flawmap.methods import METHODS, make_method
+from flawmap.runtime import bundle
+from flawmap.support.progress import Event, listen
+from flawmap.training.metrics import FineTuneEpoch
+from helpers import TINY, save, texture, with_defect
+
+QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
+GOOD = [texture(seed) for seed in range(15)]
+
+
+def tuned(folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object) -> tuple[str, FineTuneRecord, list[Event]]:
+    heard: list[Event] = []
+    method = make_method("patchcore", **TINY | options)
+    with listen(lambda *_: None, heard.append):
+        record = fine_tune(method, {"good": GOOD}, transfer, folder)
+    return method.feature_extractor.fingerprint(), record, heard
+
+
+def epochs_of(heard: list[Event]) -> list[int]:
+    return [news.number for news in heard if isinstance(news, FineTuneEpoch)]
+
+
+def test_the_method_gets_another_network_of_the_same_layers() -> None:
+    method = make_method("patchcore", **TINY)
+    before = method.feature_extractor.fingerprint()
+    record = fine_tune(method, {"good": GOOD}, QUICK)
+    assert method.feature_extractor.fingerprint() != before
+    assert method.feature_extractor.layers == (2, 3)
+    assert not any(parameter.requires_grad for parameter in method.feature_extractor.parameters())
+    assert record.classes == {"good": 15}
+    assert len(record.history) == 2
+
+
+def test_a_deeper_head_teaches_the_same_layers_otherwise() -> None:
+    deeper = tuned(transfer=replace(QUICK, classifier_layer=4))[0]
+    assert deeper != tuned()[0]
+    with pytest.raises(OptionError, match="a head on layer 2 would leave layer 3 untaught"):
+        tuned(transfer=replace(QUICK, classifier_layer=2))
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    through, record, _ = tuned(tmp_path / "a", replace(QUICK, epochs=4))
+    tuned(tmp_path / "b", replace(QUICK, epochs=1))
+    resumed, again, heard = tuned(tmp_path / "b", replace(QUICK, epochs=4))
+    assert resumed == through
+    assert "The fine-tuning goes on after epoch 1 of 4" in heard
+    assert epochs_of(heard) == [2, 3, 4]
+    assert [epoch._replace(seconds=0) for epoch in again.history] == [e._replace(seconds=0) for e in record.history]
+
+
+def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -> None:
+    heard: list[Event] = []
+
+    def press(news: Event) -> None:
+        heard.append(news)
+        if isinstance(news, FineTuneEpoch) and news.number == 2:
+            raise KeyboardInterrupt
+
+    with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
+        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
+    assert "Stopped; the same again goes on after epoch 2 of 3" in heard
+    assert tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
+
+
+@pytest.mark.parametrize("change", [{"transfer": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
+def test_a_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path: Path, change: dict[str, FineTuneConfig]) -> None:
+    tuned(tmp_path)
+    fingerprint, _, heard = tuned(tmp_path, **change)
+    assert any("is of other pictures or settings" in str(news) for news in heard)
+    assert epochs_of(heard) == [1, 2]
+    assert fingerprint == tuned(**change)[0]
+
+
+def test_a_finished_training_is_not_done_again_and_a_longer_one_not_cut_short(tmp_path: Path) -> None:
+    once = tuned(tmp_path)[0]
+    again, _, heard = tuned(tmp_path)
+    assert again == once
+    assert epochs_of(heard) == []
+    shorter, _, heard = tuned(tmp_path, replace(QUICK, epochs=1))
+    assert epochs_of(heard) == [1]
+    assert shorter == tuned(transfer=replace(QUICK, epochs=1))[0]
+
+
+def test_a_damaged_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
+    once = tuned(tmp_path)[0]
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
+    again, _, heard = tuned(tmp_path)
+    assert again == once
+    assert any("cannot be read" in str(news) for news in heard)
+
+
+def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Path) -> None:
+    record = tuned(tmp_path)[1]
+    written = json.loads((tmp_path / "history.json").read_text())
+    assert FineTuneRecord.from_dict(written) == record
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for name in ("loss", "accuracy"):
+        for which, field in (("train", name), ("validation", f"validation_{name}")):
+            shown = [scalar.value for scalar in events.Scalars(f"{name}/{which}")]
+            assert np.allclose(shown, [getattr(epoch, field) for epoch in record.history])
+
+
+@pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
+def test_one_class_only(mode: str) -> None:
+    with pytest.raises(DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"):
+        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
+
+
+def test_fewer_pictures_than_a_batch_are_a_small_batch() -> None:
+    record = fine_tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32))
+    assert len(record.history) == 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: Path) -> None:
+    options = {"backbone": "test_resnet", "weights": "random"}
+    if name == "fr-patchcore":
+        from flawmap.features.registration import SpatialTransformerRegistration
+
+        options["registration"] = SpatialTransformerRegistration(epochs=1)
+    if METHODS[name].presets:
+        options["preset"] = "smoke"
+    inspector = Inspector(name, size=64, finetune=replace(QUICK, epochs=1), **options).fit(GOOD)
+    untuned = Inspector(name, size=64, **options).method.feature_extractor.fingerprint()
+    inspector.save(tmp_path / "part.flawmap")
+    loaded = Inspector.load(tmp_path / "part.flawmap")
+    assert loaded.method.feature_extractor.fingerprint() == inspector.method.feature_extractor.fingerprint() != untuned
+    new = with_defect(texture(50), 30, 30)
+    assert loaded.inspect(new).score == inspector.inspect(new).score
+    assert loaded.finetune_record == inspector.finetune_record
+
+
+def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import save_file
+
+    from flawmap.features.backbone import Backbone
+
+    weights = tmp_path / "weights.safetensors"
+    save_file(Backbone("test_resnet", (2, 3), "random").weights(), weights)
+    inspector = Inspector(size=64, finetune=QUICK, **TINY | {"weights": str(weights)}).fit(GOOD)
+    inspector.save(tmp_path / "part.flawmap")
+    weights.unlink()
+    assert Inspector.load(tmp_path / "part.flawmap").inspect(GOOD[0]).score == inspector.inspect(GOOD[0]).score
+
+
+def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "part.flawmap"
+    Inspector(size=64, finetune=QUICK, **TINY).fit(GOOD).save(file)
+    manifest, arrays = bundle.load(file)
+    name = next(name for name in arrays if name.endswith("conv1.weight"))
+    bundle.save(file, manifest, arrays | {name: arrays[name] + 1})
+    with pytest.raises(WeightsMismatch, match="learned with weights"):
+        Inspector.load(file)
+
+
+def test_pictures_set_aside_for_calibration_never_teach() -> None:
+    inspector = Inspector(size=64, finetune=QUICK, calibration_fraction=0.4, **TINY).fit(GOOD)
+    assert inspector.finetune_record is not None
+    assert inspector.finetune_record.classes == {"good": 9}
+
+
+def test_nothing_of_the_test_folder_is_opened_to_fine_tune(tmp_path: Path) -> None:
+    for seed in range(8):
+        save(tmp_path / "train" / "good" / f"{seed}.png", texture(seed))
+    for name in ("test/good/a.png", "test/spot/a.png", "ground_truth/spot/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        # A link to nowhere: whatever opens it fails.
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    Inspector(size=64, finetune=QUICK, **TINY).fit(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")
+def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    tuned(tmp_path, replace(QUICK, epochs=1))
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    script = """
+        import resource, signal, sys
+        from pathlib import Path
+        from dataclasses import replace
+        sys.path.insert(0, sys.argv[2])
+        from test_tuning import GOOD, QUICK, TINY, make_method, tune
+        from flawmap.errors import WriteError
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            tune(make_method("patchcore", **TINY), {"good": GOOD}, QUICK, Path(sys.argv[1]))
+        except WriteError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert (
+        "checkpoint.safetensors: could not be written (File too large); what was there before still is" in done.stdout
+    )
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

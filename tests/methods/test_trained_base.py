@@ -1,0 +1,241 @@
+"""What methods that are trained get without doing anything for it: going on, stopping, refusing, setting aside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flawmap import Inspector, Runtime
+from flawmap.engine.batches import Batches
+from flawmap.errors import DatasetError, NotExportable, OptionError, TrainingError
+from flawmap.methods import METHODS, make_method
+from flawmap.methods import trained_base as trained
+from flawmap.methods.crad import CRAD
+from flawmap.methods.trained_base import Losses, TrainedMethod
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.progress import Event, listen
+from flawmap.training.metrics import TrainingEpoch, TrainingForecast
+from helpers import texture
+
+SIZE = Preprocessing(64, 64)
+GOOD = [texture(seed) for seed in range(9)]
+NAMES = [name for name in METHODS if isinstance(METHODS[name].factory(), TrainedMethod)]
+
+Fitted = tuple[TrainedMethod[torch.nn.Module], list[Event]]
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def fit(name: str, folder: Path | None = None, **options: object) -> Fitted:
+    method = make_method(name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options})
+    heard: list[Event] = []
+    with listen(lambda *_: None, heard.append):
+        method.fit(Batches(GOOD, SIZE), folder)
+    return method, heard
+
+
+def same(one: TrainedMethod[torch.nn.Module], other: TrainedMethod[torch.nn.Module]) -> bool:
+    states = one.fitted_state(), other.fitted_state()
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][key], states[1][key]) for key in states[0]
+    )
+
+
+def rounds(heard: list[Event]) -> list[int]:
+    return [news.number for news in heard if isinstance(news, TrainingEpoch)]
+
+
+@every
+def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -> None:
+    if "epochs" in METHODS[name].factory().fixed:
+        pytest.skip("another phase follows, so that a longer training is another one")
+    through, _ = fit(name, epochs=4)
+    fit(name, tmp_path, epochs=2)
+    resumed, heard = fit(name, tmp_path, epochs=4)
+    assert same(resumed, through)
+    assert rounds(heard) == [3, 4]
+    assert "The training goes on after epoch 2 of 4" in heard
+    assert [epoch.losses for epoch in resumed.history_] == [epoch.losses for epoch in through.history_]
+
+
+@every
+def test_ctrl_c_says_where_it_stopped(name: str, tmp_path: Path) -> None:
+    heard: list[Event] = []
+
+    def press(news: Event) -> None:
+        heard.append(news)
+        if isinstance(news, TrainingEpoch) and news.number == 2:
+            raise KeyboardInterrupt
+
+    method = make_method(name, "smoke", backbone="test_resnet", weights="random", epochs=3)
+    with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
+        method.fit(Batches(GOOD, SIZE), tmp_path)
+    assert "Stopped; the same again goes on after epoch 2 of 3" in heard
+    # The second epoch was told and not yet kept; it is trained again, to the same.
+    assert same(fit(name, tmp_path, epochs=3)[0], fit(name, epochs=3)[0])
+
+
+@every
+@pytest.mark.parametrize("change", [{"seed": 5}, {"batch": 3}])
+def test_other_settings_begin_anew(name: str, change: dict[str, int], tmp_path: Path) -> None:
+    fit(name, tmp_path)
+    again, heard = fit(name, tmp_path, **change)
+    assert any("is of other pictures or settings; the training begins anew" in str(news) for news in heard)
+    assert same(again, fit(name, **change)[0])
+
+
+def test_other_pictures_begin_anew(tmp_path: Path) -> None:
+    fit("crad", tmp_path)
+    heard: list[Event] = []
+    method = make_method("crad", "smoke", backbone="test_resnet", weights="random")
+    with listen(lambda *_: None, heard.append):
+        method.fit(Batches([*GOOD[1:], texture(90)], SIZE), tmp_path)
+    assert rounds(heard) == [1, 2]
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    once, _ = fit("crad", tmp_path)
+    again, heard = fit("crad", tmp_path)
+    assert same(once, again)
+    assert rounds(heard) == []
+
+
+@every
+def test_its_record_is_left_in_json_and_as_a_picture(name: str, tmp_path: Path) -> None:
+    method, heard = fit(name, tmp_path)
+    record = json.loads((tmp_path / "history.json").read_text())
+    assert record["options"] == method.options()
+    assert [epoch["losses"] for epoch in record["history"]] == [epoch.losses for epoch in method.history_]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
+    assert (forecast.what, forecast.epochs) == ("Training", 2)
+
+
+@every
+def test_a_loss_that_is_no_number_stops_with_epoch_and_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make_method(name, "smoke", backbone="test_resnet", weights="random", batch_size=3)
+    loss: Callable[..., Losses] = type(method).loss
+    calls: list[int] = []
+
+    def break_off(self: object, networks: torch.nn.Module, lesson: list[torch.Tensor]) -> Losses:
+        calls.append(0)
+        losses = loss(self, networks, lesson)
+        return {key: value * float("nan") for key, value in losses.items()} if len(calls) == 5 else losses
+
+    monkeypatch.setattr(type(method), "loss", break_off)
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 2, step 2 of 3"):
+        method.fit(Batches(GOOD, SIZE))
+
+
+def test_each_epoch_draws_its_pictures_anew_where_they_are_not_all_taken() -> None:
+    seen: list[list[int]] = []
+
+    class Looks(CRAD):
+        def lessons(self, held, order, epoch):  # type: ignore[no-untyped-def]
+            seen.append(list(order))
+            return super().training_batches(held, order, epoch)
+
+    options = METHODS["crad"].presets["smoke"].options
+    Looks(backbone="test_resnet", weights="random", **options | {"epochs": 4, "most": 5}).fit(Batches(GOOD, SIZE))
+    assert [len(set(order)) for order in seen] == [5, 5, 5, 5]
+    assert len({tuple(sorted(order)) for order in seen}) > 1
+
+
+def test_too_much_for_the_memory_is_said_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "available_memory", lambda: 1000)
+    with pytest.raises(OptionError, match=r"to train on 12 pictures takes 0.00 GB and 0.00 GB are free; use fewer"):
+        fit("crad")
+    monkeypatch.setattr(trained, "available_memory", lambda: None)
+    fit("crad")
+
+
+@every
+@pytest.mark.parametrize(("good", "said"), [([], "no picture could be used"), (GOOD[:1], "1 picture could be used")])
+def test_too_few_pictures(name: str, good: list[np.ndarray], said: str) -> None:
+    method = make_method(name, "smoke", backbone="test_resnet", weights="random")
+    with pytest.raises(DatasetError, match=f"{said}, and 2 are the fewest to train with"):
+        method.fit(Batches([b"no picture", *good], SIZE))
+
+
+@every
+def test_the_saved_graph_judges_as_torch_does(name: str, tmp_path: Path) -> None:
+    inspector = Inspector(name, preset="smoke", backbone="test_resnet", weights="random", size=64).fit(GOOD)
+    inspector.save(tmp_path / "part.flawmap")
+    if inspector.method.not_exportable:
+        with pytest.raises(NotExportable, match=inspector.method.not_exportable):
+            Runtime.load(tmp_path / "part.flawmap")
+        return
+    runtime = Runtime.load(tmp_path / "part.flawmap")
+    new = texture(50)
+    assert runtime.inspect(new).score == pytest.approx(inspector.inspect(new).score, rel=1e-4)
+    assert np.allclose(runtime.inspect(new).heatmap, inspector.inspect(new).heatmap, rtol=1e-3, atol=1e-4)
+
+
+@every
+def test_the_inspector_sets_a_fifth_aside(name: str) -> None:
+    options = {"backbone": "test_resnet", "weights": "random", "size": 64}
+    inspector = Inspector(name, preset="smoke", **options).fit(GOOD)
+    assert inspector.calibration.exact
+    assert len(inspector.calibration.scores) == 2
+    more = Inspector(name, preset="smoke", calibration_fraction=0.5, **options).fit(GOOD)
+    assert len(more.calibration.scores) == 5
+
+
+def test_a_preset_brings_its_size_unless_one_is_given() -> None:
+    assert Inspector("glass", preset="paper").preprocessing.height == 288
+    assert Inspector("glass", preset="paper", size=64).preprocessing.height == 64
+    assert Inspector("glass").preprocessing.height == 224
+
+
+def test_presets_by_name() -> None:
+    assert make_method("glass", "paper", epochs=3).options()["backbone"] == "wide_resnet50_2.tv_in1k"
+    assert make_method("glass", "paper", epochs=3).options()["epochs"] == 3
+    with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
+        make_method("glass", "huge")
+    with pytest.raises(OptionError, match="patchcore has no preset 'cpu'; of the methods glass, crad"):
+        make_method("patchcore", "cpu")
+
+
+@every
+@pytest.mark.parametrize("option", ["epochs", "batch", "most", "rate"])
+def test_options_that_teach_nothing(name: str, option: str) -> None:
+    with pytest.raises(OptionError, match=r"use 1 or more of each|more than 0 of each"):
+        replace(METHODS[name].factory(), **{option: 0})
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")
+def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    fit("crad", tmp_path, epochs=1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    script = """
+        import resource, signal, sys
+        from pathlib import Path
+        sys.path[:0] = sys.argv[2:]
+        from methods.test_trained import fit
+        from flawmap.errors import WriteError
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            fit("crad", Path(sys.argv[1]))
+        except WriteError as error:
+            print(error)
+    """
+    tests = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), tests]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert (
+        "checkpoint.safetensors: could not be written (File too large); what was there before still is" in done.stdout
+    )
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

@@ -1,0 +1,589 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from flawmap.metrics.metric import Metric
+from flawmap.report import page as module
+from flawmap.report.gallery import THUMBNAIL_SIDE, Card, Gallery
+from flawmap.report.page import Record, ReportData, render_page, write_page
+from flawmap.runtime.verdict import Verdict
+from helpers import texture, with_defect
+
+THRESHOLD = 2.0
+HELD_OUT = [round(0.5 + 0.02 * number, 2) for number in range(99)]
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--disable-quic", "--no-first-run"),
+]
+HOSTILE = [
+    "parts/</script><script>window.hacked = 1</script>.png",
+    "parts/<img src=x onerror='window.hacked = 1'>.png",
+    "parts/\"quoted\" & 'quoted' {{ 7 * 7 }}.png",
+    "parts/größe/裂纹 1.png",
+]
+
+
+def verdict(score: float, heat: float = 0.5, shape: tuple[int, int] = (48, 64)) -> Verdict:
+    heatmap = np.full(shape, heat, np.float32)
+    heatmap[10:14, 20:28] += 0.8
+    return Verdict(score, 0.25, score > THRESHOLD, heatmap)
+
+
+def add(gallery: Gallery, path: str, kind: str | None, score: float) -> None:
+    picture = texture(0, 48, 64)
+    mask = None
+    if kind not in (None, "good"):
+        mask = np.zeros((48, 64), bool)
+        mask[10:14, 20:28] = True
+        picture = with_defect(picture, 12, 24, 3)
+    gallery.add(path, kind, verdict(score), picture, mask)
+
+
+def make_report(pictures: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any) -> ReportData:
+    """A report on pictures of some kinds and scores."""
+    gallery, rows = Gallery(THRESHOLD), []
+    for number, (kind, score) in enumerate(pictures):
+        path = paths[number] if paths else f"parts/{kind}/{number:03}.png"
+        rows.append(Record(path, kind, score, 0.25))
+        add(gallery, path, kind, score)
+    report = ReportData(
+        title="bolt",
+        subtitle="patchcore · 99 good pictures learned",
+        threshold=THRESHOLD,
+        calibration_scores=HELD_OUT,
+        guarantees=["At most 1 % of good parts are rejected."],
+        records=rows,
+        gallery=gallery,
+        metrics={},
+        by_defect_type={},
+        confusion=None,
+        details={"Settings": {"backbone": "tiny"}},
+    )
+    return replace(report, **changes)
+
+
+def labelled_pictures() -> list[tuple[str | None, float]]:
+    """Thirty good pictures, twenty defective ones of two kinds, with ties between and within them."""
+    rng = np.random.default_rng(0)
+    good = [("good", round(float(score), 1)) for score in rng.normal(1.4, 0.4, 30).clip(0.1)]
+    defective = [
+        (("dent", "scratch")[n % 2], round(float(score), 1)) for n, score in enumerate(rng.normal(2.6, 0.7, 20))
+    ]
+    return [*good, *defective]
+
+
+def labelled_report() -> ReportData:
+    dent = {"image AUROC": Metric(0.9, 0.8, 0.95), "pixel AP": Metric(unavailable="no masks here")}
+    return make_report(
+        labelled_pictures(),
+        metrics={"image AUROC": Metric(0.95871, 0.939, 0.974), "AUPRO": Metric(unavailable="no picture has a mask")},
+        kinds={"dent": dent, "scratch": dent},
+        confusion={"TP": 15, "FP": 2, "FN": 5, "TN": 28},
+    )
+
+
+def decode(data: bytes) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def red(picture: np.ndarray) -> np.ndarray:
+    channels = picture.astype(int)
+    return np.asarray(channels[..., 0] > channels[..., 1:].max(axis=2) + 60)
+
+
+def embedded(page: str) -> Any:
+    return json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
+
+
+# ---- the gallery ----
+
+
+def test_the_gallery_keeps_the_worst_first() -> None:
+    gallery = Gallery(THRESHOLD, capacity=4)
+    for path, kind, score in [
+        ("sure pass", "good", 0.5),
+        ("false reject", "good", 3.0),
+        ("bare pass", "good", 1.9),
+        ("miss", "dent", 0.2),
+        ("sure catch", "dent", 9.0),
+        ("bare catch", "dent", 2.1),
+    ]:
+        add(gallery, path, kind, score)
+    assert [card.path for card in gallery.cards()] == ["miss", "false reject", "bare pass", "bare catch"]
+    assert gallery.left_out == 2
+
+
+def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_the_first() -> None:
+    gallery = Gallery(THRESHOLD, capacity=3)
+    for number, score in enumerate([1.0, 3.0, 1.0, 2.0, 1.0]):
+        add(gallery, str(number), None, score)
+    assert [card.path for card in gallery.cards()] == ["1", "3", "0"]
+
+
+def test_a_picture_that_is_not_kept_costs_no_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery(THRESHOLD, capacity=1)
+    add(gallery, "worst", None, 5.0)
+    monkeypatch.setattr(module, "overlay", None)
+    add(gallery, "harmless", None, 1.0)
+    assert gallery.left_out == 1
+
+
+def test_a_gallery_without_room_keeps_nothing() -> None:
+    gallery = Gallery(THRESHOLD, capacity=0)
+    add(gallery, "a", None, 5.0)
+    assert (gallery.cards(), gallery.left_out) == ([], 1)
+
+
+def test_a_score_that_is_no_number_comes_first() -> None:
+    gallery = Gallery(THRESHOLD, capacity=1)
+    add(gallery, "fine", "good", 1.0)
+    add(gallery, "odd", "good", math.nan)
+    assert [card.path for card in gallery.cards()] == ["odd"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 9), (4000, 8)])
+def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
+    gallery = Gallery(THRESHOLD)
+    mask = np.zeros((height, width), bool)
+    mask[0, 0] = True
+    gallery.add("a", "dent", verdict(3.0, shape=(height, width)), texture(0, height, width), mask)
+    (card,) = gallery.cards()
+    factor = min(1, THUMBNAIL_SIDE / max(height, width))
+    expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
+    assert card.truth
+    assert {decode(data).shape for data in (card.image, card.overlay, card.truth)} == {expected}
+    assert (card.width, card.height) == (width, height)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (700, 900), (1399, 1999)])
+def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
+    mask = np.zeros((1400, 2000), bool)
+    mask[place] = True
+    gallery = Gallery(THRESHOLD)
+    gallery.add("a", "dent", verdict(1.0, shape=(1400, 2000)), np.full((1400, 2000, 3), 128, np.uint8), mask)
+    (card,) = gallery.cards()
+    assert card.truth
+    where = np.argwhere(red(decode(card.truth)))
+    assert len(where) >= 4
+    assert np.abs(where - np.array(place) * THUMBNAIL_SIDE / 2000).max() < 8
+
+
+def test_a_good_picture_has_no_truth() -> None:
+    gallery = Gallery(THRESHOLD)
+    gallery.add("a", "good", verdict(1.0), texture(0, 48, 64), np.zeros((48, 64), bool))
+    assert gallery.cards()[0].truth is None
+
+
+def test_small_regions_are_left_out() -> None:
+    counts = []
+    for min_area in (0, 33):
+        gallery = Gallery(THRESHOLD)
+        gallery.add("a", None, verdict(3.0), texture(0, 48, 64), min_area=min_area)
+        counts.append(len(gallery.cards()[0].regions))
+    assert counts == [1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_pictures_of_any_depth_have_thumbnails(dtype: type) -> None:
+    white = {np.uint16: 65535, np.float32: 1}[dtype]
+    gallery = Gallery(THRESHOLD)
+    gallery.add("a", None, verdict(1.0), np.full((48, 64, 3), white, dtype))
+    assert decode(gallery.cards()[0].image).min() >= 250
+
+
+# ---- the page as text ----
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    page = render_page(labelled_report())
+    assert not re.search(r"(src|href|action|data)\s*=\s*[\"']?\s*(https?:|//|file:)", page)
+    assert "@import" not in page
+    assert "url(" not in page.replace("url(#hatch)", "")
+    assert "default-src 'none'" in page
+
+
+def test_paths_cannot_break_out() -> None:
+    page = render_page(make_report([("good", 1.0)] * len(HOSTILE), HOSTILE, title="<script>alert(1)</script>"))
+    assert "<script>alert" not in page
+    assert page.count("</script>") == 2
+    assert "<img src=x" not in page
+    assert "{{ 7 * 7 }}" in page
+    assert [card["path"] for card in embedded(page)["cards"]] == HOSTILE
+
+
+def test_a_path_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", make_report([("good", 1.0)], ["caf\udce9.png"]))
+    assert "caf?.png" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_numbers_that_are_none_never_reach_the_page() -> None:
+    report = make_report([("good", 1.0), ("good", math.nan), ("dent", math.inf)], held_out=[1.0, math.inf, math.nan])
+    page = render_page(report)
+    data = embedded(page)
+    assert data["heldOut"] == [1.0]
+    assert data["scores"] == [["good", 1.0]]
+    assert sorted(card["score"] is None for card in data["cards"]) == [False, True, True]
+    assert not re.search(r"\b(nan|NaN|inf|Infinity)\b", page.split('id="data">')[1].split("</script>")[0])
+
+
+def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> None:
+    page = render_page(labelled_report())
+    assert "95.87" in page
+    assert "(93.9 – 97.4)" in page
+    assert "no picture has a mask" in page
+    assert "no masks here" in page
+
+
+def test_without_labels_the_labelled_sections_are_not_there() -> None:
+    page = render_page(make_report([(None, 1.0), (None, 3.0)]))
+    body = page[page.index("<body>") : page.index('<script type="application/json"')]
+    for name in ("metrics", "curves", "defect-types", "defect-type-filter"):
+        assert f'id="{name}"' not in body
+    for name in ("count-missed", "misses", "count-false-rejects"):
+        assert f'id="{name}"' not in body
+    assert "confusion" not in body
+    assert 'id="count-rejected" class="big">1<' in body
+    assert 'id="count-good" class="big">1<' in body
+
+
+def test_pictures_that_are_not_shown_are_counted() -> None:
+    gallery = Gallery(THRESHOLD, capacity=2)
+    for number in range(1500):
+        add(gallery, str(number), "good", 1.0)
+    page = render_page(make_report([], gallery=gallery))
+    assert "2 most telling of 1,500 images; all scores are in scores.csv" in " ".join(page.split())
+
+
+def test_unreadable_pictures_stand_with_their_errors() -> None:
+    rows = [Record("a.png", "dent", None, None, "the file is <empty>"), Record("b.png", "good", 1.0, 0.5)]
+    page = render_page(make_report([], rows=rows))
+    assert "the file is &lt;empty&gt;" in page
+    assert 'id="count-unreadable" class="big">1<' in page
+
+
+def test_warnings_and_promises_are_shown() -> None:
+    page = render_page(make_report([("good", 1.0)], warnings=["The backbone is random."]))
+    assert "The backbone is random." in page
+    assert "At most 1 % of good parts are rejected." in page
+
+
+def test_paths_are_shown_without_the_folder_that_all_share() -> None:
+    for separator in ("/", "\\"):
+        paths = [separator.join(("", "data", "parts", name)) for name in ("test1.png", "test2.png")]
+        page = render_page(make_report([("good", 1.0), ("good", 1.5)], paths))
+        assert f'<span class="path">{separator}data{separator}parts{separator}</span>' in page
+        assert '<span class="name">test1.png</span>' in page
+
+
+def test_a_card_says_what_it_holds() -> None:
+    gallery = Gallery(THRESHOLD)
+    add(gallery, "a", "dent", 3.0)
+    (card,) = gallery.cards()
+    assert isinstance(card, Card)
+    assert card.regions == [{"x": 20, "y": 10, "width": 8, "height": 4, "area": 32, "peak": 1.3}]
+
+
+# ---- the page in a browser ----
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def labelled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    write_page(file, labelled_report())
+    return file
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Any]:
+    """Opens pages; at the end, nothing may have complained or asked the network for anything."""
+    contexts, complaints, asked = [], [], []
+
+    def visit(file: Path, **options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        # Generous: each action waits for what it needs, and no longer, on a busy machine too.
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def page(visit: Any, labelled_file: Path) -> Any:
+    return visit(labelled_file)
+
+
+def text(page: Any, selector: str) -> str:
+    return page.locator(selector).inner_text().strip()
+
+
+def visible(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".card", "all => all.filter(c => c.offsetParent).map(c => c.dataset.path)")
+
+
+def count(threshold: float) -> dict[str, int]:
+    pictures = labelled_pictures()
+    return {
+        "missed": sum(kind != "good" and score <= threshold for kind, score in pictures),
+        "detected": sum(kind != "good" and score > threshold for kind, score in pictures),
+        "false-rejects": sum(kind == "good" and score > threshold for kind, score in pictures),
+        "accepted": sum(kind == "good" and score <= threshold for kind, score in pictures),
+    }
+
+
+def counts_on(page: Any) -> dict[str, int]:
+    outcomes = ("missed", "detected", "false-rejects", "accepted")
+    return {outcome: int(text(page, f"#count-{outcome}")) for outcome in outcomes}
+
+
+def test_the_page_opens_at_the_saved_threshold(page: Any) -> None:
+    assert counts_on(page) == count(THRESHOLD)
+    assert not page.is_visible("#moved")
+    assert page.is_disabled("#reset")
+
+
+def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
+    page.focus("#threshold")
+    seen = set()
+    for key in ("ArrowRight", "ArrowRight", "PageUp", "PageDown", "PageDown", "Home", "ArrowUp", "End", "ArrowLeft"):
+        page.keyboard.press(key)
+        seen.add(float(page.input_value("#threshold")))
+        check_readout(page, float(page.input_value("#threshold")))
+    assert len(seen) > 6
+    page.click("#reset")
+    check_readout(page, THRESHOLD)
+
+
+def check_readout(page: Any, threshold: float) -> None:
+    expected = count(threshold)
+    assert counts_on(page) == expected
+    beyond = 1 + sum(score > threshold for score in HELD_OUT)
+    assert text(page, "#rejects-per-1000") == f"{1000 * expected['false-rejects'] / 30:.1f}"
+    assert text(page, "#expected-per-1000") == f"{1000 * beyond / 100:.1f}"
+    assert text(page, "#misses") == str(expected["missed"])
+    cells = {name: int(text(page, f"[data-cell={name}]")) for name in ("TP", "FN", "FP", "TN")}
+    outcomes = ("detected", "missed", "false-rejects", "accepted")
+    assert list(cells.values()) == [expected[outcome] for outcome in outcomes]
+
+
+def test_the_command_sets_the_expected_share(page: Any) -> None:
+    for threshold in np.linspace(0.45, 2.9, 12):
+        page.fill("#threshold-number", f"{threshold:.4f}")
+        rank = 1 + sum(score > round(threshold, 4) for score in HELD_OUT)
+        if rank > len(HELD_OUT):
+            assert not page.is_visible("#command")
+            continue
+        start = "flawmap threshold INSPECTOR.flawmap --false-rejects "
+        share = float(text(page, "#command").removeprefix(start))
+        assert math.floor(share * (len(HELD_OUT) + 1) + 1e-9) == rank
+        assert text(page, "#command-note") == f"which puts it at {HELD_OUT[-rank]:g}"
+
+
+def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
+    page.fill("#threshold-number", "2.55")
+    missed = {
+        f"parts/{kind}/{n:03}.png" for n, (kind, s) in enumerate(labelled_pictures()) if kind != "good" and s <= 2.55
+    }
+    page.click("[data-outcome=missed]")
+    assert set(visible(page)) == missed
+    assert text(page, "[data-outcome=missed] b") == str(len(missed))
+    assert set(page.locator(".card:visible .badge").all_inner_texts()) == {"missed"}
+    assert page.is_visible("#moved")
+    page.click("#moved-reset")
+    assert len(visible(page)) == count(THRESHOLD)["missed"]
+
+
+def test_kind_search_and_order(page: Any) -> None:
+    page.select_option("#defect-type-filter", "dent")
+    assert len(visible(page)) == 10
+    page.fill("#search", "PARTS/dent/03")
+    assert visible(page) == [path for path in visible(page) if path.startswith("parts/dent/03")]
+    assert len(visible(page)) == 5
+    page.fill("#search", "nowhere")
+    assert visible(page) == []
+    page.click("#clear")
+    assert len(visible(page)) == 50
+    page.select_option("#sort", "path")
+    assert visible(page) == sorted(visible(page))
+    page.select_option("#sort", "score")
+    scores = {f"parts/{kind}/{n:03}.png": score for n, (kind, score) in enumerate(labelled_pictures())}
+    assert [scores[path] for path in visible(page)] == sorted(scores.values(), reverse=True)
+    page.select_option("#sort", "worst")
+    assert visible(page) == [card.path for card in labelled_report().gallery.cards()]
+
+
+def test_the_large_view_by_keyboard(page: Any) -> None:
+    page.click("[data-outcome=missed]")
+    first, second, *_ = visible(page)
+    page.focus(f'.card[data-path="{first}"]')
+    page.keyboard.press("Enter")
+    assert text(page, "#lightbox-path") == first
+    assert page.locator("#lightbox img").count() == 3
+    assert page.locator("#lightbox-regions tbody tr td").all_inner_texts() == ["1", "20", "10", "8 × 4", "32", "1.30"]
+    page.keyboard.press("ArrowRight")
+    assert text(page, "#lightbox-path") == second
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert text(page, "#lightbox-path") == first
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#lightbox")
+    # The browser first gives the focus back to the card that was opened, and tells of the closing afterwards.
+    page.wait_for_function("path => document.activeElement.dataset.path === path", arg=second)
+    assert page.evaluate("document.activeElement.dataset.path") == second
+
+
+def test_the_large_view_by_mouse(page: Any) -> None:
+    path = visible(page)[0]
+    page.click(f'.card[data-path="{path}"]')
+    assert text(page, "#lightbox-path") == path
+    page.hover("#lightbox-regions tbody tr")
+    left_edges = "all => all.map(r => r.getAttribute('x'))"
+    boxes = page.eval_on_selector_all("#lightbox-images rect", left_edges)
+    assert boxes == ["20"] * 3
+    page.click("#next")
+    page.click("#close")
+    assert not page.is_visible("#lightbox")
+
+
+def test_keys_search_and_walk_through_the_cards(page: Any) -> None:
+    paths = visible(page)
+    walked = []
+    for key in ("j", "j", "ArrowRight", "k", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+        walked.append(paths.index(page.evaluate("document.activeElement.dataset.path")))
+    assert walked[:4] == [0, 1, 2, 1]
+    assert walked[4] > 2
+    assert walked[5] == 1
+    page.keyboard.press("/")
+    page.keyboard.type("j/k")
+    assert page.input_value("#search") == "j/k"
+
+
+def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
+    labels = [int(kind != "good") for kind, _ in labelled_pictures()]
+    scores = [score for _, score in labelled_pictures()]
+    # Axis marks tell where 0 and 1 are.
+    frame = page.evaluate("""() => Object.fromEntries(["roc", "pr"].map((id) => {
+        const grid = [...document.querySelectorAll(`#${id} .grid`)].map((g) => g.getAttribute("d").match(/[\\d.]+/g));
+        return [id, {left: +grid[0][0], right: +grid[0][2], bottom: +grid[0][1], top: +grid[4][1],
+                     path: document.querySelector(`#${id} .curve`).getAttribute("d")}];
+    }))""")
+    roc = np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", frame["roc"]["path"]), float)
+    box = frame["roc"]
+    x, y = (
+        (roc[:, 0] - box["left"]) / (box["right"] - box["left"]),
+        (box["bottom"] - roc[:, 1]) / (box["bottom"] - box["top"]),
+    )
+    assert len(roc) == 1 + len(set(scores))
+    assert float(np.trapezoid(y, x)) == pytest.approx(roc_auc_score(labels, scores), abs=0.005)
+    box, area, at = frame["pr"], 0.0, frame["pr"]["left"]
+    for up, across in re.findall(r"V([\d.]+)H([\d.]+)", box["path"]):
+        area += (box["bottom"] - float(up)) / (box["bottom"] - box["top"]) * (float(across) - at)
+        at = float(across)
+    assert area / (box["right"] - box["left"]) == pytest.approx(average_precision_score(labels, scores), abs=0.005)
+
+
+def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
+    page.hover("#roc svg", position={"x": 200, "y": 60})
+    said = text(page, "#roc-at")
+    page.click("#roc svg", position={"x": 200, "y": 60})
+    assert page.is_visible("#moved")
+    assert f"At {text(page, '#moved-to')}:" in said
+    assert text(page, "#roc-at") == said
+
+
+def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
+    write_page(tmp_path / "größe 裂.html", make_report([("good", 1.0), ("dent", 3.0), (None, 1.0), ("a<b>", 2.0)], HOSTILE))
+    page = visit(tmp_path / "größe 裂.html")
+    shown = page.eval_on_selector_all(".card", "all => all.map(c => c.querySelector('.path').textContent)")
+    assert sorted(f"parts/{path}" for path in shown) == sorted(HOSTILE)
+    assert sorted(visible(page)) == sorted(HOSTILE)
+    page.focus(".card")
+    page.keyboard.press("Enter")
+    for _ in HOSTILE:
+        assert text(page, "#lightbox-path") in HOSTILE
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("typeof window.hacked") == "undefined"
+
+
+def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", make_report([(None, 1.0), (None, 1.5), (None, 3.0)]))
+    page = visit(tmp_path / "report.html")
+    page.fill("#threshold-number", "1.2")
+    assert (text(page, "#count-rejected"), text(page, "#count-good")) == ("2", "1")
+    page.click("[data-outcome=reject]")
+    assert visible(page) == ["parts/None/002.png", "parts/None/001.png"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "held_out"),
+    [
+        ([], []),
+        ([], [1.0]),
+        ([("good", 1.0)], [1.0, 1.0]),
+        ([("dent", 1.0), ("dent", 3.0)], [1.0]),
+        ([("good", 1.0), ("dent", 1.0), ("good", 1.0)], [1.0, 1.0]),
+        ([("good", 0.0), ("dent", 0.0)], []),
+        ([("good", 1e-7), ("dent", 5e6)], [1e-7]),
+        ([("good", math.nan), (None, 1.0)], [1.0]),
+    ],
+    ids=["nothing", "held out", "one good", "defects only", "ties", "zeros", "far apart", "no number"],
+)
+def test_odd_scores_are_shown(
+    visit: Any, tmp_path: Path, pictures: list[tuple[str | None, float]], held_out: list[float]
+) -> None:
+    write_page(tmp_path / "report.html", make_report(pictures, held_out=held_out))
+    page = visit(tmp_path / "report.html")
+    page.focus("#threshold")
+    for key in ("Home", "ArrowRight", "End"):
+        page.keyboard.press(key)
+    html = page.content().split('<script type="application/json"')[0]
+    assert not re.search(r"NaN|Infinity|undefined", html)
+
+
+def test_the_page_fits_a_narrow_screen(visit: Any, labelled_file: Path) -> None:
+    page = visit(labelled_file, viewport={"width": 360, "height": 700}, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(19, 21, 23)"
+
+
+def test_without_scripts_what_does_not_need_them_is_there(visit: Any, labelled_file: Path) -> None:
+    page = visit(labelled_file, java_script_enabled=False)
+    assert counts_on(page) == count(THRESHOLD)
+    assert not page.is_visible("#threshold")
+    assert page.locator(".card").count() == 50
+    assert page.is_visible("text=no picture has a mask")
