@@ -158,7 +158,7 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     # Its scores are those that new pictures would get.
     again = [inspector.inspect(picture).score for picture in good]
     assert sum(any(np.isclose(score, one, rtol=1e-4) for one in again) for score in inspector.calibration.scores) == 6
-    assert len(set(inspector.method.bank_.pictures.tolist())) <= 14
+    assert len(set(inspector.method.bank_.image_ids.tolist())) <= 14
 
 
 def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
