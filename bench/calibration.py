@@ -22,12 +22,12 @@ from rich.table import Table
 
 from flawmap.data.layouts import find_samples
 from flawmap.engine.batches import Batches
-from flawmap.features.patches import Embedded
 from flawmap.methods import make_method
 from flawmap.methods.base import HeldOutScores, State
 from flawmap.methods.patchcore import PatchCore
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.tensors import Embedded
 
 BUDGETS = (0.01, 0.05, 0.1, 0.2)
 SHARE = 0.3
@@ -86,11 +86,11 @@ def only(part: State, places: np.ndarray) -> State:
 
 @torch.inference_mode()
 def scores(method: PatchCore, part: State, places: np.ndarray) -> np.ndarray:
-    judge, bank = method.head(), method.bank_
+    head = method.head()
     found = []
     for place in places:
         grid = part["grid"][place, None]
-        found.append(float(judge.score(Embedded(grid, []), bank(grid), bank, *part["size"].tolist()).image[0]))
+        found.append(float(head(Embedded((grid,)), *part["size"].tolist()).image[0]))
     return np.array(found, np.float32)
 
 

@@ -17,7 +17,7 @@ import openvino
 from flawmap._version import __version__
 from flawmap.data.layouts import good_training_samples
 from flawmap.data.splits import sha256_of
-from flawmap.engine.convert import program_to_onnx, program_to_openvino
+from flawmap.engine.convert import export_programs, program_to_onnx, program_to_openvino
 from flawmap.engine.quantise import QUANTISATION_IMAGES, quantise
 from flawmap.errors import DatasetError, NotExportable, OptionError
 from flawmap.inspector import Inspector
@@ -96,7 +96,7 @@ def export(
 
 def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
-    programs = inspector.method.export(height, width)
+    programs = export_programs(inspector.method.encoder(), inspector.method.exportable_head(), height, width)
     encoder = program_to_openvino(programs.encoder, [[-1, 3, height, width]])
     encoder = quantise(encoder, sample) if sample else encoder
     graph = concat_graphs(Graph(encoder), program_to_openvino(programs.head, programs.head_input_shapes))
@@ -114,7 +114,8 @@ def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tupl
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise explain_import_error(error) from error
-    programs = inspector.method.export(inspector.preprocessing.height, inspector.preprocessing.width)
+    height, width = inspector.preprocessing.height, inspector.preprocessing.width
+    programs = export_programs(inspector.method.encoder(), inspector.method.exportable_head(), height, width)
     between = [f"encoded{place}" for place in range(len(programs.head_input_shapes))]
     encoder = program_to_onnx(programs.encoder, [GRAPH_INPUT], between)
     judge = program_to_onnx(programs.head, [f"{name}_in" for name in between], GRAPH_OUTPUTS)

@@ -16,6 +16,7 @@ from flawmap._version import __version__
 from flawmap.data.layouts import GOOD, good_training_samples
 from flawmap.data.splits import check_unchanged
 from flawmap.engine.batches import Batches
+from flawmap.engine.convert import append_head
 from flawmap.engine.run import best_device
 from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError, ParityError
 from flawmap.finetune.config import FineTuneConfig
@@ -286,7 +287,9 @@ class Inspector:
         """Give the scorer as a graph with its certificate, or say why there is none; made once."""
         if self._saved_graph is None:
             try:
-                graph = self.method.graph(self.preprocessing.height, self.preprocessing.width)
+                size = self.preprocessing.height, self.preprocessing.width
+                head = self.method.exportable_head()
+                graph = append_head(self.method.encoder_runner.graph(*size), head, *size)
                 self._saved_graph = graph.to_arrays() | self._certify(graph).to_arrays(), {}
             except (NotExportable, ParityError) as error:
                 # What was learned is not lost for it.

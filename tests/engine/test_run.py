@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from flawmap.engine import run as engine
+from flawmap.engine.convert import FlatEncoder
 from flawmap.errors import NotExportable
 from flawmap.methods import make_method
 from flawmap.runtime.graph import Graph, GraphRunner, concat_graphs
@@ -24,7 +25,7 @@ class Odd(nn.Module):
 
 
 def test_openvino_says_what_torch_says() -> None:
-    encoder = make_method("patchcore", **TINY).encoder().eval()
+    encoder = FlatEncoder(make_method("patchcore", **TINY).encoder()).eval()
     fast = engine.OpenVINOEngine(encoder, "a key of its own", "f32")(IMAGES)
     slow = engine.TorchEngine(encoder, "f32")(IMAGES)
     assert [one.shape for one in fast] == [one.shape for one in slow]
@@ -33,12 +34,12 @@ def test_openvino_says_what_torch_says() -> None:
 
 
 def test_a_batch_is_as_good_as_one_by_one() -> None:
-    run = engine.OpenVINOEngine(make_method("patchcore", **TINY).encoder().eval(), "a key of its own", "f32")
+    run = engine.OpenVINOEngine(FlatEncoder(make_method("patchcore", **TINY).encoder()).eval(), "a key of its own", "f32")
     assert torch.equal(run(IMAGES)[0], torch.cat([run(image[None])[0] for image in IMAGES]))
 
 
 def test_an_encoder_is_converted_once() -> None:
-    encoder = make_method("patchcore", **TINY).encoder().eval()
+    encoder = FlatEncoder(make_method("patchcore", **TINY).encoder()).eval()
     first, again = (engine.OpenVINOEngine(encoder, "a key of its own", "f32").graph(64, 96) for _ in range(2))
     assert first is again
     assert engine.OpenVINOEngine(encoder, "another key", "f32").graph(64, 96) is not first

@@ -15,7 +15,7 @@ def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.M
     monkeypatch.setattr(timing, "TIMED_IMAGES", 8)
     monkeypatch.setattr(timing, "WARM_UP", 1)
     study = StudyConfig(products, "test_resnet", "random", (64, 64))
-    reducers = [{}, {"reducer": PCA(0.2), "reducer_scope": "bank"}, {"reducer": ChannelAggregation(0.2), "scope": "bank"}]
+    reducers = [{}, {"reducer": PCA(0.2), "reducer_scope": "bank"}, {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"}]
     found = measure_times(study, [MethodSetup("patchcore", {"coreset": 0.5, **one}) for one in reducers], "left")
     for times in found:
         assert set(times.picture) == set(IMAGE_SECTIONS)

@@ -24,8 +24,8 @@ def test_bilinear_puts_a_coarse_value_in_the_middle_of_its_block() -> None:
 def test_embedding_is_one_vector_per_patch_of_the_finest_layer() -> None:
     backbone = Backbone("test_resnet", weights="random")
     embedding = PatchEmbedder(backbone, PartialSelfAttention(0.25))
-    grid, transforms = embedding(torch.rand(2, 3, 64, 96))
-    assert transforms == []
+    (grid,), transforms = embedding(torch.rand(2, 3, 64, 96))
+    assert transforms == ()
     assert grid.shape == (2, 8, 12, 48 + 192)
     assert embedding.blocks == (48, 48, 144)
 
@@ -34,7 +34,7 @@ def test_embedding_in_its_parts() -> None:
     backbone = Backbone("test_resnet", weights="random")
     images = torch.rand(1, 3, 64, 64)
     fine, deep = backbone(images)
-    grid, _ = PatchEmbedder(backbone, Neighbourhood())(images)
+    (grid,), _ = PatchEmbedder(backbone, Neighbourhood())(images)
     pooled = torch.nn.functional.avg_pool2d(fine, 3, 1, 1)
     assert torch.equal(grid[0, 5, 2, :48], pooled[0, :, 5, 2])
     deep = torch.nn.functional.interpolate(
@@ -61,4 +61,4 @@ def test_all_channels_attending_alone_is_sa_patchcore() -> None:
             expected[row, column, :48] = around.sum(dim=(1, 2)) / 9
             expected[row, column, 48:] = attended[:, row // 2 * 4 + column // 2]
     context = PartialSelfAttention(ratio=1, attend="per_channel")
-    assert torch.allclose(PatchEmbedder(backbone, context, "nearest")(images).grid[0], expected.float(), atol=1e-5)
+    assert torch.allclose(PatchEmbedder(backbone, context, "nearest")(images).maps[0][0], expected.float(), atol=1e-5)

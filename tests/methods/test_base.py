@@ -13,26 +13,31 @@ from torch import nn
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import NotExportable
-from flawmap.methods.base import FOLDS, MemoryMethod, State, not_fitted
+from flawmap.methods.base import FOLDS, Head, MemoryMethod, State, not_fitted
 from flawmap.runtime.preprocess import Preprocessing
-from flawmap.support.tensors import Images, Scores
+from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage
 
 SIZE = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-class FromGrey(nn.Module):
+class FromGrey(Head):
     def __init__(self, known: torch.Tensor) -> None:
         super().__init__()
         self.known = known
 
-    def forward(self, encoded: list[torch.Tensor], height: int, width: int) -> Scores:
-        apart = (encoded[0][:, None] - self.known).abs().amin(dim=1)
-        return Scores(apart, apart[:, None, None].expand(-1, height, width))
+    def compare(self, embedded: Embedded) -> Compared:
+        return Compared(((embedded.maps[0] - self.known.flatten()).abs().amin(dim=3),))
+
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
+        return compared.distances[0].expand(-1, height, width)
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        return maps.amax(dim=(1, 2))
 
 
 class Grey(nn.Module):
-    def forward(self, images: Images) -> list[torch.Tensor]:
-        return [images.mean(dim=(1, 2, 3))]
+    def forward(self, images: Images) -> Embedded:
+        return Embedded((images.mean(dim=(1, 2, 3), keepdim=True),))
 
 
 @dataclass(eq=False)
@@ -46,7 +51,7 @@ class Greys(MemoryMethod):
     known_: ClassVar[None] = None
 
     def extract(self, batches: Iterable[Batch]) -> State:
-        return {"known": torch.cat([self.encode(batch.images)[0] for batch in batches])}
+        return {"known": torch.cat([self.encode(batch.images).maps[0] for batch in batches])}
 
     def fit_shards(self, parts: list[State]) -> Greys:
         self.head_ = FromGrey(torch.cat([part["known"] for part in parts]))
@@ -55,7 +60,7 @@ class Greys(MemoryMethod):
     def encoder(self) -> nn.Module:
         return Grey()
 
-    def head(self) -> nn.Module:
+    def head(self) -> Head:
         if not hasattr(self, "head_"):
             raise not_fitted(self)
         return self.head_
@@ -64,7 +69,7 @@ class Greys(MemoryMethod):
         return {"known": self.head_.known}
 
     def load_fitted_state(self, learned: State) -> None:
-        self.settle([learned])
+        self.fit_shards([learned])
 
 
 def greys(*values: int) -> list[np.ndarray]:
@@ -102,4 +107,4 @@ def test_a_bad_picture_among_them_is_passed_over() -> None:
 def test_what_no_graph_can_hold_says_why() -> None:
     method = Greys().fit(Batches(greys(10, 20), SIZE))
     with pytest.raises(NotExportable, match="Greys cannot be a graph: it is a toy"):
-        method.export(32, 32)
+        method.exportable_head()

@@ -13,6 +13,7 @@ import torch
 
 from flawmap import Inspector
 from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.convert import export_programs
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.registration import SpatialTransformerRegistration
@@ -37,10 +38,10 @@ SMALL = {
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
 TAUGHT = {
-    "glass": {"epochs": 20, "batch": 5, "most": 10, "rate": 2e-3, "adaptor_rate": 1e-3, "hidden": 64},
+    "glass": {"epochs": 20, "batch_size": 5, "max_images_per_epoch": 10, "learning_rate": 2e-3, "adaptor_learning_rate": 1e-3, "hidden": 64},
     "crad": {"epochs": 6},
     "ddad": {"epochs": 4},
-    "vqflow": {"epochs": 30, "rate": 1e-3, "warmup": 0},
+    "vqflow": {"epochs": 30, "learning_rate": 1e-3, "warmup_epochs": 0},
 }
 """Options under which methods that are trained learn something within a second or two."""
 
@@ -113,9 +114,9 @@ def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
     parts, method = [], make(name, backbone)
     for share in (GOOD[:4], GOOD[4:]):
         method = make(name, backbone)
-        method.learn_features(batches(GOOD))
-        parts.append(method.gather(batches(share)))
-    method.settle(parts)
+        method.fit_features(batches(GOOD))
+        parts.append(method.extract(batches(share)))
+    method.fit_shards(parts)
     one, two = fitted.state_dict(), method.state_dict()
     # Vectors are the same ones; moments are sums, which round.
     same = torch.allclose if name == "padim" else torch.equal
@@ -182,9 +183,9 @@ def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
     fitted = fit_once(name, "test_resnet")
     if fitted.not_exportable:
         with pytest.raises(NotExportable, match=re.escape(fitted.not_exportable)):
-            fitted.export(96, 128)
+            fitted.exportable_head()
         return
-    programs = fitted.export(96, 128)
+    programs = export_programs(fitted.encoder(), fitted.exportable_head(), 96, 128)
     look, compare = programs.encoder.module(), programs.head.module()
     for pictures in (NEW, [DEFECT]):
         image, pixel = compare(*look(images(pictures)))

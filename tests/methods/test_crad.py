@@ -8,6 +8,7 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
 from flawmap.methods.crad import CRAD, CRADHead, CRADNetwork
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.tensors import Embedded
 from helpers import texture
 
 SIZE = Preprocessing(64, 96)
@@ -66,7 +67,7 @@ def test_maps_are_joined_corner_on_corner() -> None:
     method = CRAD(**TINY)
     (batch,) = Batches(GOOD, SIZE, 8)
     fine, coarse = method.feature_extractor(batch.images)
-    joined = method.encode(batch.images)[0]
+    joined = method.encode(batch.images).maps[0]
     assert joined.shape[1] == sum(method.feature_extractor.channels)
     assert torch.equal(joined[:, : fine.shape[1]], fine)
     corners = joined[:, fine.shape[1] :, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -77,7 +78,7 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
     shift = torch.zeros(1, 4, 8, 12)
     shift[0, :2, 4, 6] = torch.tensor([3.0, 4.0])
     features = torch.randn(1, 4, 8, 12)
-    scores = CRADHead(Shifts(shift))([features], 64, 96)
+    scores = CRADHead(Shifts(shift))(Embedded((features,)), 64, 96)
     apart = torch.zeros(1, 1, 8, 12)
     apart[0, 0, 4, 6] = 5.0
     wide = functional.interpolate(apart, size=(64, 96), mode="bilinear", align_corners=True)[0, 0]
@@ -89,11 +90,11 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
 
 
 def test_pictures_smaller_than_what_is_looked_at_have_a_score() -> None:
-    scores = CRADHead(Shifts(torch.ones(1, 4, 3, 3)))([torch.randn(2, 4, 3, 3)], 24, 24)
+    scores = CRADHead(Shifts(torch.ones(1, 4, 3, 3)))(Embedded((torch.randn(2, 4, 3, 3),)), 24, 24)
     assert torch.allclose(scores.image, torch.full((2,), 2.0), atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_rate": 0.0}])
+@pytest.mark.parametrize("options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_learning_rate": 0.0}])
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         CRAD(**options)

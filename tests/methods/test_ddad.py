@@ -13,6 +13,7 @@ from flawmap.methods import METHODS
 from flawmap.methods.ddad import DDAD, DDADHead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import Event, listen
+from flawmap.support.tensors import Embedded
 from flawmap.training.metrics import TrainingEpoch
 from helpers import texture
 
@@ -105,8 +106,8 @@ def test_pixels_are_weighed_by_good_pictures() -> None:
     by_pixels, by_features = (torch.cat([each[which] for each in apart]).max() for which in (0, 1))
     assert mender.balance.item() == pytest.approx((by_features / by_pixels).item(), rel=1e-4)
     (batch,) = Batches(GOOD[:1], SIZE)
-    without = DDADHead(mender, 0.0, AnomalyMap(0))([batch.images], 64, 64).pixel
-    whole = DDADHead(mender, 2.0, AnomalyMap(0))([batch.images], 64, 64).pixel
+    without = DDADHead(mender, 0.0, AnomalyMap(0))(Embedded((batch.images,)), 64, 64).pixel
+    whole = DDADHead(mender, 2.0, AnomalyMap(0))(Embedded((batch.images,)), 64, 64).pixel
     one = mender.distance_maps(batch.images)[0] * 2 * mender.balance
     wide = torch.nn.functional.interpolate(one[:, None], (64, 64), mode="bilinear")[:, 0]
     assert torch.allclose(whole - without, wide, atol=1e-5)

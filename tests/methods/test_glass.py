@@ -43,7 +43,7 @@ def test_made_up_vectors_lie_in_their_shell(distribution: str, monkeypatch: pyte
         return risen
 
     glass_ascend = glass.gradient_ascent
-    monkeypatch.setattr(glass, "ascend", watch)
+    monkeypatch.setattr(glass, "gradient_ascent", watch)
     method.fit(Batches(GOOD, SIZE))
     assert len(made) == 2
     for shell, risen in made:
@@ -97,7 +97,7 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
     for spread in (1.0, 4.0):
         method = GLASS(**TINY, epochs=1, target_rms=spread).fit(Batches(GOOD, SIZE))
         assert isinstance(method, GLASS)
-        vectors = method.trained_networks().adaptor.scale * torch.cat([method.encode(b.images)[0] for b in Batches(GOOD, SIZE)])
+        vectors = method.trained_networks().adaptor.scale * torch.cat([method.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)])
         vectors = vectors.flatten(0, 2)
         apart = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
         assert apart.item() == pytest.approx(spread, rel=1e-3)
@@ -107,8 +107,8 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
 
 def test_vectors_are_as_long_as_the_layers_have_channels() -> None:
     method = GLASS(**TINY)
-    assert method.encode(torch.zeros(1, 3, 64, 64))[0].shape[-1] == sum(method.feature_extractor.channels)
-    assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64))[0].shape == (1, 8, 8, 10)
+    assert method.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(method.feature_extractor.channels)
+    assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64)).maps[0].shape == (1, 8, 8, 10)
 
 
 @pytest.mark.parametrize("evenly", [True, False])
@@ -119,7 +119,7 @@ def test_the_spectrum_chooses_where_it_is_left_to(evenly: bool, monkeypatch: pyt
         seen.append(picture)
         return evenly
 
-    monkeypatch.setattr(glass, "spreads_evenly", rule)
+    monkeypatch.setattr(glass, "is_hypersphere", rule)
     method = GLASS(**TINY, epochs=1, distribution="auto").fit(Batches(GOOD, SIZE))
     assert isinstance(method, GLASS)
     assert method.distribution_ == ("hypersphere" if evenly else "manifold")
@@ -135,7 +135,7 @@ def test_the_spectrum_chooses_where_it_is_left_to(evenly: bool, monkeypatch: pyt
 def test_its_judge_is_the_formula() -> None:
     method = GLASS(**TINY, epochs=1).fit(Batches(GOOD, SIZE))
     (batch,) = Batches(GOOD, SIZE, 8)
-    grid, both = method.encode(batch.images)[0], method.trained_networks()
+    grid, both = method.encode(batch.images).maps[0], method.trained_networks()
     adapted = functional.linear(grid * both.adaptor.scale, both.adaptor.linear.weight, both.adaptor.linear.bias)
     inner = functional.linear(adapted, both.discriminator.inner.weight, both.discriminator.inner.bias)
     norm = both.discriminator.norm
@@ -145,7 +145,7 @@ def test_its_judge_is_the_formula() -> None:
     assert torch.allclose(method.score(batch.images).image, odd.amax(dim=(1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"length": 0}])
+@pytest.mark.parametrize("options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"embedding_dim": 0}])
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         GLASS(**options)

@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from flawmap.engine.batches import Batch, Batches
+from flawmap.engine.convert import export_programs
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.methods import padim
@@ -104,7 +105,7 @@ def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: 
         assert np.allclose(part["scatter"][position], scatter, rtol=1e-4, atol=1e-5 * scatter.max())
 
 
-@pytest.mark.parametrize("random_cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
+@pytest.mark.parametrize("cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
 def test_shares_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
     # In batches of one the network rounds the same however pictures are shared out.
     whole = PaDiM(**TINY).fit(batches(GOOD, 1)).fitted_state()
@@ -128,7 +129,7 @@ def test_shares_of_unlike_pictures_add_up() -> None:
 
 def test_vectors_far_from_zero_cost_no_digits() -> None:
     method, (maps,) = PaDiM(**TINY), [torch.randn(9, 20, 2, 2)]
-    near, far = ({key: tensor.clone() for key, tensor in method._nothing(20, 2, 2).items()} for _ in range(2))
+    near, far = ({key: tensor.clone() for key, tensor in method._empty_shard(20, 2, 2).items()} for _ in range(2))
     vectors = maps.permute(2, 3, 0, 1).flatten(0, 1).double()
     for some in vectors.split(4, dim=1):
         padim._add(near, some)
@@ -182,7 +183,7 @@ def test_the_seed_chooses_the_channels() -> None:
 
 def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
     def kept(**options: object) -> int:
-        return len(PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._chosen())
+        return len(PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._channel_indices())
 
     assert kept() == 100
     assert kept(layers=(1,)) == sum(Backbone("test_resnet", (1,), "random").channels)
@@ -208,7 +209,7 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 
 def test_the_graph_takes_any_number_of_pictures_and_scores_the_same() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
-    programs = method.export(64, 96)
+    programs = export_programs(method.encoder(), method.exportable_head(), 64, 96)
     look, compare = programs.encoder.module(), programs.head.module()
     for count in (1, 3):
         pictures = images(GOOD[:count])
@@ -246,7 +247,7 @@ def test_a_ridge_that_is_lost_in_rounding() -> None:
 
 
 def test_nothing_to_learn_from() -> None:
-    with pytest.raises(DatasetError, match="no picture could be used"):
+    with pytest.raises(DatasetError, match="no image could be used"):
         PaDiM(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
 
 

@@ -205,10 +205,10 @@ def test_ratio_zero_without_reduction_is_patchcore() -> None:
 
 @pytest.mark.parametrize("share", [0, -1, 1.5])
 def test_a_coreset_that_is_no_share(share: float) -> None:
-    with pytest.raises(OptionError, match="is not a share"):
+    with pytest.raises(OptionError, match="is no fraction"):
         PatchCore(coreset=share)
 
 
 def test_nothing_to_learn_from() -> None:
-    with pytest.raises(DatasetError, match="no picture could be used"):
+    with pytest.raises(DatasetError, match="no image could be used"):
         PatchCore(**TINY).fit(Batches([np.zeros((1, 1, 3), np.uint8)], SIZE))

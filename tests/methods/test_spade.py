@@ -114,7 +114,7 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(count:
     heard = []
     with listen(lambda stage, done, total: heard.append((stage, done, total))):
         held_out = SPADE(**options).cross_fit_scores(batches(GOOD))
-    assert ("judging good pictures", 6, 6) in heard
+    assert ("scoring good images", 6, 6) in heard
     # Each picture was read once.
     assert heard.count(("reading pictures", 6, 6)) == 1
     for left_out, picture in enumerate(GOOD):
@@ -172,12 +172,12 @@ def test_the_order_of_layers_means_nothing(fitted: SPADE) -> None:
 
 
 def test_options_that_cannot_work() -> None:
-    with pytest.raises(OptionError, match="comparison with 0 pictures"):
+    with pytest.raises(OptionError, match="comparison with 0 images"):
         SPADE(neighbours=0)
 
 
 def test_too_little_to_learn_from() -> None:
-    with pytest.raises(DatasetError, match="no picture could be used"):
+    with pytest.raises(DatasetError, match="no image could be used"):
         SPADE(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
     with pytest.raises(DatasetError, match="none to compare it with"):
         SPADE(**TINY).cross_fit_scores(batches(GOOD[:1]))

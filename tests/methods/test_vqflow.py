@@ -8,6 +8,7 @@ from flawmap.errors import OptionError
 from flawmap.methods import METHODS
 from flawmap.methods.vqflow import VQFlow, VQFlowHead, VQFlowNetwork, VQFlowOutput
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.tensors import Embedded
 from helpers import texture
 
 SIZE = Preprocessing(64, 96)
@@ -81,7 +82,7 @@ def test_the_published_loss_leaves_the_deviation_out() -> None:
 def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
     maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
     maps[0][0, :, 2, 5] = 3.0
-    scores = VQFlowHead(Given(maps))([torch.zeros(1)], 64, 64)
+    scores = VQFlowHead(Given(maps))(Embedded((torch.zeros(1, 1, 1, 1),)), 64, 64)
     row, column = divmod(int(scores.pixel[0].argmax()), 64)
     assert abs(row - 2 * 63 / 7) <= 1
     assert abs(column - 5 * 63 / 7) <= 1

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import openvino
@@ -14,28 +15,115 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from flawmap.errors import NotExportable
-from flawmap.runtime import graph
-from flawmap.runtime.graph import Graph
+from flawmap.runtime.graph import Graph, concat_graphs
+from flawmap.support.tensors import Embedded, Images, Maps, PerImage
 
 
-def append_head(front: Graph, head: nn.Module, encoded: list[Tensor], height: int, width: int) -> Graph:
-    """Put a judge behind an encoder's graph; both are one graph then.
+class FlatEncoder(nn.Module):
+    """An encoder that gives the tensors of `Embedded` one after another, as a graph has them.
 
     Args:
-        front: of the encoder.
-        judge: what compares.
-        encoded: what the encoder gives of any one picture.
-        height: of the pictures.
-        width: of the pictures.
+        encoder: images to `Embedded`.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Images) -> tuple[Tensor, ...]:
+        """The maps of a batch, then its transforms.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        embedded: Embedded = self.encoder(images)
+        return tuple(embedded.flatten())
+
+
+class FixedSizeHead(nn.Module):
+    """A head for images of one size, with the flat outputs of an encoder's graph as its inputs.
+
+    Args:
+        head: `Embedded`, height and width to `Scores`.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+    """
+
+    def __init__(self, head: nn.Module, height: int, width: int) -> None:
+        super().__init__()
+        self.head = head
+        self.size = (height, width)
+
+    def forward(self, *encoded: Tensor) -> tuple[PerImage, Maps]:
+        """Scores and anomaly maps of a batch.
+
+        Args:
+            encoded: the outputs of `FlatEncoder`.
+        """
+        image, pixel = self.head(Embedded.unflatten(encoded), *self.size)
+        return image, pixel
+
+
+class ExportedPrograms(NamedTuple):
+    """A scorer as torch exports it: two programs, so that the first can be quantised by itself.
+
+    Args:
+        encoder: images to the flat tensors of `Embedded`.
+        head: those tensors to scores and anomaly maps.
+        head_input_shapes: of the head's inputs; -1 is the number of images.
+    """
+
+    encoder: ExportedProgram
+    head: ExportedProgram
+    head_input_shapes: list[list[int]]
+
+
+def export_programs(
+    encoder: nn.Module, head: nn.Module, height: int, width: int
+) -> ExportedPrograms:
+    """A scorer as torch exports it, for any number of images of one size.
+
+    Args:
+        encoder: images to `Embedded`; it stays where it is, a copy is exported.
+        head: `Embedded`, height and width to `Scores`; likewise.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+    """
+    flat_encoder = FlatEncoder(_cpu_copy(encoder))
+    fixed_head = FixedSizeHead(_cpu_copy(head), height, width)
+    batch = {0: torch.export.Dim("batch")}
+    images = torch.zeros(2, 3, height, width)
+    with torch.no_grad():
+        encoded = flat_encoder(images)
+        first = torch.export.export(flat_encoder, (images,), dynamic_shapes=(batch,))
+        dynamic = (tuple(batch for _ in encoded),)
+        second = torch.export.export(fixed_head, encoded, dynamic_shapes=dynamic)
+    return ExportedPrograms(first, second, [[-1, *tensor.shape[1:]] for tensor in encoded])
+
+
+def append_head(front: Graph, head: nn.Module, height: int, width: int) -> Graph:
+    """One graph from an image to its score and anomaly map.
+
+    Args:
+        front: the encoder's graph, whose outputs are the flat tensors of `Embedded`.
+        head: `Embedded`, height and width to `Scores`; it stays where it is, a copy is converted.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
 
     Raises:
-        NotExportable: OpenVINO cannot hold it.
+        NotExportable: OpenVINO cannot hold the head.
     """
-    return graph.concat_graphs(front, to_openvino(FixedSizeHead(head, height, width), *encoded))
+    encoded = [torch.zeros(list(output.shape)) for output in front.model.outputs]
+    fixed_head = FixedSizeHead(_cpu_copy(head), height, width)
+    return concat_graphs(front, to_openvino(fixed_head, *encoded))
 
 
 def to_openvino(module: nn.Module, *examples: Tensor) -> openvino.Model:
-    """Convert a module to OpenVINO, for tensors of the examples' shapes.
+    """A module as an OpenVINO model, for tensors of the examples' shapes.
+
+    Args:
+        module: tensors to tensors.
+        examples: one tensor for each input; only their shapes and types count.
 
     Raises:
         NotExportable: OpenVINO lacks an operation, or torch cannot trace the module.
@@ -44,17 +132,22 @@ def to_openvino(module: nn.Module, *examples: Tensor) -> openvino.Model:
         with _quiet(), torch.no_grad():
             program = torch.export.export(module, examples)
     except RuntimeError as error:
-        raise NotExportable(f"torch cannot trace {type(module).__name__}: {_last_line(error)}") from error
+        message = f"torch cannot trace {type(module).__name__}: {_last_line(error)}"
+        raise NotExportable(message) from error
     return program_to_openvino(program, [list(example.shape) for example in examples])
 
 
 def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> openvino.Model:
-    """Convert what torch exported; the shapes of its inputs may have a −1 for any number.
+    """What torch exported as an OpenVINO model.
+
+    Args:
+        program: from `torch.export`.
+        shapes: of its inputs; -1 stands for any number.
 
     Raises:
         NotExportable: OpenVINO lacks an operation.
     """
-    # Not through openvino.convert_model, which reports each use to its makers over the network.
+    # Not by openvino.convert_model, which reports each use to its makers over the network.
     from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
@@ -67,60 +160,43 @@ def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> op
     except (RuntimeError, OpConversionFailure) as error:
         raise NotExportable(f"OpenVINO cannot hold it: {_last_line(error)}") from error
     model.reshape(dict(enumerate(shapes)))
-    # Folds batch normalisation into convolutions, as openvino.convert_model does: quantised beside them it goes wrong.
+    # Folds batch normalisation into convolutions, as openvino.convert_model does: quantised
+    # beside them it goes wrong.
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     return model
 
 
-class ExportedPrograms(NamedTuple):
-    """A scorer as torch exports it: two programs, so that the first can be quantised by itself."""
+def program_to_onnx(
+    program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
+) -> Any:
+    """What torch exported as an ONNX model.
 
-    encoder: ExportedProgram
-    head: ExportedProgram
-    """Takes what the encoder gives."""
-    head_input_shapes: list[list[int]]
-    """Of the judge's inputs; −1 is the number of pictures."""
-
-
-def export_programs(encoder: nn.Module, head: nn.Module, height: int, width: int) -> ExportedPrograms:
-    """Export a scorer for any number of pictures of one size."""
-    batch = torch.export.Dim("batch")
-    images = torch.zeros(2, 3, height, width)
-    with torch.no_grad():
-        encoded = tuple(encoder(images))
-        look = torch.export.export(encoder, (images,), dynamic_shapes=({0: batch},))
-        dynamic = (tuple({0: batch} for _ in encoded),)
-        compare = torch.export.export(FixedSizeHead(head, height, width), encoded, dynamic_shapes=dynamic)
-    return ExportedPrograms(look, compare, [[-1, *one.shape[1:]] for one in encoded])
-
-
-def program_to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """Convert what torch exported to an ONNX model, with these names of its inputs and outputs.
+    Args:
+        program: from `torch.export`.
+        inputs: names that the model's inputs get.
+        outputs: names that the model's outputs get.
 
     Raises:
         NotExportable: ONNX lacks an operation.
     """
     try:
         with _quiet(), torch.no_grad():
-            made = torch.onnx.export(
-                program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False, external_data=False
+            exported = torch.onnx.export(
+                program,
+                input_names=inputs,
+                output_names=outputs,
+                dynamo=True,
+                verbose=False,
+                external_data=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise NotExportable(f"ONNX cannot hold it: {_last_line(error)}") from error
-    return made.model_proto  # type: ignore[union-attr]
+    return exported.model_proto  # type: ignore[union-attr]
 
 
-class FixedSizeHead(nn.Module):
-    """A judge of pictures of one size: what the encoder gives in, scores and maps out."""
-
-    def __init__(self, head: nn.Module, height: int, width: int) -> None:
-        super().__init__()
-        self.head, self.size = head, (height, width)
-
-    def forward(self, *encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge a batch."""
-        image, pixel = self.head(list(encoded), *self.size)
-        return image, pixel
+def _cpu_copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU, for evaluation; on a GPU the method still needs its own there."""
+    return deepcopy(module).eval().cpu()
 
 
 def _last_line(error: Exception) -> str:
@@ -129,7 +205,7 @@ def _last_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what torch and OpenVINO say of each other's age."""
+    """Hold back what torch and OpenVINO log about each other's version."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
-"""Where the time goes: of one picture and of building the bank, part by part, all lines of a table in turn.
+"""Where the time goes: of one image and of building the bank, section by section, for each line.
 
-The parts of a picture are graphs of their own here, so that each can be timed; `whole` is the one graph that a saved
-inspector runs. On a GPU torch runs them, and the clock waits for it.
+The sections of an image are graphs of their own here, so that each can be timed; `whole` is the one
+graph that a saved inspector runs. On a GPU torch runs them, and the clock waits for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino
@@ -20,26 +19,28 @@ from torch import Tensor, nn
 
 from flawmap.data.layouts import good_training_samples, labelled_test_samples
 from flawmap.engine.batches import Batches
-from flawmap.engine.convert import FixedSizeHead, to_openvino
+from flawmap.engine.convert import FixedSizeHead, append_head, to_openvino
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.experiments.runs import MethodSetup, StudyConfig
-from flawmap.methods.patchcore import PatchCore
+from flawmap.features.patches import PatchEmbedder
+from flawmap.methods.patchcore import PatchCore, PatchCoreHead
 from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import GraphRunner
 from flawmap.runtime.preprocess import Preprocessed, Preprocessing
 from flawmap.support.progress import track
 
 WARM_UP, TIMED_IMAGES = 10, 100
-"""Pictures before the clock counts, and those that it counts."""
+"""Images before the clock counts, and those that it counts."""
 
 IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
-"""Of a picture. `search` includes the map and the score; `whole` is all but `decode`, in one graph."""
+"""Of an image. `search` includes map and score; `whole` is all but `decode`, in one graph."""
 
 BANK_SECTIONS = ("features", "reduction", "coreset")
-"""Of a bank. `features` reads, runs the network and embeds, several pictures at once."""
+"""Of a bank. `features` decodes, runs the network and embeds, several images at once."""
 
 TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
+"""Arrays of one image in, arrays out: the inputs of the next section."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class LineTimings:
     """What was measured of one line.
 
     Args:
-        picture: milliseconds for one picture at a time, of each part: median and 95th percentile.
-        bank: seconds to build the bank, of each part.
+        picture: median and 95th percentile of each section, in milliseconds, one image at a time.
+        bank: seconds that each section of building the bank took.
         size: vectors in the bank, and numbers in each.
     """
 
@@ -57,151 +58,180 @@ class LineTimings:
     size: tuple[int, int]
 
 
-def measure_times(study: StudyConfig, setups: Sequence[MethodSetup], product: str) -> list[LineTimings]:
-    """Measure all setups on a product. Their backbones are not fine-tuned, which changes no time.
+def measure_times(
+    study: StudyConfig, setups: Sequence[MethodSetup], product: str
+) -> list[LineTimings]:
+    """The timings of all setups on one product; no backbone is fine-tuned, which changes no time.
+
+    Args:
+        study: where the products are, and the images' size.
+        setups: relatives of PatchCore.
+        product: name of the product whose images are timed.
 
     Raises:
-        OptionError: one of them is no relative of PatchCore.
+        OptionError: one of the setups is no relative of PatchCore.
     """
-    place = study.products[product]
-    pictures = [sample.path for sample in labelled_test_samples(place)]
-    subjects = [_Subject(study, setup, place) for setup in track(setups, "building banks", len(setups))]
-    taken: list[list[dict[str, float]]] = [[] for _ in setups]
-    for number, path in enumerate(track(islice(cycle(pictures), WARM_UP + TIMED_IMAGES), "timing pictures", WARM_UP + TIMED_IMAGES)):
+    folder = study.products[product]
+    paths = [sample.path for sample in labelled_test_samples(folder)]
+    subjects = [
+        _Subject(study, setup, folder) for setup in track(setups, "building banks", len(setups))
+    ]
+    elapsed: list[list[dict[str, float]]] = [[] for _ in setups]
+    count = WARM_UP + TIMED_IMAGES
+    for number, path in enumerate(track(islice(cycle(paths), count), "timing images", count)):
         # In turn, so that whatever else the machine does falls on all of them.
-        for subject, found in zip(subjects, taken, strict=True):
-            times = dict(subject.judge(path))
+        for subject, of_subject in zip(subjects, elapsed, strict=True):
+            elapsed_ms = dict(subject.score(path))
             if number >= WARM_UP:
-                found.append(times)
-    return [LineTimings(_summary(found), one.bank, one.size) for one, found in zip(subjects, taken, strict=True)]
+                of_subject.append(elapsed_ms)
+    return [
+        LineTimings(_summary(of_subject), subject.bank, subject.size)
+        for subject, of_subject in zip(subjects, elapsed, strict=True)
+    ]
 
 
 class _Subject:
-    """A method with its bank, cut into parts."""
+    """A method with its bank, cut into sections."""
 
-    def __init__(self, study: StudyConfig, setup: MethodSetup, place: Path) -> None:
+    def __init__(self, study: StudyConfig, setup: MethodSetup, folder: Path) -> None:
         method = study.method(setup, 0)
         if not isinstance(method, PatchCore):
-            raise OptionError(f"{setup.method} has no bank to be timed; use a relative of PatchCore")
+            raise OptionError(
+                f"{setup.method} has no bank to be timed; use a relative of PatchCore"
+            )
         height, width = study.size
-        self.preparation = Preprocessing(height, width, method.feature_extractor.mean, method.feature_extractor.std)
-        self.bank = _build(method, Batches([sample.path for sample in good_training_samples(place)], self.preparation))
+        backbone = method.feature_extractor
+        self.preprocessing = Preprocessing(height, width, backbone.mean, backbone.std)
+        paths = [sample.path for sample in good_training_samples(folder)]
+        self.bank = _build(method, Batches(paths, self.preprocessing))
         vectors = method.fitted_state()["bank.vectors"]
         self.size = len(vectors), vectors.shape[1]
-        encoder, judge = method.encoder(), method.head()
-        search = type(judge)(nn.Identity(), judge.bank, judge.image_score, judge.pixel_map)
-        reduction = nn.Sequential(encoder.reduction, judge.reduction)
-        modules = {
-            "network": _Tuple(encoder.embedding.backbone),
-            "embedding": _Treat(encoder.embedding),
-            "reduction": reduction,
-            "search": FixedSizeHead(search, height, width),
-        }
-        self.parts: dict[str, TimedSection] = {}
+        self.sections: dict[str, TimedSection] = {}
         tensors = [torch.zeros(1, 3, height, width)]
-        for name, module in modules.items():
-            self.parts[name], tensors = _start(module.eval(), tensors)
+        for name, module in _modules(method, height, width).items():
+            self.sections[name], tensors = _start(module.eval(), tensors)
         self.whole = _whole(method, height, width)
 
-    def judge(self, path: Path) -> Iterator[tuple[str, float]]:
-        """Judge a picture, and say how many milliseconds each part took."""
+    def score(self, path: Path) -> Iterator[tuple[str, float]]:
+        """Score an image; each section with the milliseconds that it took."""
         started = time.perf_counter()
-        prepared = self.preparation(decode(path))
+        image = self.preprocessing(decode(path))
         yield "decode", _since(started)
-        arrays = [prepared[None]]
-        for name, part in self.parts.items():
+        arrays = [image[None]]
+        for name, section in self.sections.items():
             started = time.perf_counter()
-            arrays = part(arrays)
+            arrays = section(arrays)
             yield name, _since(started)
         started = time.perf_counter()
-        self.whole(prepared)
+        self.whole(image)
         yield "whole", _since(started)
 
 
-class _Tuple(nn.Module):
-    """A module that gives a list, as one that gives a tuple."""
+def _modules(method: PatchCore, height: int, width: int) -> dict[str, nn.Module]:
+    """The sections from the network to the score; each takes what the one before it gives."""
+    encoder = method.encoder()
+    head = method.head()
+    search = PatchCoreHead(nn.Identity(), head.bank, head.image_rule, head.pixel_map)
+    return {
+        "network": _Network(encoder.embedding),
+        "embedding": _EmbedMaps(encoder.embedding),
+        "reduction": nn.Sequential(encoder.reduction, head.reduction),
+        "search": FixedSizeHead(search, height, width),
+    }
 
-    def __init__(self, module: nn.Module) -> None:
+
+class _Network(nn.Module):
+    """The backbone of an embedder, as a module that gives a tuple."""
+
+    def __init__(self, embedder: PatchEmbedder) -> None:
         super().__init__()
-        self.module = module
+        self.backbone = embedder.backbone
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.module(images))
+        return tuple(self.backbone(images))
 
 
-class _Treat(nn.Module):
-    """The part of an embedding behind the network."""
+class _EmbedMaps(nn.Module):
+    """An embedder behind its backbone."""
 
-    def __init__(self, embedding: Any) -> None:
+    def __init__(self, embedder: PatchEmbedder) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedder = embedder
 
     def forward(self, *maps: Tensor) -> Tensor:
-        grid: Tensor = self.embedding.treat(maps)
-        return grid
+        return self.embedder.embed_maps(maps)
 
 
 def _build(method: PatchCore, batches: Batches) -> dict[str, float]:
+    """Fit the method; the seconds that each section took."""
     started = time.perf_counter()
-    part = method.extract(batches)
-    gathered = time.perf_counter()
-    method.fit_shards([part])
-    settled = time.perf_counter()
+    shard = method.extract(batches)
+    extracted = time.perf_counter()
+    method.fit_shards([shard])
+    fitted = time.perf_counter()
     # Once more without the search for the coreset, which is the rest.
-    method.reduce(part["grid"].flatten(0, 2))
-    reduced = time.perf_counter() - settled
+    method.reduce(shard["grid"].flatten(0, 2))
+    reduction = time.perf_counter() - fitted
     return {
-        "features": gathered - started,
-        "reduction": reduced,
-        "coreset": settled - gathered - reduced,
+        "features": extracted - started,
+        "reduction": reduction,
+        "coreset": fitted - extracted - reduction,
     }
 
 
 def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, list[Tensor]]:
-    """Make a module ready; gives it, and what it makes of the examples."""
+    """A module made ready to be timed, and its outputs for the examples."""
     device = best_device()
     with torch.inference_mode():
-        found = module.to(device)(*(example.to(device) for example in examples))
-    outputs = [one.cpu().clone() for one in (found if isinstance(found, tuple) else (found,))]
+        outputs = _as_tuple(module.to(device)(*(example.to(device) for example in examples)))
+    next_examples = [output.cpu().clone() for output in outputs]
     if device.type == "cuda":
-        return _in_torch(module, device), outputs
-    if isinstance(module, nn.Sequential) and all(isinstance(one, nn.Identity) for one in module):
-        return (lambda arrays: arrays), outputs
-    compiled = openvino.Core().compile_model(
-        to_openvino(module, *examples), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
-    request = compiled.create_infer_request()
+        return _in_torch(module, device), next_examples
+    if isinstance(module, nn.Sequential) and all(isinstance(part, nn.Identity) for part in module):
+        return (lambda arrays: arrays), next_examples
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    model = to_openvino(module, *examples)
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         request.infer(arrays)
         return [tensor.data for tensor in request.output_tensors]
 
-    return run, outputs
+    return run, next_examples
 
 
 def _in_torch(module: nn.Module, device: torch.device) -> TimedSection:
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
-            found = module(*(torch.from_numpy(array).to(device) for array in arrays))
+            outputs = module(*(torch.from_numpy(array).to(device) for array in arrays))
             torch.cuda.synchronize()
-        return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
+        return [output.cpu().numpy() for output in _as_tuple(outputs)]
 
     return run
 
 
+def _as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 def _whole(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
+    """All of scoring as a saved inspector runs it."""
     if best_device().type == "cuda":
         run = _in_torch(method.scoring_module(), best_device())
-        return lambda picture: run([picture[None]])
-    return GraphRunner(method.graph(height, width))
+        return lambda image: run([image[None]])
+    head = method.exportable_head()
+    graph = append_head(method.encoder_runner.graph(height, width), head, height, width)
+    return GraphRunner(graph)
 
 
-def _summary(found: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    return {
-        part: (float(np.median(taken)), float(np.quantile(taken, 0.95)))
-        for part in IMAGE_SECTIONS
-        for taken in [[one[part] for one in found]]
-    }
+def _summary(elapsed: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Median and 95th percentile of each section."""
+    summary = {}
+    for section in IMAGE_SECTIONS:
+        milliseconds = [of_image[section] for of_image in elapsed]
+        late = float(np.quantile(milliseconds, 0.95))
+        summary[section] = float(np.median(milliseconds)), late
+    return summary
 
 
 def _since(started: float) -> float:

@@ -6,65 +6,89 @@ PatchCore (Roth et al. 2022, eq. 2) and the improved PatchCore (Li et al. 2025, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
-from flawmap.features.registration import AlignedFeatures, FeatureAligner
-from flawmap.support.tensors import Features, Images, PatchGrid
+from flawmap.features.registration import FeatureAligner
+from flawmap.support.tensors import Embedded, Features, Images, PatchGrid
 
 Alignment = Literal["bilinear", "nearest"]
-
-
-class Embedded(NamedTuple):
-    """A vector per patch (batch, row, column, channel), and how their grid lies in the picture."""
-
-    grid: PatchGrid
-    transforms: list[Tensor]
-    """As `Aligned.transforms`; none where nothing was registered."""
+"""How coarser maps are brought to the size of the finest."""
 
 
 class PatchEmbedder(nn.Module):
-    """Pictures to one vector per patch, on the finest layer's grid.
+    """Images to one vector per patch, on the finest layer's grid.
 
     Args:
         backbone: gives the maps.
-        context: what each layer's positions see of their surroundings.
+        context: how each layer's positions see their surroundings.
         alignment: how coarser maps are brought to the finest grid.
-        aligner: brings all pictures into one pose, where one was learned.
+        aligner: brings all images into one pose, where one was learned.
     """
 
     def __init__(
-        self, backbone: Backbone, context: Context, alignment: Alignment = "bilinear", aligner: FeatureAligner | None = None
+        self,
+        backbone: Backbone,
+        context: Context,
+        alignment: Alignment = "bilinear",
+        aligner: FeatureAligner | None = None,
     ) -> None:
         super().__init__()
-        self.backbone, self.context, self.alignment, self.aligner = backbone, context, alignment, aligner
+        self.backbone = backbone
+        self.context = context
+        self.alignment = alignment
+        self.aligner = aligner
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """The sizes of the runs of channels that come from one source, in the order of the vector."""
+        """Lengths of the runs of channels that come from one source, in the vector's order."""
         return self.context.channel_blocks(self.backbone.channels)
 
     def forward(self, images: Images) -> Embedded:
-        """Embed a batch."""
-        aligned = self.aligner(self.backbone, images) if self.aligner else AlignedFeatures(self.backbone(images), [])
-        return Embedded(self.embed_maps(aligned.maps), aligned.transforms)
+        """The patch grid of a batch, with the transforms where images were registered.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+
+        Returns:
+            One map (batch, row, column, channel).
+        """
+        if self.aligner is None:
+            return Embedded((self.embed_maps(self.backbone(images)),))
+        aligned = self.aligner(self.backbone, images)
+        return Embedded((self.embed_maps(aligned.maps),), tuple(aligned.transforms))
 
     def embed_maps(self, maps: Sequence[Features]) -> PatchGrid:
-        """Make vectors of the backbone's maps."""
-        *shallow, deep = maps
-        treated = [*map(self.context.on_shallower, shallow), self.context.on_deepest(deep)]
-        return rearrange(self.context.after_concat(concat_maps(treated, self.alignment)), "b c h w -> b h w c")
+        """The patch vectors (batch, row, column, channel) of the backbone's maps.
+
+        Args:
+            maps: of each layer (batch, channel, row, column), from fine to coarse.
+        """
+        *shallow, deepest = maps
+        in_context = [self.context.on_shallower(layer_map) for layer_map in shallow]
+        in_context.append(self.context.on_deepest(deepest))
+        joined = self.context.after_concat(concat_maps(in_context, self.alignment))
+        return rearrange(joined, "b c h w -> b h w c")
 
 
 def concat_maps(maps: Sequence[Features], alignment: Alignment = "bilinear") -> Features:
-    """Bring all maps to the size of the first and join their channels."""
+    """All maps in the size of the first, joined along their channels.
+
+    Args:
+        maps: (batch, channel, row, column) each; the first is the finest.
+        alignment: `bilinear` interpolates between coarse values, `nearest` repeats them.
+
+    Example:
+        >>> concat_maps([torch.zeros(1, 2, 8, 8), torch.zeros(1, 3, 4, 4)]).shape
+        torch.Size([1, 5, 8, 8])
+    """
     size = maps[0].shape[-2:]
-    # Half-pixel centres, as align_corners=False: a coarse value sits in the middle of the pixels it covers.
+    # Half-pixel centres, as align_corners=False: a coarse value is in the middle of its pixels.
     aligned = [functional.interpolate(features, size=size, mode=alignment) for features in maps[1:]]
     return torch.cat([maps[0], *aligned], dim=1)

@@ -1,77 +1,151 @@
-"""What every method is: options in, tensors learned, one module that scores."""
+"""What all methods share: options, what was learned, and the encoder and head that score."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass
-from operator import length_hint
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from flawmap.engine import run as engine
 from flawmap.engine.batches import Batch, Batches
-from flawmap.engine.convert import ExportedPrograms, append_head, export_programs
-from flawmap.engine.run import Engine, best_device
+from flawmap.engine.run import EncoderRunner, best_device
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
-from flawmap.runtime import graph
-from flawmap.runtime.graph import Graph, Precision
+from flawmap.runtime.graph import Precision, check_precision
 from flawmap.support.options import from_dict, to_dict
-from flawmap.support.tensors import Images, PerImage, Scores
+from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage, Scores
 
 State = dict[str, Tensor]
-"""Tensors by name: all that a method learned, or one share of what it will learn from."""
+"""Tensors by name: all that a method learned, or one shard of what it will learn from."""
 
 FOLDS = 10
-"""Parts of the good pictures that are left out in turn, for methods that cannot leave out a picture by itself."""
-
-MIN_BATCHES_TO_COMPILE = 16
-"""Batches; fewer are done before a faster way of running the encoder is made."""
+"""Parts of the good images left out in turn, by methods that cannot leave out single images."""
 
 _WEIGHTS = "backbone."
 _FINGERPRINT = "fingerprint"
 
 
 class HeldOutScores(NamedTuple):
-    """Scores of good pictures, each judged by a memory that had not seen it."""
+    """Scores of good images, each by a model that was fitted without it.
+
+    Args:
+        image: the image score of each.
+        peak: the largest value of each image's anomaly map.
+    """
 
     image: PerImage
     peak: PerImage
-    """The largest value of each picture's map."""
+
+
+class Head(nn.Module, ABC):
+    """The second half of scoring: compares embeddings with what was learned, in three steps.
+
+    Torch, exported graphs and certificates all run `forward`, so there is one way to a score.
+    """
+
+    @abstractmethod
+    def compare(self, embedded: Embedded) -> Compared:
+        """The distance of each patch from what good parts are like.
+
+        Args:
+            embedded: the encoder's output for a batch.
+        """
+
+    @abstractmethod
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """One distance per pixel, >= 0.
+
+        Args:
+            embedded: the encoder's output for a batch.
+            compared: what `compare` gave for it.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+
+    @abstractmethod
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """One score per image, >= 0.
+
+        Args:
+            embedded: the encoder's output for a batch.
+            compared: what `compare` gave for it.
+            maps: what `anomaly_map` gave for it.
+        """
+
+    @final
+    def forward(self, embedded: Embedded, height: int, width: int) -> Scores:
+        """Image scores and anomaly maps of a batch.
+
+        Args:
+            embedded: the encoder's output for a batch.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        compared = self.compare(embedded)
+        maps = self.anomaly_map(embedded, compared, height, width)
+        return Scores(self.image_score(embedded, compared, maps), maps)
+
+
+class ScoringModule(nn.Module):
+    """Images to scores: an encoder and a head as one module.
+
+    Args:
+        encoder: images to `Embedded`.
+        head: `Embedded`, height and width to `Scores`.
+    """
+
+    def __init__(self, encoder: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images: Images) -> Scores:
+        """Image scores and anomaly maps of a batch.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        scores: Scores = self.head(self.encoder(images), images.shape[-2], images.shape[-1])
+        return scores
 
 
 @dataclass(eq=False)
 class Method(ABC):
-    """A way to tell how unlike good parts a picture is. A method is its options; what it learns ends in `_`.
+    """A way to tell how unlike good parts an image is.
+
+    A method is its options; what it learns is in attributes that end in `_`.
 
     Args:
         backbone: a timm name; see `Backbone`.
         layers: the backbone's layers to use, from fine to coarse.
         weights: where the backbone's weights come from; see `Backbone`.
         seed: of everything random.
-        precision: what the network computes in; `bf16` and `int8` are faster on CPUs that have them.
+        precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
 
     Attributes:
         notes: what whoever fits should know of what was learned, in sentences.
     """
 
     component_types: ClassVar[tuple[type, ...]] = ()
-    """Base classes of the parts among the options."""
+    """Base classes of the components among the options."""
 
     not_exportable: ClassVar[str] = ""
-    """Why no graph can hold the scorer; empty where one can."""
+    """Why no graph can hold the scoring module; empty where one can."""
 
     is_random: ClassVar[bool] = True
     """Whether the seed matters."""
 
     holdout_fraction: ClassVar[float] = 0.0
-    """Share of the good pictures to keep out of learning where nobody says how many; 0 where none need be."""
+    """Default fraction of the good images held out for calibration.
+
+    0 where the method can cross-fit.
+    """
 
     backbone: str = DEFAULT_BACKBONE
     layers: tuple[int, ...] = (2, 3)
@@ -80,42 +154,66 @@ class Method(ABC):
     precision: Precision = "f32"
 
     def __post_init__(self) -> None:
-        graph.check_precision(self.precision)
+        check_precision(self.precision)
         self._feature_extractor: Backbone | None = None
-        self._engine: Engine | None = None
+        self._runner: EncoderRunner | None = None
         self.notes: list[str] = []
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; an option, or something learned, makes a new head necessary."""
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self._head: Head | None = None
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch], folder: Path | None = None) -> Method:
-        """Learn from good pictures; may go round them more than once.
+        """Learn from good images.
 
         Args:
-            batches: the pictures.
-            folder: for what a training leaves on disk to go on from; None for nothing. Most methods need none.
+            batches: the images; they may be gone through several times.
+            folder: where a training keeps checkpoints to resume from; None for none.
+
+        Returns:
+            The method itself.
         """
 
     def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
-        """Learn from good pictures, and score each of them, or each group, as if it had not been among them.
+        """Learn from good images, and score each as if its group had not been among them.
 
-        Here by folds: a tenth of the groups at a time is left out and what the others teach judges it. Ten times the
-        work, and right for every method; a method that can leave a picture out by itself does so.
+        Here by folds: a tenth of the groups at a time is left out, and scored by a method that was
+        fitted on the others. That takes ten times the work, and is right for every method; a
+        method that can leave out single images overrides it.
+
+        Args:
+            batches: the images, with their groups.
         """
         self.fit(batches)
         group_ids = batches.group_ids
-        folds = torch.randperm(int(group_ids.max()) + 1, generator=torch.Generator().manual_seed(self.seed)) % FOLDS
-        image, peak = torch.zeros(len(group_ids)), torch.zeros(len(group_ids))
+        generator = torch.Generator().manual_seed(self.seed)
+        folds = torch.randperm(int(group_ids.max()) + 1, generator=generator) % FOLDS
+        image = torch.zeros(len(group_ids))
+        peak = torch.zeros(len(group_ids))
         for fold in folds.unique():
             left_out = folds[group_ids] == fold
             other = type(self).from_options(self.options())
             other.feature_extractor = self.feature_extractor
             other.fit(batches.subset((~left_out).nonzero()[:, 0].tolist()))
-            image[left_out], peak[left_out] = other.score_batches(batches.subset(left_out.nonzero()[:, 0].tolist()))
+            scores = other.score_batches(batches.subset(left_out.nonzero()[:, 0].tolist()))
+            image[left_out], peak[left_out] = scores
         return HeldOutScores(image, peak)
 
     @final
     def score_batches(self, batches: Iterable[Batch]) -> HeldOutScores:
-        """Score pictures that nothing was learned from."""
-        image, peak = [torch.zeros(0)], [torch.zeros(0)]
+        """Image scores and map peaks of images that nothing was learned from.
+
+        Args:
+            batches: the images.
+
+        Raises:
+            NotFitted: nothing was learned yet.
+        """
+        image = [torch.zeros(0)]
+        peak = [torch.zeros(0)]
         for batch in batches:
             scores = self.score(batch.images)
             image.append(scores.image)
@@ -124,22 +222,33 @@ class Method(ABC):
 
     @abstractmethod
     def encoder(self) -> nn.Module:
-        """Give the module that looks: images in, a list of tensors out, a picture's along the first axis of each.
-
-        It is the network and what follows from it; it knows nothing of what the good pictures were like.
-        """
+        """The first half of scoring: images to `Embedded`; it knows nothing of good parts."""
 
     @abstractmethod
-    def head(self) -> nn.Module:
-        """Give the module that compares with what was learned: the encoder's list, height and width in, `Scores` out.
+    def head(self) -> Head:
+        """The second half of scoring: compares embeddings with what was learned.
 
         Raises:
             NotFitted: nothing was learned yet.
         """
 
     @final
+    def exportable_head(self) -> Head:
+        """The head, where a graph can hold it.
+
+        Raises:
+            NotExportable: no graph can.
+            NotFitted: nothing was learned yet.
+        """
+        head = self.head()
+        if self.not_exportable:
+            name = type(self).__name__
+            raise NotExportable(f"{name} cannot be a graph: {self.not_exportable}")
+        return head
+
+    @final
     def scoring_module(self) -> ScoringModule:
-        """Give both as one module: images in, (image scores, pixel maps) out. All that was learned is in it.
+        """Encoder and head as one module, with all that was learned.
 
         Raises:
             NotFitted: nothing was learned yet.
@@ -148,130 +257,123 @@ class Method(ABC):
 
     @abstractmethod
     def fitted_state(self) -> State:
-        """Give what was learned beside the backbone, on the CPU."""
+        """What was learned beside the backbone, on the CPU."""
 
     @abstractmethod
     def load_fitted_state(self, state: State) -> None:
-        """Take back what `learned` gave; the backbone is there already."""
+        """Restore what was learned; the backbone is there already.
+
+        Args:
+            state: what `fitted_state` gave.
+        """
 
     @property
     def feature_extractor(self) -> Backbone:
         """The backbone, made on first use."""
         if self._feature_extractor is None:
-            self._feature_extractor = Backbone(self.backbone, self.layers, self.weights).to(best_device())
+            backbone = Backbone(self.backbone, self.layers, self.weights)
+            self._feature_extractor = backbone.to(best_device())
         return self._feature_extractor
 
     @feature_extractor.setter
     def feature_extractor(self, network: Backbone) -> None:
-        """Take another one, as a fine-tuned one; before anything is learned."""
-        self._feature_extractor, self._engine = network, None
+        """Take another backbone, as a fine-tuned one, before anything is learned."""
+        self._feature_extractor = network
+        self._runner = None
+
+    @property
+    def encoder_runner(self) -> EncoderRunner:
+        """Runs the encoder, made on first use."""
+        if self._runner is None:
+            identity = repr((type(self).__name__, self.options()))
+            self._runner = EncoderRunner(self.encoder(), identity, self.precision)
+        return self._runner
 
     @final
     def state_dict(self) -> State:
-        """Give all that scoring needs: what was learned, the backbone's weights, and their fingerprint."""
-        fingerprint = torch.tensor(list(bytes.fromhex(self.feature_extractor.fingerprint())), dtype=torch.uint8)
-        weights = {_WEIGHTS + name: tensor.cpu() for name, tensor in self.feature_extractor.weights().items()}
-        return {**self.fitted_state(), **weights, _FINGERPRINT: fingerprint}
+        """All that scoring needs: what was learned, the backbone's weights, their fingerprint."""
+        digest = bytes.fromhex(self.feature_extractor.fingerprint())
+        fingerprint = torch.tensor(list(digest), dtype=torch.uint8)
+        weights = self.feature_extractor.weights()
+        saved = {_WEIGHTS + name: tensor.cpu() for name, tensor in weights.items()}
+        return {**self.fitted_state(), **saved, _FINGERPRINT: fingerprint}
 
     @final
     def load_state_dict(self, state: State) -> Method:
-        """Take back what `state` gave.
+        """Restore all that scoring needs.
+
+        Args:
+            state: what `state_dict` gave.
+
+        Returns:
+            The method itself.
 
         Raises:
-            WeightsMismatch: what was learned belongs to other weights of the backbone than those that came with it.
+            WeightsMismatch: what was learned belongs to other weights than those that came.
         """
-        weights = {name.removeprefix(_WEIGHTS): state[name] for name in state if name.startswith(_WEIGHTS)}
-        self._feature_extractor = Backbone(self.backbone, self.layers, weights).to(best_device())
-        learned_with = bytes(state[_FINGERPRINT].tolist()).hex()
-        if learned_with != (came := self._feature_extractor.fingerprint()):
+        names = [name for name in state if name.startswith(_WEIGHTS)]
+        weights = {name.removeprefix(_WEIGHTS): state[name] for name in names}
+        self.feature_extractor = Backbone(self.backbone, self.layers, weights).to(best_device())
+        expected = bytes(state[_FINGERPRINT].tolist()).hex()
+        actual = self.feature_extractor.fingerprint()
+        if expected != actual:
             raise WeightsMismatch(
-                f"learned with weights {learned_with[:12]}… of {self.backbone}, but {came[:12]}… came; fit again, or "
-                "bring the weights that it was fitted with"
+                f"learned with weights {expected[:12]}… of {self.backbone}, but {actual[:12]}… "
+                "came; fit again, or bring the weights that it was fitted with"
             )
-        self._engine = None
-        self.load_fitted_state({name: state[name] for name in state if not name.startswith((_WEIGHTS, _FINGERPRINT))})
+        fitted = set(state) - set(names) - {_FINGERPRINT}
+        self.load_fitted_state({name: state[name] for name in state if name in fitted})
         return self
 
     @final
     def score(self, images: Images) -> Scores:
-        """Score a batch, on the CPU.
+        """Image scores and anomaly maps of a batch, on the CPU.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
 
         Raises:
             NotFitted: nothing was learned yet.
         """
-        head, encoded = self.head().eval().to(best_device()), self.encode(images)
+        if self._head is None:
+            self._head = self.head().eval().to(best_device())
+        embedded = self.encode(images).to(best_device())
         with torch.inference_mode():
-            image, pixel = head([one.to(best_device()) for one in encoded], *images.shape[-2:])
-        return Scores(image.cpu(), pixel.cpu())
+            scores = self._head(embedded, images.shape[-2], images.shape[-1])
+        return Scores(scores.image.cpu(), scores.pixel.cpu())
 
     @final
-    def encode(self, images: Images) -> list[Tensor]:
-        """Run the encoder on a batch; gives tensors on the CPU."""
-        if self._engine is None and self.precision == "int8":
-            raise NotFitted("what was quantised is in the saved graph; open the file with flawmap.load")
-        self._engine = self._engine or engine.TorchEngine(self.encoder(), self.precision)
-        return self._engine(images)
+    def encode(self, images: Images) -> Embedded:
+        """The encoder's output for a batch, on the CPU; see `EncoderRunner.encode`.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        return self.encoder_runner.encode(images)
 
     @final
     def warm_up(self, batches: Iterable[Batch], rounds: int = 1) -> None:
-        """Make the encoder ready to go round these batches; for more than a few of them as fast as this machine can.
+        """Make the encoder ready for these batches; see `EncoderRunner.warm_up`.
 
-        In int8 the first of them say how large the network's numbers get.
+        Args:
+            batches: the images that will be encoded.
+            rounds: how many times.
         """
-        if self.feature_extractor.remembers:
-            return
-        if self.precision == "int8" or rounds * length_hint(batches) >= MIN_BATCHES_TO_COMPILE:
-            encoder, pictures = self.encoder().eval(), (picture for batch in batches for picture in batch.images)
-            self._engine = engine.make_engine(encoder, self._encoder_key(encoder), self.precision, pictures)
-
-    @final
-    def export(self, height: int, width: int) -> ExportedPrograms:
-        """Give the scorer as torch exports it: prepared pictures of this size, any number of them, to scores and maps.
-
-        Raises:
-            NotExportable: no graph can hold it.
-            NotFitted: nothing was learned yet.
-        """
-        return export_programs(*self._movable(), height, width)
-
-    @final
-    def graph(self, height: int, width: int) -> Graph:
-        """Give the scorer as a graph that runs without torch, one prepared picture of this size at a time.
-
-        Raises:
-            NotExportable: no graph can hold it.
-            NotFitted: nothing was learned yet.
-        """
-        encoder, head = self._movable()
-        made = self._engine if isinstance(self._engine, engine.OpenVINOEngine) else None
-        with torch.no_grad():
-            made = made or engine.OpenVINOEngine(encoder, self._encoder_key(encoder), self.precision)
-            encoded = encoder(torch.zeros(1, 3, height, width))
-            return append_head(made.graph(height, width), head, encoded, height, width)
-
-    def _movable(self) -> tuple[nn.Module, nn.Module]:
-        """Give copies of encoder and judge on the CPU; on a GPU the method's own are still wanted there."""
-        head = self.head()
-        if self.not_exportable:
-            raise NotExportable(f"{type(self).__name__} cannot be a graph: {self.not_exportable}")
-        return deepcopy(self.encoder()).eval().cpu(), deepcopy(head).eval().cpu()
-
-    def _encoder_key(self, encoder: nn.Module) -> str:
-        digest = hashlib.sha256(repr((type(self).__name__, self.options())).encode())
-        for name, tensor in encoder.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        if not self.feature_extractor.remembers:
+            self.encoder_runner.warm_up(batches, rounds)
 
     @final
     def options(self) -> dict[str, Any]:
-        """Say the options in JSON; `from_options` takes them back."""
+        """The options as JSON can hold them; `from_options` takes them."""
         return to_dict(self, self.component_types)
 
     @final
     @classmethod
     def from_options(cls, values: dict[str, Any]) -> Method:
-        """Make the method of these options.
+        """The method with these options.
+
+        Args:
+            values: what `options` gave.
 
         Raises:
             OptionError: an unknown option, or a value that cannot work.
@@ -279,42 +381,54 @@ class Method(ABC):
         return from_dict(values, cls, cls.component_types)
 
 
-class ScoringModule(nn.Module):
-    """Pictures to scores: the network's part of the work, then the memory's."""
-
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def forward(self, images: Images) -> Scores:
-        """Score a batch."""
-        scores: Scores = self.head(self.encoder(images), images.shape[-2], images.shape[-1])
-        return scores
-
-
 @dataclass(eq=False)
 class MemoryMethod(Method):
-    """A method without training: it gathers what it needs from the pictures, in any number of shares, and settles."""
+    """A method without training: extracts what it needs, in any number of shards, and fits those."""
 
     def fit_features(self, batches: Iterable[Batch]) -> None:
-        """Learn what all pictures must be seen for before any share of them is gathered; for most methods nothing."""
+        """Learn what takes all images, before any shard is extracted; for most methods nothing.
+
+        Args:
+            batches: all good images.
+        """
 
     @abstractmethod
     def extract(self, batches: Iterable[Batch]) -> State:
-        """Take what is needed from a share of the good pictures, on any machine."""
+        """What fitting needs of a shard of the good images; on any machine.
+
+        Args:
+            batches: the shard's images.
+        """
 
     @abstractmethod
     def fit_shards(self, shards: list[State]) -> MemoryMethod:
-        """Learn from all shares, once; the same as from one share with all the pictures in the same order."""
+        """Learn from all shards; the same as from one shard of all images in the same order.
+
+        Args:
+            shards: what `extract` gave for each.
+
+        Returns:
+            The method itself.
+        """
 
     @final
     def fit(self, batches: Iterable[Batch], folder: Path | None = None) -> MemoryMethod:
-        """Learn the features, gather, and settle."""
+        """Learn from good images, in one shard.
+
+        Args:
+            batches: the images.
+            folder: unused; nothing is trained.
+        """
         del folder
         self.fit_features(batches)
         return self.fit_shards([self.extract(batches)])
 
 
 def not_fitted(method: Method) -> NotFitted:
-    """Make the error of a method asked too early."""
-    return NotFitted(f"{type(method).__name__} has learned nothing yet; call fit, or load a saved inspector")
+    """The error for a method that was asked before it learned.
+
+    Args:
+        method: that was asked.
+    """
+    name = type(method).__name__
+    return NotFitted(f"{name} has learned nothing yet; call fit, or load a saved inspector")

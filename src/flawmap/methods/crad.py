@@ -19,8 +19,9 @@ from torch.optim import AdamW, Optimizer
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine
+from flawmap.methods.base import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
-from flawmap.support.tensors import Features, Images, Scores
+from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
 COORDINATE_JITTER = 0.05
 """Standard deviation of what is added to local places in every other step, in halves of the grid's side."""
@@ -127,34 +128,80 @@ class CRADNetwork(nn.Module):
 
 
 class CRADEncoder(nn.Module):
-    """Pictures to the maps of all layers, joined at the finest one's size, corner on corner."""
+    """Images to the maps of all layers, joined at the finest one's size, corner on corner.
+
+    Args:
+        network: gives the maps.
+    """
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
         self.feature_extractor = network
 
-    def forward(self, images: Images) -> list[Tensor]:
-        """Give the joined maps."""
-        maps = self.feature_extractor(images)
-        return [torch.cat([maps[0], *(_resize(one, *maps[0].shape[-2:]) for one in maps[1:])], dim=1).contiguous()]
+    def forward(self, images: Images) -> Embedded:
+        """One map (batch, channel, row, column).
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        finest, *coarser = self.feature_extractor(images)
+        resized = [_resize(layer_map, *finest.shape[-2:]) for layer_map in coarser]
+        return Embedded((torch.cat([finest, *resized], dim=1).contiguous(),))
 
 
-class CRADHead(nn.Module):
-    """Maps to scores: how far from each position is what was put together, averaged over squares of pixels."""
+class CRADHead(Head):
+    """Maps to scores: how far each position is from its reconstruction, averaged over squares.
 
-    def __init__(self, memory: nn.Module) -> None:
+    Args:
+        network: maps to their reconstructions.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.memory = memory
+        self.network = network
 
-    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
-        """Score what the encoder gave of a batch; the image score is the largest further average of the map."""
-        features = encoded[0]
-        apart = (self.memory(features) - features).square().sum(dim=1, keepdim=True).sqrt()
-        apart = _resize(apart, height, width)
-        # Averages of what there is at the border, so that the map keeps its size.
-        pixel = functional.avg_pool2d(apart, MAP_POOL, stride=1, padding=MAP_POOL // 2, count_include_pad=False)
-        parts = functional.avg_pool2d(pixel, (min(SCORE_POOL, height), min(SCORE_POOL, width)), stride=1)
-        return Scores(parts.amax(dim=(1, 2, 3)), pixel[:, 0])
+    def compare(self, embedded: Embedded) -> Compared:
+        """The distance of each position from its reconstruction.
+
+        Args:
+            embedded: one map (batch, channel, row, column).
+        """
+        features = embedded.maps[0]
+        difference = self.network(features) - features
+        return Compared((difference.square().sum(dim=1).sqrt(),))
+
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """The distances in the image's size, averaged over squares of `MAP_POOL` pixels.
+
+        Args:
+            embedded: unused.
+            compared: the distance of each position.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        del embedded
+        distances = _resize(compared.distances[0][:, None], height, width)
+        # Border pixels average what there is, so that the map keeps its size.
+        pooled = functional.avg_pool2d(
+            distances, MAP_POOL, stride=1, padding=MAP_POOL // 2, count_include_pad=False
+        )
+        return pooled[:, 0]
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The largest average of each map over a square of `SCORE_POOL` pixels.
+
+        Args:
+            embedded: unused.
+            compared: unused.
+            maps: the averaged maps.
+        """
+        del embedded, compared
+        height, width = maps.shape[-2:]
+        window = (min(SCORE_POOL, height), min(SCORE_POOL, width))
+        averages = functional.avg_pool2d(maps[:, None], window, stride=1)
+        return averages.amax(dim=(1, 2, 3))
 
 
 def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:

@@ -24,9 +24,10 @@ from flawmap.features.backbone import Backbone
 from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import NUM_STEPS, NUM_TIMESTEPS, START, add_noise, alpha_bar, reconstruct
 from flawmap.features.unet import UNet
+from flawmap.methods.base import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.progress import track
-from flawmap.support.tensors import Features, Images, Scores
+from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
 BALANCE_IMAGES = 64
 """Good pictures by which pixels are weighed against features, at most."""
@@ -230,26 +231,68 @@ class DDADReconstructor(nn.Module):
 
 
 class DDADEncoder(nn.Module):
-    """Pictures as they are."""
+    """Images as they are; all of the work is the head's."""
 
-    def forward(self, images: Images) -> list[Tensor]:
-        """Give the pictures."""
-        return [images]
+    def forward(self, images: Images) -> Embedded:
+        """The images.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        return Embedded((images,))
 
 
-class DDADHead(nn.Module):
-    """Pictures to scores: D_f + v · (max D_f / max D_p) · D_p, the maxima those of good pictures; then smoothed."""
+class DDADHead(Head):
+    """Images to scores: D_f + v · (max D_f / max D_p) · D_p, smoothed; maxima are of good images.
 
-    def __init__(self, mender: DDADReconstructor, pixels: float, pixel_map: AnomalyMap) -> None:
+    Args:
+        reconstructor: images to distances from their reconstructions.
+        pixel_weight: v, what distances by pixels count beside those by features.
+        pixel_map: distances per position to distances per pixel of the image.
+    """
+
+    def __init__(
+        self, reconstructor: DDADReconstructor, pixel_weight: float, pixel_map: AnomalyMap
+    ) -> None:
         super().__init__()
-        self.mender, self.pixels, self.pixel_map = mender, pixels, pixel_map
+        self.reconstructor = reconstructor
+        self.pixel_weight = pixel_weight
+        self.pixel_map = pixel_map
 
-    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
-        """Score pictures; the image score is the smoothed map's largest value."""
-        by_pixels, by_features = self.mender.distance_maps(encoded[0])
-        apart = by_features + self.pixels * self.mender.balance * by_pixels
-        pixel = self.pixel_map(apart, height, width)
-        return Scores(pixel.amax(dim=(1, 2)), pixel)
+    def compare(self, embedded: Embedded) -> Compared:
+        """The distance of each position from its reconstruction, by pixels and by features.
+
+        Args:
+            embedded: the images.
+        """
+        by_pixels, by_features = self.reconstructor.distance_maps(embedded.maps[0])
+        scale = self.pixel_weight * self.reconstructor.balance
+        return Compared((by_features + scale * by_pixels,))
+
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """The distances in the image's size, smoothed.
+
+        Args:
+            embedded: unused.
+            compared: the distance of each position.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        del embedded
+        return self.pixel_map(compared.distances[0], height, width)
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The largest value of each map.
+
+        Args:
+            embedded: unused.
+            compared: unused.
+            maps: the smoothed maps.
+        """
+        del embedded, compared
+        return maps.amax(dim=(1, 2))
 
 
 def _unlike(one: list[Features], other: list[Features]) -> Tensor:

@@ -26,9 +26,10 @@ from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
+from flawmap.methods.base import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
-from flawmap.support.tensors import Images, Patches, Scores
+from flawmap.support.tensors import Compared, Embedded, Images, Maps, Patches, PerImage
 from flawmap.synthetic.preprocessed import PaintedPreprocessed, paint_preprocessed
 
 Distribution = Literal["manifold", "hypersphere", "auto"]
@@ -91,7 +92,7 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
 
     def training_inputs(self, images: Images) -> list[Tensor]:
         """Hold the vectors, which never change, and the pictures, to paint on."""
-        return [*self.encode(images), images]
+        return [*self.encode(images).maps, images]
 
     def on_train_start(self, held: list[Tensor]) -> None:
         """Find the scale, and choose the hypothesis where that is left to the pictures."""
@@ -124,7 +125,7 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
         painted = map_ahead(lambda place: self._synthesise_local(images[place], [self.seed, epoch, place]), order)
         for places in self._chunks(order):
             pictures, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
-            yield [grids[places], self.encode(torch.from_numpy(pictures))[0], torch.from_numpy(spots), centre]
+            yield [grids[places], self.encode(torch.from_numpy(pictures)).maps[0], torch.from_numpy(spots), centre]
 
     def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
         """Tell normal vectors from made-up ones."""
@@ -220,30 +221,79 @@ class Discriminator(nn.Module):
 
 
 class GLASSEncoder(nn.Module):
-    """Pictures to one vector per patch."""
+    """Images to one vector per patch.
+
+    Args:
+        embedding: images to a patch grid.
+    """
 
     def __init__(self, embedding: PatchEmbedder) -> None:
         super().__init__()
         self.embedding = embedding
 
-    def forward(self, images: Images) -> list[Tensor]:
-        """Give the grid."""
-        return [self.embedding(images).grid]
+    def forward(self, images: Images) -> Embedded:
+        """One patch grid (batch, row, column, channel).
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        embedded: Embedded = self.embedding(images)
+        return embedded
 
 
-class GLASSHead(nn.Module):
-    """Vectors to scores: adapt, discriminate, draw the map; the image score is of patches, before smoothing."""
+class GLASSHead(Head):
+    """Patch vectors to scores: adapt, discriminate, draw the map.
 
-    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
+    Args:
+        adaptor: vectors to adapted vectors.
+        discriminator: adapted vectors to logits of being anomalous.
+        pixel_map: scores per patch to scores per pixel.
+    """
+
+    def __init__(
+        self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap
+    ) -> None:
         super().__init__()
-        self.adaptor, self.discriminator, self.pixel_map = adaptor, discriminator, pixel_map
+        self.adaptor = adaptor
+        self.discriminator = discriminator
+        self.pixel_map = pixel_map
 
-    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
-        """Score what the encoder gave of a batch."""
-        rows, columns = encoded[0].shape[1:3]
-        logits = self.discriminator(self.adaptor(encoded[0].flatten(0, 2)))
-        odd = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
-        return Scores(odd.amax(dim=(1, 2)), self.pixel_map(odd, height, width))
+    def compare(self, embedded: Embedded) -> Compared:
+        """How anomalous each patch is, 0…1.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+        """
+        grid = embedded.maps[0]
+        rows, columns = grid.shape[1:3]
+        logits = self.discriminator(self.adaptor(grid.flatten(0, 2)))
+        anomaly = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
+        return Compared((anomaly,))
+
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """The patches' scores in the image's size, smoothed.
+
+        Args:
+            embedded: unused.
+            compared: how anomalous each patch is.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        del embedded
+        return self.pixel_map(compared.distances[0], height, width)
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The score of each image's most anomalous patch, before smoothing.
+
+        Args:
+            embedded: unused.
+            compared: how anomalous each patch is.
+            maps: unused.
+        """
+        del embedded, maps
+        return compared.distances[0].amax(dim=(1, 2))
 
 
 def focal_loss(logits: Tensor, marked: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""PatchCore and its relatives: one class, assembled from parts (Roth et al. 2022).
+"""PatchCore and its relatives: one class, assembled from components (Roth et al. 2022).
 
-A memory of patch vectors from good pictures, thinned to a coreset; a patch is as odd as it is far from the nearest.
+A bank of patch vectors of good images, thinned to a coreset; a patch is as anomalous as its
+nearest vector in the bank is far.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
-from flawmap.features.patches import Alignment, Embedded, PatchEmbedder
+from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.reducers import Reducer, SparseRandomProjection, load_reducer
 from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
 from flawmap.features.registration import load_aligner as restore_aligner
@@ -29,27 +30,42 @@ from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.neighbours import Nearest
 from flawmap.memory.threads import single_threaded
-from flawmap.methods.base import HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
 from flawmap.support.progress import track
-from flawmap.support.tensors import Images, Indices, Patches, Scores
+from flawmap.support.tensors import (
+    Compared,
+    Embedded,
+    Images,
+    Indices,
+    Maps,
+    Patches,
+    PatchGrid,
+    PerImage,
+    ReducedPatches,
+)
 
 Scope = Literal["coreset", "bank"]
+"""Where reduced vectors are used: to choose the coreset only, or in the bank too."""
 
 
 @dataclass(eq=False)
 class PatchCore(MemoryMethod):
-    """PatchCore, and by other parts the methods that vary it.
+    """PatchCore, and with other components the methods that vary it.
 
     Args:
-        context: what a position of the deepest layer sees of its surroundings.
+        context: how a position of the deepest layer sees its surroundings.
         alignment: how coarser layers are brought to the finest one's grid.
         reducer: makes vectors shorter.
-        scope: `coreset` reduces only to choose the coreset, as PatchCore does; `bank` keeps and compares reduced
-            vectors, as the improved PatchCore does.
-        coreset: the share of all patches that is remembered, more than 0 and at most 1.
-        image_score: how a picture's patches make its score.
-        sigma: of the Gaussian over the map, in pixels.
-        registration: whether pictures are brought into one pose first, inside the backbone.
+        reducer_scope: `coreset` reduces only to choose the coreset, as PatchCore does; `bank` keeps
+            and compares reduced vectors, as the improved PatchCore does.
+        coreset: fraction of all patches kept in the bank, more than 0 and at most 1.
+        image_score: how the patches of an image make its score.
+        sigma: of the Gaussian over the anomaly map, in pixels.
+        registration: whether images are brought into one pose first, inside the backbone.
+
+    Example:
+        >>> PatchCore(coreset=0.1).options()["coreset"]
+        0.1
     """
 
     component_types: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
@@ -66,104 +82,165 @@ class PatchCore(MemoryMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.coreset <= 1:
-            raise OptionError(f"a coreset of {self.coreset} is not a share; use more than 0 and at most 1")
+            raise OptionError(
+                f"a coreset of {self.coreset} is no fraction; use more than 0 and at most 1"
+            )
         self.bank_: Bank | None = None
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
 
     def fit_features(self, batches: Iterable[Batch]) -> None:
-        """Learn the registration, where there is one."""
-        self._engine = None
-        self.aligner_ = self.registration.fit(self.feature_extractor, (batch.images for batch in batches), self.seed)
+        """Learn the registration, where there is one.
+
+        Args:
+            batches: all good images.
+        """
+        self._runner = None
+        images = (batch.images for batch in batches)
+        self.aligner_ = self.registration.fit(self.feature_extractor, images, self.seed)
 
     def extract(self, batches: Iterable[Batch]) -> State:
-        """Embed pictures; vectors are reduced as they come where that need not be learned from them."""
+        """The patch vectors of a shard, reduced where the reducer needs no fit.
+
+        Args:
+            batches: the shard's images, all of one size.
+
+        Returns:
+            `grid` (image, row, column, channel), `size` of the images as height and width in
+            pixels, and `transform0`, ... where images were registered.
+
+        Raises:
+            DatasetError: no image could be used.
+        """
         sizes = []
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            return self.encode(batch.images)
+            return self.encode(batch.images).flatten()
 
         self.warm_up(batches)
-        grids = concat_batches(map(embed, batches), length_hint(batches))
-        if not grids:
-            raise DatasetError("no picture could be used, so there is nothing to learn from")
-        transforms = {f"transform{stage}": each for stage, each in enumerate(grids[1:])}
-        return {"grid": grids[0], "size": torch.tensor(sizes[0]), **transforms}
+        tensors = concat_batches(map(embed, batches), length_hint(batches))
+        if not tensors:
+            raise DatasetError("no image could be used, so there is nothing to learn from")
+        (grid,), transforms = Embedded.unflatten(tensors)
+        by_stage = {f"transform{stage}": tensor for stage, tensor in enumerate(transforms)}
+        return {"grid": grid, "size": torch.tensor(sizes[0]), **by_stage}
 
     def fit_shards(self, shards: list[State]) -> PatchCore:
-        """Choose the coreset of all gathered vectors."""
-        grid = shards[0]["grid"] if len(shards) == 1 else torch.cat([part["grid"] for part in shards])
+        """Choose the coreset of all extracted vectors, and keep it as the bank.
+
+        Args:
+            shards: what `extract` gave for each.
+
+        Returns:
+            The method itself.
+        """
+        grids = [shard["grid"] for shard in shards]
+        grid = grids[0] if len(grids) == 1 else torch.cat(grids)
         vectors = rearrange(grid, "p h w c -> (p h w) c")
         kept, searched = self.reduce(vectors)
         count = max(1, int(len(vectors) * self.coreset))
-        start = int(torch.randint(len(vectors), (), generator=torch.Generator().manual_seed(self.seed)))
-        chosen = k_center_greedy(searched.to(best_device()), count, start=start).cpu().sort().values
-        self.bank_ = Bank(kept[chosen], chosen // (grid.shape[1] * grid.shape[2])).to(best_device())
+        generator = torch.Generator().manual_seed(self.seed)
+        start = int(torch.randint(len(vectors), (), generator=generator))
+        rows = k_center_greedy(searched.to(best_device()), count, start=start).cpu().sort().values
+        image_ids = rows // (grid.shape[1] * grid.shape[2])
+        self.bank_ = Bank(kept[rows], image_ids).to(best_device())
         return self
 
     def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
-        """Gather, settle, and score every picture as if its group had not been there."""
-        self.fit_features(batches)
-        part = self.extract(batches)
-        return self.fit_shards([part]).leave_one_out_scores(part, batches.group_ids)
-
-    @torch.inference_mode()
-    def leave_one_out_scores(self, part: State, group_ids: Indices) -> HeldOutScores:
-        """Score gathered pictures against the bank as it would be without what their owner brought; after `settle`.
+        """Learn from good images, and score each as if its group had not been among them.
 
         Args:
-            part: what `gather` gave.
-            owners: of each picture, numbered from 0.
+            batches: the images, with their groups.
         """
-        vectors = rearrange(part["grid"], "p h w c -> (p h w) c")
-        vectors = vectors if self._reduces_early else _in_blocks(self.reduction_, vectors)
-        grid = vectors.reshape(*part["grid"].shape[:3], -1)
-        head, left_out = self.head().to(best_device()), LeaveOut(self._bank(), vectors, group_ids)
-        image, peak = torch.zeros(len(grid)), torch.zeros(len(grid))
-        transforms = [part[name].to(best_device()) for name in sorted(part) if name.startswith("transform")]
+        self.fit_features(batches)
+        shard = self.extract(batches)
+        return self.fit_shards([shard]).leave_one_out_scores(shard, batches.group_ids)
+
+    @torch.inference_mode()
+    def leave_one_out_scores(self, shard: State, group_ids: Indices) -> HeldOutScores:
+        """Score extracted images by the bank as it would be without their group; fit first.
+
+        Args:
+            shard: what `extract` gave, the only one that was fitted.
+            group_ids: the group of each image, from 0.
+        """
+        vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
+        if not self._reduces_early:
+            vectors = _reduce_in_blocks(self.reduction_, vectors)
+        grid = vectors.reshape(*shard["grid"].shape[:3], -1)
+        names = sorted(name for name in shard if name.startswith("transform"))
+        embedded = Embedded((grid,), tuple(shard[name] for name in names))
+        left_out = LeaveOut(self._bank(), vectors, group_ids)
+        pixel_map = AnomalyMap(self.sigma).to(best_device())
+        image = torch.zeros(len(grid))
+        peak = torch.zeros(len(grid))
+        groups = group_ids.unique().tolist()
         with single_threaded():
-            for group_id in track(group_ids.unique().tolist(), "judging good pictures", len(group_ids.unique())):
+            for group_id in track(groups, "scoring good images", len(groups)):
                 others = left_out.bank_without(group_id)
-                for picture in (group_ids == group_id).nonzero()[:, 0].tolist():
-                    found = Nearest(*(one.reshape(1, *grid.shape[1:3]) for one in left_out.nearest_in(picture, others)))
-                    embedded = Embedded(
-                        grid[picture, None].to(best_device()), [one[picture, None] for one in transforms]
-                    )
-                    scores = head.score(embedded, found, others, *part["size"].tolist())
-                    image[picture], peak[picture] = scores.image[0], scores.pixel.max()
+                head = PatchCoreHead(nn.Identity(), others, self.image_score, pixel_map)
+                for index in (group_ids == group_id).nonzero()[:, 0].tolist():
+                    nearest = left_out.nearest_in(index, others)
+                    scores = _scores_of(head, embedded, index, nearest, shard["size"].tolist())
+                    image[index], peak[index] = scores
         return HeldOutScores(image, peak)
 
     def encoder(self) -> PatchCoreEncoder:
-        """Give embedding and, where it need not be learned, reduction as one module."""
-        return PatchCoreEncoder(self._embedding(), self._early_reduction())
+        """Images to patch vectors, reduced where the reducer needs no fit."""
+        return PatchCoreEncoder(self._embedder(), self._early_reduction())
 
     def head(self) -> PatchCoreHead:
-        """Give what was learned of the reduction, search and map as one module."""
-        late = nn.Identity() if self._reduces_early else self.reduction_
-        return PatchCoreHead(late, self._bank(), self.image_score, AnomalyMap(self.sigma))
+        """The fitted reduction, the search in the bank, and the anomaly map.
+
+        Raises:
+            NotFitted: there is no bank yet.
+        """
+        reduction = nn.Identity() if self._reduces_early else self.reduction_
+        return PatchCoreHead(reduction, self._bank(), self.image_score, AnomalyMap(self.sigma))
 
     def fitted_state(self) -> State:
-        """Give the bank and, where vectors are compared reduced, the reduction."""
+        """The bank, and the reduction where the bank's vectors are reduced."""
         bank = self._bank()
-        parts = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
-        states = {name: part.state_dict() for name, part in parts.items()}
-        saved = {f"{name}.{key}": tensor.cpu() for name, state in states.items() for key, tensor in state.items()}
-        return {"bank.vectors": bank.vectors.cpu(), "bank.image_ids": bank.image_ids.cpu(), **saved}
+        saved = {"bank.vectors": bank.vectors.cpu(), "bank.image_ids": bank.image_ids.cpu()}
+        modules = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
+        for name, module in modules.items():
+            state = module.state_dict()
+            saved.update({f"{name}.{key}": tensor.cpu() for key, tensor in state.items()})
+        return saved
 
-    def load_fitted_state(self, learned: State) -> None:
-        """Take the bank and the reduction back."""
+    def load_fitted_state(self, state: State) -> None:
+        """Restore bank, reduction and registration.
 
-        def of(part: str) -> State:
-            return {name.removeprefix(part): learned[name] for name in learned if name.startswith(part)}
-
-        self.bank_ = Bank(learned["bank.vectors"], learned["bank.image_ids"]).to(best_device())
-        self.reduction_ = load_reducer(of("reduction.")).to(best_device())
-        aligner = restore_aligner(of("aligner."))
+        Args:
+            state: what `fitted_state` gave.
+        """
+        bank = Bank(state["bank.vectors"], state["bank.image_ids"])
+        self.bank_ = bank.to(best_device())
+        self.reduction_ = load_reducer(_below("reduction.", state)).to(best_device())
+        aligner = restore_aligner(_below("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
+        self._runner = None
+
+    def reduce(self, vectors: Patches) -> tuple[ReducedPatches, ReducedPatches]:
+        """Fit the reduction; the vectors to keep in the bank, and those that choose the coreset.
+
+        Args:
+            vectors: all patches (patch, channel).
+        """
+        if self._reduces_early:
+            self.reduction_ = self._early_reduction()
+            return vectors, vectors
+        reduction = self.reducer.fit(vectors, self._embedder().blocks, self.seed)
+        searched = _reduce_in_blocks(reduction, vectors)
+        if self.reducer_scope == "coreset":
+            return vectors, searched
+        self.reduction_ = reduction.to(best_device())
+        return searched, searched
 
     @property
     def _reduces_early(self) -> bool:
+        """Whether the encoder reduces: the bank's vectors are reduced, and that needs no fit."""
         return self.reducer_scope == "bank" and not self.reducer.needs_fit
 
     def _early_reduction(self) -> nn.Module:
@@ -171,22 +248,11 @@ class PatchCore(MemoryMethod):
             return nn.Identity()
         if not isinstance(self.reduction_, nn.Identity):
             return self.reduction_
-        blocks = self._embedding().blocks
-        return self.reducer.fit(torch.empty(1, sum(blocks)), blocks, self.seed).to(best_device())
+        blocks = self._embedder().blocks
+        unused = torch.empty(1, sum(blocks))
+        return self.reducer.fit(unused, blocks, self.seed).to(best_device())
 
-    def reduce(self, vectors: Patches) -> tuple[Tensor, Tensor]:
-        """Give the vectors to keep in the bank and those to search for the coreset; learns the reduction."""
-        if self._reduces_early:
-            self.reduction_ = self._early_reduction()
-            return vectors, vectors
-        reduction = self.reducer.fit(vectors, self._embedding().blocks, self.seed)
-        searched = _in_blocks(reduction, vectors)
-        if self.reducer_scope == "coreset":
-            return vectors, searched
-        self.reduction_ = reduction.to(best_device())
-        return searched, searched
-
-    def _embedding(self) -> PatchEmbedder:
+    def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)
 
     def _bank(self) -> Bank:
@@ -196,46 +262,116 @@ class PatchCore(MemoryMethod):
 
 
 class PatchCoreEncoder(nn.Module):
-    """Pictures to vectors, and to how their grids lie in them where they were registered."""
+    """Images to patch vectors, with the transforms where images were registered.
+
+    Args:
+        embedding: images to a patch grid.
+        reduction: makes vectors shorter; the identity where that happens in the head or nowhere.
+    """
 
     def __init__(self, embedding: PatchEmbedder, reduction: nn.Module) -> None:
         super().__init__()
-        self.embedding, self.reduction = embedding, reduction
+        self.embedding = embedding
+        self.reduction = reduction
 
-    def forward(self, images: Images) -> list[Tensor]:
-        """Give the grid, then the transforms."""
-        grid, transforms = self.embedding(images)
-        return [self.reduction(grid), *transforms]
+    def forward(self, images: Images) -> Embedded:
+        """One patch grid (batch, row, column, channel), and the transforms.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        (grid,), transforms = self.embedding(images)
+        return Embedded((self.reduction(grid),), transforms)
 
 
-class PatchCoreHead(nn.Module):
-    """Vectors to scores: reduce, compare with the bank, draw the map."""
+class PatchCoreHead(Head):
+    """Patch vectors to scores: reduce them, find their nearest vectors in a bank, draw the map.
 
-    def __init__(self, reduction: nn.Module, bank: Bank, image_score: ImageScore, pixel_map: AnomalyMap) -> None:
+    Args:
+        reduction: makes vectors shorter, as those of the bank are; or the identity.
+        bank: what patches are compared with.
+        image_rule: how the patches of an image make its score.
+        pixel_map: distances per patch to distances per pixel.
+    """
+
+    def __init__(
+        self, reduction: nn.Module, bank: Bank, image_rule: ImageScore, pixel_map: AnomalyMap
+    ) -> None:
         super().__init__()
-        self.reduction, self.bank, self.image_score, self.pixel_map = reduction, bank, image_score, pixel_map
+        self.reduction = reduction
+        self.bank = bank
+        self.image_rule = image_rule
+        self.pixel_map = pixel_map
 
-    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
-        """Score what the encoder gave of a batch."""
-        grid, *transforms = encoded
-        embedded = Embedded(self.reduction(grid), transforms)
-        return self.score(embedded, self.bank(embedded.grid), self.bank, height, width)
+    def compare(self, embedded: Embedded) -> Compared:
+        """The distance of each patch to the bank, and the bank's nearest row.
 
-    def score(self, embedded: Embedded, found: Nearest, bank: Bank, height: int, width: int) -> Scores:
-        """Score patches by what a bank said of them; the map comes in the given size, the image score is of patches."""
-        distances = found.distances
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+        """
+        nearest = self.bank(self._vectors(embedded))
+        return Compared((nearest.distances,), nearest.rows)
+
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """The distances in the image's own pose and size, smoothed.
+
+        Args:
+            embedded: its transforms say how images were registered.
+            compared: the distance of each patch.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        (distances,) = compared.distances
         if embedded.transforms:
             distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
-        return Scores(self.image_score(embedded.grid, found, bank), self.pixel_map(distances, height, width))
+        return self.pixel_map(distances, height, width)
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The score of each image, from its patches before smoothing.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+            compared: distances and nearest rows.
+            maps: unused.
+        """
+        del maps
+        nearest = Nearest(compared.distances[0], compared.nearest_rows)
+        return self.image_rule(self._vectors(embedded), nearest, self.bank)
+
+    def _vectors(self, embedded: Embedded) -> PatchGrid:
+        """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
+        vectors: PatchGrid = self.reduction(embedded.maps[0])
+        return vectors
 
 
-def _in_blocks(reduction: nn.Module, vectors: Tensor, rows: int = 2**16) -> Tensor:
+def _scores_of(
+    head: PatchCoreHead, embedded: Embedded, index: int, nearest: Nearest, size: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Image score and map peak of one image among several, by distances known already."""
+    tensors = (tensor[index, None] for tensor in embedded.flatten())
+    alone = Embedded.unflatten(tensors).to(best_device())
+    shape = alone.maps[0].shape[:3]
+    compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
+    maps = head.anomaly_map(alone, compared, *size)
+    return head.image_score(alone, compared, maps)[0], maps.max()
+
+
+def _below(prefix: str, state: State) -> State:
+    names = [name for name in state if name.startswith(prefix)]
+    return {name.removeprefix(prefix): state[name] for name in names}
+
+
+def _reduce_in_blocks(
+    reduction: nn.Module, vectors: Patches, rows: int = 2**16
+) -> ReducedPatches:
     """Reduce block by block, so that only the result takes memory."""
     if isinstance(reduction, nn.Identity):
         return vectors
     blocks = vectors.split(rows)
     first: Tensor = reduction(blocks[0])
     reduced = first.new_empty(len(vectors), first.shape[1])
-    for place, block in zip(reduced.split(rows), blocks, strict=True):
-        place.copy_(reduction(block))
+    for target, block in zip(reduced.split(rows), blocks, strict=True):
+        target.copy_(reduction(block))
     return reduced

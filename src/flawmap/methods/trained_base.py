@@ -121,7 +121,7 @@ class TrainedMethod(Method, Generic[N]):
 
     def training_inputs(self, images: Images) -> list[Tensor]:
         """Say what is held of pictures: what the encoder gives, unless a method needs more."""
-        return self.encode(images)
+        return self.encode(images).flatten()
 
     def on_train_start(self, held: list[Tensor]) -> None:
         """Look at all pictures once before the training begins; most methods need not."""

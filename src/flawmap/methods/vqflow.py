@@ -19,8 +19,9 @@ from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
+from flawmap.methods.base import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
-from flawmap.support.tensors import Features, Images, PerImage, Scores
+from flawmap.support.tensors import Compared, Distances, Embedded, Features, Images, Maps, PerImage
 
 TOP_PIXEL_FRACTION = 0.03
 """Share of the pixels whose mean is the picture's score."""
@@ -182,44 +183,95 @@ class VQFlowOutput(NamedTuple):
 
 
 class VQFlowEncoder(nn.Module):
-    """Pictures to the maps of four layers; all but the deepest are averaged 3×3 and halved."""
+    """Images to the maps of four layers; all but the deepest are averaged 3×3 and halved.
+
+    Args:
+        network: gives the maps.
+    """
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
         self.feature_extractor = network
 
-    def forward(self, images: Images) -> list[Tensor]:
-        """Give the maps."""
+    def forward(self, images: Images) -> Embedded:
+        """One map per layer, (batch, channel, row, column).
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
         *finer, deepest = self.feature_extractor(images)
-        return [functional.avg_pool2d(one, 3, stride=2, padding=1).contiguous() for one in finer] + [
-            deepest.contiguous()
-        ]
+        halved = [functional.avg_pool2d(finer_map, 3, stride=2, padding=1) for finer_map in finer]
+        return Embedded(tuple(layer_map.contiguous() for layer_map in [*halved, deepest]))
 
 
-class VQFlowHead(nn.Module):
-    """Maps to scores, each relative to the likeliest pixel of its picture.
+class VQFlowHead(Head):
+    """Maps to scores, each relative to the likeliest pixel of its image.
 
-    log p = −½ mean_c z² at each level. The picture's score is the mean of the top 3 % of 1 − exp(A − max A), A the sum
-    of the levels' log p; the map is max B − B, B the sum of the levels' p, each over its largest.
+    A distance is −log p = ½ mean_c z², at each of three levels. An image's score is the mean of the
+    top 3 % of 1 − exp(A − max A), A the sum of the levels' log p. Its map is max B − B, B the sum
+    of the levels' p, each over its largest.
+
+    Args:
+        flow: maps to `VQFlowOutput`.
     """
 
     def __init__(self, flow: nn.Module) -> None:
         super().__init__()
         self.flow = flow
 
-    def forward(self, encoded: list[Tensor], height: int, width: int) -> Scores:
-        """Score what the encoder gave of a batch."""
-        likely = [-0.5 * one.square().mean(dim=1, keepdim=True) for one in self.flow(encoded).maps]
-        together = torch.stack([_resize(one, height, width) for one in likely]).sum(dim=0)
-        unlikely = -_expm1(together - together.amax(dim=(1, 2), keepdim=True))
-        relative = [_expm1(one - one.amax(dim=(2, 3), keepdim=True)) for one in likely]
-        apart = torch.stack([_resize(one, height, width) for one in relative]).sum(dim=0)
-        top = unlikely.flatten(1).topk(max(1, int(TOP_PIXEL_FRACTION * height * width)), dim=1).values
-        return Scores(top.mean(dim=1), apart.amax(dim=(1, 2), keepdim=True) - apart)
+    def compare(self, embedded: Embedded) -> Compared:
+        """How unlikely each position is, −log p at each level.
+
+        Args:
+            embedded: one map per layer, (batch, channel, row, column).
+        """
+        outcome = self.flow(list(embedded.maps)).maps
+        return Compared(tuple(0.5 * level_map.square().mean(dim=1) for level_map in outcome))
+
+    def anomaly_map(
+        self, embedded: Embedded, compared: Compared, height: int, width: int
+    ) -> Maps:
+        """How much less likely each pixel is than the image's likeliest.
+
+        Args:
+            embedded: unused.
+            compared: −log p at each level.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        del embedded
+        # p relative to the level's largest, less 1.
+        relative = [
+            _expm1(distances.amin(dim=(1, 2), keepdim=True) - distances)
+            for distances in compared.distances
+        ]
+        resized = [_resize(level_map, height, width) for level_map in relative]
+        likelihood = torch.stack(resized).sum(dim=0)
+        return likelihood.amax(dim=(1, 2), keepdim=True) - likelihood
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The mean of the least likely pixels of each image, by the sum of all levels' log p.
+
+        Args:
+            embedded: unused.
+            compared: −log p at each level.
+            maps: only their size counts.
+        """
+        del embedded
+        height, width = maps.shape[-2:]
+        resized = [_resize(-distances, height, width) for distances in compared.distances]
+        log_likelihood = torch.stack(resized).sum(dim=0)
+        largest = log_likelihood.amax(dim=(1, 2), keepdim=True)
+        unlikely = -_expm1(log_likelihood - largest)
+        count = max(1, int(TOP_PIXEL_FRACTION * height * width))
+        return unlikely.flatten(1).topk(count, dim=1).values.mean(dim=1)
 
 
-def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
-    return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)[:, 0]
+def _resize(maps: Distances, rows: int, columns: int) -> Maps:
+    resized = functional.interpolate(
+        maps[:, None], size=(rows, columns), mode="bilinear", align_corners=True
+    )
+    return resized[:, 0]
 
 
 def _expm1(values: Tensor) -> Tensor:

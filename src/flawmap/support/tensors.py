@@ -1,43 +1,115 @@
 """Shapes as types, written once; the tests check them at run time with beartype.
 
-The only file below the parts that knows torch. A shape of one axis starts with a space so that linters do not take it
-for a forward reference; an axis that starts with _ may differ between the arguments of one call.
+The only module below `features` that imports torch. A shape with one axis starts with a space, so
+that linters do not take it for a forward reference. An axis that starts with _ may differ between
+the arguments of one call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 Images = Float[Tensor, "batch 3 height width"]
-"""RGB pictures as `prepare.py` makes them: resized, scaled and normalised."""
+"""RGB images as `runtime.preprocess` makes them: resized, scaled and normalised."""
 
 Features = Float[Tensor, "batch _channel _row _column"]
 """One layer's output."""
 
-PatchGrid = Float[Tensor, "_picture row column channel"]
-"""One vector per patch, picture by picture, in its place."""
+PatchGrid = Float[Tensor, "_image row column channel"]
+"""One vector per patch, image by image, at its position."""
+
+LayerGrid = Float[Tensor, "_image _row _column _channel"]
+"""One layer's vectors at their positions; layers differ in all but the images."""
 
 Patches = Float[Tensor, "_patch channel"]
-"""One vector per patch, picture by picture, row by row."""
+"""One vector per patch, image by image, row by row."""
+
+ReducedPatches = Float[Tensor, "_patch _channel"]
+"""The same, perhaps with fewer channels."""
 
 Distances = Float[Tensor, "batch row column"]
-"""One distance per patch, ≥ 0."""
+"""One distance per patch, >= 0."""
+
+NearestRows = Int[Tensor, "batch row column"]
+"""For each patch the row of a bank that holds its nearest vector, from 0."""
 
 Maps = Float[Tensor, "batch height width"]
-"""One distance per pixel, ≥ 0."""
+"""One distance per pixel, >= 0."""
 
 PerImage = Float[Tensor, " batch"]
-"""One number per picture."""
+"""One number per image."""
 
 Indices = Int[Tensor, " index"]
-"""Row numbers."""
+"""Row numbers, from 0."""
+
+
+class Embedded(NamedTuple):
+    """What an encoder makes of a batch; it knows nothing of good parts.
+
+    Args:
+        maps: one joined patch grid, or one map per layer; four axes each, the image's first.
+        transforms: (batch, 2, 3) per stage where images were registered; none elsewhere.
+
+    Example:
+        >>> embedded = Embedded((torch.zeros(2, 8, 8, 5),), (torch.zeros(2, 2, 3),))
+        >>> [tuple(tensor.shape) for tensor in embedded.flatten()]
+        [(2, 8, 8, 5), (2, 2, 3)]
+        >>> len(Embedded.unflatten(embedded.flatten()).transforms)
+        1
+    """
+
+    maps: tuple[Tensor, ...]
+    transforms: tuple[Tensor, ...] = ()
+
+    def flatten(self) -> list[Tensor]:
+        """All tensors in one list: the maps, then the transforms."""
+        return [*self.maps, *self.transforms]
+
+    @staticmethod
+    def unflatten(tensors: Iterable[Tensor]) -> Embedded:
+        """The tensors of `flatten` as maps and transforms again.
+
+        Args:
+            tensors: maps have four axes, transforms three.
+        """
+        flat = list(tensors)
+        maps = tuple(tensor for tensor in flat if tensor.ndim == 4)
+        transforms = tuple(tensor for tensor in flat if tensor.ndim == 3)
+        return Embedded(maps, transforms)
+
+    def to(self, device: torch.device) -> Embedded:
+        """The same on another device.
+
+        Args:
+            device: where the tensors go.
+        """
+        return Embedded.unflatten(tensor.to(device) for tensor in self.flatten())
+
+
+class Compared(NamedTuple):
+    """What a head finds when it compares a batch with what was learned.
+
+    Args:
+        distances: (batch, row, column) per level, >= 0; the larger, the less like good parts.
+        nearest_rows: the bank's row nearest to each patch, where there is a bank.
+    """
+
+    distances: tuple[Distances, ...]
+    nearest_rows: NearestRows | None = None
 
 
 class Scores(NamedTuple):
-    """What a scorer says about a batch: raw distances, the larger the less like the good parts."""
+    """What a scorer says of a batch: raw distances, the larger the less like good parts.
+
+    Args:
+        image: one score per image, >= 0.
+        pixel: the anomaly map of each image, in the size of the image.
+    """
 
     image: PerImage
     pixel: Maps
