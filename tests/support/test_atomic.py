@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,56 @@ def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="folder: could not be written"):
         write()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "mine"]
+
+
+def record_syncs(monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> list[tuple[bool, object]]:
+    """Record each fsync: of a folder or not, and what `look` sees at that time."""
+    synced: list[tuple[bool, object]] = []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), look()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return synced
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
+def test_content_is_on_the_disk_before_the_rename_and_the_name_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = record_syncs(monkeypatch, (tmp_path / "file").exists)
+    with atomic_write(tmp_path / "file") as stream:
+        stream.write(b"new")
+    assert synced == [(False, False), (True, True)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
+def test_the_name_of_a_folder_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = record_syncs(monkeypatch, (tmp_path / "folder").exists)
+    with atomic_folder(tmp_path / "folder") as aside:
+        (aside / "file").touch()
+    assert synced == [(True, True)]
+
+
+@pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
+def test_a_file_system_that_cannot_sync_a_folder_is_no_failure(
+    code: int, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    def write() -> None:
+        with atomic_write(tmp_path / "file") as stream:
+            stream.write(b"new")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if fails:
+        with pytest.raises(WriteError, match="Input/output"):
+            write()
+    else:
+        write()
+    assert (tmp_path / "file").read_bytes() == b"new"

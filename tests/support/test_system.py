@@ -1,12 +1,49 @@
 from __future__ import annotations
 
+import os
+import platform
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from flawmap.support import system
 from flawmap.support.system import available_memory, describe_system
 
 
-def test_it_knows_the_memory_where_the_system_tells() -> None:
-    free = available_memory()
-    assert free is None or 2**24 < free < 2**50
+def test_it_tells_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(total=8_000, available=5_000, free=2_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert available_memory() == 5_000
 
 
-def test_it_says_what_a_time_was_measured_on() -> None:
-    assert " cores, " in describe_system()
+def test_it_is_the_memory_of_this_machine_in_bytes() -> None:
+    memory = psutil.virtual_memory()
+    told = available_memory()
+    assert isinstance(told, int)
+    # Other processes take and return memory between the two calls, but not half of the machine's.
+    assert abs(told - memory.available) < memory.total / 2
+    assert 0 < told <= memory.total
+
+
+def test_it_names_processor_cores_and_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "_processor", lambda: "Some CPU 3000")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(platform, "system", lambda: "Windows")
+    assert describe_system() == "Some CPU 3000, 12 cores, Windows"
+
+
+def test_the_processor_is_the_first_model_that_linux_lists(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel\t\t: 7\nmodel name\t: CPU A: fast\nmodel name\t: CPU B\n")
+    assert system._processor(cpuinfo) == "CPU A: fast"
+
+
+@pytest.mark.parametrize(("known", "told"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")])
+def test_elsewhere_the_processor_is_what_python_knows(
+    known: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "processor", lambda: known)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert system._processor(tmp_path / "missing") == told

@@ -1,7 +1,13 @@
-"""Files and folders that are never half written."""
+"""Files and folders that are never half written.
+
+What is written goes to a temporary file or folder beside its place, and takes that place in one
+step when it is complete. File, content and name are flushed to the disk (fsync), so that this
+holds for a power cut too.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,68 +18,116 @@ from typing import IO
 
 from flawmap.errors import WriteError
 
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+"""What a file system answers that cannot flush a folder."""
+
 
 @contextmanager
 def atomic_write(file: Path) -> Iterator[IO[bytes]]:
-    """Open `file` for writing such that the old content stands until the new one is complete.
+    """Open a binary stream to `file`; the old content stands until the new one is complete.
 
-    What is written goes to a file beside it, which takes its place when the block ends well and is removed otherwise.
-    The folder is made where it is missing.
+    The file takes its place when the block ends well; when it raises, what was written is removed.
+    Missing parent folders are made.
+
+    Args:
+        file: to be written or replaced.
+
+    Returns:
+        A context manager that gives the stream.
 
     Raises:
         WriteError: there is no space or no permission.
+
+    >>> folder = getfixture("tmp_path")
+    >>> with atomic_write(folder / "new" / "numbers") as stream:
+    ...     _ = stream.write(b"123")
+    >>> (folder / "new" / "numbers").read_bytes()
+    b'123'
     """
     try:
-        with _aside(file) as stream:
+        with _temporary_file(file) as stream:
             yield stream
     except OSError as error:
-        message = f"{file}: could not be written ({error.strerror}); what was there before still is"
-        raise WriteError(message) from error
+        kept = "what was there before still is"
+        raise WriteError(f"{file}: could not be written ({error.strerror}); {kept}") from error
 
 
 @contextmanager
-def _aside(file: Path) -> Iterator[IO[bytes]]:
+def _temporary_file(file: Path) -> Iterator[IO[bytes]]:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
-    aside = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        aside.chmod(0o666 & ~_umask())
-        aside.replace(file)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(file)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(file.parent)
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `folder` when the block ends well and is removed otherwise.
+    """Make an empty folder to be filled, which becomes `folder` when the block ends well.
 
-    `folder` itself may be there if it is empty.
+    When the block raises, the folder and what is in it are removed. Missing parent folders are
+    made. `folder` itself may be there if it is empty.
+
+    Args:
+        folder: to be made.
+
+    Returns:
+        A context manager that gives the folder to fill.
 
     Raises:
-        WriteError: there is something in it, no space or no permission.
+        WriteError: there is something in `folder`, no space or no permission.
+
+    >>> folder = getfixture("tmp_path") / "results"
+    >>> with atomic_folder(folder) as temporary:
+    ...     (temporary / "numbers").touch()
+    >>> [path.name for path in folder.iterdir()]
+    ['numbers']
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        prefix = f".{folder.name}."
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix, suffix=".part"))
         try:
-            yield aside
-            aside.chmod(0o777 & ~_umask())
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
             if folder.is_dir():
                 folder.rmdir()
-            aside.rename(folder)
+            temporary.rename(folder)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync_folder(folder.parent)
     except OSError as error:
         raise WriteError(f"{folder}: could not be written ({error.strerror})") from error
 
 
+def _sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk: a rename is in the folder, not in the file."""
+    if os.name == "nt":  # Windows opens no folder; NTFS keeps a journal of names.
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        # Some network file systems cannot, or the folder may not be read; the file is in its place.
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
 def _umask() -> int:
-    # A temporary file is private; the finished one shall be as open as any other. The mask can only be read by setting.
+    # A temporary file is private; the finished one shall be as open as any other. The mask can
+    # only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

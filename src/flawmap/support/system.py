@@ -6,25 +6,37 @@ import os
 import platform
 from pathlib import Path
 
+import psutil
 
-def available_memory() -> int | None:
-    """Say how many bytes of memory can be had; None where the system does not tell (it does on Linux)."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+def available_memory() -> int:
+    """Tell how much memory can be taken without swapping, in bytes.
+
+    Whoever needs much memory asks first, and refuses with a reason instead of being killed.
+
+    >>> available_memory() > 0
+    True
+    """
+    return int(psutil.virtual_memory().available)
 
 
 def describe_system() -> str:
-    """Name the processor, its cores and the system, for beside a time that was measured."""
+    """Name the processor, its logical cores and the operating system, to be printed with a time.
+
+    >>> " cores, " in describe_system()
+    True
+    """
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def _processor() -> str:
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Name the processor: the model that Linux tells, elsewhere what Python knows."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = cpuinfo.read_text().splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()

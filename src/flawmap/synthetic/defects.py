@@ -22,7 +22,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from einops import rearrange
 from numpy.random import Generator
 
 from flawmap.errors import OptionError
@@ -96,13 +95,15 @@ def _tiles(rng: Generator, pixels: ImageU8) -> ImageU8:
 
 
 def _shuffled(rng: Generator, pixels: ImageU8) -> ImageU8:
-    """Shuffle blocks of the picture, half of them upside down."""
+    """Cut the image into 2×2 to 8×8 blocks and shuffle them, half of them upside down."""
     (height, width), cuts = pixels.shape[:2], int(rng.integers(2, 9))
-    whole = pixels[: height // cuts * cuts, : width // cuts * cuts]
-    blocks = rng.permutation(rearrange(whole, "(a h) (b w) c -> (a b) h w c", a=cuts, b=cuts))
+    high, wide = height // cuts, width // cuts
+    grid = pixels[: high * cuts, : wide * cuts].reshape(cuts, high, cuts, wide, 3).swapaxes(1, 2)
+    blocks = rng.permutation(grid.reshape(cuts * cuts, high, wide, 3))
     blocks[::2] = blocks[::2, ::-1, ::-1].copy()
-    shuffled = rearrange(blocks, "(a b) h w c -> (a h) (b w) c", a=cuts)
-    return np.asarray(cv2.resize(shuffled, (width, height)), np.uint8)
+    shuffled = blocks.reshape(cuts, cuts, high, wide, 3).swapaxes(1, 2)
+    whole = np.ascontiguousarray(shuffled).reshape(cuts * high, cuts * wide, 3)
+    return np.asarray(cv2.resize(whole, (width, height)), np.uint8)
 
 
 def _turned(plane: ImageOrMap, degrees: float) -> ImageOrMap:
