@@ -98,14 +98,14 @@ def test_a_truncated_jpeg_among_fifty(tmp_path: Path) -> None:
 def test_too_few_pictures(count: int, tmp_path: Path) -> None:
     for seed in range(count):
         save(tmp_path / f"{seed}.png", texture(seed))
-    with pytest.raises(DatasetError, match="no pictures" if count == 0 else "1 good picture; 2 are the fewest"):
+    with pytest.raises(DatasetError, match="no pictures" if count == 0 else "1 good image; 2 are the fewest"):
         Inspector(**TINY).fit(tmp_path)
 
 
 def test_too_few_usable_pictures(tmp_path: Path) -> None:
     save(tmp_path / "0.png", texture(0))
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="1 of 2 pictures can be used"):
+    with pytest.raises(DatasetError, match="1 of 2 images can be used"):
         Inspector(size=32, **TINY).fit(tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     # Its scores are those that new pictures would get.
     again = [inspector.inspect(picture).score for picture in good]
     assert sum(any(np.isclose(score, one, rtol=1e-4) for one in again) for score in inspector.calibration.scores) == 6
-    assert len(set(inspector.method.bank_.pictures.tolist())) <= 14
+    assert len(set(inspector.method.bank_.image_ids.tolist())) <= 14
 
 
 def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
@@ -209,7 +209,7 @@ def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> No
     manifest = good_folder / "split.csv"
     rows = [f"{path.name},{'calibration' if path.name == 'bad.png' else 'train'}" for path in good_folder.glob("*.png")]
     manifest.write_text("path,split\n" + "\n".join(rows))
-    with pytest.raises(DatasetError, match="none of the 1 pictures kept for calibration"):
+    with pytest.raises(DatasetError, match="none of the 1 images held out for calibration"):
         Inspector(size=64, **TINY).fit(manifest)
 
 
@@ -234,7 +234,7 @@ def test_nothing_of_the_test_folder_is_opened_to_fit(good_folder: Path) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5])
 def test_a_calibration_fraction_that_is_no_share(share: float) -> None:
-    with pytest.raises(OptionError, match="calibration share"):
+    with pytest.raises(OptionError, match="calibration_fraction is"):
         Inspector(calibration_fraction=share)
 
 
@@ -269,3 +269,12 @@ def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
     assert "could not be written" in done.stdout
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_preprocessing_is_right_before_fit() -> None:
+    inspector = Inspector(size=(64, 96), **TINY)
+    before = inspector.preprocessing
+    assert (before.height, before.width) == (64, 96)
+    assert before.mean == tuple(inspector.method.feature_extractor.mean)
+    inspector.fit([texture(seed) for seed in range(3)])
+    assert inspector.preprocessing == before == inspector.runtime.preprocessing
