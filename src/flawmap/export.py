@@ -73,7 +73,7 @@ def export(
     """
     manifest, arrays = bundle.load(file)
     if not Graph.is_in(arrays):
-        raise NotExportable(f"{file}: {manifest.get('no graph', 'holds no graph')}")
+        raise NotExportable(f"{file}: {manifest.get('no_graph_reason', 'holds no graph')}")
     if (fitted := manifest["options"]["precision"]) == "int8":
         raise OptionError(f"{file}: fitted in {fitted}, and its own graph is in it; fit in f32 and export in int8")
     inspector, certificate = Inspector.load(file), Certificate.from_arrays(arrays)

@@ -43,7 +43,7 @@ def test_halves() -> None:
 
 @pytest.mark.parametrize(
     ("attend", "attention"),
-    [("tokens", self_attention), ("directions", cosine_attention), ("channels", per_channel_attention)],
+    [("tokens", self_attention), ("cosine", cosine_attention), ("per_channel", per_channel_attention)],
 )
 def test_ratio_one_has_no_average(attend: AttentionKind, attention: Callable[[torch.Tensor], torch.Tensor]) -> None:
     deep = PartialSelfAttention(ratio=1, attend=attend).on_deepest(FEATURES)

@@ -56,7 +56,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-@pytest.mark.parametrize("statistics", ["batch", "frozen"])
+@pytest.mark.parametrize("statistics", ["train", "frozen"])
 def test_the_loss_falls_on_a_toy_problem(statistics: str) -> None:
     history = trained(replace(QUICK, epochs=6, batch_norm=statistics)).history
     assert history[-1].loss < 0.5 * history[0].loss
@@ -124,7 +124,12 @@ def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"rate": 0.0}, {"batch": 0}, {"frozen": -1}, {"rotation": -1.0}, {"size": 8}]
+    "wrong", [{"epochs": 0}, {"learning_rate": 0.0},
+        {"batch_size": 0},
+        {"frozen_stages": -1},
+        {"max_rotation": -1.0},
+        {"image_size": 8},
+    ]
 )
 def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=r"cannot learn|too small"):
@@ -141,4 +146,4 @@ def test_unless_told_otherwise_it_is_gentle_and_the_paper_is_a_preset() -> None:
     before = {name: tensor.clone() for name, tensor in untaught.weights().items()}
     trained(FineTuneConfig(epochs=1, batch_size=8), untaught)
     assert {name.split(".")[0] for name in changed(before, untaught.weights())} == {"layer3"}
-    assert (PAPER_CONFIG.learning_rate, PAPER_CONFIG.frozen_stages, PAPER_CONFIG.batch_norm) == (0.01, 0, "batch")
+    assert (PAPER_CONFIG.learning_rate, PAPER_CONFIG.frozen_stages, PAPER_CONFIG.batch_norm) == (0.01, 0, "train")

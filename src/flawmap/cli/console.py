@@ -96,11 +96,11 @@ def _cells(epoch: FineTuneEpoch | TrainingEpoch) -> list[str]:
     return [str(epoch.number), *figures, f"{epoch.seconds:.0f}"]
 
 
-def _say(news: TrainingForecast | str) -> str:
+def _say(news: Event) -> str:
     if isinstance(news, TrainingForecast):
         pictures = f"{news.images} pictures in each of {news.epochs} epochs"
         return f"{news.what} with {pictures} takes about {format_duration(news.seconds)} on this machine"
-    return escape(news)
+    return escape(str(news))
 
 
 def format_duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from flawmap.experiments import published
 from flawmap.experiments.published import MEAN, Published
 from flawmap.experiments.runs import RunResult, StudyConfig
 from flawmap.experiments.tables import TableSpec
-from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, TIMED, WARM_UP, LineTimings
+from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, TIMED_IMAGES, WARM_UP, LineTimings
 from flawmap.methods import METHODS
 from flawmap.metrics.images import REJECT_ALL_F1
 from flawmap.support.atomic import atomic_write
@@ -211,7 +211,7 @@ def format_timing_table(table: TableSpec, study: StudyConfig, product: str, time
         rows.append(
             [line.label, f"{one.size[0]} × {one.size[1]}", *parts, *bank, f"{sum(one.bank.values()):.1f}", *said]
         )
-    pictures = f"{TIMED} pictures of {product} one at a time after {WARM_UP} to warm up, all lines in turn"
+    pictures = f"{TIMED_IMAGES} pictures of {product} one at a time after {WARM_UP} to warm up, all lines in turn"
     notes = [
         f"Median (95th percentile) of {pictures}; {machine}; {study.size[0]}×{study.size[1]} px.",
         "whole is one graph from the prepared picture to score and map; the parts before it are graphs of their own.",

@@ -149,7 +149,7 @@ class PatchCore(MemoryMethod):
         parts = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
         states = {name: part.state_dict() for name, part in parts.items()}
         saved = {f"{name}.{key}": tensor.cpu() for name, state in states.items() for key, tensor in state.items()}
-        return {"bank.vectors": bank.vectors.cpu(), "bank.pictures": bank.image_ids.cpu(), **saved}
+        return {"bank.vectors": bank.vectors.cpu(), "bank.image_ids": bank.image_ids.cpu(), **saved}
 
     def load_fitted_state(self, learned: State) -> None:
         """Take the bank and the reduction back."""
@@ -157,7 +157,7 @@ class PatchCore(MemoryMethod):
         def of(part: str) -> State:
             return {name.removeprefix(part): learned[name] for name in learned if name.startswith(part)}
 
-        self.bank_ = Bank(learned["bank.vectors"], learned["bank.pictures"]).to(best_device())
+        self.bank_ = Bank(learned["bank.vectors"], learned["bank.image_ids"]).to(best_device())
         self.reduction_ = load_reducer(of("reduction.")).to(best_device())
         aligner = restore_aligner(of("aligner."))
         self.aligner_ = aligner.to(best_device()) if aligner else None

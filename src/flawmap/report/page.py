@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from flawmap.data.layouts import GOOD
 from flawmap.metrics.metric import Metric
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, colourise
 from flawmap.report.gallery import LISTED_REGIONS, Card, Gallery
 from flawmap.report.script import page_script
 from flawmap.support.atomic import atomic_write
-
-GOOD = "good"
-"""The kind of a part without a defect."""
 
 OUTCOME_LABELS = {
     "missed": "missed",
