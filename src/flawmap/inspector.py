@@ -13,12 +13,11 @@ import numpy as np
 import torch
 
 from flawmap._version import __version__
-from flawmap.data.training_set import MIN_GOOD_IMAGES, GoodImages, TrainingSet
+from flawmap.data.training_set import GoodImages, TrainingSet
 from flawmap.engine.batches import Batches
-from flawmap.engine.run import best_device
+from flawmap.engine.certify import issue_certificate
 from flawmap.errors import (
     BundleError,
-    DatasetError,
     FlawmapError,
     NotExportable,
     NotFitted,
@@ -32,13 +31,12 @@ from flawmap.methods import CLASSES, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
+from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import UnreadableImage, decode
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.inference import (
     GRAPH_PREFIXES,
     NO_GRAPH_KEY,
-    GraphBackend,
     Inspection,
     Runtime,
     ScoredImage,
@@ -296,18 +294,12 @@ class Inspector:
             held_out = self.method.cross_fit_scores(teaching)
             self.unreadable = teaching.unreadable
         usable = teaching.readable_indices
-        _check_usable(len(usable), len(calibrating.readable_indices), training_set)
+        training_set.check_usable(len(usable), len(calibrating.readable_indices))
         self._golden = decode(teaching.image_inputs[usable[0]])
         self._saved_graph = None
-        self._judge_with(
-            Calibration(
-                held_out.image.numpy(),
-                held_out.peak.numpy(),
-                self.budget,
-                exact=bool(training_set.held_out),
-                groups=tuple(calibrating.readable_groups),
-            )
-        )
+        scores, peaks = held_out.image.numpy(), held_out.peak.numpy()
+        exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
+        self._judge_with(Calibration(scores, peaks, self.budget, exact=exact, groups=lots))
 
     def _batches(self, good: GoodImages) -> Batches:
         return Batches(good.images, self.preprocessing, groups=good.groups)
@@ -349,38 +341,15 @@ class Inspector:
         return self._saved_graph
 
     def _certify(self, graph: Graph) -> Certificate:
-        scorer = self.method.scoring_module()
-
-        def in_torch(image: Preprocessed) -> tuple[float, np.ndarray]:
-            with torch.inference_mode():
-                scores = scorer(torch.from_numpy(image[None]).to(best_device()))
-            return float(scores.image[0]), scores.pixel[0].cpu().numpy()
-
         if self._golden is None:
             raise NotFitted(_NOT_FITTED)
-        if self.method.precision == "int8":
-            # Torch does not compute in int8; other machines are compared with this one's graph.
-            in_graph = GraphBackend(graph, "int8").score
-            return Certificate.issue(self._golden, self.preprocessing, in_graph)
-        certificate = Certificate.issue(self._golden, self.preprocessing, in_torch)
-        in_graph = GraphBackend(graph, "f32").score
-        certificate.check(self.preprocessing, in_graph, TORCH_TOLERANCE, "the graph just made")
-        return certificate
+        scoring_module = self.method.scoring_module()
+        return issue_certificate(
+            scoring_module, graph, self._golden, self.preprocessing, self.method.precision
+        )
 
 
 _METHOD = "method."
 
 _Graph = tuple[dict[str, np.ndarray], dict[str, str]]
 """What a file keeps of the graph: arrays, or the manifest entry that says why there is none."""
-
-
-def _check_usable(taught: int, calibrating: int, training_set: TrainingSet) -> None:
-    if taught < MIN_GOOD_IMAGES:
-        raise DatasetError(
-            f"{taught} of {len(training_set.images)} images can be used to learn from; "
-            f"{MIN_GOOD_IMAGES} are the fewest"
-        )
-    if not calibrating:
-        raise DatasetError(
-            f"none of the {len(training_set.held_out)} images held out for calibration can be used"
-        )

@@ -16,7 +16,7 @@ from flawmap.data.splits import check_unchanged
 from flawmap.errors import DatasetError
 from flawmap.runtime.preprocess import ImageInput
 
-MIN_GOOD_IMAGES = 2
+_MIN_GOOD_IMAGES = 2
 """Fewest good images to learn from: each is scored by what the others taught."""
 
 
@@ -65,15 +65,15 @@ class TrainingSet:
             raise DatasetError(f"{len(self.groups)} groups for {count} images; name one for each")
         if len(set(self.groups)) == 1:
             object.__setattr__(self, "groups", ())
-        if count < MIN_GOOD_IMAGES:
+        if count < _MIN_GOOD_IMAGES:
             raise DatasetError(
-                f"{count} good image{'s' * (count != 1)}; {MIN_GOOD_IMAGES} are the fewest to "
+                f"{count} good image{'s' * (count != 1)}; {_MIN_GOOD_IMAGES} are the fewest to "
                 "learn from, 100 or more are better"
             )
-        if count - held_out < MIN_GOOD_IMAGES:
+        if count - held_out < _MIN_GOOD_IMAGES:
             raise DatasetError(
                 f"{held_out} of {count} good images are held out for calibration; "
-                f"{MIN_GOOD_IMAGES} are the fewest to learn from, so hold out fewer or add images"
+                f"{_MIN_GOOD_IMAGES} are the fewest to learn from, so hold out fewer or add images"
             )
 
     @classmethod
@@ -159,6 +159,26 @@ class TrainingSet:
             name: [image for image in images if _identity(image) not in unseen]
             for name, images in (classes or {GOOD: self.images}).items()
         }
+
+    def check_usable(self, teaching: int, calibrating: int) -> None:
+        """Make sure that enough of the images could be read.
+
+        Args:
+            teaching: how many that could be read teach.
+            calibrating: how many that could be read set the threshold.
+
+        Raises:
+            DatasetError: fewer than two teach, or none calibrates.
+        """
+        if teaching < _MIN_GOOD_IMAGES:
+            raise DatasetError(
+                f"{teaching} of {len(self.images)} images can be used to learn from; "
+                f"{_MIN_GOOD_IMAGES} are the fewest"
+            )
+        if not calibrating:
+            raise DatasetError(
+                f"none of the {len(self.held_out)} images held out for calibration can be used"
+            )
 
     def _select(self, indices: Sequence[int]) -> GoodImages:
         groups = [self.groups[index] for index in indices] if self.groups else []
