@@ -32,5 +32,7 @@ def test_public_names_are_loaded_on_first_use() -> None:
     assert loaded_after("import flawmap") == set()
     assert "numpy" in loaded_after("from flawmap import Budget")
     needs_no_torch = "Runtime, Verdict, Region, Inspection, Budget, Calibration, FineTuneConfig"
-    assert not {"torch", "timm"} & loaded_after(f"from flawmap import {needs_no_torch}, evaluate, load")
+    assert not {"torch", "timm"} & loaded_after(
+        f"from flawmap import {needs_no_torch}, evaluate, load"
+    )
     assert "torch" in loaded_after("from flawmap import Inspector")
