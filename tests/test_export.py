@@ -40,7 +40,9 @@ def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
     how = told["preprocessing"]
     height, width = how["height"], how["width"]
     rows, columns = photo.shape[:2]
-    small = cv2.resize(photo, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        photo, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
+    )
     resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     scaled = (resized.astype(np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
     return scaled.transpose(2, 0, 1)
@@ -49,14 +51,18 @@ def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
 def run_graph(to: str, folder: Path, pictures: np.ndarray) -> list[np.ndarray]:
     settings = json.loads((folder / "part.json").read_text())["graph"]["compile_settings"]
     if to == "onnx":
-        session = onnxruntime.InferenceSession(folder / "part.onnx", providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            folder / "part.onnx", providers=["CPUExecutionProvider"]
+        )
         return session.run(["score", "anomaly_map"], {"image": pictures})
     compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
     return [compiled(pictures)[name] for name in ("score", "anomaly_map")]
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
-def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(to: str, part: Path, tmp_path: Path) -> None:
+def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
+    to: str, part: Path, tmp_path: Path
+) -> None:
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
     told = json.loads((tmp_path / "part.json").read_text())
@@ -70,7 +76,10 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(to: str, part
         assert (score > judging["threshold"]) == verdict.reject
         at_least = sum(one >= score for one in judging["good_scores"])
         assert (1 + at_least) / (1 + len(judging["good_scores"])) == pytest.approx(verdict.p_value)
-        heatmap = cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR) / judging["map_limit"]
+        heatmap = (
+            cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            / judging["map_limit"]
+        )
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
     assert judging["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
@@ -88,7 +97,11 @@ def test_int8_is_scaled_by_good_pictures(to: str, part: Path, good: Path, tmp_pa
 
 def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: Path) -> None:
     manifest, arrays = bundle.load(part)
-    bundle.save(tmp_path / "part.flawmap", manifest, arrays | {"golden.scores": arrays["golden.scores"] * 1.001})
+    bundle.save(
+        tmp_path / "part.flawmap",
+        manifest,
+        arrays | {"golden.scores": arrays["golden.scores"] * 1.001},
+    )
     with pytest.raises(ParityError, match="as openvino in f32: golden picture 1 of 2"):
         export(tmp_path / "part.flawmap", tmp_path / "out")
     assert not (tmp_path / "out" / "part.json").exists()
@@ -106,7 +119,9 @@ def test_what_was_fitted_in_int8_runs_and_stays_what_it_is(good: Path, tmp_path:
     inspector.save(tmp_path / "part.flawmap")
     runtime = load(tmp_path / "part.flawmap")
     for photo in NEW:
-        assert runtime.inspect(photo).score == pytest.approx(inspector.inspect(photo).score, rel=1e-3)
+        assert runtime.inspect(photo).score == pytest.approx(
+            inspector.inspect(photo).score, rel=1e-3
+        )
     with pytest.raises(OptionError, match="fitted in int8 and cannot run in f32"):
         load(tmp_path / "part.flawmap", "f32")
     with pytest.raises(OptionError, match="fit in f32 and export in int8"):
@@ -116,5 +131,9 @@ def test_what_was_fitted_in_int8_runs_and_stays_what_it_is(good: Path, tmp_path:
 def test_the_command(part: Path, tmp_path: Path) -> None:
     code, output = run("export", part, "-o", tmp_path / "out")
     assert code == ALL_GOOD
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"part.xml", "part.bin", "part.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "part.xml",
+        "part.bin",
+        "part.json",
+    }
     assert "golden pictures at most" in output

@@ -76,7 +76,10 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path, good_folder: Path) ->
 
 
 def test_pictures_from_a_folder_a_dataset_and_a_list_teach_the_same(good_folder: Path) -> None:
-    made = [Inspector(size=64, **TINY | {"weights": "embedded", "backbone": "tf_efficientnet_lite0"}) for _ in range(2)]
+    made = [
+        Inspector(size=64, **TINY | {"weights": "embedded", "backbone": "tf_efficientnet_lite0"})
+        for _ in range(2)
+    ]
     folder, listed = made[0].fit(good_folder), made[1].fit(sorted(good_folder.iterdir()))
     assert folder.inspect(NEW).score == listed.inspect(NEW).score
 
@@ -98,14 +101,16 @@ def test_a_truncated_jpeg_among_fifty(tmp_path: Path) -> None:
 def test_too_few_pictures(count: int, tmp_path: Path) -> None:
     for seed in range(count):
         save(tmp_path / f"{seed}.png", texture(seed))
-    with pytest.raises(DatasetError, match="no pictures" if count == 0 else "1 good picture; 2 are the fewest"):
+    with pytest.raises(
+        DatasetError, match="no pictures" if count == 0 else "1 good image; 2 are the fewest"
+    ):
         Inspector(**TINY).fit(tmp_path)
 
 
 def test_too_few_usable_pictures(tmp_path: Path) -> None:
     save(tmp_path / "0.png", texture(0))
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="1 of 2 pictures can be used"):
+    with pytest.raises(DatasetError, match="1 of 2 images can be used"):
         Inspector(size=32, **TINY).fit(tmp_path)
 
 
@@ -157,13 +162,20 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     assert inspector.calibration.exact
     # Its scores are those that new pictures would get.
     again = [inspector.inspect(picture).score for picture in good]
-    assert sum(any(np.isclose(score, one, rtol=1e-4) for one in again) for score in inspector.calibration.scores) == 6
+    assert (
+        sum(
+            any(np.isclose(score, one, rtol=1e-4) for one in again)
+            for score in inspector.calibration.scores
+        )
+        == 6
+    )
     assert len(set(inspector.method.bank_.image_ids.tolist())) <= 14
 
 
 def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
     rows = [
-        f"{path.name},{'calibration' if number < 4 else 'train'}" for number, path in enumerate(good_folder.iterdir())
+        f"{path.name},{'calibration' if number < 4 else 'train'}"
+        for number, path in enumerate(good_folder.iterdir())
     ]
     manifest = good_folder / "split.csv"
     manifest.write_text("path,split\n" + "\n".join(rows))
@@ -173,7 +185,9 @@ def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: 
 
 
 def test_groups_of_a_manifest_are_left_out_together(good_folder: Path) -> None:
-    rows = [f"{path.name},lot {number % 3}" for number, path in enumerate(sorted(good_folder.iterdir()))]
+    rows = [
+        f"{path.name},lot {number % 3}" for number, path in enumerate(sorted(good_folder.iterdir()))
+    ]
     manifest = good_folder / "lots.csv"
     manifest.write_text("path,group\n" + "\n".join(rows))
     calibration = Inspector(size=64, false_rejects=0.3, **TINY).fit(manifest).calibration
@@ -207,9 +221,12 @@ def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) ->
 def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> None:
     (good_folder / "bad.png").write_bytes(b"cut")
     manifest = good_folder / "split.csv"
-    rows = [f"{path.name},{'calibration' if path.name == 'bad.png' else 'train'}" for path in good_folder.glob("*.png")]
+    rows = [
+        f"{path.name},{'calibration' if path.name == 'bad.png' else 'train'}"
+        for path in good_folder.glob("*.png")
+    ]
     manifest.write_text("path,split\n" + "\n".join(rows))
-    with pytest.raises(DatasetError, match="none of the 1 pictures kept for calibration"):
+    with pytest.raises(DatasetError, match="none of the 1 images held out for calibration"):
         Inspector(size=64, **TINY).fit(manifest)
 
 
@@ -234,7 +251,7 @@ def test_nothing_of_the_test_folder_is_opened_to_fit(good_folder: Path) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5])
 def test_a_calibration_fraction_that_is_no_share(share: float) -> None:
-    with pytest.raises(OptionError, match="calibration share"):
+    with pytest.raises(OptionError, match="calibration_fraction is"):
         Inspector(calibration_fraction=share)
 
 
@@ -269,3 +286,12 @@ def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
     assert "could not be written" in done.stdout
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_preprocessing_is_right_before_fit() -> None:
+    inspector = Inspector(size=(64, 96), **TINY)
+    before = inspector.preprocessing
+    assert (before.height, before.width) == (64, 96)
+    assert before.mean == tuple(inspector.method.feature_extractor.mean)
+    inspector.fit([texture(seed) for seed in range(3)])
+    assert inspector.preprocessing == before == inspector.runtime.preprocessing

@@ -1,4 +1,4 @@
-"""flawmap learns what a good part looks like from pictures of good parts only, and shows where a new one differs.
+"""Learns what a good part looks like from images of good parts, and shows where a new one differs.
 
 >>> from flawmap import Inspector
 >>> inspector = Inspector("patchcore").fit("good/")      # doctest: +SKIP
@@ -16,45 +16,63 @@ from flawmap._version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from flawmap.evaluation import evaluate
+    from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods import METHODS
+    from flawmap.runtime.calibration import Budget, Calibration
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.inference import Inspection, Runtime
-    from flawmap.runtime.verdict import Verdict
+    from flawmap.runtime.verdict import Region, Verdict
 
 __all__ = [
     "METHODS",
+    "Budget",
+    "Calibration",
+    "FineTuneConfig",
     "Inspection",
     "Inspector",
+    "Region",
     "Runtime",
     "Verdict",
     "__version__",
+    "evaluate",
     "load",
 ]
 
 _HOMES = {
     "METHODS": "methods",
+    "Budget": "runtime.calibration",
+    "Calibration": "runtime.calibration",
+    "FineTuneConfig": "finetune.config",
     "Inspection": "runtime.inference",
     "Inspector": "inspector",
+    "Region": "runtime.verdict",
     "Runtime": "runtime.inference",
     "Verdict": "runtime.verdict",
+    "evaluate": "evaluation",
 }
+"""The module of each public name, which is imported when the name is first used."""
 
 
 def load(file: str | Path, precision: Precision | None = None) -> Runtime:
-    """Open a saved inspector to judge pictures; without torch, where a graph can hold its method.
-
-    >>> load("part.flawmap").inspect("new.png").reject       # doctest: +SKIP
-    True
+    """Load a saved inspector to inspect images; without torch, where its method fits into a graph.
 
     Args:
         file: what `flawmap fit` or `Inspector.save` wrote.
-        precision: what to compute in; None for that of the fit.
+        precision: what to compute in: `f32`, `bf16` or `int8`; None for that of the fit.
+
+    Returns:
+        The runtime, checked against the golden images in the file.
 
     Raises:
         BundleError: damaged, not a saved inspector, or from a newer flawmap.
-        OptionError: this machine cannot compute so.
-        ParityError: it scores otherwise here than where it learned.
+        OptionError: this machine cannot compute in that precision.
+        ParityError: it scores otherwise here than where it was fitted.
+
+    Example:
+        >>> load("part.flawmap").inspect("new.png").reject       # doctest: +SKIP
+        True
     """
     from flawmap.errors import NotExportable
     from flawmap.runtime.inference import Runtime

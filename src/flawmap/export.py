@@ -54,7 +54,11 @@ class ExportResult(NamedTuple):
 
 
 def export(
-    file: Path, folder: Path, to: ExportFormat = "openvino", precision: ExportPrecision = "f32", good: Path | None = None
+    file: Path,
+    folder: Path,
+    to: ExportFormat = "openvino",
+    precision: ExportPrecision = "f32",
+    good: Path | None = None,
 ) -> ExportResult:
     """Write a saved inspector as a graph and a JSON file.
 
@@ -75,7 +79,9 @@ def export(
     if not Graph.is_in(arrays):
         raise NotExportable(f"{file}: {manifest.get('no_graph_reason', 'holds no graph')}")
     if (fitted := manifest["options"]["precision"]) == "int8":
-        raise OptionError(f"{file}: fitted in {fitted}, and its own graph is in it; fit in f32 and export in int8")
+        raise OptionError(
+            f"{file}: fitted in {fitted}, and its own graph is in it; fit in f32 and export in int8"
+        )
     inspector, certificate = Inspector.load(file), Certificate.from_arrays(arrays)
     preparation = inspector.preprocessing
     sample = _sample(good, preparation) if precision == "int8" else []
@@ -94,12 +100,16 @@ def export(
     return ExportResult([*written, beside], apart)
 
 
-def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
+def _to_openvino(
+    inspector: Inspector, stem: Path, sample: list[np.ndarray]
+) -> tuple[list[Path], RunFunction]:
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
     programs = export_programs(inspector.method.encoder(), inspector.method.exportable_head(), height, width)
     encoder = program_to_openvino(programs.encoder, [[-1, 3, height, width]])
     encoder = quantise(encoder, sample) if sample else encoder
-    graph = concat_graphs(Graph(encoder), program_to_openvino(programs.head, programs.head_input_shapes))
+    graph = concat_graphs(
+        Graph(encoder), program_to_openvino(programs.head, programs.head_input_shapes)
+    )
     files = [stem.with_suffix(suffix) for suffix in (".xml", ".bin")]
     for path, data in zip(files, graph.to_arrays().values(), strict=True):
         _write(path, data.tobytes())
@@ -107,7 +117,9 @@ def _to_openvino(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> 
     return files, lambda pictures: [compiled(pictures)[name] for name in GRAPH_OUTPUTS]
 
 
-def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tuple[list[Path], RunFunction]:
+def _to_onnx(
+    inspector: Inspector, stem: Path, sample: list[np.ndarray]
+) -> tuple[list[Path], RunFunction]:
     try:
         import onnx.compose
         import onnxruntime
@@ -128,10 +140,15 @@ def _to_onnx(inspector: Inspector, stem: Path, sample: list[np.ndarray]) -> tupl
     return [file], lambda pictures: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: pictures})
 
 
-COMPILED_WITH: dict[ExportFormat, dict[str, str]] = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}, "onnx": {}}
+COMPILED_WITH: dict[ExportFormat, dict[str, str]] = {
+    "openvino": {"INFERENCE_PRECISION_HINT": "f32"},
+    "onnx": {},
+}
 """Settings without which scores come out otherwise: OpenVINO computes in bf16, unasked, on CPUs that can."""
 
-_WAYS: dict[ExportFormat, Callable[[Inspector, Path, list[np.ndarray]], tuple[list[Path], RunFunction]]] = {
+_WAYS: dict[
+    ExportFormat, Callable[[Inspector, Path, list[np.ndarray]], tuple[list[Path], RunFunction]]
+] = {
     "openvino": _to_openvino,
     "onnx": _to_onnx,
 }
@@ -146,7 +163,7 @@ def _sample(good: Path | None, preparation: Preprocessing) -> list[np.ndarray]:
     """Prepare good pictures to quantise by: never noise, on which a network's numbers are others."""
     if good is None:
         raise OptionError("int8 is scaled by your own good pictures; name them with --good FOLDER")
-    paths = [sample.path for sample in good_training_samples(good)][: QUANTISATION_IMAGES]
+    paths = [sample.path for sample in good_training_samples(good)][:QUANTISATION_IMAGES]
     loaded = track(decode_ahead(paths, preparation), "reading good pictures", len(paths))
     images = [one.preprocessed for one in loaded if isinstance(one, DecodedImage)]
     if not images:
@@ -154,17 +171,30 @@ def _sample(good: Path | None, preparation: Preprocessing) -> list[np.ndarray]:
     return images
 
 
-def _check(certificate: Certificate, preparation: Preprocessing, run: RunFunction, precision: ExportPrecision, where: str) -> float:
+def _check(
+    certificate: Certificate,
+    preparation: Preprocessing,
+    run: RunFunction,
+    precision: ExportPrecision,
+    where: str,
+) -> float:
     """Compare with the golden pictures, all in one batch."""
     if precision == "int8":
         # The other one is like no good picture, and its numbers lie beyond the scale that good ones gave.
         certificate = replace(certificate, images=certificate.images[:1])
     scores, maps = run(np.stack([preparation(image) for image in certificate.images]))
     found = ((float(score), distances) for score, distances in zip(scores, maps, strict=True))
-    return certificate.check(preparation, lambda _: next(found), TORCH_TOLERANCE if precision == "f32" else INT8_TOLERANCE, where)
+    return certificate.check(
+        preparation,
+        lambda _: next(found),
+        TORCH_TOLERANCE if precision == "f32" else INT8_TOLERANCE,
+        where,
+    )
 
 
-def _describe_graph(to: ExportFormat, precision: ExportPrecision, files: list[Path], preparation: Preprocessing) -> dict[str, Any]:
+def _describe_graph(
+    to: ExportFormat, precision: ExportPrecision, files: list[Path], preparation: Preprocessing
+) -> dict[str, Any]:
     size = [preparation.height, preparation.width]
     return {
         "format": {"openvino": "OpenVINO IR", "onnx": "ONNX"}[to],
@@ -173,15 +203,27 @@ def _describe_graph(to: ExportFormat, precision: ExportPrecision, files: list[Pa
         "compile_settings": COMPILED_WITH[to],
         "input": {"name": GRAPH_INPUT, "type": "float32", "shape": ["batch", 3, *size]},
         "outputs": {
-            "score": {"type": "float32", "shape": ["batch"], "meaning": "how unlike good parts; a distance"},
-            "anomaly_map": {"type": "float32", "shape": ["batch", *size], "meaning": "the same for each pixel of the input"},
+            "score": {
+                "type": "float32",
+                "shape": ["batch"],
+                "meaning": "how unlike good parts; a distance",
+            },
+            "anomaly_map": {
+                "type": "float32",
+                "shape": ["batch", *size],
+                "meaning": "the same for each pixel of the input",
+            },
         },
     }
 
 
 def _describe(preparation: Preprocessing) -> dict[str, Any]:
     return {
-        "images": {"formats": sorted(SUFFIXES), "channels": "grey, RGB, RGBA (alpha is dropped)", "bits": [8, 16]},
+        "images": {
+            "formats": sorted(SUFFIXES),
+            "channels": "grey, RGB, RGBA (alpha is dropped)",
+            "bits": [8, 16],
+        },
         "steps": [
             "decode; turn upright by the EXIF orientation; grey to three equal channels; channels in RGB order",
             f"resize to {preparation.width} × {preparation.height} pixels (width × height), the whole picture: an axis "

@@ -1,11 +1,11 @@
-"""The inspector: learns from good pictures, judges new ones, and is one file."""
+"""The inspector: learns from good images, inspects new ones, and is saved as one file."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ import numpy as np
 import torch
 
 from flawmap._version import __version__
-from flawmap.data.layouts import GOOD, good_training_samples
-from flawmap.data.splits import check_unchanged
+from flawmap.data.training_set import GoodImages, TrainingSet
 from flawmap.engine.batches import Batches
+from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
-from flawmap.engine.run import best_device
-from flawmap.errors import BundleError, DatasetError, FlawmapError, NotExportable, NotFitted, OptionError, ParityError
+from flawmap.errors import (
+    BundleError,
+    FlawmapError,
+    NotExportable,
+    NotFitted,
+    OptionError,
+    ParityError,
+)
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
@@ -26,52 +32,65 @@ from flawmap.methods import CLASSES, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
+from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import UnreadableImage, decode
 from flawmap.runtime.graph import Graph
-from flawmap.runtime.inference import GRAPH_PREFIXES, NO_GRAPH_KEY, GraphBackend, Inspection, Runtime, ScoredImage
+from flawmap.runtime.inference import (
+    GRAPH_PREFIXES,
+    NO_GRAPH_KEY,
+    Inspection,
+    Runtime,
+    ScoredImage,
+)
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing
 from flawmap.runtime.verdict import Verdict
 
-DEFAULT_SIZE = 224
-"""Of the network's input where nobody says, in pixels a side."""
+_DEFAULT_SIZE = 224
+"""Side of the network's input in pixels, where neither size nor preset names one."""
 
-MIN_GOOD_IMAGES = 2
-"""Good pictures to learn from; each is judged by what the others taught."""
-
-FINETUNED_ON_ALL = (
-    "The backbone was fine-tuned on the same good pictures that set the threshold, so more good parts than promised "
-    "may be rejected; calibration_fraction=0.2 (--calibration-fraction 0.2) keeps some out of both."
+_FINETUNED_ON_ALL = (
+    "The backbone was fine-tuned on the same good images that set the threshold, so more good "
+    "parts than guaranteed may be rejected; calibration_fraction=0.2 (--calibration-fraction 0.2) "
+    "keeps some out of both."
 )
+
+_NOT_FITTED = "the inspector has learned nothing yet; call fit, or Inspector.load a saved one"
 
 
 class Inspector:
-    """Learns what a good part looks like, and tells where a picture differs.
+    """Learns what good parts look like, and shows where a new image differs.
 
     Args:
         method: a name among `flawmap.METHODS`, or a method.
-        name: of the method, where it is not given by name.
-        size: of the network's input in pixels: one number for a square, or (height, width); None for the preset's, and
-            224 where there is none.
-        false_rejects: the share of good parts that may be rejected, between 0 and 1.
-        confidence: how sure that shall be of the very threshold, as 0.95; None for the share on average.
-        calibration_fraction: of the good pictures, to be kept out of the memory and only judged (`split`); 0 learns from
-            all of them and judges each by a memory without it (`leave-out`), or keeps out a fifth where the method is
-            trained, as it cannot be without a picture afterwards.
-        transfer: how the backbone is fine-tuned on the parts before anything is learned; None leaves it as it came.
-        preset: settings of the method to begin with, where it is given by name: `paper`, `cpu` or `smoke` for methods
-            that are trained.
-        options: of the method, where it is given by name: `backbone`, `coreset`, `seed`, …
+        name: of the method, for messages and records, where it is not given by name.
+        size: of the network's input in pixels: one number for a square, or (height, width). None
+            for the preset's size, and 224 where there is none.
+        false_rejects: budget: fraction of the good parts that may be rejected, 0…1 exclusive.
+        confidence: probability that the threshold keeps to that budget, 0…1 exclusive, such as
+            0.95; None for a budget that is kept on average.
+        calibration_fraction: of the good images, 0…1, 1 exclusive. They are held out of learning
+            and only set the threshold (split). 0 learns from all images and scores each as if it
+            had not been learned from (leave-out); a trained method, which cannot, then holds out
+            a fifth.
+        finetune: how the backbone is fine-tuned before the method learns; None leaves it as it is.
+        preset: settings of a method given by name: `paper`, `cpu` or `smoke` for methods that are
+            trained.
+        options: of a method given by name: `backbone`, `coreset`, `seed`, …
 
-    Example::
-
-        inspector = Inspector("patchcore").fit("good/")
-        verdict = inspector.inspect("new.png")
-        inspector.save("part.flawmap")
+    Raises:
+        OptionError: no such method, preset or option, or a value out of its range.
 
     Attributes:
-        unreadable: pictures that `fit` had to leave out, and why.
-        tuning: what came of the fine-tuning; None without one.
+        method: the method, with all its options.
+        budget: which fraction of good parts may be rejected.
+        unreadable: images that `fit` skipped, and why.
+        finetune_record: what the fine-tuning did; None without one.
+
+    Example:
+        >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
+        >>> inspector = Inspector("patchcore", size=64, coreset=1.0).fit(good)
+        >>> inspector.inspect(np.zeros((64, 64, 3), np.uint8)).reject
+        True
     """
 
     def __init__(
@@ -87,15 +106,23 @@ class Inspector:
         preset: str | None = None,
         **options: Any,
     ) -> None:
-        self.method = make_method(method, preset, **options) if isinstance(method, str) else method
+        if isinstance(method, str):
+            self.method = make_method(method, preset, **options)
+            self.name = name or method
+            if size is None and preset:
+                size = get_preset(method, preset).size
+        else:
+            self.method = method
+            self.name = name or type(method).__name__
         if size is None:
-            size = get_preset(method, preset).size if preset and isinstance(method, str) else DEFAULT_SIZE
-        self.name = name or (method if isinstance(method, str) else type(method).__name__)
+            size = _DEFAULT_SIZE
         height, width = (size, size) if isinstance(size, int) else size
-        self.preprocessing = Preprocessing(height, width)
+        self._resize_only = Preprocessing(height, width)
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
-            raise OptionError(f"a calibration share of {calibration_fraction} is not a share; use 0 or more, less than 1")
+            raise OptionError(
+                f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+            )
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
@@ -103,6 +130,20 @@ class Inspector:
         self._runtime: Runtime | None = None
         self._golden: ImageArray | None = None
         self._saved_graph: _Graph | None = None
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How images are made ready for the network, before and after `fit`.
+
+        Mean and standard deviation are the backbone's, so the first use before `fit` builds the
+        backbone, which `fit` needs anyway.
+
+        Raises:
+            OptionError: timm has no such backbone.
+            WeightsUnavailable: the backbone's weights cannot be had.
+        """
+        backbone = self.method.feature_extractor
+        return replace(self._resize_only, mean=backbone.mean, std=backbone.std)
 
     def fit(
         self,
@@ -112,97 +153,107 @@ class Inspector:
         finetune_classes: Mapping[str, Sequence[ImageInput]] | None = None,
         checkpoint_dir: Path | None = None,
     ) -> Inspector:
-        """Learn from good pictures.
+        """Learn from good images, and set the threshold.
 
         Args:
-            good: a folder of them, a data set with `train/good`, a CSV manifest, or the pictures themselves. Where a
-                manifest names pictures for calibration, they stay out of the memory, whatever `calibration_fraction` is.
-            groups: the lot, day or camera of each picture, where they are given themselves; a manifest names its own.
-            classes: what the fine-tuning tells apart, pictures by the name of their class; unless given, the good
-                pictures and the same with painted defects.
-            folder: for checkpoints and curves of the fine-tuning, or of the method where it is trained, from which the
-                same training goes on if it was stopped; see `flawmap.training.Course.run`. Where both happen, those of
-                the method are in `method` within.
+            source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
+                images themselves. Images that a manifest names for calibration are held out,
+                whatever `calibration_fraction` is.
+            groups: the lot, day or camera of each image, where the images themselves are given; a
+                manifest names its own. Images of one group are held out together.
+            finetune_classes: images by the name of their class, which the fine-tuning tells apart;
+                None for the good images against the same with painted defects.
+            checkpoint_dir: for checkpoints and curves of the fine-tuning, or of a method that is
+                trained; a stopped training resumes from there. Where both are trained, the
+                method's are in its subfolder `method`. None keeps nothing.
+
+        Returns:
+            The inspector itself.
 
         Raises:
-            DatasetError: fewer than two pictures can be used, or one has changed since the manifest was written.
+            DatasetError: fewer than two images can be used, or one has changed since the manifest
+                was written.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        image_inputs: Sequence[ImageInput] = []
-        aside: list[int] = []
         if isinstance(source, str | Path):
-            samples = good_training_samples(Path(source))
-            check_unchanged(samples)
-            image_inputs, groups = [sample.path for sample in samples], [sample.group for sample in samples]
-            aside = [place for place, sample in enumerate(samples) if sample.split == "calibration"]
+            training_set = TrainingSet.of(Path(source))
         else:
-            image_inputs = source
-        if len(image_inputs) < MIN_GOOD_IMAGES:
-            raise DatasetError(
-                f"{len(image_inputs)} good picture; {MIN_GOOD_IMAGES} are the fewest to learn from, 100 or more are better"
-            )
-        # One group for all is as good as none.
-        groups = groups if len(set(groups)) > 1 else []
-        aside = aside or self._set_aside(len(image_inputs), groups)
+            training_set = TrainingSet.of_images(source, groups)
+        fraction = self.calibration_fraction or self.method.holdout_fraction
+        training_set = training_set.hold_out(fraction, seed=self.method.seed)
         if self.finetune:
-            unseen = {_identity(image_inputs[place]) for place in aside}
-            told = finetune_classes or {GOOD: image_inputs}
-            taught = {
-                name: [one for one in of_class if _identity(one) not in unseen] for name, of_class in told.items()
-            }
+            taught = training_set.images_by_class(finetune_classes)
             self.finetune_record = fine_tune(self.method, taught, self.finetune, checkpoint_dir)
-            if not aside:
-                self.method.notes.append(FINETUNED_ON_ALL)
+            if not training_set.held_out:
+                self.method.notes.append(_FINETUNED_ON_ALL)
             checkpoint_dir = checkpoint_dir / "method" if checkpoint_dir else None
-        self._learn(image_inputs, groups, aside, checkpoint_dir)
+        self._learn(training_set, checkpoint_dir)
         return self
 
     @property
     def calibration(self) -> Calibration:
-        """What good parts score, and the threshold that follows.
+        """The scores of held-out good images, and the threshold that follows.
 
         Raises:
-            NotFitted: nothing was learned yet.
+            NotFitted: `fit` was not called yet.
         """
         return self.runtime.calibration
 
     @property
     def runtime(self) -> Runtime:
-        """What judges pictures, as `flawmap.load` gives it for a saved inspector; here in torch.
+        """The runtime that inspects, as `flawmap.load` returns it for a saved file; here in torch.
 
         Raises:
-            NotFitted: nothing was learned yet.
+            NotFitted: `fit` was not called yet.
         """
         if self._runtime is None:
-            raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
+            raise NotFitted(_NOT_FITTED)
         return self._runtime
 
     def inspect(self, image_input: ImageInput) -> Verdict:
-        """Judge one picture.
+        """Inspect one image.
 
         Args:
-            photo: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in RGB order.
+            image_input: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in
+                RGB order: uint8 in 0…255, uint16 in 0…65535, or float32 in 0…1.
+
+        Returns:
+            Score, p-value, verdict and heat map, in the image's own size.
 
         Raises:
-            ImageError: the picture cannot be used.
-            NotFitted: nothing was learned yet.
+            ImageError: the image cannot be used.
+            NotFitted: `fit` was not called yet.
         """
         return self.runtime.inspect(image_input)
 
     def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
-        """Judge many pictures, in order; those that cannot be used are among the results with their error."""
+        """Inspect many images, in order.
+
+        Args:
+            image_inputs: images as `inspect` takes them.
+
+        Returns:
+            One inspection for each; that of an image that cannot be used holds its error.
+
+        Raises:
+            NotFitted: `fit` was not called yet.
+        """
         return self.runtime.inspect_many(image_inputs)
 
     def save(self, file: str | Path) -> None:
-        """Write all of it into one file; an old file stands until the new one is complete.
+        """Save the inspector as one file; an old file stays until the new one is complete.
+
+        Args:
+            file: its path, by custom with the suffix `.flawmap`.
 
         Raises:
-            WriteError: it cannot be written.
-            NotFitted: nothing was learned yet.
+            WriteError: the file cannot be written.
+            NotFitted: `fit` was not called yet.
         """
         calibrated, scores = self.calibration.to_arrays()
         graph, no_graph = self._graph()
-        arrays = {_METHOD + name: tensor.numpy() for name, tensor in self.method.state_dict().items()}
+        state = self.method.state_dict()
+        arrays = {_METHOD + name: tensor.numpy() for name, tensor in state.items()}
         bundle.save(Path(file), self._manifest() | calibrated | no_graph, arrays | scores | graph)
 
     @classmethod
@@ -234,43 +285,38 @@ class Inspector:
             raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
         return inspector
 
-    def _set_aside(self, count: int, groups: Sequence[str]) -> list[int]:
-        """Choose the pictures that stay out of the memory, whole groups where there are some."""
-        group_ids = np.unique(groups or range(count), return_inverse=True)[1]
-        shuffled = np.random.default_rng(self.method.seed).permutation(group_ids.max() + 1)
-        chosen = shuffled[: math.ceil((self.calibration_fraction or self.method.holdout_fraction) * len(shuffled))]
-        return np.flatnonzero(np.isin(group_ids, chosen)).tolist()
+    def _learn(self, training_set: TrainingSet, checkpoint_dir: Path | None) -> None:
+        teaching = calibrating = self._batches(training_set.teach)
+        if training_set.held_out:
+            calibrating = self._batches(training_set.calibrate)
+            held_out = self.method.fit(teaching, checkpoint_dir).score_batches(calibrating)
+            self.unreadable = teaching.unreadable + calibrating.unreadable
+        else:
+            held_out = self.method.cross_fit_scores(teaching)
+            self.unreadable = teaching.unreadable
+        usable = teaching.readable_indices
+        training_set.check_usable(len(usable), len(calibrating.readable_indices))
+        self._golden = decode(teaching.image_inputs[usable[0]])
+        self._saved_graph = None
+        scores, peaks = held_out.image.numpy(), held_out.peak.numpy()
+        exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
+        self._judge_with(Calibration(scores, peaks, self.budget, exact=exact, groups=lots))
 
-    def _learn(self, image_inputs: Sequence[ImageInput], groups: Sequence[str], aside: Sequence[int], checkpoint_dir: Path | None) -> None:
-        self.preprocessing = replace(self.preprocessing, mean=self.method.feature_extractor.mean, std=self.method.feature_extractor.std)
-
-        def batches(places: Iterable[int]) -> Batches:
-            chosen = list(places)
-            named = [groups[place] for place in chosen] if groups else []
-            return Batches([image_inputs[place] for place in chosen], self.preprocessing, groups=named)
-
-        learned = batches(sorted(set(range(len(image_inputs))) - set(aside)))
-        judged = batches(aside) if aside else learned
-        held_out = self.method.fit(learned, checkpoint_dir).score_batches(judged) if aside else self.method.cross_fit_scores(learned)
-        self.unreadable = learned.unreadable + (judged.unreadable if aside else [])
-        if (usable := len(learned.readable_indices)) < MIN_GOOD_IMAGES:
-            raise DatasetError(f"{usable} of {len(image_inputs)} pictures can be used; {MIN_GOOD_IMAGES} are the fewest to learn from")
-        if not judged.readable_indices:
-            raise DatasetError(f"none of the {len(aside)} pictures kept for calibration can be used")
-        scores, peaks, named = held_out.image.numpy(), held_out.peak.numpy(), tuple(judged.readable_groups)
-        self._golden, self._saved_graph = decode(image_inputs[learned.readable_indices[0]]), None
-        self._judge_with(Calibration(scores, peaks, self.budget, exact=bool(aside), groups=named))
+    def _batches(self, good: GoodImages) -> Batches:
+        return Batches(good.images, self.preprocessing, groups=good.groups)
 
     def _judge_with(self, calibration: Calibration) -> None:
         self._runtime = Runtime(self._manifest(), calibration, self._score)
 
-    def _score(self, images: Iterable[Preprocessed], *, many: bool = False) -> Iterator[ScoredImage]:
+    def _score(
+        self, images: Iterable[Preprocessed], *, many: bool = False
+    ) -> Iterator[ScoredImage]:
         del many
         for image in images:
             started = time.perf_counter()
             scores = self.method.score(torch.from_numpy(image[None]))
-            taken = 1000 * (time.perf_counter() - started)
-            yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), taken)
+            elapsed_ms = 1000 * (time.perf_counter() - started)
+            yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), elapsed_ms)
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -298,28 +344,15 @@ class Inspector:
         return self._saved_graph
 
     def _certify(self, graph: Graph) -> Certificate:
-        scorer = self.method.scoring_module()
-
-        def in_torch(image: Preprocessed) -> tuple[float, np.ndarray]:
-            with torch.inference_mode():
-                scores = scorer(torch.from_numpy(image[None]).to(best_device()))
-            return float(scores.image[0]), scores.pixel[0].cpu().numpy()
-
         if self._golden is None:
-            raise NotFitted("the inspector has learned nothing yet; call fit, or Inspector.load a saved one")
-        if self.method.precision == "int8":
-            # There is no torch that computes so; what was just made is the measure for other machines.
-            return Certificate.issue(self._golden, self.preprocessing, GraphBackend(graph, "int8").score)
-        certificate = Certificate.issue(self._golden, self.preprocessing, in_torch)
-        certificate.check(self.preprocessing, GraphBackend(graph, "f32").score, TORCH_TOLERANCE, "the graph just made")
-        return certificate
+            raise NotFitted(_NOT_FITTED)
+        scoring_module = self.method.scoring_module()
+        return issue_certificate(
+            scoring_module, graph, self._golden, self.preprocessing, self.method.precision
+        )
 
 
 _METHOD = "method."
 
 _Graph = tuple[dict[str, np.ndarray], dict[str, str]]
-"""What a saved file keeps of the graph: arrays, and an entry of the manifest where there is none."""
-
-
-def _identity(image_input: ImageInput) -> object:
-    return id(image_input) if isinstance(image_input, np.ndarray) else image_input
+"""What a file keeps of the graph: arrays, or the manifest entry that says why there is none."""

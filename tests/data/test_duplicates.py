@@ -38,7 +38,10 @@ CHANGES = {"jpeg": jpeg, "darker": brightness(0.9), "brighter": brightness(1.1),
 def heatsinks(folder: Path, count: int, product: str = "Black") -> list[Sample]:
     """Half of them to train, half to test."""
     return [
-        Sample(save(folder / f"{seed:03}.png", draw_good(product, seed)), "test" if seed % 2 else "train")
+        Sample(
+            save(folder / f"{seed:03}.png", draw_good(product, seed)),
+            "test" if seed % 2 else "train",
+        )
         for seed in range(count)
     ]
 
@@ -98,7 +101,10 @@ def test_the_most_alike_come_first(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     samples = heatsinks(tmp_path, 4)
-    broken = [Sample(tmp_path / f"broken{number}.png", split) for number, split in enumerate(("train", "test"))]
+    broken = [
+        Sample(tmp_path / f"broken{number}.png", split)
+        for number, split in enumerate(("train", "test"))
+    ]
     for sample in broken:
         sample.path.write_bytes(b"no picture")
     assert names(samples + broken + [Sample(tmp_path / "gone.png", "test")]) == []
@@ -129,6 +135,8 @@ def test_tiles_photographed_twice_are_found() -> None:
     good = [sample for sample in find_samples(MAGNETIC_TILE) if not sample.label]
     pairs = near_duplicates(good)
     # Frames that follow closely show one tile under another light; by chance 1 pair of 180 does.
-    frames = [[int(sample.path.stem.split("_")[-1]) for sample in (pair.a, pair.b)] for pair in pairs]
+    frames = [
+        [int(sample.path.stem.split("_")[-1]) for sample in (pair.a, pair.b)] for pair in pairs
+    ]
     assert len(pairs) > 60
     assert sum(abs(a - b) <= 200 for a, b in frames) >= 0.95 * len(pairs)

@@ -58,7 +58,11 @@ def test_counts_of_the_real_set() -> None:
 def test_the_split_of_the_real_set_is_settled() -> None:
     # Figures that were published on it are only good as long as this stays.
     where = placed(elpv.list_samples())
-    assert Counter(where.values()) == {("train", "good"): 434, ("test", "good"): 154, ("test", "defective"): 313}
+    assert Counter(where.values()) == {
+        ("train", "good"): 434,
+        ("test", "good"): 154,
+        ("test", "defective"): 313,
+    }
     tested = [name for name, place in sorted(where.items()) if place == ("test", "good")]
     assert tested[:4] == ["cell0004.png", "cell0009.png", "cell0011.png", "cell0413.png"]
 
@@ -75,14 +79,21 @@ def test_only_sure_cells_of_one_crystal_are_taken(few: Path) -> None:
     elpv.write_elpv(few)
     names = {path.name for path in few.rglob("*.png")}
     assert names == {f"good{number:02}.png" for number in range(40)} | {"bad0.png", "bad1.png"}
-    assert {path.name for path in (few / "test" / "defective").iterdir()} == {"bad0.png", "bad1.png"}
-    train, test = ({path.name for path in (few / split / GOOD).iterdir()} for split in ("train", "test"))
+    assert {path.name for path in (few / "test" / "defective").iterdir()} == {
+        "bad0.png",
+        "bad1.png",
+    }
+    train, test = (
+        {path.name for path in (few / split / GOOD).iterdir()} for split in ("train", "test")
+    )
     assert train
     assert test
     assert not train & test
 
 
-def test_a_cell_stays_where_it_is_when_others_come_or_go(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_stays_where_it_is_when_others_come_or_go(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = placed(elpv.list_samples())
     fewer = package(few / "elsewhere", "\n".join(CELLS.splitlines()[::-2]))
     monkeypatch.setattr(elpv, "_installed", lambda: fewer)
@@ -145,7 +156,9 @@ def test_what_else_is_in_the_folder_stays_and_is_said(few: Path, change: str) ->
     else:
         (bad if change == "one is cut off" else bad.with_name("mine.png")).write_bytes(b"")
     before = sorted(few.rglob("*"))
-    with pytest.raises(DatasetError, match="holds other things than the 42 cells of ELPV; name another folder"):
+    with pytest.raises(
+        DatasetError, match="holds other things than the 42 cells of ELPV; name another folder"
+    ):
         elpv.write_elpv(few)
     assert sorted(few.rglob("*")) == before
 
@@ -156,15 +169,21 @@ def test_no_permission(few: Path) -> None:
         elpv.write_elpv(few)
 
 
-def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "elpv_dataset", None)
-    with pytest.raises(MissingExtra, match=r'elpv_dataset is not installed.*pip install "flawmap\[elpv\]"'):
+    with pytest.raises(
+        MissingExtra, match=r'elpv_dataset is not installed.*pip install "flawmap\[elpv\]"'
+    ):
         elpv.write_elpv(tmp_path / "elpv")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("labels", ["images/a.png 0.0", "images/a.png good mono"])
-def test_another_package_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: str) -> None:
+def test_another_package_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: str
+) -> None:
     (tmp_path / "labels.csv").write_text(labels)
     monkeypatch.setattr(elpv, "_installed", lambda: tmp_path)
     with pytest.raises(DatasetError, match="not a list of cells"):

@@ -20,7 +20,13 @@ from helpers import save, texture
 
 @pytest.fixture
 def mvtec(tmp_path: Path) -> Path:
-    for name in ("train/good/0.png", "train/good/1.JPG", "test/good/0.png", "test/crack/0.png", "test/dent/0.png"):
+    for name in (
+        "train/good/0.png",
+        "train/good/1.JPG",
+        "test/good/0.png",
+        "test/crack/0.png",
+        "test/dent/0.png",
+    ):
         save(tmp_path / name, texture(0))
     save(tmp_path / "ground_truth/crack/0_mask.png", texture(0))
     save(tmp_path / "ground_truth/dent/0.png", texture(0))
@@ -30,7 +36,11 @@ def mvtec(tmp_path: Path) -> Path:
 def test_mvtec(mvtec: Path) -> None:
     assert [sample.path.name for sample in good_training_samples(mvtec)] == ["0.png", "1.JPG"]
     crack, dent, good = labelled_test_samples(mvtec)
-    assert (crack.defect_type, crack.label, crack.mask) == ("crack", 1, mvtec / "ground_truth/crack/0_mask.png")
+    assert (crack.defect_type, crack.label, crack.mask) == (
+        "crack",
+        1,
+        mvtec / "ground_truth/crack/0_mask.png",
+    )
     assert (dent.defect_type, dent.mask) == ("dent", mvtec / "ground_truth/dent/0.png")
     assert (good.defect_type, good.label, good.mask) == ("good", 0, None)
 
@@ -80,7 +90,11 @@ def test_manifest(tmp_path: Path, separator: str, encoding: str) -> None:
     first, second, scratch, good = find_samples(manifest)
     assert (first.path, first.split, first.label) == (tmp_path / "a (1).png", "train", 0)
     assert (second.split, second.label) == ("train", 0)
-    assert (scratch.defect_type, scratch.split, scratch.mask) == ("scratch", "test", tmp_path / "masks/散.png")
+    assert (scratch.defect_type, scratch.split, scratch.mask) == (
+        "scratch",
+        "test",
+        tmp_path / "masks/散.png",
+    )
     assert (good.split, good.label) == ("test", 0)
 
 
@@ -108,7 +122,13 @@ def test_a_picture_is_no_manifest(good_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "split"),
-    [("cal", "calibration"), ("Val", "calibration"), ("validation", "calibration"), ("fit", "train"), ("TEST", "test")],
+    [
+        ("cal", "calibration"),
+        ("Val", "calibration"),
+        ("validation", "calibration"),
+        ("fit", "train"),
+        ("TEST", "test"),
+    ],
 )
 def test_words_for_splits(tmp_path: Path, word: str, split: str) -> None:
     (tmp_path / "parts.csv").write_text(f"path,split\na.png,{word}\n")
@@ -117,7 +137,9 @@ def test_words_for_splits(tmp_path: Path, word: str, split: str) -> None:
 
 def test_good_to_fit_has_the_calibration_split_too(tmp_path: Path) -> None:
     manifest = tmp_path / "parts.csv"
-    manifest.write_text("path,split,label\na.png,train,\nb.png,cal,\nc.png,test,\nd.png,train,dent\n")
+    manifest.write_text(
+        "path,split,label\na.png,train,\nb.png,cal,\nc.png,test,\nd.png,train,dent\n"
+    )
     assert [(sample.path.name, sample.split) for sample in good_training_samples(manifest)] == [
         ("a.png", "train"),
         ("b.png", "calibration"),
@@ -129,15 +151,27 @@ def test_good_to_fit_has_the_calibration_split_too(tmp_path: Path) -> None:
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Path:
-    for name in ("good/0.png", "good/1.png", "dent/0.png", "scratch/0.png", "ground_truth/dent/0_mask.png"):
+    for name in (
+        "good/0.png",
+        "good/1.png",
+        "dent/0.png",
+        "scratch/0.png",
+        "ground_truth/dent/0_mask.png",
+    ):
         save(tmp_path / "classes" / name, texture(0))
     return tmp_path / "classes"
 
 
 def test_folders_named_for_what_is_in_them(classes: Path) -> None:
-    assert [(sample.split, sample.defect_type) for sample in good_training_samples(classes)] == [("train", "good")] * 2
+    assert [(sample.split, sample.defect_type) for sample in good_training_samples(classes)] == [
+        ("train", "good")
+    ] * 2
     dent, scratch = labelled_test_samples(classes)
-    assert (dent.defect_type, dent.label, dent.mask) == ("dent", 1, classes / "ground_truth/dent/0_mask.png")
+    assert (dent.defect_type, dent.label, dent.mask) == (
+        "dent",
+        1,
+        classes / "ground_truth/dent/0_mask.png",
+    )
     assert (scratch.defect_type, scratch.mask) == ("scratch", None)
 
 
@@ -147,7 +181,13 @@ def test_pictures_beside_a_folder_named_good_are_the_data_set(classes: Path) -> 
 
 
 def test_products(tmp_path: Path) -> None:
-    for name in ("White/train/good/0.png", "Black/good/0.png", "flat/0.png", ".hidden/0.png", "deeper/flat/0.png"):
+    for name in (
+        "White/train/good/0.png",
+        "Black/good/0.png",
+        "flat/0.png",
+        ".hidden/0.png",
+        "deeper/flat/0.png",
+    ):
         save(tmp_path / name, texture(0))
     (tmp_path / "code" / "test").mkdir(parents=True)
     (tmp_path / "listed.csv").write_text("path\nflat/0.png\n")
@@ -183,18 +223,34 @@ def test_the_folder_above_products_points_at_one(tmp_path: Path) -> None:
         find_samples(tmp_path)
 
 
-STRANGE = ("a b.png", " blank.png", "散热片.png", "a,b.png", "a;b.png", "it's.png", '"quoted".png', "line\nbreak.png")
+STRANGE = (
+    "a b.png",
+    " blank.png",
+    "散热片.png",
+    "a,b.png",
+    "a;b.png",
+    "it's.png",
+    '"quoted".png',
+    "line\nbreak.png",
+)
 
 
 def test_manifests_come_back_as_written(tmp_path: Path) -> None:
     samples = [
-        *(Sample(tmp_path / "in" / name, "train", group="lot; 1", sha256="0a" * 32) for name in STRANGE),
+        *(
+            Sample(tmp_path / "in" / name, "train", group="lot; 1", sha256="0a" * 32)
+            for name in STRANGE
+        ),
         *(Sample(tmp_path / name, "calibration") for name in STRANGE),
         Sample(tmp_path / "d.png", "test", 'dent, "deep"', tmp_path / "masks" / "d 散.png"),
     ]
     write_manifest(tmp_path / "parts.csv", samples)
     assert read_manifest(tmp_path / "parts.csv") == samples
-    assert (tmp_path / "parts.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,label,mask,split,group,sha256\r\n")
+    assert (
+        (tmp_path / "parts.csv")
+        .read_bytes()
+        .startswith(b"\xef\xbb\xbfpath,label,mask,split,group,sha256\r\n")
+    )
 
 
 def test_a_manifest_beside_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

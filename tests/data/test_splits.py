@@ -21,7 +21,9 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.support.progress import listen
 
 
-def files(folder: Path, count: int, split: str = "train", kind: str = "good", groups: int = 0) -> list[Sample]:
+def files(
+    folder: Path, count: int, split: str = "train", kind: str = "good", groups: int = 0
+) -> list[Sample]:
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
     for number in range(count):
@@ -96,7 +98,9 @@ def test_test_pictures_are_kept(tmp_path: Path) -> None:
 
 
 def test_test_pictures_may_be_shared_out_anew(tmp_path: Path) -> None:
-    placed = assign_splits(files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False)
+    placed = assign_splits(
+        files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False
+    )
     assert {sample.split for sample in placed[:100]} == {sample.split for sample in placed[100:]}
     assert {sample.split for sample in placed[100:]} == {"train", "calibration", "test"}
 
@@ -109,17 +113,25 @@ def test_splitting_twice_changes_nothing(tmp_path: Path) -> None:
 def test_no_share_no_pictures(tmp_path: Path) -> None:
     samples = files(tmp_path, 40)
     assert {sample.split for sample in assign_splits(samples, SplitFractions(1, 0, 0))} == {"train"}
-    assert {sample.split for sample in assign_splits(samples, SplitFractions(0.7, 0.3, 0))} == {"train", "calibration"}
+    assert {sample.split for sample in assign_splits(samples, SplitFractions(0.7, 0.3, 0))} == {
+        "train",
+        "calibration",
+    }
 
 
-@pytest.mark.parametrize("shares", [(0, 0.5, 0.5), (0.6, 0.15, 0.2), (1.2, -0.2, 0), (float("nan"), 0.5, 0.5)])
+@pytest.mark.parametrize(
+    "shares", [(0, 0.5, 0.5), (0.6, 0.15, 0.2), (1.2, -0.2, 0), (float("nan"), 0.5, 0.5)]
+)
 def test_shares_that_cannot_be(shares: tuple[float, float, float]) -> None:
     with pytest.raises(OptionError, match="shares are train"):
         SplitFractions(*shares)
 
 
 def test_a_split_that_comes_out_empty(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"2 good pictures: .* to test; none to .* Add good pictures, take another"):
+    with pytest.raises(
+        DatasetError,
+        match=r"2 good pictures: .* to test; none to .* Add good pictures, take another",
+    ):
         assign_splits(files(tmp_path, 2))
     with pytest.raises(DatasetError, match="200 good pictures in 1 group, which stay together"):
         assign_splits(files(tmp_path, 200, groups=1))
@@ -132,7 +144,11 @@ def test_the_files_are_hashed(tmp_path: Path) -> None:
     with listen(lambda *step: heard.append(step)):
         placed = assign_splits(files(tmp_path, 30))
     for sample in placed:
-        assert sample.sha256 == hashlib.sha256(sample.path.read_bytes()).hexdigest() == sha256_of(sample.path)
+        assert (
+            sample.sha256
+            == hashlib.sha256(sample.path.read_bytes()).hexdigest()
+            == sha256_of(sample.path)
+        )
     assert heard[-1] == ("hashing pictures", 30, 30)
     check_unchanged(placed)
 
@@ -141,7 +157,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     samples = files(tmp_path, 30)
     for sample in samples[:5]:
         sample.path.unlink()
-    with pytest.raises(DatasetError, match=r"5 files are missing .*000\.png, .*001\.png, .*002\.png and 2 more"):
+    with pytest.raises(
+        DatasetError, match=r"5 files are missing .*000\.png, .*001\.png, .*002\.png and 2 more"
+    ):
         assign_splits(samples)
     with pytest.raises(DatasetError, match=r"000\.png: cannot be read"):
         sha256_of(samples[0].path)
@@ -150,7 +168,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_changed_pictures_are_named(tmp_path: Path) -> None:
     placed = assign_splits(files(tmp_path, 30))
     placed[3].path.write_bytes(b"another")
-    with pytest.raises(DatasetError, match=r"1 picture is changed or gone .*003\.png; .*flawmap split"):
+    with pytest.raises(
+        DatasetError, match=r"1 picture is changed or gone .*003\.png; .*flawmap split"
+    ):
         check_unchanged(placed)
     placed[4].path.unlink()
     with pytest.raises(DatasetError, match=r"2 pictures are changed or gone"):

@@ -20,18 +20,24 @@ def test_a_bank_of_everything_knows_its_own_patches() -> None:
 
 def test_what_is_passed_over_is_as_if_it_were_not_there() -> None:
     passed_over = PICTURES == 2
-    others = Bank(VECTORS, PICTURES, VECTORS.square().sum(dim=1).masked_fill(passed_over, torch.inf))
+    others = Bank(
+        VECTORS, PICTURES, VECTORS.square().sum(dim=1).masked_fill(passed_over, torch.inf)
+    )
     remaining = Bank(VECTORS[~passed_over], PICTURES[~passed_over])
     assert len(others) == len(remaining) == 32
     assert torch.equal(others(GRID).distances, remaining(GRID).distances)
     assert not set(others(GRID).rows.flatten().tolist()) & set(range(16, 24))
     for score in (Maximum(), Reweighted(neighbours=5)):
-        assert torch.allclose(score(GRID, others(GRID), others), score(GRID, remaining(GRID), remaining))
+        assert torch.allclose(
+            score(GRID, others(GRID), others), score(GRID, remaining(GRID), remaining)
+        )
 
 
 def test_maximum() -> None:
     bank = Bank(VECTORS, PICTURES)
-    exact = cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
+    exact = (
+        cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
+    )
     assert np.allclose(Maximum()(GRID, bank(GRID), bank), exact, rtol=1e-6)
 
 

@@ -5,7 +5,10 @@ import torch
 
 from flawmap.memory.concat import concat_batches
 
-BATCHES = [[torch.full((size, 3), float(size)), torch.full((size, 2, 2), -float(size))] for size in (4, 4, 4, 1)]
+BATCHES = [
+    [torch.full((size, 3), float(size)), torch.full((size, 2, 2), -float(size))]
+    for size in (4, 4, 4, 1)
+]
 
 
 @pytest.mark.parametrize("expected", [0, 1, 2, 4, 9])

@@ -17,7 +17,10 @@ LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]])
 
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")),
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+    ),
 ]
 
 
@@ -44,7 +47,9 @@ def gaussian(rows, channels, seed=0):
 def clustered(rows, channels):
     """Clusters of uneven weight along a few directions, and now and then a vector far out, as features have them."""
     generator = torch.Generator().manual_seed(1)
-    centres = 3 * torch.randn(30, 8, generator=generator) @ torch.randn(8, channels, generator=generator)
+    centres = (
+        3 * torch.randn(30, 8, generator=generator) @ torch.randn(8, channels, generator=generator)
+    )
     weights = 0.8 ** torch.arange(30.0)
     tails = torch.rand(rows, 1, generator=generator).clamp(min=1e-3) ** -0.5
     noise = torch.randn(rows, channels, generator=generator) * tails
@@ -72,7 +77,10 @@ DATA = {
     "outliers": (torch.cat([gaussian(2000, 8), 1e6 * gaussian(20, 8), 1e12 * gaussian(2, 8)]), 200),
     "huge": (1e30 * gaussian(1000, 8), 100),
     "tiny": (1e-30 * gaussian(1000, 8), 100),
-    "channels that are always zero": (torch.cat([torch.zeros(1000, 40), gaussian(1000, 4)], 1), 100),
+    "channels that are always zero": (
+        torch.cat([torch.zeros(1000, 40), gaussian(1000, 4)], 1),
+        100,
+    ),
 }
 
 
@@ -94,7 +102,14 @@ def test_other_precisions(dtype):
 
 @pytest.mark.parametrize("data", ["gaussian", "grid with ties", "each vector twice", "outliers"])
 def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
-    for name, value in {"SHARE": 500, "LEAST": 17, "MOST": 300, "ROWS": 7, "COLUMNS": 16, "GROUP": 16}.items():
+    for name, value in {
+        "SHARE": 500,
+        "LEAST": 17,
+        "MOST": 300,
+        "ROWS": 7,
+        "COLUMNS": 16,
+        "GROUP": 16,
+    }.items():
         monkeypatch.setattr(coreset, name, value)
     vectors, _ = DATA[data]
     assert k_center_greedy(vectors, 60).tolist() == plain(vectors, 60)
@@ -103,7 +118,9 @@ def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
 def test_wrong_guesses_change_nothing(monkeypatch):
     vectors = clustered(3000, 16)
     monkeypatch.setattr(
-        coreset, "_principal", lambda vectors: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double())
+        coreset,
+        "_principal",
+        lambda vectors: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double()),
     )
     assert k_center_greedy(vectors, 100).tolist() == plain(vectors, 100)
 
@@ -141,7 +158,9 @@ KINDS = {
 def test_small_sets_of_many_kinds(seed, rows, channels, kind, dtype):
     vectors = KINDS[kind](gaussian(rows, channels, seed).to(dtype))
     count = max(1, rows // 2)
-    assert k_center_greedy(vectors, count, start=seed % rows).tolist() == plain(vectors, count, seed % rows)
+    assert k_center_greedy(vectors, count, start=seed % rows).tolist() == plain(
+        vectors, count, seed % rows
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-22, 1e-19, 1.0, 1e19, 1e30])
@@ -160,7 +179,9 @@ def test_a_bound_in_float32_is_never_below_the_distance(scale, dtype):
 def test_the_nearest_is_among_the_rivals(dtype, spread):
     """Also where it is nearer by less than a product can tell."""
     vectors, centres = ((1 + spread * gaussian(rows, 24, rows).double()) / 5 for rows in (200, 300))
-    pairs = coreset._nearest_candidates(vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1))
+    pairs = coreset._nearest_candidates(
+        vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1)
+    )
     nearest = torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
     found = set(map(tuple, pairs.tolist()))
     assert found.issuperset(enumerate(nearest.tolist()))
@@ -244,7 +265,9 @@ def test_says_how_far_it_is():
 
 @pytest.mark.parametrize("count", [-1, 0, 7])
 def test_count_out_of_range(count):
-    with pytest.raises(OptionError, match=f"count is {count} for 6 vectors; choose between 1 and 6"):
+    with pytest.raises(
+        OptionError, match=f"count is {count} for 6 vectors; choose between 1 and 6"
+    ):
         k_center_greedy(LINE, count)
 
 

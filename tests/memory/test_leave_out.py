@@ -14,19 +14,28 @@ PICTURES, PATCHES, CHANNELS = 12, 20, 5
 
 def draw(seed: int, share: float = 0.15) -> tuple[torch.Tensor, Bank]:
     """Patches of a dozen pictures, one of them odd, and the coreset of all."""
-    vectors = torch.randn(PICTURES * PATCHES, CHANNELS, generator=torch.Generator().manual_seed(seed))
+    vectors = torch.randn(
+        PICTURES * PATCHES, CHANNELS, generator=torch.Generator().manual_seed(seed)
+    )
     vectors[3 * PATCHES : 3 * PATCHES + 6] *= 4
     chosen = k_center_greedy(vectors, int(len(vectors) * share), start=0).sort().values
     return vectors, Bank(vectors[chosen], chosen // PATCHES)
 
 
-def by_hand(vectors: np.ndarray, bank: Bank, owners: np.ndarray, owner: int) -> tuple[set[int], np.ndarray]:
+def by_hand(
+    vectors: np.ndarray, bank: Bank, owners: np.ndarray, owner: int
+) -> tuple[set[int], np.ndarray]:
     """Take the owner's vectors out, put as many others in one by one, each the farthest; no code shared."""
     kept = bank.vectors.double().numpy()[owners[bank.image_ids.numpy()] != owner]
-    missing, others = len(bank.vectors) - len(kept), np.flatnonzero(np.repeat(owners, PATCHES) != owner)
+    missing, others = (
+        len(bank.vectors) - len(kept),
+        np.flatnonzero(np.repeat(owners, PATCHES) != owner),
+    )
     added = []
     for _ in range(missing):
-        farthest = others[cdist(vectors[others], kept).min(axis=1).argmax()] if len(kept) else others[0]
+        farthest = (
+            others[cdist(vectors[others], kept).min(axis=1).argmax()] if len(kept) else others[0]
+        )
         added.append(int(farthest))
         kept = np.vstack([kept, vectors[farthest]])
     own = vectors.reshape(PICTURES, PATCHES, -1)[owners == owner].reshape(-1, CHANNELS)
@@ -43,9 +52,16 @@ def test_it_is_the_greedy_memory_without_the_owner(seed: int, lot: int) -> None:
         others = left_out.bank_without(owner)
         added, expected = by_hand(vectors.double().numpy(), bank, owners.numpy(), owner)
         assert len(others) == len(bank)
-        assert {int(row) for row in others.image_ids[len(bank) :]} == {place // PATCHES for place in added}
-        found = [left_out.nearest_in(picture, others) for picture in (owners == owner).nonzero()[:, 0].tolist()]
-        np.testing.assert_allclose(torch.cat([one.distances for one in found]).numpy(), expected, rtol=1e-5)
+        assert {int(row) for row in others.image_ids[len(bank) :]} == {
+            place // PATCHES for place in added
+        }
+        found = [
+            left_out.nearest_in(picture, others)
+            for picture in (owners == owner).nonzero()[:, 0].tolist()
+        ]
+        np.testing.assert_allclose(
+            torch.cat([one.distances for one in found]).numpy(), expected, rtol=1e-5
+        )
 
 
 def test_the_rows_are_those_of_the_nearest_vectors() -> None:
@@ -53,7 +69,10 @@ def test_the_rows_are_those_of_the_nearest_vectors() -> None:
     left_out = LeaveOut(bank, vectors, torch.arange(PICTURES))
     for picture in range(PICTURES):
         others = left_out.bank_without(picture)
-        found, asked = left_out.nearest_in(picture, others), others(vectors.reshape(PICTURES, 1, PATCHES, -1)[picture, None])
+        found, asked = (
+            left_out.nearest_in(picture, others),
+            others(vectors.reshape(PICTURES, 1, PATCHES, -1)[picture, None]),
+        )
         assert torch.allclose(found.distances, asked.distances[0, 0])
         assert torch.equal(found.rows, asked.rows[0, 0])
         assert (others.image_ids[found.rows] != picture).all()
@@ -61,7 +80,9 @@ def test_the_rows_are_those_of_the_nearest_vectors() -> None:
 
 def test_one_owner_of_everything_leaves_nothing() -> None:
     vectors, bank = draw(0)
-    assert len(LeaveOut(bank, vectors, torch.zeros(PICTURES, dtype=torch.long)).bank_without(0)) == 0
+    assert (
+        len(LeaveOut(bank, vectors, torch.zeros(PICTURES, dtype=torch.long)).bank_without(0)) == 0
+    )
 
 
 @pytest.mark.parametrize("count", [30, 90])
@@ -77,8 +98,17 @@ def test_held_out_scores_are_distributed_as_new_ones(count: int) -> None:
         chosen = k_center_greedy(known, count, start=0).sort().values
         bank = Bank(known[chosen], chosen // 8)
         left_out = LeaveOut(bank, known, torch.arange(count))
-        held_out = [left_out.nearest_in(one, left_out.bank_without(one)).distances.max() for one in range(count)]
+        held_out = [
+            left_out.nearest_in(one, left_out.bank_without(one)).distances.max()
+            for one in range(count)
+        ]
         threshold = torch.stack(held_out).sort().values[-max(1, (count + 1) // 10)]
-        beyond.append(float((bank(new.reshape(20, 1, 8, 4)).distances.amax(dim=(1, 2)) > threshold).float().mean()))
+        beyond.append(
+            float(
+                (bank(new.reshape(20, 1, 8, 4)).distances.amax(dim=(1, 2)) > threshold)
+                .float()
+                .mean()
+            )
+        )
     promised = max(1, (count + 1) // 10) / (count + 1)
     assert 0.6 * promised < np.mean(beyond) < 1.05 * promised

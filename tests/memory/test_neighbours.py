@@ -24,10 +24,14 @@ def test_agrees_with_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
 @pytest.mark.parametrize("parts", [[300], [1, 99, 200]])
-def test_sets_are_searched_as_if_they_were_one(block: int, parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sets_are_searched_as_if_they_were_one(
+    block: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
-    assert np.allclose(distance_to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6)
+    assert np.allclose(
+        distance_to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6
+    )
     assert torch.equal(distance_to_nearest(VECTORS, VECTORS.split(parts)), torch.zeros(300))
 
 
@@ -57,7 +61,10 @@ class _Search(torch.nn.Module):
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 97])
 def test_a_graph_finds_the_same(count: int) -> None:
     generator = torch.Generator().manual_seed(count)
-    vectors, queries = torch.randn(count, 5, generator=generator), torch.randn(40, 5, generator=generator)
+    vectors, queries = (
+        torch.randn(count, 5, generator=generator),
+        torch.randn(40, 5, generator=generator),
+    )
     distances, rows = torch.export.export(_Search(vectors), (queries,)).module()(queries)
     found = nearest(queries, vectors)
     assert torch.equal(rows, found.rows)

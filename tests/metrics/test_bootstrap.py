@@ -13,7 +13,9 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(150):
         scores = rng.normal(labels)
 
-        def figures(weights: ResampleWeights | None, scores: np.ndarray = scores) -> dict[str, MetricValues]:
+        def figures(
+            weights: ResampleWeights | None, scores: np.ndarray = scores
+        ) -> dict[str, MetricValues]:
             return {"image AUROC": auroc(count_scores(scores, labels, weights))}
 
         metric = bootstrap_intervals(figures, labels, times=400)["image AUROC"]
@@ -34,5 +36,8 @@ def test_both_classes_are_in_every_resample() -> None:
 
 def test_the_interval_of_a_share_covers_at_least_what_it_says() -> None:
     rng = np.random.default_rng(1)
-    held = [(m := proportion_with_interval(int(hits), 191)).low <= 0.02 <= m.high for hits in rng.binomial(191, 0.02, 2000)]
+    held = [
+        (m := proportion_with_interval(int(hits), 191)).low <= 0.02 <= m.high
+        for hits in rng.binomial(191, 0.02, 2000)
+    ]
     assert np.mean(held) >= 0.95

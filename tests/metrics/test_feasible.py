@@ -26,15 +26,22 @@ def test_golden_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "share"), [((93.33, 82.78), 0.522), ((97.35, 91.37), 0.639), ((99.92, 98.94), 0.791)]
+    ("percent", "share"),
+    [((93.33, 82.78), 0.522), ((97.35, 91.37), 0.639), ((99.92, 98.94), 0.791)],
 )
-def test_shares_of_defects_behind_published_pairs(percent: tuple[float, float], share: float) -> None:
-    ratio = feasible_ratios(percent[0] / 100, percent[1] / 100, auroc_within=HALF_A_DIGIT).best_f1.high
+def test_shares_of_defects_behind_published_pairs(
+    percent: tuple[float, float], share: float
+) -> None:
+    ratio = feasible_ratios(
+        percent[0] / 100, percent[1] / 100, auroc_within=HALF_A_DIGIT
+    ).best_f1.high
     assert ratio / (1 + ratio) == pytest.approx(share, abs=5e-4)
 
 
 @given(st.floats(0, 0.999), st.floats(0.01, 0.99))
-def test_the_bound_at_any_threshold_is_the_least_over_all_shares_of_missed_defects(area: float, f1: float) -> None:
+def test_the_bound_at_any_threshold_is_the_least_over_all_shares_of_missed_defects(
+    area: float, f1: float
+) -> None:
     c = 2 / f1 - 2
     missed = np.linspace(0, c / (1 + c), 2001)[:-1]
     least = ((1 - area / (1 - missed)) / (c - (1 + c) * missed)).min()
@@ -84,7 +91,9 @@ def test_the_bound_at_any_threshold_is_reached() -> None:
 
 def test_the_bounds_at_the_best_f1_are_reached() -> None:
     area, ratio, f1s = ranked(np.full(30, 100), 100)
-    assert feasible_ratios(area, f1s.max()).best_f1.high == pytest.approx(ratio), "all defects score lowest: reject all"
+    assert feasible_ratios(area, f1s.max()).best_f1.high == pytest.approx(ratio), (
+        "all defects score lowest: reject all"
+    )
     # A curve along the line TPR = (1 + FPR/ρ)/(1 + c), for c = 0.2 and ρ = 1.
     c, ratio, good = 0.2, 1.0, 20_000
     share = (np.arange(good) + 1) / good
@@ -103,11 +112,17 @@ def test_the_bound_at_youdens_threshold_is_reached() -> None:
 
 def test_figures_at_the_ends() -> None:
     assert not any(ratios.empty for ratios in feasible_ratios(1.0, 1.0))
-    assert all(ratios.empty for ratios in feasible_ratios(0.9, 1.0)), "without an error the AUROC is 1"
+    assert all(ratios.empty for ratios in feasible_ratios(0.9, 1.0)), (
+        "without an error the AUROC is 1"
+    )
     perfect = feasible_ratios(1.0, 0.9)
-    assert [ratios.empty for ratios in perfect] == [False, True, True], "a perfect order has better thresholds"
+    assert [ratios.empty for ratios in perfect] == [False, True, True], (
+        "a perfect order has better thresholds"
+    )
     assert [ratios.empty for ratios in feasible_ratios(0.9, 0.0)] == [False, True, True]
-    assert not feasible_ratios(0.4, 0.0).youden.empty, "worse than chance, Youden's threshold may reject nothing"
+    assert not feasible_ratios(0.4, 0.0).youden.empty, (
+        "worse than chance, Youden's threshold may reject nothing"
+    )
     assert 1.0 not in feasible_ratios(0.9, 1.0).any_threshold
     assert feasible_ratios(1 - 1e-16, 1 - 1e-16) == feasible_ratios(1.0, 1.0)
 
@@ -120,7 +135,10 @@ def test_a_rounded_computation_is_not_taken_for_a_worse_area() -> None:
 
 
 def test_rounding_only_widens() -> None:
-    exact, rounded = feasible_ratios(0.95, 0.9), feasible_ratios(0.95, 0.9, auroc_within=0.001, f1_within=0.001)
+    exact, rounded = (
+        feasible_ratios(0.95, 0.9),
+        feasible_ratios(0.95, 0.9, auroc_within=0.001, f1_within=0.001),
+    )
     for one, other in zip(exact, rounded, strict=True):
         assert other.low <= one.low
         assert other.high >= one.high
@@ -130,7 +148,8 @@ def test_rounding_only_widens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("area", "f1", "said"), [(1.1, 0.5, "AUROC is 1.1"), (0.5, -1, "F1 is -1"), (math.nan, 1, "AUROC is nan")]
+    ("area", "f1", "said"),
+    [(1.1, 0.5, "AUROC is 1.1"), (0.5, -1, "F1 is -1"), (math.nan, 1, "AUROC is nan")],
 )
 def test_figures_that_cannot_be(area: float, f1: float, said: str) -> None:
     with pytest.raises(OptionError, match=said):

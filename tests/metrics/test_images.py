@@ -27,8 +27,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert image_metrics(SCORES, LABELS, REJECTED) == image_metrics(SCORES, LABELS, REJECTED)
 
 
-@pytest.mark.parametrize(("label", "missing"), [(0, "no defective test pictures"), (1, "no good test pictures")])
-def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(label: int, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("label", "missing"), [(0, "no defective test pictures"), (1, "no good test pictures")]
+)
+def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
+    label: int, missing: str
+) -> None:
     metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
     assert metrics["image AUROC"].unavailable == metrics["F1 max"].unavailable == missing
     assert metrics["image AUROC"].to_dict() == {"unavailable": missing}
@@ -61,4 +65,6 @@ def test_confusion() -> None:
     assert sum(counts.values()) == 100
     assert counts["TP"] == np.sum(REJECTED[40:])
     assert counts["FP"] == np.sum(REJECTED[:40])
-    assert f1_of(REJECTED, LABELS) == pytest.approx(2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"]))
+    assert f1_of(REJECTED, LABELS) == pytest.approx(
+        2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"])
+    )

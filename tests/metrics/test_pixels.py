@@ -20,7 +20,11 @@ def draw(seed: int, count: int = 6, side: int = 48) -> tuple[list[np.ndarray], l
                 cv2.circle(mask, (int(column), int(row)), int(rng.integers(1, 5)), 1, -1)
             mask[0, 0] = mask[1, 1] = 1
         smooth = cv2.GaussianBlur(rng.random((side, side)), (0, 0), 2)
-        heatmaps.append((np.abs(smooth + 0.05 * mask + 0.02 * rng.standard_normal((side, side)))).astype(np.float32))
+        heatmaps.append(
+            (np.abs(smooth + 0.05 * mask + 0.02 * rng.standard_normal((side, side)))).astype(
+                np.float32
+            )
+        )
         masks.append(mask.astype(bool))
     return heatmaps, masks
 
@@ -32,7 +36,9 @@ def count(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> PixelCounts:
     return counted
 
 
-def brute_force_aupro(heatmaps: list[np.ndarray], masks: list[np.ndarray], limit: float = 0.3) -> float:
+def brute_force_aupro(
+    heatmaps: list[np.ndarray], masks: list[np.ndarray], limit: float = 0.3
+) -> float:
     """Every distinct value is a threshold, every region is looked at under each; no code shared with flawmap."""
     good = np.sort(np.concatenate([h[~m] for h, m in zip(heatmaps, masks, strict=True)]))
     regions = []
@@ -43,7 +49,9 @@ def brute_force_aupro(heatmaps: list[np.ndarray], masks: list[np.ndarray], limit
     rates, overlaps = [0.0], [0.0]
     for threshold in thresholds:
         rates.append(1 - np.searchsorted(good, threshold) / len(good))
-        overlaps.append(np.mean([1 - np.searchsorted(values, threshold) / len(values) for values in regions]))
+        overlaps.append(
+            np.mean([1 - np.searchsorted(values, threshold) / len(values) for values in regions])
+        )
     inside = np.searchsorted(rates, limit, side="right")
     ends = [*rates[:inside], limit], [*overlaps[:inside], np.interp(limit, rates, overlaps)]
     return float(np.trapezoid(ends[1], ends[0]) / limit)
@@ -72,7 +80,9 @@ def test_agrees_to_a_millionth_where_values_need_no_rounding() -> None:
     metrics = pixel_metrics(count(heatmaps, masks))
     scores, labels = np.concatenate(heatmaps, axis=None), np.concatenate(masks, axis=None)
     assert metrics["pixel AUROC"].value == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
-    assert metrics["pixel AP"].value == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
+    assert metrics["pixel AP"].value == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-6
+    )
     assert metrics["AUPRO"].value == pytest.approx(brute_force_aupro(heatmaps, masks), abs=1e-6)
 
 
@@ -85,9 +95,14 @@ def test_intervals_hold_their_value() -> None:
 def test_without_masks_and_without_good_pixels_figures_are_absent_with_their_reason() -> None:
     heatmaps, masks = draw(0)
     no_masks = pixel_metrics(count(heatmaps[:1], masks[:1]))
-    assert all(metric.value is None and "mask" in metric.unavailable for metric in no_masks.values())
+    assert all(
+        metric.value is None and "mask" in metric.unavailable for metric in no_masks.values()
+    )
     all_defective = pixel_metrics(count(heatmaps[:1], [np.ones_like(masks[0])]))
-    assert all(metric.value is None and "every pixel" in metric.unavailable for metric in all_defective.values())
+    assert all(
+        metric.value is None and "every pixel" in metric.unavailable
+        for metric in all_defective.values()
+    )
 
 
 def test_all_values_equal() -> None:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from flawmap.metrics.ranking import (
     auroc,
@@ -39,21 +45,31 @@ def test_agrees_with_scikit_learn_ties_included(drawn: tuple[np.ndarray, np.ndar
     scores, labels = drawn
     counts = count_scores(scores, labels)
     assert auroc(counts) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert average_precision(counts) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert average_precision(counts) == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-12
+    )
     precision, recall, _ = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
     assert best_f1(counts) == pytest.approx(f1.max(), abs=1e-12)
     assert reject_all_f1(counts) == pytest.approx(f1_score(labels, np.ones(len(labels))), abs=1e-12)
     rates, recalls, _ = roc_curve(labels, scores, drop_intermediate=False)
-    assert false_positive_rate(counts) == pytest.approx(rates[recalls >= 0.95 - 1e-12].min(), abs=1e-12)
+    assert false_positive_rate(counts) == pytest.approx(
+        rates[recalls >= 0.95 - 1e-12].min(), abs=1e-12
+    )
 
 
 @given(scored(), st.integers(0, 5))
-def test_weights_count_a_picture_as_often_as_they_say(drawn: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+def test_weights_count_a_picture_as_often_as_they_say(
+    drawn: tuple[np.ndarray, np.ndarray], seed: int
+) -> None:
     scores, labels = drawn
-    weights = 1 + np.random.default_rng(seed).multinomial(len(labels), np.full(len(labels), 1 / len(labels)), 3)
+    weights = 1 + np.random.default_rng(seed).multinomial(
+        len(labels), np.full(len(labels), 1 / len(labels)), 3
+    )
     for row, value in zip(weights, auroc(count_scores(scores, labels, weights)), strict=True):
-        assert value == pytest.approx(roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12)
+        assert value == pytest.approx(
+            roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12
+        )
 
 
 def test_a_map_that_ranks_every_defective_pixel_first_has_an_aupro_of_one() -> None:

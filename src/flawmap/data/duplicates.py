@@ -70,7 +70,9 @@ class _Match(NamedTuple):
     distance: int
 
 
-def near_duplicates(samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS) -> list[DuplicatePair]:
+def near_duplicates(
+    samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS
+) -> list[DuplicatePair]:
     """Find pictures in different splits that look the same, the most alike first.
 
     Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of one part in one
@@ -90,9 +92,13 @@ def near_duplicates(samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS) -
     matches = (
         found
         for first, second in combinations(range(len(SPLITS)), 2)
-        for found in match(waves, np.flatnonzero(splits == first), np.flatnonzero(splits == second), limit)
+        for found in match(
+            waves, np.flatnonzero(splits == first), np.flatnonzero(splits == second), limit
+        )
     )
-    pairs = [_pair(readable[found.first], readable[found.second], found.distance) for found in matches]
+    pairs = [
+        _pair(readable[found.first], readable[found.second], found.distance) for found in matches
+    ]
     return sorted(pairs, key=lambda pair: (pair.distance, pair.a.path, pair.b.path))
 
 
@@ -115,7 +121,9 @@ def _waves(pixels: ImageArray) -> DCTFingerprints:
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
 
 
-def _match_many(waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int) -> Iterator[_Match]:
+def _match_many(
+    waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int
+) -> Iterator[_Match]:
     bits = np.where(waves > np.median(waves, axis=0), np.float32(1), np.float32(-1))
     for start in range(0, len(first), ROWS_PER_BLOCK):
         block = first[start : start + ROWS_PER_BLOCK]
@@ -125,7 +133,9 @@ def _match_many(waves: DCTFingerprints, first: RowIndices, second: RowIndices, l
             yield _Match(int(block[row]), int(second[column]), round(float(distances[row, column])))
 
 
-def _match_few(waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int) -> Iterator[_Match]:
+def _match_few(
+    waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int
+) -> Iterator[_Match]:
     for a in first.tolist():
         for b in second.tolist():
             others = np.delete(waves, [a, b], axis=0)

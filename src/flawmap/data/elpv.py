@@ -57,7 +57,9 @@ def write_elpv(folder: Path) -> None:
     if _holds(folder, samples):
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetError(f"{folder} holds other things than the {len(samples)} cells of ELPV; name another folder")
+        raise DatasetError(
+            f"{folder} holds other things than the {len(samples)} cells of ELPV; name another folder"
+        )
     try:
         with atomic_folder(folder) as aside:
             for sample in track(samples, "copying ELPV cells", len(samples)):
@@ -93,7 +95,10 @@ def _holds(folder: Path, samples: Sequence[Sample]) -> bool:
 
 
 def _contents(samples: Sequence[Sample]) -> set[tuple[str, str, str, int]]:
-    return {(sample.split, sample.defect_type, sample.path.name, sample.path.stat().st_size) for sample in samples}
+    return {
+        (sample.split, sample.defect_type, sample.path.name, sample.path.stat().st_size)
+        for sample in samples
+    }
 
 
 def _copy(sample: Sample, folder: Path) -> None:

@@ -105,7 +105,11 @@ def _is_data_set(folder: Path) -> bool:
 
 
 def _manifests(folder: Path) -> list[Path]:
-    files = (path for path in folder.glob("*") if path.suffix.lower() == ".csv" and not path.name.startswith("."))
+    files = (
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() == ".csv" and not path.name.startswith(".")
+    )
     return sorted(file for file in files if file.is_file() and _is_manifest(file))
 
 
@@ -124,7 +128,9 @@ def good_training_samples(source: Path) -> list[Sample]:
     Raises:
         DatasetError: there are none in the train split.
     """
-    samples = [sample for sample in find_samples(source) if sample.split != "test" and not sample.label]
+    samples = [
+        sample for sample in find_samples(source) if sample.split != "test" and not sample.label
+    ]
     if not any(sample.split == "train" for sample in samples):
         raise DatasetError(f"{source}: no good pictures to learn from; put them in train/{GOOD}")
     return samples
@@ -138,7 +144,9 @@ def labelled_test_samples(source: Path) -> list[Sample]:
     """
     samples = [sample for sample in find_samples(source) if sample.split == "test"]
     if not samples:
-        raise DatasetError(f"{source}: no test pictures; put them in test/{GOOD} and test/<type of defect>")
+        raise DatasetError(
+            f"{source}: no test pictures; put them in test/{GOOD} and test/<type of defect>"
+        )
     return samples
 
 
@@ -150,8 +158,14 @@ def walk_flat(folder: Path) -> list[Sample]:
     """
     samples = [Sample(path, "train") for path in images_in(folder)]
     if not samples:
-        inner = list(find_products(folder).values()) or sorted({path.parent for path in images_below(folder)})
-        hint = f"; there are some in {inner[0]}: name that {'folder' if inner[0].is_dir() else 'file'}" if inner else ""
+        inner = list(find_products(folder).values()) or sorted(
+            {path.parent for path in images_below(folder)}
+        )
+        hint = (
+            f"; there are some in {inner[0]}: name that {'folder' if inner[0].is_dir() else 'file'}"
+            if inner
+            else ""
+        )
         raise DatasetError(f"{folder}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{hint}")
     return samples
 
@@ -163,7 +177,9 @@ def walk_mvtec(root: Path) -> list[Sample]:
     `_mask` behind, whatever their suffix. Folders that a data set does not have are left out.
     """
     train = [Sample(path, "train") for path in images_in(root / "train" / GOOD)]
-    return train + [sample for folder in _folders(root / "test") for sample in _walk_kind(root, folder)]
+    return train + [
+        sample for folder in _folders(root / "test") for sample in _walk_kind(root, folder)
+    ]
 
 
 def walk_classes(root: Path) -> list[Sample]:
@@ -178,7 +194,10 @@ def walk_classes(root: Path) -> list[Sample]:
 
 def _walk_kind(root: Path, folder: Path) -> Iterator[Sample]:
     defect_type = folder.name
-    masks = {path.stem.removesuffix("_mask"): path for path in images_in(root / GROUND_TRUTH / defect_type)}
+    masks = {
+        path.stem.removesuffix("_mask"): path
+        for path in images_in(root / GROUND_TRUTH / defect_type)
+    }
     for path in images_in(folder):
         yield Sample(path, "test", defect_type, masks.get(path.stem))
 
@@ -213,7 +232,11 @@ def write_manifest(file: Path, samples: Sequence[Sample]) -> None:
     if not samples:
         raise DatasetError(f"{file}: no pictures to list")
     rows = [_sample_to_row(sample, file) for sample in samples]
-    columns = [name for name in MANIFEST_COLUMNS if name in ("path", "label", "split") or any(row[name] for row in rows)]
+    columns = [
+        name
+        for name in MANIFEST_COLUMNS
+        if name in ("path", "label", "split") or any(row[name] for row in rows)
+    ]
     write_csv(file, [{name: row[name] for name in columns} for row in rows])
 
 
@@ -221,21 +244,29 @@ def _rows(file: Path) -> csv.DictReader[str]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest in UTF-8 ({error})") from error
+        raise DatasetError(
+            f"{file}: cannot be read as a CSV manifest in UTF-8 ({error})"
+        ) from error
     separator = ";" if ";" in text.partition("\n")[0] else ","
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     columns = rows.fieldnames or []
     if "path" not in columns:
-        raise DatasetError(f"{file}: a manifest needs a column named path; found {', '.join(columns) or 'none'}")
+        raise DatasetError(
+            f"{file}: a manifest needs a column named path; found {', '.join(columns) or 'none'}"
+        )
     return rows
 
 
 def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
-    path, label, mask, split, group, sha256 = ((row.get(column) or "").strip() for column in MANIFEST_COLUMNS)
+    path, label, mask, split, group, sha256 = (
+        (row.get(column) or "").strip() for column in MANIFEST_COLUMNS
+    )
     if not path:
         raise DatasetError(f"{file}, line {line}: the path is empty")
     if split.lower() not in SPLIT_WORDS:
-        raise DatasetError(f"{file}, line {line}: split is {split!r}; write train, calibration or test")
+        raise DatasetError(
+            f"{file}, line {line}: split is {split!r}; write train, calibration or test"
+        )
     return Sample(
         path=file.parent / path,
         split=SPLIT_WORDS[split.lower()],
@@ -286,4 +317,6 @@ def _is_picture(path: Path) -> bool:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("*") if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in root.glob("*") if path.is_dir() and not path.name.startswith(".")
+    )

@@ -45,13 +45,21 @@ class SplitFractions:
         shares = f"train {self.train}, calibration {self.calibration}, test {self.test}"
         # Written so that a NaN fails it too.
         if not (self.train > 0 and self.calibration >= 0 and self.test >= 0):
-            raise OptionError(f"shares are {shares}; train must be more than 0, the others 0 or more")
+            raise OptionError(
+                f"shares are {shares}; train must be more than 0, the others 0 or more"
+            )
         if not abs(sum(astuple(self)) - 1) <= 1e-9:
-            raise OptionError(f"shares are {shares}, together {sum(astuple(self)):g}; they must make 1")
+            raise OptionError(
+                f"shares are {shares}, together {sum(astuple(self)):g}; they must make 1"
+            )
 
 
 def assign_splits(
-    samples: Sequence[Sample], shares: SplitFractions = SplitFractions(), *, seed: int = 0, keep_test: bool = True
+    samples: Sequence[Sample],
+    shares: SplitFractions = SplitFractions(),
+    *,
+    seed: int = 0,
+    keep_test: bool = True,
 ) -> list[Sample]:
     """Share the good pictures out; the defective ones are all to test.
 
@@ -93,7 +101,11 @@ def _place(sample: Sample, shares: SplitFractions, test: float, seed: int) -> Sp
     to_test, to_calibration = (int(part, 16) / 16**13 for part in (digits[:13], digits[13:26]))
     if to_test < test:
         return "test"
-    return "train" if to_calibration * (shares.train + shares.calibration) < shares.train else "calibration"
+    return (
+        "train"
+        if to_calibration * (shares.train + shares.calibration) < shares.train
+        else "calibration"
+    )
 
 
 def _check_none_empty(samples: Sequence[Sample], asked: Sequence[Split]) -> None:
@@ -111,7 +123,9 @@ def _check_none_empty(samples: Sequence[Sample], asked: Sequence[Split]) -> None
 
 def _with_hashes(samples: Sequence[Sample]) -> list[Sample]:
     hashes = [_hash(sample.path) for sample in track(samples, "hashing pictures", len(samples))]
-    if missing := [sample.path for sample, sha256 in zip(samples, hashes, strict=True) if not sha256]:
+    if missing := [
+        sample.path for sample, sha256 in zip(samples, hashes, strict=True) if not sha256
+    ]:
         raise DatasetError(
             f"{_count(missing, 'file')} missing or not to be read: {_first(missing)}; put them back, or take them off "
             "the manifest"
@@ -141,7 +155,9 @@ def _hash(path: Path) -> str:
 
 def dataset_sha256(samples: Sequence[Sample]) -> str:
     """Give one hash for a set of pictures: of their bytes and kinds, whatever their order and their folder."""
-    lines = sorted(f"{sample.sha256 or _hash(sample.path)} {sample.defect_type}" for sample in samples)
+    lines = sorted(
+        f"{sample.sha256 or _hash(sample.path)} {sample.defect_type}" for sample in samples
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -163,7 +179,11 @@ def check_unchanged(samples: Sequence[Sample]) -> None:
 def exclude_hashes(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sample]:
     """Leave out the samples whose files have one of these SHA-256; where there are none to look for, none is opened."""
     unwanted = set(hashes)
-    return [sample for sample in samples if not unwanted or (sample.sha256 or _hash(sample.path)) not in unwanted]
+    return [
+        sample
+        for sample in samples
+        if not unwanted or (sample.sha256 or _hash(sample.path)) not in unwanted
+    ]
 
 
 def check_disjoint(samples: Sequence[Sample]) -> None:

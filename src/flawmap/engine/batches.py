@@ -39,7 +39,12 @@ class Batches:
     """
 
     def __init__(
-        self, image_inputs: Sequence[ImageInput], preprocessing: Preprocessing, size: int = BATCH, *, groups: Sequence[str] = ()
+        self,
+        image_inputs: Sequence[ImageInput],
+        preprocessing: Preprocessing,
+        size: int = BATCH,
+        *,
+        groups: Sequence[str] = (),
     ) -> None:
         self.image_inputs = image_inputs
         self.preprocessing = preprocessing
@@ -74,10 +79,18 @@ class Batches:
 
     def subset(self, indices: Sequence[int]) -> Batches:
         """Give batches of some of those pictures."""
-        return Batches([self.image_inputs[self.readable_indices[place]] for place in indices], self.preprocessing, self.size)
+        return Batches(
+            [self.image_inputs[self.readable_indices[place]] for place in indices],
+            self.preprocessing,
+            self.size,
+        )
 
     def _readable(self) -> Iterator[tuple[str, Preprocessed]]:
-        loaded = track(decode_ahead(self.image_inputs, self.preprocessing), "reading pictures", len(self.image_inputs))
+        loaded = track(
+            decode_ahead(self.image_inputs, self.preprocessing),
+            "reading pictures",
+            len(self.image_inputs),
+        )
         for place, one in enumerate(loaded):
             if isinstance(one, UnreadableImage):
                 self.unreadable.append(one)

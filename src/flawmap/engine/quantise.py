@@ -72,5 +72,7 @@ def _first_convolutions(model: Any) -> list[str]:
         if isinstance(model, openvino.Model)
         else ((one.name, one.op_type) for one in model.graph.node)
     )
-    found = (name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv"))
+    found = (
+        name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv")
+    )
     return list(islice(found, FLOAT_CONVS))

@@ -18,10 +18,15 @@ def concat_batches(batches: Iterable[list[Tensor]], expected: int) -> list[Tenso
     count = 0
     for tensors in batches:
         came = len(tensors[0])
-        whole = whole or [tensor.new_empty(max(1, expected) * came, *tensor.shape[1:]) for tensor in tensors]
+        whole = whole or [
+            tensor.new_empty(max(1, expected) * came, *tensor.shape[1:]) for tensor in tensors
+        ]
         if count + came > len(whole[0]):
             both = zip(whole, tensors, strict=True)
-            whole = [torch.cat([old[:count], torch.empty_like(old), torch.empty_like(tensor)]) for old, tensor in both]
+            whole = [
+                torch.cat([old[:count], torch.empty_like(old), torch.empty_like(tensor)])
+                for old, tensor in both
+            ]
         for place, tensor in zip(whole, tensors, strict=True):
             place[count : count + came] = tensor
         count += came

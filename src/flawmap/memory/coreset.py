@@ -32,9 +32,16 @@ from flawmap.memory.threads import single_threaded
 from flawmap.support.progress import report_progress
 from flawmap.support.tensors import Indices, Patches
 
-SHARE, LEAST, MOST = 32, 256, 1 << 22  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
+SHARE, LEAST, MOST = (
+    32,
+    256,
+    1 << 22,
+)  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
 GROUP = 512  # patches settled together: in float64 they stay in the cache while the greedy runs over them
-ROWS, COLUMNS = 2048, 512  # patches × centres looked at together: 4 MB, so that a block stays in the cache
+ROWS, COLUMNS = (
+    2048,
+    512,
+)  # patches × centres looked at together: 4 MB, so that a block stays in the cache
 COMPONENTS = 32  # principal components that guess: fewer guess worse, more take longer
 
 
@@ -54,14 +61,20 @@ def k_center_greedy(vectors: Patches, count: int, *, start: int = 0) -> Indices:
         [0, 5, 3]
     """
     if not 1 <= count <= len(vectors):
-        raise OptionError(f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} of them")
+        raise OptionError(
+            f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} of them"
+        )
     if not 0 <= start < len(vectors):
-        raise OptionError(f"start is row {start} of {len(vectors)} vectors; rows go from 0 to {len(vectors) - 1}")
+        raise OptionError(
+            f"start is row {start} of {len(vectors)} vectors; rows go from 0 to {len(vectors) - 1}"
+        )
     search = _Search(vectors, count, start)
     while search.taken < count and search.bound.amax() > 0:
         search.advance()
         report_progress("choosing the coreset", search.taken, count)
-    copies = (search.bound == 0).nonzero().squeeze(1)  # when only copies of chosen vectors are left, these are they
+    copies = (
+        (search.bound == 0).nonzero().squeeze(1)
+    )  # when only copies of chosen vectors are left, these are they
     return torch.cat([search.chosen[: search.taken], copies])[:count]
 
 
@@ -78,9 +91,17 @@ class _Search:
             bound[:] = _apart(block, vectors[self.chosen[:1]])
         if not self.bound.isfinite().all():
             raise _not_finite(vectors)
-        self.settled = vectors.new_ones(size, dtype=torch.int32)  # the bound is exact for so many first centres
-        (self.mean, basis), self.scale = _principal(vectors), 1 / max(float(self.bound.amax()), 1e-30)
-        self.basis, self.shift = (basis * self.scale).float(), (self.mean @ basis * -self.scale).float()
+        self.settled = vectors.new_ones(
+            size, dtype=torch.int32
+        )  # the bound is exact for so many first centres
+        (self.mean, basis), self.scale = (
+            _principal(vectors),
+            1 / max(float(self.bound.amax()), 1e-30),
+        )
+        self.basis, self.shift = (
+            (basis * self.scale).float(),
+            (self.mean @ basis * -self.scale).float(),
+        )
         self.centres = vectors.new_empty(count, width, dtype=_product_type())
         self.squares = self.centres.new_empty(count)
         self.sketch = vectors.new_empty(count, self.basis.shape[1], dtype=torch.float32)
@@ -131,7 +152,9 @@ class _Search:
         vectors = self.vectors.index_select(0, rows)
         heights, sketch = self.squares[centres].float(), self.sketch[centres]
         near = _least(torch.addmm(heights, self.project(vectors), sketch.T, alpha=-2))
-        self.lower(rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near])))
+        self.lower(
+            rows, _at_most(vectors, self.vectors.index_select(0, self.chosen[centres][near]))
+        )
 
     def refine_bounds(self, rows: Indices) -> None:
         """Make the bounds of `rows` exact."""
@@ -140,8 +163,12 @@ class _Search:
         for block in rows.split(max(1, MOST // self.taken)) if len(rows) else ():
             lacked = slice(int(self.settled[block[0]]), self.taken)
             vectors, chosen = self.vectors[block], self.chosen[lacked]
-            pairs = _nearest_candidates(self.small(vectors), self.centres[lacked], self.squares[lacked])
-            for row, column in (part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))):
+            pairs = _nearest_candidates(
+                self.small(vectors), self.centres[lacked], self.squares[lacked]
+            )
+            for row, column in (
+                part.unbind(1) for part in pairs.split(max(1, MOST // vectors.shape[1]))
+            ):
                 self.lower(block[row], _apart(vectors[row], self.vectors[chosen[column]]))
         self.settled[rows] = self.taken
 
@@ -185,7 +212,9 @@ def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
     If more than that share the highest bound, the first of them are found. Then others do reach the floor, but each
     of them has to wait for those found.
     """
-    sample = bound[::16]  # a sixteenth tells about where the rows are; selecting among all takes longer
+    sample = bound[
+        ::16
+    ]  # a sixteenth tells about where the rows are; selecting among all takes longer
     edge = max(float(sample.topk(min(size // 16, len(sample)), sorted=False).values.amin()), 0.0)
     rows = (bound >= edge).nonzero().squeeze(1)
     if len(rows) <= 2 * size:
@@ -231,8 +260,12 @@ def _nearest_candidates(vectors: Tensor, centres: Tensor, squares: Tensor) -> Te
     """
     limits = torch.finfo(vectors.dtype)
     doubt = 2 * (vectors.shape[1] + 16) * limits.eps
-    slack = doubt * (squares + limits.tiny / limits.eps)  # and of what is too small for a number of its own
-    most = torch.addmm(squares + slack, vectors, centres.T, alpha=-2)  # less u², which is the same for all
+    slack = doubt * (
+        squares + limits.tiny / limits.eps
+    )  # and of what is too small for a number of its own
+    most = torch.addmm(
+        squares + slack, vectors, centres.T, alpha=-2
+    )  # less u², which is the same for all
     edge = most.amin(1) + 2 * doubt * vectors.square().sum(1)
     return (most.sub_(2 * slack) <= edge.unsqueeze(1)).nonzero()
 

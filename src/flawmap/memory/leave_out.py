@@ -53,10 +53,14 @@ class LeaveOut:
         self.far = self.near.squared.topk(min(FAR_CANDIDATES, len(vectors))).indices
         # The patches by the owner of their nearest vector.
         self.by_near = self.near_owners.argsort(stable=True)
-        self.ends = self.near_owners.bincount(minlength=int(group_ids.max()) + 1).cumsum(dim=0).tolist()
+        self.ends = (
+            self.near_owners.bincount(minlength=int(group_ids.max()) + 1).cumsum(dim=0).tolist()
+        )
         # Room for the most that ever comes in for an owner's vectors: the memory is not copied for each of them.
         most = int(self.bank_owners.bincount().max()) if len(self.bank_owners) else 0
-        self.room = torch.cat([self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])])
+        self.room = torch.cat(
+            [self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])]
+        )
 
     def bank_without(self, group_id: int) -> Bank:
         """Give the memory as it would be without all that one owner brought; its own vectors are passed over.
@@ -84,7 +88,9 @@ class LeaveOut:
         rows = torch.where(own, self.near.others_rows[patches], self.near.rows[patches])
         added = len(self.bank.vectors)
         if len(others.vectors) > added:
-            new = _products(vectors, others.vectors[added:], others.squares[added:]).cpu().min(dim=1)
+            new = (
+                _products(vectors, others.vectors[added:], others.squares[added:]).cpu().min(dim=1)
+            )
             rows = torch.where(new.values < squared, added + new.indices, rows)
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
@@ -94,7 +100,9 @@ class LeaveOut:
         """Choose `count` patches of other owners greedily, each the farthest from the memory without this one's."""
         group = self.by_near[self.ends[group_id - 1] if group_id else 0 : self.ends[group_id]]
         orphans = group[self.group_ids[group] != group_id]
-        others = self.far[(self.group_ids[self.far] != group_id) & (self.near_owners[self.far] != group_id)]
+        others = self.far[
+            (self.group_ids[self.far] != group_id) & (self.near_owners[self.far] != group_id)
+        ]
         bounds = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
         bounds, order = bounds.sort(descending=True, stable=True)
         return self._farthest(torch.cat([orphans, others])[order], bounds, count)
@@ -135,10 +143,15 @@ class _TwoNearest(NamedTuple):
 
 
 def _two_nearest(vectors: Patches, bank: Bank, group_ids: Tensor) -> _TwoNearest:
-    starts, ends = (torch.searchsorted(group_ids, group_ids, side=side).to(bank.vectors.device) for side in ("left", "right"))
+    starts, ends = (
+        torch.searchsorted(group_ids, group_ids, side=side).to(bank.vectors.device)
+        for side in ("left", "right")
+    )
     at_once = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
     blocks = [slice(first, first + at_once) for first in range(0, len(vectors), at_once)]
-    found = _TwoNearest(*(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.int32) * 2))
+    found = _TwoNearest(
+        *(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.int32) * 2)
+    )
 
     @torch.inference_mode()  # a thread does not inherit it
     def fill(block: slice) -> None:
@@ -159,11 +172,15 @@ def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -
     first = squared.min(dim=1)
     start, end = starts[first.indices, None], ends[first.indices, None]
     # The columns of the nearest one's owner, the last of them again where another owner has more.
-    columns = torch.minimum(start + torch.arange(int((end - start).max()), device=start.device), end - 1)
+    columns = torch.minimum(
+        start + torch.arange(int((end - start).max()), device=start.device), end - 1
+    )
     second = squared.scatter_(1, columns, torch.inf).min(dim=1)
     return _TwoNearest(first.values, first.indices, second.values, second.indices)
 
 
 def _products(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
     """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    return squared_distance_terms(vectors, others, squares).add_(vectors.square().sum(dim=1, keepdim=True))
+    return squared_distance_terms(vectors, others, squares).add_(
+        vectors.square().sum(dim=1, keepdim=True)
+    )

@@ -26,4 +26,8 @@ def squared_distance_terms(queries: Patches, vectors: Patches, squares: Tensor) 
 
 
 # torch has no public way to it; where a torch lacks it, MKL does.
-_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_LINEAR = (
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if torch.backends.mkldnn.is_available()
+    else None
+)

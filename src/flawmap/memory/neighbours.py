@@ -41,7 +41,10 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
         # A graph is traced for any number of queries, so it takes them all at once.
         return _nearest_in_graph(queries, vectors, squares)
     at_once = max(1, ELEMENTS_PER_BLOCK // len(vectors))
-    found = Nearest(queries.new_empty(len(queries)), torch.empty(len(queries), dtype=torch.long, device=queries.device))
+    found = Nearest(
+        queries.new_empty(len(queries)),
+        torch.empty(len(queries), dtype=torch.long, device=queries.device),
+    )
     for start in range(0, len(queries), at_once):
         block = slice(start, start + at_once)
         found.distances[block], found.rows[block] = _nearest(queries[block], vectors, squares)
@@ -65,7 +68,9 @@ def distance_to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
 def _least(queries: Tensor, vectors: Tensor) -> Tensor:
     squares = vectors.square().sum(dim=1)
     blocks = queries.split(max(1, ELEMENTS_PER_BLOCK // len(vectors)))
-    return torch.cat([squared_distance_terms(block, vectors, squares).amin(dim=1) for block in blocks])
+    return torch.cat(
+        [squared_distance_terms(block, vectors, squares).amin(dim=1) for block in blocks]
+    )
 
 
 def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
@@ -81,7 +86,10 @@ def _nearest_in_graph(queries: Tensor, vectors: Tensor, squares: Tensor) -> Near
     count = len(vectors)
     folds = max(1, round(count**0.5))
     empty = -count % folds
-    padded, far = functional.pad(vectors, (0, 0, 0, empty)), functional.pad(squares, (0, empty), value=torch.inf)
+    padded, far = (
+        functional.pad(vectors, (0, 0, 0, empty)),
+        functional.pad(squares, (0, empty), value=torch.inf),
+    )
     values = torch.addmm(far, queries, padded.T, alpha=-2).unflatten(1, (folds, -1))
     column = values.amin(dim=1).argmin(dim=1)
     fold = values.gather(2, column[:, None, None].expand(-1, folds, 1))[:, :, 0].argmin(dim=1)

@@ -20,7 +20,9 @@ MetricFunction = Callable[[ResampleWeights | None], dict[str, MetricValues]]
 """Figures by name: over all pictures for None, else one per resample, given how often each picture is in each."""
 
 
-def bootstrap_intervals(figures: MetricFunction, labels: Labels, *, times: int = NUM_RESAMPLES, seed: int = 0) -> dict[str, Metric]:
+def bootstrap_intervals(
+    figures: MetricFunction, labels: Labels, *, times: int = NUM_RESAMPLES, seed: int = 0
+) -> dict[str, Metric]:
     """Give each figure the 95 % percentile interval of the bootstrap over pictures.
 
     Good and defective pictures are resampled apart, so that each resample has as many of both as there are. The same
@@ -51,5 +53,7 @@ def _resample(labels: Labels, times: int, seed: int) -> Iterator[ResampleWeights
         weights = np.zeros((block, len(labels)))
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
-            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), block)
+            weights[:, members] = rng.multinomial(
+                len(members), np.full(len(members), 1 / len(members)), block
+            )
         yield weights

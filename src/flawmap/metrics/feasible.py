@@ -52,7 +52,9 @@ class Feasible(NamedTuple):
     youden: Ratios
 
 
-def feasible_ratios(auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0) -> Feasible:
+def feasible_ratios(
+    auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0
+) -> Feasible:
     """Bound ρ, the ratio of defective to good pictures of the test set, from both sides.
 
     At any threshold ρ ≥ (1 − A)/c where A < 1/(1 + c): the curve through (y, 1 − x) has an area of (1 − x)(1 − y) or
@@ -77,7 +79,11 @@ def feasible_ratios(auroc: float, f1: float, *, auroc_within: float = 0.0, f1_wi
     smallest, largest = _interval("AUROC", auroc, auroc_within)
     worst, best = _interval("F1", f1, f1_within)
     low = _at_least(largest, worst)
-    return Feasible(Ratios(low, math.inf), Ratios(low, _best_f1(smallest, best)), Ratios(low, _youden(smallest, best)))
+    return Feasible(
+        Ratios(low, math.inf),
+        Ratios(low, _best_f1(smallest, best)),
+        Ratios(low, _youden(smallest, best)),
+    )
 
 
 def _interval(name: str, figure: float, within: float) -> tuple[float, float]:

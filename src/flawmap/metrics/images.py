@@ -25,7 +25,14 @@ Rejections = Bool[np.ndarray, " picture"]
 NO_GOOD, NO_DEFECTS = "no good test pictures", "no defective test pictures"
 
 REJECT_ALL_F1 = "F1 of rejecting all"
-IMAGE_METRICS = ("image AUROC", "image AP", "F1 max", "F1 at the threshold", REJECT_ALL_F1, "FPR at 95 % recall")
+IMAGE_METRICS = (
+    "image AUROC",
+    "image AP",
+    "F1 max",
+    "F1 at the threshold",
+    REJECT_ALL_F1,
+    "FPR at 95 % recall",
+)
 """The figures that need both classes."""
 
 
@@ -40,8 +47,14 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
     good, defective = labels == 0, labels == 1
     missing = NO_GOOD if not good.any() else NO_DEFECTS if not defective.any() else ""
     return {
-        **(dict.fromkeys(IMAGE_METRICS, Metric(unavailable=missing)) if missing else _ranked(scores, labels, rejected)),
-        "share of defects": Metric(float(labels.mean())) if len(labels) else Metric(unavailable="no test pictures"),
+        **(
+            dict.fromkeys(IMAGE_METRICS, Metric(unavailable=missing))
+            if missing
+            else _ranked(scores, labels, rejected)
+        ),
+        "share of defects": Metric(float(labels.mean()))
+        if len(labels)
+        else Metric(unavailable="no test pictures"),
         "good parts rejected": _share_of(rejected[good], NO_GOOD),
         "defects missed": _share_of(~rejected[defective], NO_DEFECTS),
     }
@@ -50,10 +63,15 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
 def confusion_counts(labels: Labels, rejected: Rejections) -> dict[str, int]:
     """Count the verdicts: TP and FN of the defective, FP and TN of the good."""
     pairs = {"TP": (1, True), "FP": (0, True), "FN": (1, False), "TN": (0, False)}
-    return {name: int(np.sum((labels == label) & (rejected == said))) for name, (label, said) in pairs.items()}
+    return {
+        name: int(np.sum((labels == label) & (rejected == said)))
+        for name, (label, said) in pairs.items()
+    }
 
 
-def f1_of(rejected: Rejections, labels: Labels, weights: ResampleWeights | None = None) -> MetricValues:
+def f1_of(
+    rejected: Rejections, labels: Labels, weights: ResampleWeights | None = None
+) -> MetricValues:
     """F1 of verdicts, 2 TP / (2 TP + FP + FN); with weights, one per resample."""
     each = np.ones(len(labels)) if weights is None else weights
     hits, alarms, defects = each @ (rejected & (labels == 1)), each @ rejected, each @ (labels == 1)
@@ -78,4 +96,8 @@ def _ranked(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[s
 
 
 def _share_of(chosen: Rejections, missing: str) -> Metric:
-    return proportion_with_interval(int(chosen.sum()), len(chosen)) if len(chosen) else Metric(unavailable=missing)
+    return (
+        proportion_with_interval(int(chosen.sum()), len(chosen))
+        if len(chosen)
+        else Metric(unavailable=missing)
+    )

@@ -24,7 +24,10 @@ from flawmap.runtime.verdict import Heatmap
 
 PIXEL_METRICS = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")
 
-NO_MASKS, NO_GOOD_PIXELS = "no defective test picture has a mask", "every pixel is masked as defective"
+NO_MASKS, NO_GOOD_PIXELS = (
+    "no defective test picture has a mask",
+    "every pixel is masked as defective",
+)
 
 Histograms = Float[np.ndarray, "3 level"]
 """Good pixels, defective pixels, and defective pixels weighted by one over their region's area, at each level."""
@@ -79,13 +82,19 @@ class PixelCounts:
 def pixel_metrics(tally: PixelCounts) -> dict[str, Metric]:
     """Compute the figures per pixel, over all pixels of all pictures; AUPRO to a false positive rate of 30 %."""
     if not any(tally.labels) or not tally.good.any():
-        return dict.fromkeys(PIXEL_METRICS, Metric(unavailable=NO_GOOD_PIXELS if any(tally.labels) else NO_MASKS))
+        return dict.fromkeys(
+            PIXEL_METRICS, Metric(unavailable=NO_GOOD_PIXELS if any(tally.labels) else NO_MASKS)
+        )
     coarse = np.stack(tally.pictures)
 
     def figures(weights: ResampleWeights | None) -> dict[str, MetricValues]:
         if weights is None:
             return tally.metrics()
-        return _figures(*np.tensordot(weights.astype(np.float32), coarse, 1).transpose(1, 0, 2).astype(np.float64))
+        return _figures(
+            *np.tensordot(weights.astype(np.float32), coarse, 1)
+            .transpose(1, 0, 2)
+            .astype(np.float64)
+        )
 
     return bootstrap_intervals(figures, np.array(tally.labels))
 

@@ -28,7 +28,9 @@ class ScoreCounts(NamedTuple):
     defective: Counts
 
 
-def count_scores(scores: ImageScores, labels: Labels, weights: ResampleWeights | None = None) -> ScoreCounts:
+def count_scores(
+    scores: ImageScores, labels: Labels, weights: ResampleWeights | None = None
+) -> ScoreCounts:
     """Count good (label 0) and defective (label 1) at each distinct score; with weights, once per resample.
 
     >>> tally(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
@@ -38,13 +40,17 @@ def count_scores(scores: ImageScores, labels: Labels, weights: ResampleWeights |
     _, starts = np.unique(scores[order], return_index=True)
     each = np.ones(len(scores)) if weights is None else weights[:, order].astype(np.float64)
     defective = labels[order] == 1
-    return ScoreCounts(*(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective)))
+    return ScoreCounts(
+        *(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective))
+    )
 
 
 def auroc(tally: ScoreCounts) -> MetricValues:
     """Area under the ROC curve; ties count half."""
     below = np.cumsum(tally.good, axis=-1) - tally.good
-    return np.asarray((_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1))
+    return np.asarray(
+        (_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1)
+    )
 
 
 def average_precision(tally: ScoreCounts) -> MetricValues:
@@ -91,7 +97,9 @@ def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Met
         limit: of the false positive rate, 0…1.
     """
     rate, overlap = (np.cumsum(_share(counts)[..., ::-1], axis=-1) for counts in (good, covered))
-    rate, overlap = (np.concatenate([np.zeros_like(curve[..., :1]), curve], axis=-1) for curve in (rate, overlap))
+    rate, overlap = (
+        np.concatenate([np.zeros_like(curve[..., :1]), curve], axis=-1) for curve in (rate, overlap)
+    )
     left, right = rate[..., :-1], rate[..., 1:]
     inside = np.clip((limit - left) / np.maximum(right - left, np.finfo(float).tiny), 0, 1)
     rise = np.diff(overlap, axis=-1)
