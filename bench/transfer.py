@@ -108,7 +108,14 @@ def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[st
     tuned = {}
     if transfer:
         started = time.perf_counter()
-        record = fine_tune(method, {"good": learned}, replace(transfer, defect_types=TAUGHT))
+        method.feature_extractor, record = fine_tune(
+            method.backbone,
+            method.layers,
+            method.weights,
+            {"good": learned},
+            replace(transfer, defect_types=TAUGHT),
+            seed=method.seed,
+        )
         tuned = {"tuning s": time.perf_counter() - started, "told right": record.history[-1].validation_accuracy}
     rng = np.random.default_rng(method.seed)
     painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in judged]
@@ -139,8 +146,15 @@ def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: FineTu
         if about not in _tuned:
             classes = {"products": classes_by_product, "leaky": leaky_classes}.get(transfer.mode, lambda _: {"good": learned})
             started = time.perf_counter()
-            fine_tune(method, classes(about[-1]), transfer)
-            _tuned[about] = method.feature_extractor, time.perf_counter() - started
+            tuned, _ = fine_tune(
+                method.backbone,
+                method.layers,
+                method.weights,
+                classes(about[-1]),
+                transfer,
+                seed=method.seed,
+            )
+            _tuned[about] = tuned, time.perf_counter() - started
         method.feature_extractor, seconds = _tuned[about]
     test = labelled_test_samples(folder)
     good = [sample.path for sample in test if not sample.label]

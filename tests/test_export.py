@@ -136,4 +136,4 @@ def test_the_command(part: Path, tmp_path: Path) -> None:
         "part.bin",
         "part.json",
     }
-    assert "golden pictures at most" in output
+    assert "golden images differ by at most" in output

@@ -183,7 +183,16 @@ class Inspector:
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
         if self.finetune:
             taught = training_set.images_by_class(finetune_classes)
-            self.finetune_record = fine_tune(self.method, taught, self.finetune, checkpoint_dir)
+            method = self.method
+            method.feature_extractor, self.finetune_record = fine_tune(
+                method.backbone,
+                method.layers,
+                method.weights,
+                taught,
+                self.finetune,
+                seed=method.seed,
+                checkpoint_dir=checkpoint_dir,
+            )
             if not training_set.held_out:
                 self.method.notes.append(_FINETUNED_ON_ALL)
             checkpoint_dir = checkpoint_dir / "method" if checkpoint_dir else None

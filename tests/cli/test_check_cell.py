@@ -22,7 +22,11 @@ def test_it_says_what_share_of_defects_a_pair_takes() -> None:
 def test_where_there_is_no_bound_any_share_will_do() -> None:
     code, output = run("check-cell", "99.75", "95.85")
     assert code == 0
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "│" in line]
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in output.splitlines()
+        if "│" in line
+    ]
     assert rows[0] == ["any", "any", "any"]
     assert rows[1] == ["the best for F1", "0.7390 or less", "42.50 or less"]
     assert rows[2][0] == "Youden's"
@@ -31,14 +35,14 @@ def test_where_there_is_no_bound_any_share_will_do() -> None:
 def test_a_pair_that_no_test_set_gives() -> None:
     code, output = run("check-cell", "99", "100")
     assert code == 1
-    assert "no share of defects fits both figures, whatever the threshold" in output
+    assert "no fraction of defects fits both metrics, whatever the threshold" in output
 
 
 def test_a_given_test_set_is_checked() -> None:
     assert run("check-cell", "70.18", "89.35", "--positives", "126", "--negatives", "100")[0] == 0
     code, output = run("check-cell", "70.18", "89.35", "--positives", "125", "--negatives", "100")
     assert code == 1
-    assert "no test set of 125 defective and 100 good fits both figures" in output
+    assert "no test set of 125 defective and 100 good fits both metrics" in output
 
 
 def test_the_exit_code_is_about_the_threshold_that_was_named() -> None:
@@ -53,7 +57,7 @@ def test_the_exit_code_is_about_the_threshold_that_was_named() -> None:
 
 
 def test_figures_may_be_exact_or_coarser() -> None:
-    assert "1.2509 or more" in run("check-cell", "70.18", "89.35", "--rounding", "0")[1]
+    assert "1.2509 or more" in run("check-cell", "70.18", "89.35", "--auroc-rounding", "0")[1]
     assert "1.2500 or more" in run("check-cell", "70.18", "89.35", "--f1-rounding", "0.005")[1]
 
 
@@ -88,5 +92,7 @@ def test_it_needs_no_torch() -> None:
         except SystemExit:
             print("torch" in sys.modules)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.endswith("False\n")

@@ -12,7 +12,7 @@ from helpers import SMALL, run, save, texture, with_defect
 def test_fit_says_what_it_learned_and_what_the_budget_takes(good_folder: Path, tmp_path: Path) -> None:
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", "--false-rejects", "0.01", *SMALL)
     assert code == 0
-    assert "Learned from 12 good pictures" in output
+    assert "Learned from 12 good images" in output
     assert "takes 99 good pictures, 87 more than there are" in output.replace("\n", " ")
 
 
@@ -20,7 +20,7 @@ def test_a_bad_picture_among_the_good_ones_is_left_out_and_said(good_folder: Pat
     (good_folder / "99.jpg").write_bytes(b"\xff\xd8cut")
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *SMALL)
     assert code == 2
-    assert "left out:" in output
+    assert "skipped:" in output
     assert "99.jpg" in output
     assert (tmp_path / "p.flawmap").exists()
 
@@ -92,8 +92,8 @@ def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) ->
     part, budget = tmp_path / "p.flawmap", ["--false-rejects", "0.3", "--confidence", "0.8"]
     code, output = run("fit", good_folder, "-o", part, "--calibration-fraction", "0.5", *budget, *SMALL)
     assert code == 0
-    assert "Calibrated on 6 good pictures that it did not learn" in output
-    assert "with 80% certainty" in output
+    assert "Calibrated on 6 good images that it did not learn from" in output
+    assert "with 80% confidence" in output
 
 
 @pytest.mark.parametrize(("method", "note"), [("padim", "12 pictures for 100 ch"), ("spade", "fewer than the 50")])
@@ -123,7 +123,7 @@ def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: 
     file = tmp_path / "p.flawmap"
     code, output = run("fit", good_folder, "-o", file, *TUNED, "--finetune-preset", "paper", *SMALL)
     assert code == 0
-    assert "told right, checked" in output
+    assert "validation accuracy" in output
     inspector = Inspector.load(file)
     assert inspector.finetune_record is not None
     assert inspector.finetune_record.config == replace(PAPER_CONFIG, epochs=1, size=64)
@@ -188,7 +188,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(good_folder: Path, t
     code, output = run("fit", good_folder, "-o", file, *arguments)
     assert code == 0
     assert "Training with 9 pictures in each of 2 epochs takes about" in output
-    assert "Calibrated on 3 good pictures that it did not learn" in output
+    assert "Calibrated on 3 good images that it did not learn from" in output
     left = {path.name for path in (tmp_path / "p.training").iterdir() if "tfevents" not in path.name}
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
     assert Inspector.load(file).method.options()["blocks"] == 1
@@ -201,7 +201,7 @@ def test_a_method_on_a_tuned_backbone_keeps_its_training_within(good_folder: Pat
     arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
     assert code == 0
-    assert "told right, checked" in output
+    assert "validation accuracy" in output
     assert (tmp_path / "p.transfer" / "checkpoint.safetensors").exists()
     assert (tmp_path / "p.transfer" / "method" / "checkpoint.safetensors").exists()
 

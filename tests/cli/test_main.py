@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap import cli
+from flawmap._version import __version__
 from flawmap.cli.console import out
 from flawmap.methods import METHODS
 from helpers import run, run_in_a_process
@@ -52,5 +52,7 @@ def test_help_and_version_need_no_torch() -> None:
         except SystemExit:
             print("torch" in sys.modules)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [f"flawmap {cli.flawmap.__version__}", "False"]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"flawmap {__version__}", "False"]

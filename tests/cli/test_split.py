@@ -29,7 +29,7 @@ def test_a_manifest_serves_every_command(dataset: Path, tmp_path: Path) -> None:
     code, output = run("fit", manifest, "-o", tmp_path / "p.flawmap", *SMALL)
     assert code == 0
     calibration = sum(sample.split == "calibration" for sample in samples)
-    assert f"Calibrated on {calibration} good pictures that it did not learn" in output
+    assert f"Calibrated on {calibration} good images that it did not learn from" in output
     code, _ = run("evaluate", tmp_path / "p.flawmap", manifest, "-o", tmp_path / "out")
     assert code == 0
 
@@ -48,11 +48,14 @@ def test_products_get_a_manifest_each(dataset: Path, tmp_path: Path) -> None:
     for product in ("Black", "White"):
         (tmp_path / "products" / product).symlink_to(dataset)
     assert run("split", tmp_path / "products", "-o", tmp_path / "splits")[0] == 0
-    assert sorted(file.name for file in (tmp_path / "splits").iterdir()) == ["Black.csv", "White.csv"]
+    assert sorted(file.name for file in (tmp_path / "splits").iterdir()) == [
+        "Black.csv",
+        "White.csv",
+    ]
     assert run("fit", tmp_path / "splits", "-o", tmp_path / "parts", *SMALL)[0] == 0
     assert sorted(file.stem for file in (tmp_path / "parts").iterdir()) == ["Black", "White"]
 
 
 def test_shares_that_cannot_be(dataset: Path) -> None:
     with pytest.raises(OptionError, match="train"):
-        run("split", dataset, "--calibration", "0.6", "--test", "0.5")
+        run("split", dataset, "--calibration-fraction", "0.6", "--test-fraction", "0.5")

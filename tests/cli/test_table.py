@@ -33,7 +33,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         TableLine("GLASS", MethodSetup("no-such-method")),
         TableLine("+ no such layer", MethodSetup("patchcore", {"layers": (2, 9)}), added=True),
     )
-    monkeypatch.setitem(tables.TABLES, 1, tables.TableSpec("Methods", lines, tables.TABLES[1].published))
+    monkeypatch.setitem(
+        tables.TABLES, 1, tables.TableSpec("Methods", lines, tables.TABLES[1].published)
+    )
 
 
 @pytest.mark.usefixtures("small")
@@ -43,7 +45,9 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
     assert "Table 1: Methods" in output
-    assert "5 good pictures taught, 10 judged, 50.00 % of them defective" in " ".join(output.split())
+    assert "5 good pictures taught, 10 judged, 50.00 % of them defective" in " ".join(
+        output.split()
+    )
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "rows",
         "table1-part.csv",
@@ -51,7 +55,10 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
         "table1-part.tex",
     }
     markdown = (tmp_path / "out/table1-part.md").read_text()
-    assert "`flawmap table 1 --data part --backbone test_resnet --weights random --size 64 --seeds 2" in markdown
+    assert (
+        "`flawmap table 1 --data part --backbone test_resnet --weights random --size 64 --seeds 2"
+        in markdown
+    )
     with (tmp_path / "out/table1-part.csv").open(encoding="utf-8-sig", newline="") as stream:
         assert [row["seed"] for row in csv.DictReader(stream)] == ["0", "1"]
 

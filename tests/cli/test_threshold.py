@@ -62,4 +62,6 @@ def test_it_needs_no_torch(mine: Path) -> None:
             print("torch" in sys.modules)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(mine)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith("False\n")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(
+        "False\n"
+    )

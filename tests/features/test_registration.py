@@ -248,7 +248,7 @@ def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
         SpatialTransformerRegistration(epochs=9, learning_rate=1e6).fit(tiny, batches(pictures(4)), seed=0)
 
 
-@pytest.mark.parametrize("options", [{"epochs": 0}, {"rate": 0.0}, {"batch": 0}, {"stiffness": -1.0}])
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"deviation_weight": -1.0}])
 def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="cannot learn"):
         SpatialTransformerRegistration(**options)

@@ -26,14 +26,14 @@ class Brightness:
     def __len__(self) -> int:
         return 32
 
-    def steps(self) -> int:
+    def num_batches(self) -> int:
         return 4
 
-    def training(self, epoch: int) -> Iterator[LabelledBatch]:
-        for step in range(self.steps()):
+    def training_batches(self, epoch: int) -> Iterator[LabelledBatch]:
+        for step in range(self.num_batches()):
             yield self._batch(100 * epoch + step)
 
-    def validation(self) -> Iterator[LabelledBatch]:
+    def validation_batches(self) -> Iterator[LabelledBatch]:
         yield self._batch(0)
 
     def _batch(self, seed: int) -> LabelledBatch:

@@ -19,6 +19,7 @@ from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import METHODS, make_method
+from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import FineTuneEpoch
@@ -28,11 +29,30 @@ QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
 GOOD = [texture(seed) for seed in range(15)]
 
 
+def tune(
+    method: Method,
+    classes: dict[str, list[np.ndarray]],
+    config: FineTuneConfig,
+    folder: Path | None = None,
+) -> FineTuneRecord:
+    tuned = fine_tune(
+        method.backbone,
+        method.layers,
+        method.weights,
+        classes,
+        config,
+        seed=method.seed,
+        checkpoint_dir=folder,
+    )
+    method.feature_extractor = tuned.backbone
+    return tuned.record
+
+
 def tuned(folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object) -> tuple[str, FineTuneRecord, list[Event]]:
     heard: list[Event] = []
     method = make_method("patchcore", **TINY | options)
     with listen(lambda *_: None, heard.append):
-        record = fine_tune(method, {"good": GOOD}, transfer, folder)
+        record = tune(method, {"good": GOOD}, transfer, folder)
     return method.feature_extractor.fingerprint(), record, heard
 
 
@@ -43,7 +63,7 @@ def epochs_of(heard: list[Event]) -> list[int]:
 def test_the_method_gets_another_network_of_the_same_layers() -> None:
     method = make_method("patchcore", **TINY)
     before = method.feature_extractor.fingerprint()
-    record = fine_tune(method, {"good": GOOD}, QUICK)
+    record = tune(method, {"good": GOOD}, QUICK)
     assert method.feature_extractor.fingerprint() != before
     assert method.feature_extractor.layers == (2, 3)
     assert not any(parameter.requires_grad for parameter in method.feature_extractor.parameters())
@@ -54,7 +74,7 @@ def test_the_method_gets_another_network_of_the_same_layers() -> None:
 def test_a_deeper_head_teaches_the_same_layers_otherwise() -> None:
     deeper = tuned(transfer=replace(QUICK, classifier_layer=4))[0]
     assert deeper != tuned()[0]
-    with pytest.raises(OptionError, match="a head on layer 2 would leave layer 3 untaught"):
+    with pytest.raises(OptionError, match="a classifier on layer 2 would leave layer 3 untrained"):
         tuned(transfer=replace(QUICK, classifier_layer=2))
 
 
@@ -77,7 +97,7 @@ def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -
             raise KeyboardInterrupt
 
     with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
-        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
+        tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
     assert "Stopped; the same again goes on after epoch 2 of 3" in heard
     assert tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
 
@@ -124,11 +144,11 @@ def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Pat
 @pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
 def test_one_class_only(mode: str) -> None:
     with pytest.raises(DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"):
-        fine_tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
+        tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
 
 
 def test_fewer_pictures_than_a_batch_are_a_small_batch() -> None:
-    record = fine_tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32))
+    record = tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32))
     assert len(record.history) == 2
 
 

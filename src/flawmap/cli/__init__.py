@@ -1,4 +1,7 @@
-"""The command line: a file per command. Prints, bars and files are here and in `console.py`, nowhere below."""
+"""The command line: a file per command.
+
+What is printed, drawn or written for the user is in this package and in no other.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,31 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from typer.models import CommandInfo
 
 from flawmap._version import __version__
-from flawmap.cli import check_cell, evaluate, export, fit, inspect, split, table, threshold
-from flawmap.cli import methods as others
+from flawmap.cli import (
+    check_cell,
+    demo,
+    evaluate,
+    export,
+    figure,
+    fit,
+    inspect,
+    methods,
+    split,
+    table,
+    threshold,
+)
 from flawmap.cli.common import NOTHING_DONE, app
 from flawmap.cli.console import err, out
 from flawmap.errors import FlawmapError
 from flawmap.support.optional_deps import explain_import_error
 
-AS_USED = (
+_COMMAND_ORDER = (
     "fit",
     "inspect",
+    "info",
     "threshold",
     "evaluate",
     "export",
@@ -32,30 +48,53 @@ AS_USED = (
     "figure",
     "check_cell",
 )
-"""The commands in the order in which a user comes to need them, as the help lists them."""
+"""The commands in the order in which a user comes to need them; the help lists them so."""
 
-app.registered_commands.sort(key=lambda command: AS_USED.index(getattr(command.callback, "__name__", "")))
+__all__ = [
+    "app",
+    "check_cell",
+    "demo",
+    "evaluate",
+    "export",
+    "figure",
+    "fit",
+    "inspect",
+    "main",
+    "methods",
+    "split",
+    "table",
+    "threshold",
+]
 
-__all__ = ["app", "check_cell", "evaluate", "export", "fit", "inspect", "main", "others", "split", "table", "threshold"]
+
+def _position(command: CommandInfo) -> int:
+    name = getattr(command.callback, "__name__", "")
+    return _COMMAND_ORDER.index(name) if name in _COMMAND_ORDER else len(_COMMAND_ORDER)
 
 
-def _version(asked: bool) -> bool:
-    if asked:
+app.registered_commands.sort(key=_position)
+
+
+def _version(requested: bool) -> bool:
+    if requested:
         out.print(f"flawmap {__version__}")
         raise typer.Exit
-    return asked
+    return requested
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
 ) -> None:
     del version
 
 
 def main() -> None:
     """Run the command line; an error of flawmap's becomes one line and an exit code."""
-    _share_the_cores()
+    _limit_spinning()
     _silence_libraries()
     warnings.showwarning = _show_warning
     try:
@@ -67,16 +106,17 @@ def main() -> None:
         err.print(f"[red]flawmap:[/] {escape(str(explained))}")
         code = NOTHING_DONE
     except Exception as error:
-        # A wrong word on the command line knows how to show itself. All else is a mistake of ours, whose exit code must
-        # not read as a verdict.
+        # A usage error knows how to show itself. All else is a mistake of ours, and its exit code
+        # must not read as a verdict.
         getattr(error, "show", err.print_exception)()
         code = NOTHING_DONE
     sys.exit(code)
 
 
-def _share_the_cores() -> None:
-    # Where another program wants the cores too, torch's threads (GNU OpenMP) wait for each other by spinning, and take
-    # twenty times as long as alone. Spinning briefly costs nothing when alone. Read when torch is loaded.
+def _limit_spinning() -> None:
+    # Where another program wants the cores too, torch's threads (GNU OpenMP) wait for each other by
+    # spinning, and take twenty times as long as alone. Spinning briefly costs nothing when alone.
+    # The variable is read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 

@@ -15,83 +15,121 @@ from flawmap.errors import OptionError
 if TYPE_CHECKING:
     from flawmap.metrics.feasible import Ratios
 
-POSSIBLE, IMPOSSIBLE = 0, 1
+POSSIBLE = 0
+IMPOSSIBLE = 1
 
-EXIT_CODES = f"""Exit code: {POSSIBLE} possible · {IMPOSSIBLE} impossible · {NOTHING_DONE} nothing was checked, the
-message says why."""
+_EXIT_CODES = f"""Exit code: {POSSIBLE} possible · {IMPOSSIBLE} impossible · {NOTHING_DONE} nothing
+was checked, the message says why."""
 
-THRESHOLDS = {"any": "any", "f1-max": "the best for F1", "youden": "Youden's"}
-"""What the threshold of the F1 may have been, and the table's words for it; in the order of `Feasible`."""
+_THRESHOLDS = {"any": "any", "f1-max": "the best for F1", "youden": "Youden's"}
+"""What the F1's threshold may have been, and the table's words; in the order of `Feasible`."""
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(epilog=_EXIT_CODES)
 def check_cell(
-    auroc: Annotated[float, typer.Argument(help="Per picture, in percent, as 99.31.", metavar="AUROC")],
-    f1: Annotated[float, typer.Argument(help="Per picture, in percent, as 98.82.", metavar="F1")],
-    positives: Annotated[int | None, typer.Option(help="Defective pictures of the test set, if known.", min=1)] = None,
-    negatives: Annotated[int | None, typer.Option(help="Good pictures of the test set, if known.", min=1)] = None,
+    auroc: Annotated[
+        float, typer.Argument(help="AUROC per image, in percent, as 99.31.", metavar="AUROC")
+    ],
+    f1: Annotated[float, typer.Argument(help="F1 per image, in percent, as 98.82.", metavar="F1")],
+    positives: Annotated[
+        int | None, typer.Option(help="Defective images of the test set, if known.", min=1)
+    ] = None,
+    negatives: Annotated[
+        int | None, typer.Option(help="Good images of the test set, if known.", min=1)
+    ] = None,
     threshold: Annotated[
         Literal["any", "f1-max", "youden"],
         typer.Option(
-            help="The one that the F1 is said to be at: sets the exit code; youden has the largest TPR − FPR."
+            help="The threshold that the F1 is said to be at; it sets the exit code. youden has "
+            "the largest TPR − FPR."
         ),
     ] = "any",
-    auroc_rounding: Annotated[float, typer.Option(help="Points that the AUROC may be off, as printed.", min=0)] = 0.005,
-    f1_rounding: Annotated[float, typer.Option(help="Points that the F1 may be off, as printed.", min=0)] = 0.0,
+    auroc_rounding: Annotated[
+        float, typer.Option(help="Points that the AUROC may be off, as printed.", min=0)
+    ] = 0.005,
+    f1_rounding: Annotated[
+        float, typer.Option(help="Points that the F1 may be off, as printed.", min=0)
+    ] = 0.0,
 ) -> None:
-    """Say what share of a test set must be defective for an AUROC and an F1 to come from it, or that none can be."""
+    """Compute what fraction of a test set must be defective for an AUROC and an F1 to come from it.
+
+    Some pairs of the two cannot come from any test set.
+    """
     from flawmap.metrics.feasible import feasible_ratios
 
-    for name, figure in (("AUROC", auroc), ("F1", f1)):
-        # Written so that a NaN fails it too.
-        if not 0 <= figure <= 100:
-            raise OptionError(f"{name} is {figure:g}; give percent, a number from 0 to 100")
-    if 0 < auroc <= 1 and 0 < f1 <= 1:
-        raise OptionError(f"AUROC {auroc:g} and F1 {f1:g} read as shares; give percent, {100 * auroc:g} {100 * f1:g}")
+    _check_percent(auroc, f1)
     ratio = _ratio(positives, negatives)
-    found = feasible_ratios(auroc / 100, f1 / 100, auroc_within=auroc_rounding / 100, f1_within=f1_rounding / 100)
-    by_threshold = dict(zip(THRESHOLDS, found, strict=True))
+    feasible = feasible_ratios(
+        auroc / 100, f1 / 100, auroc_within=auroc_rounding / 100, f1_within=f1_rounding / 100
+    )
+    by_threshold = dict(zip(_THRESHOLDS, feasible, strict=True))
     out.print(_table(by_threshold, ratio))
-    out.print(f"AUROC {auroc:g} % {_taken(auroc_rounding)}, F1 {f1:g} % {_taken(f1_rounding)}.")
-    asked = by_threshold[threshold]
-    if asked.empty if ratio is None else ratio not in asked:
-        who = "no share of defects" if asked.empty else f"no test set of {positives} defective and {negatives} good"
-        which = "whatever the threshold" if threshold == "any" else f"where the threshold is {THRESHOLDS[threshold]}"
-        out.print(f"[red]Impossible:[/] {who} fits both figures, {which}.")
+    out.print(f"AUROC {auroc:g} % {_tolerance(auroc_rounding)}, F1 {f1:g} % ", end="")
+    out.print(f"{_tolerance(f1_rounding)}.")
+    requested = by_threshold[threshold]
+    impossible = requested.empty if ratio is None else ratio not in requested
+    if impossible:
+        which = f"no test set of {positives} defective and {negatives} good"
+        if requested.empty:
+            which = "no fraction of defects"
+        where = f"where the threshold is {_THRESHOLDS[threshold]}"
+        if threshold == "any":
+            where = "whatever the threshold"
+        out.print(f"[red]Impossible:[/] {which} fits both metrics, {where}.")
         raise typer.Exit(IMPOSSIBLE)
+
+
+def _check_percent(auroc: float, f1: float) -> None:
+    for name, value in (("AUROC", auroc), ("F1", f1)):
+        # Written so that a NaN fails it too.
+        if not 0 <= value <= 100:
+            raise OptionError(f"{name} is {value:g}; give percent, a number from 0 to 100")
+    if 0 < auroc <= 1 and 0 < f1 <= 1:
+        raise OptionError(
+            f"AUROC {auroc:g} and F1 {f1:g} read as fractions; give percent, {100 * auroc:g} "
+            f"{100 * f1:g}"
+        )
 
 
 def _ratio(positives: int | None, negatives: int | None) -> float | None:
     if positives is None and negatives is None:
         return None
     if positives is None or negatives is None:
-        raise OptionError("a test set has --positives and --negatives; give both, or neither to be told their ratio")
+        raise OptionError(
+            "a test set has --positives and --negatives; give both, or neither to get their ratio"
+        )
     return positives / negatives
 
 
 def _table(by_threshold: dict[str, Ratios], ratio: float | None) -> Table:
-    table = Table("threshold of the F1", "defects per good picture", "share of defects, %")
+    table = Table("threshold of the F1", "defects per good image", "defect prevalence, %")
     if ratio is not None:
         table.add_column(f"at {ratio:.4f}")
     for name, ratios in by_threshold.items():
-        verdict = [] if ratio is None else ["possible" if ratio in ratios else "[red]impossible[/]"]
-        table.add_row(THRESHOLDS[name], *_spans(ratios), *verdict)
+        cells = [_THRESHOLDS[name], *_ranges(ratios)]
+        if ratio is not None:
+            cells.append("possible" if ratio in ratios else "[red]impossible[/]")
+        table.add_row(*cells)
     return table
 
 
-def _spans(ratios: Ratios) -> tuple[str, str]:
+def _ranges(ratios: Ratios) -> tuple[str, str]:
+    """The ratios of defective to good images, and the percentages of defects that they are."""
     if ratios.empty:
         return "[red]none[/]", "[red]none[/]"
     low, high = ratios.low, ratios.high
-    shares = 100 * low / (1 + low), 100 / (1 + 1 / high)
-    return _span(f"{low:.4f}", f"{high:.4f}", low, high), _span(f"{shares[0]:.2f}", f"{shares[1]:.2f}", low, high)
+    low_percent = 100 * low / (1 + low)
+    high_percent = 100 / (1 + 1 / high)
+    ratio_range = _range(f"{low:.4f}", f"{high:.4f}", ratios)
+    percent_range = _range(f"{low_percent:.2f}", f"{high_percent:.2f}", ratios)
+    return ratio_range, percent_range
 
 
-def _span(low: str, high: str, least: float, most: float) -> str:
-    if most == math.inf:
-        return f"{low} or more" if least else "any"
-    return f"{low} – {high}" if least else f"{high} or less"
+def _range(low: str, high: str, ratios: Ratios) -> str:
+    if ratios.high == math.inf:
+        return f"{low} or more" if ratios.low else "any"
+    return f"{low} – {high}" if ratios.low else f"{high} or less"
 
 
-def _taken(rounding: float) -> str:
+def _tolerance(rounding: float) -> str:
     return f"to within {rounding:g} points" if rounding else "as it is"

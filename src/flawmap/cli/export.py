@@ -9,31 +9,54 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, InspectorFile, app, find_inspectors, run_jobs
+from flawmap.cli.common import (
+    ALL_GOOD,
+    EXIT_CODES,
+    InspectorFile,
+    app,
+    find_inspectors,
+    run_jobs,
+)
 from flawmap.cli.console import out, progress_bars
 
 
 @app.command(epilog=EXIT_CODES)
 def export(
-    part: InspectorFile,
-    format: Annotated[Literal["openvino", "onnx"], typer.Option(help="Which format.")] = "openvino",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("exported"),
+    inspector: InspectorFile,
+    export_format: Annotated[
+        Literal["openvino", "onnx"], typer.Option("--format", help="Format of the graph.")
+    ] = "openvino",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path(
+        "exported"
+    ),
     precision: Annotated[
         Literal["f32", "int8"],
-        typer.Option(help="int8 quantises the network; bf16 is chosen where an OpenVINO graph is compiled."),
+        typer.Option(
+            help="int8 quantises the network; bf16 is chosen where an OpenVINO graph is compiled."
+        ),
     ] = "f32",
     quantisation_images: Annotated[
-        Path | None, typer.Option(help="Good pictures to scale int8 by: a folder, a data set or a manifest.")
+        Path | None,
+        typer.Option(
+            help="Good images to measure the ranges of int8 on: a folder, a data set or a manifest."
+        ),
     ] = None,
 ) -> None:
-    """Write a graph for other programs, from prepared pictures to scores and maps, and how to use it in a JSON file."""
-    from flawmap.export import export as run
+    """Write a graph for other programs: preprocessed images in, scores and anomaly maps out.
+
+    A JSON file beside it says how to prepare images and how to decide.
+    """
+    from flawmap.export import export as export_inspector
 
     def write(file: Path) -> int:
         with progress_bars():
-            written, apart = run(file, output, format, precision, quantisation_images)
-        names = ", ".join(escape(str(path)) for path in written)
-        out.print(f"{escape(str(file))} → {names}; golden pictures at most {apart:.1e} off")
+            result = export_inspector(file, output, export_format, precision, quantisation_images)
+        names = ", ".join(escape(str(path)) for path in result.files)
+        out.print(
+            f"{escape(str(file))} → {names}; scores of the golden images differ by at most "
+            f"{result.max_relative_difference:.1e}"
+        )
         return ALL_GOOD
 
-    raise typer.Exit(run_jobs({name: partial(write, file) for name, file in find_inspectors(part).items()}))
+    jobs = {name: partial(write, file) for name, file in find_inspectors(inspector).items()}
+    raise typer.Exit(run_jobs(jobs))

@@ -20,6 +20,7 @@ from flawmap.cli.common import (
     ConfidenceOption,
     SeedOption,
     app,
+    parse_size,
     run_per_product,
 )
 from flawmap.cli.console import err, out, print_fit_summary, print_notes, print_unreadable, progress_bars
@@ -180,17 +181,6 @@ def make_finetune_config(mode: FineTuneOption, finetune_preset: str, changes: Se
     for change in changes:
         options = with_option(options, change.removeprefix(FINETUNE_PREFIX))
     return from_dict(options, FineTuneConfig)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read 224 or 224x320 as height and width."""
-    try:
-        sides = [int(side) for side in text.lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2):
-        raise OptionError(f"size {text!r} is neither a number of pixels nor HEIGHTxWIDTH; write 224 or 224x320")
-    return sides[0], sides[-1]
 
 
 def with_option(options: dict[str, Any], change: str) -> dict[str, Any]:

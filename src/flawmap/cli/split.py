@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SeedOption, app, run_per_product
 from flawmap.cli.console import err, out, progress_bars
+
+if TYPE_CHECKING:
+    from flawmap.data.duplicates import DuplicatePair
 
 MAX_PAIRS_SHOWN = 10
 """Pairs of near-duplicates that are listed."""
@@ -21,49 +25,84 @@ MAX_PAIRS_SHOWN = 10
 def split(
     dataset: Annotated[
         Path,
-        typer.Argument(help="Any data set that `fit` takes, or a folder of products.", metavar="DATASET"),
+        typer.Argument(
+            help="Any data set that `fit` takes, or a folder of products.", metavar="DATASET"
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The manifest to write, split.csv unless given; for products a folder."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The manifest to write, split.csv unless given; for products a folder.",
+        ),
     ] = None,
-    calibration_fraction: Annotated[float, typer.Option(help="Share of the good pictures to set the threshold with.")] = 0.15,
-    test_fraction: Annotated[float, typer.Option(help="Share of the good pictures to test with.")] = 0.25,
+    calibration_fraction: Annotated[
+        float, typer.Option(help="Fraction of the good images to set the threshold with.")
+    ] = 0.15,
+    test_fraction: Annotated[
+        float, typer.Option(help="Fraction of the good images to test with.")
+    ] = 0.25,
     resplit_test: Annotated[
         bool,
-        typer.Option("--again", help="Share out the good test pictures anew too; else a test set that is there stays."),
+        typer.Option(
+            "--resplit-test",
+            help="Split the good test images too; else a test set that is there stays.",
+        ),
     ] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Share out the good pictures to train, calibration and test by their names; writes a CSV manifest.
+    """Split the good images by their names into train, calibration and test; writes a CSV manifest.
 
-    Pictures that are added later do not move the others; pictures of one group stay together; defects are for testing.
-    The manifest holds each file's SHA-256. Whatever takes a data set takes the manifest instead.
+    Images that are added later do not move the others; images of one group stay together; defects
+    are for testing. The manifest holds each file's SHA-256. Whatever takes a data set takes the
+    manifest instead.
     """
-    share = partial(_split, calibration=calibration_fraction, test=test_fraction, again=resplit_test, seed=seed)
-    raise typer.Exit(run_per_product(dataset, output, share, file="split.csv", folder="splits"))
+    job = partial(
+        _split,
+        calibration_fraction=calibration_fraction,
+        test_fraction=test_fraction,
+        keep_test=not resplit_test,
+        seed=seed,
+    )
+    raise typer.Exit(run_per_product(dataset, output, job, file="split.csv", folder="splits"))
 
 
-def _split(dataset: Path, output: Path, *, calibration: float, test: float, again: bool, seed: int) -> int:
+def _split(
+    dataset: Path,
+    output: Path,
+    *,
+    calibration_fraction: float,
+    test_fraction: float,
+    keep_test: bool,
+    seed: int,
+) -> int:
     from flawmap.data.duplicates import near_duplicates
     from flawmap.data.layouts import find_samples, write_manifest
-    from flawmap.data.splits import SPLITS, SplitFractions
-    from flawmap.data.splits import assign_splits as share_out
+    from flawmap.data.splits import SPLITS, SplitFractions, assign_splits
 
-    shares = SplitFractions(1 - calibration - test, calibration, test)
+    train_fraction = 1 - calibration_fraction - test_fraction
+    fractions = SplitFractions(train_fraction, calibration_fraction, test_fraction)
     with progress_bars():
-        samples = share_out(find_samples(dataset), shares, seed=seed, keep_test=not again)
+        samples = assign_splits(find_samples(dataset), fractions, seed=seed, keep_test=keep_test)
         pairs = near_duplicates(samples)
     write_manifest(output, samples)
     counts = Counter((sample.split, sample.label) for sample in samples)
-    said = [f"{counts[name, 0]} good to {name}" for name in SPLITS]
-    out.print(f"{', '.join(said)}, {counts['test', 1]} defective to test → {escape(str(output))}")
-    if pairs:
-        err.print(
-            f"[yellow]{len(pairs)} pairs of near-duplicates lie in different splits; test figures will flatter:[/]"
-        )
-        for pair in pairs[:MAX_PAIRS_SHOWN]:
-            bits = "the same bytes" if pair.same_bytes else f"{pair.distance} bits apart"
-            err.print(f"  {escape(f'{pair.a.split}: {pair.a.path}  {pair.b.split}: {pair.b.path}')}  ({bits})")
-        err.print("Name what belongs together in the manifest's column `group`, and split again with it.")
+    good = ", ".join(f"{counts[name, 0]} good to {name}" for name in SPLITS)
+    out.print(f"{good}, {counts['test', 1]} defective to test → {escape(str(output))}")
+    _print_duplicates(pairs)
     return ALL_GOOD
+
+
+def _print_duplicates(pairs: Sequence[DuplicatePair]) -> None:
+    if not pairs:
+        return
+    err.print(
+        f"[yellow]{len(pairs)} pairs of near-duplicates lie in different splits; test metrics will "
+        "flatter:[/]"
+    )
+    for pair in pairs[:MAX_PAIRS_SHOWN]:
+        difference = "the same bytes" if pair.same_bytes else f"{pair.distance} bits differ"
+        files = f"{pair.a.split}: {pair.a.path}  {pair.b.split}: {pair.b.path}"
+        err.print(f"  {escape(files)}  ({difference})")
+    err.print("Name what belongs together in the manifest's column `group`, and split again.")

@@ -1,10 +1,11 @@
-"""`flawmap table` and `flawmap figure`."""
+"""`flawmap table`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -12,180 +13,156 @@ from rich.table import Table as RichTable
 
 from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SOME_UNREADABLE, app
 from flawmap.cli.console import out, progress_bars
-from flawmap.cli.fit import make_finetune_config, parse_size
-from flawmap.errors import OptionError
+from flawmap.cli.study import (
+    BackboneOption,
+    DataOption,
+    FineTunePresetOption,
+    SizeOption,
+    StudyFolder,
+    TableFineTuneOption,
+    WeightsOption,
+    make_study,
+)
 
 if TYPE_CHECKING:
     from flawmap.experiments.runs import StudyConfig
     from flawmap.experiments.table_text import TableText
     from flawmap.experiments.tables import TableSpec
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help="A data set with test pictures, a folder of such products, `heatsinks` (drawn, as many as the paper has) "
-        "or `elpv` (real solar cells, from a package)."
-    ),
+SeedsOption = Annotated[
+    int, typer.Option(help="How many seeds; what is not random is measured once.", min=1)
 ]
-OfBackbone = Annotated[
-    str | None,
-    typer.Option(help="Any timm name, for all methods; unless given, tf_efficientnet_lite0 or their own."),
+MethodPresetOption = Annotated[
+    str, typer.Option(help="Preset of the methods that are trained: paper, cpu or smoke.")
 ]
-WeightsOption = Annotated[str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")]
-Size = Annotated[str, typer.Option(help="Of the network's input: 224, or HEIGHTxWIDTH.")]
-Seeds = Annotated[int, typer.Option(help="How many; what draws nothing is measured once.", min=1)]
-TableFineTuneOption = Annotated[Literal["synthetic", "products"], typer.Option(help="What TL tells apart; see `flawmap fit`.")]
-FineTunePresetOption = Annotated[
-    Literal["paper", "gentle"], typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/transfer.md).")
-]
-PresetOption = Annotated[str, typer.Option(help="Of the methods that are trained: paper, cpu or smoke.")]
-LABEL = 30
-"""Characters of a line's label that stand on one line on the screen."""
 
-Into = Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, rows, drawn data.")]
+_LABEL_WIDTH = 30
+"""Characters of a line's label that stand on one line of the screen."""
+
+_COLUMN_PADDING = 3
+"""Characters that a column takes beside its text."""
 
 
 @app.command(epilog=EXIT_CODES)
 def table(
-    number: Annotated[int, typer.Argument(help="Of the table in Li et al. 2025.", min=1, max=5, metavar="1…5")],
-    data: Data = "heatsinks",
-    backbone: OfBackbone = None,
+    number: Annotated[
+        int, typer.Argument(help="Number in Li et al. 2025.", min=1, max=5, metavar="1…5")
+    ],
+    data: DataOption = "heatsinks",
+    backbone: BackboneOption = None,
     weights: WeightsOption = None,
-    size: Size = "224",
-    seeds: Seeds = 3,
+    size: SizeOption = "224",
+    seeds: SeedsOption = 3,
     finetune: TableFineTuneOption = "synthetic",
     finetune_preset: FineTunePresetOption = "paper",
-    preset: PresetOption = "cpu",
-    output: Into = Path("tables"),
+    preset: MethodPresetOption = "cpu",
+    output: StudyFolder = Path("tables"),
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
 
-    Every cell becomes a row on disk; the same command again goes on from those that are there. Stopped (Ctrl-C), the
-    table shows those.
+    The result of every run is kept on disk; the same command again resumes after those that are
+    there. Stopped (Ctrl-C), the table shows what is there.
     """
-    from flawmap.experiments.runs import StudyRunner
-    from flawmap.experiments.table_text import format_table, result_records, write_table
     from flawmap.experiments.tables import TABLES
 
-    study = _study(data, output, backbone, weights, size, seeds, finetune, finetune_preset)
-    study, chosen = replace(study, preset=preset), TABLES[number]
-    command = f"flawmap table {number} --data {study.source.name}"
-    command += f" --backbone {backbone}" * bool(backbone) + f" --weights {Path(weights or '').name}" * bool(weights)
-    command += f" --size {size}" * (size != "224")
-    if chosen.timed:
-        _time(number, chosen, study, output, command)
+    study = make_study(
+        data,
+        output,
+        backbone=backbone,
+        weights=weights,
+        size=size,
+        seeds=seeds,
+        finetune=finetune,
+        finetune_preset=finetune_preset,
+    )
+    study = replace(study, preset=preset)
+    command = _command(number, study, backbone, weights, size)
+    spec = TABLES[number]
+    if spec.timed:
+        _measure_times(number, spec, study, output, command)
         return
-    lab = StudyRunner(study, output)
-    with progress_bars():
-        rows = lab.results([line.setup for line in chosen.lines])
-    sheet = format_table(chosen, study, rows)
-    _show(f"Table {number}", sheet)
     command += f" --seeds {seeds} --finetune {finetune} --finetune-preset {finetune_preset}"
-    _say_written(write_table(output / f"table{number}-{study.source.name}", sheet, result_records(chosen, rows), command))
-    whole = not lab.stopped and not any(row.error or row.unreadable for row in rows.values())
-    raise typer.Exit(ALL_GOOD if whole else SOME_UNREADABLE)
+    raise typer.Exit(_measure(number, spec, study, output, command))
 
 
-@app.command(epilog=EXIT_CODES)
-def figure(
-    number: Annotated[Literal["5", "6"], typer.Argument(help="Of the figure in Li et al. 2025.", metavar="5|6")],
-    data: Data = "heatsinks",
-    backbone: OfBackbone = None,
-    weights: WeightsOption = None,
-    size: Size = "224",
-    finetune: TableFineTuneOption = "synthetic",
-    finetune_preset: FineTunePresetOption = "paper",
-    output: Into = Path("tables"),
-) -> None:
-    """Draw a figure of the paper from your data: 5 shows the pictures, 6 where each method sees the defects.
+def _command(
+    number: int, study: StudyConfig, backbone: str | None, weights: str | None, size: str
+) -> str:
+    """The command as another user would type it: without this machine's folders."""
+    words = [f"flawmap table {number} --data {study.source.name}"]
+    if backbone:
+        words.append(f"--backbone {backbone}")
+    if weights:
+        words.append(f"--weights {Path(weights).name}")
+    if size != "224":
+        words.append(f"--size {size}")
+    return " ".join(words)
 
-    Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one that good parts set.
-    """
-    from flawmap.experiments.figures import draw_localisation, draw_samples
-    from flawmap.render.encode import write_image
 
-    study = _study(data, output, backbone, weights, size, 1, finetune, finetune_preset)
-    stem = output / f"figure{number}-{study.source.name}"
+def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, command: str) -> int:
+    from flawmap.experiments.runs import StudyRunner
+    from flawmap.experiments.table_text import format_table, result_records, write_table
+
+    runner = StudyRunner(study, output)
     with progress_bars():
-        if number == "5":
-            pages = {stem.with_suffix(".png"): draw_samples(study)}
-        else:
-            drawn = draw_localisation(study, output)
-            pages = {
-                stem.with_suffix(".png"): drawn.over_test_set,
-                stem.with_name(f"{stem.name}-calibrated.png"): drawn.calibrated,
-            }
-    for file, page in pages.items():
-        write_image(file, page)
-    out.print(f"Look at {', '.join(escape(str(file)) for file in pages)}")
+        results = runner.results([line.setup for line in spec.lines])
+    text = format_table(spec, study, results)
+    _print_table(f"Table {number}", text)
+    stem = output / f"table{number}-{study.source.name}"
+    _print_written(write_table(stem, text, result_records(spec, results), command))
+    flawed = any(result.error or result.unreadable for result in results.values())
+    return SOME_UNREADABLE if runner.stopped or flawed else ALL_GOOD
 
 
-def _time(number: int, chosen: TableSpec, study: StudyConfig, output: Path, command: str) -> None:
+def _measure_times(
+    number: int, spec: TableSpec, study: StudyConfig, output: Path, command: str
+) -> None:
     from flawmap.experiments.table_text import format_timing_table, timing_records, write_table
     from flawmap.experiments.timing import measure_times
     from flawmap.support.system import describe_system
 
     for product in study.products:
         with progress_bars():
-            times = measure_times(study, [line.setup for line in chosen.lines], product)
-        sheet = format_timing_table(chosen, study, product, times, describe_system())
-        _show(f"Table {number}, {product}", sheet)
-        of = dict.fromkeys([study.source.name, product])  # a data set of one product has its name
-        stem = output / f"table{number}-{'-'.join(of)}"
-        _say_written(write_table(stem, sheet, timing_records(chosen, product, times), command))
+            timings = measure_times(study, [line.setup for line in spec.lines], product)
+        text = format_timing_table(spec, study, product, timings, describe_system())
+        _print_table(f"Table {number}, {product}", text)
+        # A data set of one product has the product's name.
+        names = dict.fromkeys([study.source.name, product])
+        stem = output / f"table{number}-{'-'.join(names)}"
+        _print_written(write_table(stem, text, timing_records(spec, product, timings), command))
 
 
-def _study(
-    data: str,
-    output: Path,
-    backbone: str | None,
-    weights: str | None,
-    size: str,
-    seeds: int,
-    finetune: Literal["synthetic", "products"],
-    finetune_preset: str,
-) -> StudyConfig:
-    from flawmap.experiments.datasets import resolve_dataset
-    from flawmap.experiments.runs import StudyConfig
-
-    if weights and not backbone:
-        raise OptionError(f"--weights {weights} without --backbone; say whose weights they are, as --backbone resnet18")
-    how = make_finetune_config(finetune, finetune_preset)
-    assert how is not None
-    with progress_bars():
-        source = resolve_dataset(data, output / "data")
-    return StudyConfig(source, backbone, weights, parse_size(size), seeds, how)
-
-
-def _show(title: str, sheet: TableText) -> None:
-    """Show a sheet, below one another what does not fit beside each other."""
-    label = max(len(row[0]) for row in sheet.rows)
-    for number, places in enumerate(_abreast(sheet, out.width - min(label, LABEL) - 4)):
-        table = RichTable(title=None if number else f"{title}: {sheet.title}", title_justify="left")
-        table.add_column(escape(sheet.columns[0]), max_width=LABEL)
-        for place in places:
-            table.add_column(escape(sheet.columns[place]))
-        for row in sheet.rows:
-            table.add_row(escape(row[0]), *(escape(row[place]) for place in places))
+def _print_table(title: str, text: TableText) -> None:
+    """Print a table; columns that do not fit beside each other come below one another."""
+    label_width = min(max(len(row[0]) for row in text.rows), _LABEL_WIDTH)
+    groups = _column_groups(text, out.width - label_width - _COLUMN_PADDING - 1)
+    for group_number, group in enumerate(groups):
+        heading = None if group_number else f"{title}: {text.title}"
+        table = RichTable(title=heading, title_justify="left")
+        table.add_column(escape(text.columns[0]), max_width=_LABEL_WIDTH)
+        for index in group:
+            table.add_column(escape(text.columns[index]))
+        for row in text.rows:
+            table.add_row(escape(row[0]), *(escape(row[index]) for index in group))
         out.print(table)
-    for note in sheet.notes:
+    for note in text.notes:
         out.print(escape(note), soft_wrap=False)
 
 
-def _abreast(sheet: TableText, width: int) -> list[list[int]]:
-    """Part the columns behind the first into runs that fit into a width, with no cell on two lines."""
+def _column_groups(text: TableText, width: int) -> list[list[int]]:
+    """Columns behind the first, in groups that fit into a width with no cell on two lines."""
     groups: list[list[int]] = [[]]
-    left = width
-    for place in range(1, len(sheet.columns)):
-        cells = [row[place] for row in sheet.rows]
-        needed = max(map(len, [sheet.columns[place], *cells])) + 3
-        if needed > left and groups[-1]:
+    free = width
+    for index in range(1, len(text.columns)):
+        cells = [text.columns[index], *(row[index] for row in text.rows)]
+        needed = max(len(cell) for cell in cells) + _COLUMN_PADDING
+        if needed > free and groups[-1]:
             groups.append([])
-            left = width
-        groups[-1].append(place)
-        left -= needed
+            free = width
+        groups[-1].append(index)
+        free -= needed
     return groups
 
 
-def _say_written(files: list[Path]) -> None:
+def _print_written(files: Sequence[Path]) -> None:
     out.print(f"Written: {', '.join(escape(str(file)) for file in files)}")

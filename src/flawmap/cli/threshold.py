@@ -9,36 +9,48 @@ from typing import Annotated
 
 import typer
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, ConfidenceOption, InspectorFile, app, find_inspectors, run_jobs
+from flawmap.cli.common import (
+    ALL_GOOD,
+    EXIT_CODES,
+    ConfidenceOption,
+    InspectorFile,
+    app,
+    find_inspectors,
+    run_jobs,
+)
 from flawmap.cli.console import print_budgets, print_fit_summary
 from flawmap.errors import OptionError
 
 
 @app.command(epilog=EXIT_CODES)
 def threshold(
-    part: InspectorFile,
+    inspector: InspectorFile,
     false_rejects: Annotated[
-        float | None, typer.Option(help="Share of good parts that may be rejected from now on.")
+        float | None,
+        typer.Option(help="Fraction of good parts that may be rejected from now on."),
     ] = None,
     confidence: ConfidenceOption = None,
 ) -> None:
-    """Show what thresholds there are and what each promises; or set one by its budget, without fitting again."""
+    """List the thresholds and what each guarantees, or set one by its budget without a new fit."""
     if confidence is not None and false_rejects is None:
         raise OptionError("--confidence goes with a budget; add --false-rejects 0.01, say")
-    jobs = {name: partial(_set, file, false_rejects, confidence) for name, file in find_inspectors(part).items()}
+    jobs = {
+        name: partial(_show_or_set, file, false_rejects, confidence)
+        for name, file in find_inspectors(inspector).items()
+    }
     raise typer.Exit(run_jobs(jobs))
 
 
-def _set(part: Path, false_rejects: float | None, confidence: float | None) -> int:
+def _show_or_set(file: Path, false_rejects: float | None, confidence: float | None) -> int:
     from flawmap.runtime import bundle
     from flawmap.runtime.calibration import Budget, Calibration
 
-    manifest, arrays = bundle.load(part)
+    manifest, arrays = bundle.load(file)
     calibration = Calibration.from_arrays(manifest, arrays)
     if false_rejects is None:
         print_budgets(calibration)
         return ALL_GOOD
     calibration = replace(calibration, budget=Budget(false_rejects, confidence))
-    bundle.save(part, manifest | calibration.to_arrays()[0], arrays)
-    print_fit_summary(calibration, part)
+    bundle.save(file, manifest | calibration.to_arrays()[0], arrays)
+    print_fit_summary(calibration, file)
     return ALL_GOOD

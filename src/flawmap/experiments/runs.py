@@ -285,8 +285,15 @@ class StudyRunner:
         key = "" if by_all else cell.product, *self._shares(cell, method)[1:]
         if key not in self._tuned:
             good = [sample.path for sample in good_training_samples(self.study.products[cell.product])]
-            fine_tune(method, classes_by_product(self.study.source) if by_all else {GOOD: good}, self.study.finetune)
-            self._tuned[key] = method.feature_extractor
+            classes = classes_by_product(self.study.source) if by_all else {GOOD: good}
+            self._tuned[key] = fine_tune(
+                method.backbone,
+                method.layers,
+                method.weights,
+                classes,
+                self.study.finetune,
+                seed=method.seed,
+            ).backbone
         return self._tuned[key]
 
     def _remembering(self, shares: tuple[Any, ...], network: Backbone) -> CachedBackbone:

@@ -1,4 +1,4 @@
-"""Fine-tune a method's backbone before the method learns: the training, and its record."""
+"""Fine-tunes a backbone before a method is fitted, and records what was done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -19,59 +19,94 @@ from flawmap.finetune.classifier import FineTuneState, build_classifier, train
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.dataset import FineTuneDataset
 from flawmap.finetune.record import FineTuneRecord
-from flawmap.methods.base import Method
 from flawmap.render.curves import plot_finetuning
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.training.loop import TrainingRun
 from flawmap.training.metrics import FineTuneEpoch
 
 
+class FineTuned(NamedTuple):
+    """What a fine-tuning gives."""
+
+    backbone: Backbone
+    """The tuned backbone, cut after the last layer that the method uses."""
+    record: FineTuneRecord
+
+
 def fine_tune(
-    method: Method, classes: Mapping[str, Sequence[ImageInput]], transfer: FineTuneConfig, folder: Path | None = None
-) -> FineTuneRecord:
-    """Fine-tune the backbone of a method that has not learned yet; the method then has the tuned one.
+    backbone: str,
+    layers: tuple[int, ...],
+    weights: str | None,
+    classes: Mapping[str, Sequence[ImageInput]],
+    config: FineTuneConfig,
+    *,
+    seed: int = 0,
+    checkpoint_dir: Path | None = None,
+) -> FineTuned:
+    """Fine-tune a backbone to tell classes of images apart.
 
     Args:
-        method: its seed is the training's.
-        classes: pictures by the name of their class. One class, of good pictures, is set against itself with painted
-            defects.
-        transfer: the settings.
-        folder: for a checkpoint after each epoch, from which the same training goes on if it was stopped, and for the
-            figures: `history.json`, `curves.png` and TensorBoard's files. None keeps nothing.
+        backbone: timm name of the network.
+        layers: layers that the method uses, counted from 1, fine to coarse.
+        weights: where the first weights come from; see `Backbone`.
+        classes: images by the name of their class. One class, of good images, is set against
+            itself with painted defects.
+        config: the settings.
+        seed: of all that is random.
+        checkpoint_dir: for a checkpoint after each epoch, from which the same training resumes if
+            it was stopped, and for `history.json`, `curves.png` and TensorBoard's files. None
+            keeps nothing.
 
     Raises:
-        DatasetError: nothing to tell apart, or too few pictures.
+        DatasetError: nothing to tell apart, or too few images.
         OptionError: settings that this backbone cannot have.
-        TrainingError: the loss became infinite or no number.
+        TrainingError: the loss became infinite or not a number.
         WriteError: the folder cannot be written; what was there before still is.
     """
-    if transfer.mode != "synthetic" and len(classes) < 2:
+    if config.mode != "synthetic" and len(classes) < 2:
         raise DatasetError(
-            f"fine-tuning by {transfer.mode} tells classes apart and got {', '.join(classes) or 'none'}; give two or "
-            "more, or use synthetic, which needs only good pictures"
+            f"fine-tuning by {config.mode} tells classes apart and got "
+            f"{', '.join(classes) or 'none'}; give two or more, or use synthetic, which needs only "
+            "good images"
         )
-    backbone = _with_head(method, transfer)
-    preparation = Preprocessing(transfer.image_size, transfer.image_size, backbone.mean, backbone.std)
-    batch, rotation, kinds = transfer.batch_size, transfer.max_rotation, transfer.defect_types
-    lessons = FineTuneDataset(classes, preparation, batch=batch, rotation=rotation, kinds=kinds, seed=method.seed)
-    progress = build_classifier(backbone, len(lessons.names), transfer, method.seed)
-    counts = {name: len(photos) for name, photos in classes.items()}
-    record = FineTuneRecord(transfer, counts, progress.history, _held_out(classes) if transfer.mode == "real-defects" else [])
-    _FineTuning(progress, lessons, record).run(folder)
-    method.feature_extractor = Backbone(method.backbone, method.layers, backbone.weights()).to(best_device())
-    return record
+    network = _with_classifier_layer(backbone, layers, weights, config)
+    dataset = FineTuneDataset(
+        classes,
+        Preprocessing(config.image_size, config.image_size, network.mean, network.std),
+        batch=config.batch_size,
+        rotation=config.max_rotation,
+        kinds=config.defect_types,
+        seed=seed,
+    )
+    state = build_classifier(network, len(dataset.names), config, seed)
+    counts = {name: len(images) for name, images in classes.items()}
+    excluded = _sha256_of_files(classes) if config.mode == "real-defects" else []
+    record = FineTuneRecord(config, counts, state.history, excluded)
+    _FineTuning(state, dataset, record).run(checkpoint_dir)
+    return FineTuned(Backbone(backbone, layers, network.weights()).to(best_device()), record)
 
 
-def _with_head(method: Method, transfer: FineTuneConfig) -> Backbone:
+def _with_classifier_layer(
+    backbone: str, layers: tuple[int, ...], weights: str | None, config: FineTuneConfig
+) -> Backbone:
     """Build the backbone anew, with the layer that the classifier sits on."""
-    head = transfer.classifier_layer or max(method.layers)
-    if head < max(method.layers):
-        raise OptionError(f"a head on layer {head} would leave layer {max(method.layers)} untaught; use that or deeper")
-    return Backbone(method.backbone, (*method.layers, head), method.weights).to(best_device())
+    deepest = max(layers)
+    classifier_layer = config.classifier_layer or deepest
+    if classifier_layer < deepest:
+        raise OptionError(
+            f"a classifier on layer {classifier_layer} would leave layer {deepest} untrained; "
+            "use that or a deeper one"
+        )
+    return Backbone(backbone, (*layers, classifier_layer), weights).to(best_device())
 
 
-def _held_out(classes: Mapping[str, Sequence[ImageInput]]) -> list[str]:
-    paths = [Path(one) for photos in classes.values() for one in photos if isinstance(one, str | PathLike)]
+def _sha256_of_files(classes: Mapping[str, Sequence[ImageInput]]) -> list[str]:
+    paths = [
+        Path(image)
+        for images in classes.values()
+        for image in images
+        if isinstance(image, str | PathLike)
+    ]
     return sorted(map(sha256_of, paths))
 
 

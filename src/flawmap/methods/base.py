@@ -78,7 +78,6 @@ class Head(nn.Module, ABC):
             maps: what `anomaly_map` gave for it.
         """
 
-    @final
     def forward(self, embedded: Embedded, height: int, width: int) -> Scores:
         """Image scores and anomaly maps of a batch.
 

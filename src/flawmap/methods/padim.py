@@ -355,7 +355,8 @@ class PaDiMHead(Head):
             width: of the images, in pixels.
         """
         del embedded
-        return self.pixel_map(compared.distances[0], height, width)
+        maps: Maps = self.pixel_map(compared.distances[0], height, width)
+        return maps
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
         """The largest value of each map.

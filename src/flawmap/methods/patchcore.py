@@ -326,7 +326,8 @@ class PatchCoreHead(Head):
         (distances,) = compared.distances
         if embedded.transforms:
             distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
-        return self.pixel_map(distances, height, width)
+        maps: Maps = self.pixel_map(distances, height, width)
+        return maps
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
         """The score of each image, from its patches before smoothing.
@@ -337,7 +338,9 @@ class PatchCoreHead(Head):
             maps: unused.
         """
         del maps
-        nearest = Nearest(compared.distances[0], compared.nearest_rows)
+        rows = compared.nearest_rows
+        assert rows is not None, "compare sets the rows of every patch"
+        nearest = Nearest(compared.distances[0], rows)
         return self.image_rule(self._vectors(embedded), nearest, self.bank)
 
     def _vectors(self, embedded: Embedded) -> PatchGrid:

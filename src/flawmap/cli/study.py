@@ -1,0 +1,99 @@
+"""What `flawmap table` and `flawmap figure` share: their options, and the study that these make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flawmap.cli.common import parse_size
+from flawmap.cli.console import progress_bars
+from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.experiments.runs import StudyConfig
+
+FineTunePreset = Literal["paper", "gentle"]
+TableFineTuneMode = Literal["synthetic", "products"]
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        help="A data set with test images, a folder of such products, `heatsinks` (drawn, as many "
+        "as the paper has) or `elpv` (real solar cells, from a package)."
+    ),
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Any timm name, for all methods; unless given, tf_efficientnet_lite0 or their own."
+    ),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option(help="FILE.safetensors, hub, embedded or random.")
+]
+SizeOption = Annotated[
+    str, typer.Option(help="Size of the network's input in pixels: 224, or HEIGHTxWIDTH.")
+]
+TableFineTuneOption = Annotated[
+    TableFineTuneMode,
+    typer.Option(help="Classes that TL learns to tell apart; see `flawmap fit`."),
+]
+FineTunePresetOption = Annotated[
+    FineTunePreset,
+    typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/finetuning.md)."),
+]
+StudyFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for tables, results and drawn data.")
+]
+
+
+def make_study(
+    data: str,
+    output: Path,
+    *,
+    backbone: str | None,
+    weights: str | None,
+    size: str,
+    seeds: int,
+    finetune: TableFineTuneMode,
+    finetune_preset: FineTunePreset,
+) -> StudyConfig:
+    """Settings of a study, from what was typed; a named data set is made where it is not there yet.
+
+    Args:
+        data: a folder, or the name of a data set.
+        output: folder of the study; a named data set is written to `data` below it.
+        backbone: timm name for all methods; None for the default.
+        weights: where the backbone's weights come from; None for the default.
+        size: size of the network's input, as typed.
+        seeds: number of seeds, > 0.
+        finetune: classes of the fine-tuning.
+        finetune_preset: settings of the fine-tuning.
+
+    Raises:
+        OptionError: weights without a backbone, a wrong size, or no such data set.
+        MissingExtra: the package that holds the data set is not installed.
+    """
+    from flawmap.experiments.datasets import resolve_dataset
+    from flawmap.experiments.runs import StudyConfig
+    from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+
+    if weights and not backbone:
+        raise OptionError(
+            f"--weights {weights} without --backbone; say whose weights they are, as --backbone "
+            "resnet18"
+        )
+    base = PAPER_CONFIG if finetune_preset == "paper" else FineTuneConfig()
+    with progress_bars():
+        source = resolve_dataset(data, output / "data")
+    return StudyConfig(
+        source,
+        backbone,
+        weights,
+        size=parse_size(size),
+        seeds=seeds,
+        finetune=replace(base, mode=finetune),
+    )
