@@ -1,10 +1,11 @@
-"""flawmap's PatchCore and PaDiM beside anomalib's: the same weights, the same prepared pictures, the same settings.
+"""flawmap's PatchCore and PaDiM beside anomalib's: the same weights, the same prepared images, the
+same settings.
 
     make bench-anomalib DATASET=… RESNET18=…     (an environment of its own, with anomalib 2.7.0)
 
-Each line is the largest relative difference of the scores of 40 pictures. Where two settings differ between the
-libraries, one line shows it as it comes and the next one with flawmap set as anomalib is.
-"""
+Each line is the largest relative difference of the scores of 40 images. Where two settings differ
+between the libraries, one line shows it as it comes and the next one with flawmap set as anomalib
+is."""
 
 from __future__ import annotations
 
@@ -29,11 +30,14 @@ FITTED, SCORED = 24, 40
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("resnet18", type=Path, help="weights for timm's resnet18 up to layer 3")
     asked = parser.parse_args()
-    # Making any backbone first lets torchvision, and with it anomalib, load beside a CPU build of torch.
+    # Making any backbone first lets torchvision, and with it anomalib, load beside a CPU build of
+    # torch.
     Backbone("test_resnet", weights="random")
     good = [sample.path for sample in good_training_samples(asked.dataset)]
     test = [sample.path for sample in labelled_test_samples(asked.dataset)]
@@ -47,7 +51,9 @@ def patchcore(weights: Path, learned: Tensor, new: Tensor) -> None:
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
     def theirs(neighbours: int, bank: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        model = PatchcoreModel(["layer2", "layer3"], backbone="resnet18", pre_trained=False, num_neighbors=neighbours)
+        model = PatchcoreModel(
+            ["layer2", "layer3"], backbone="resnet18", pre_trained=False, num_neighbors=neighbours
+        )
         load(model, weights)
         model.train()
         model.feature_extractor.eval()
@@ -60,19 +66,29 @@ def patchcore(weights: Path, learned: Tensor, new: Tensor) -> None:
     image, pixel = theirs(1)
     scores = score(whole, new)
     say("PatchCore, all patches remembered: image score", scores[0], image)
-    say("  map: bilinear and mirrored border here, nearest and reflected border there", scores[1], pixel)
+    say(
+        "  map: bilinear and mirrored border here, nearest and reflected border there",
+        scores[1],
+        pixel,
+    )
     weighted = ours("patchcore-paper", weights, learned, coreset=1.0)
     say("  re-weighted image score, b = 9", score(weighted, new)[0], theirs(9)[0])
     thin = ours("patchcore", weights, learned, coreset=0.1)
     assert isinstance(thin.bank_, Bank)
-    say("  a coreset of 10 %, picked here, in both", score(thin, new)[0], theirs(1, thin.bank_.vectors)[0])
+    say(
+        "  a coreset of 10 %, picked here, in both",
+        score(thin, new)[0],
+        theirs(1, thin.bank_.vectors)[0],
+    )
 
 
 def padim(weights: Path, learned: Tensor, new: Tensor) -> None:
     from anomalib.models.image.padim.torch_model import PadimModel
 
     plain = ours("padim", weights, learned)
-    model = PadimModel("resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=100)
+    model = PadimModel(
+        "resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=100
+    )
     load(model, weights)
     model.idx = plain.gaussians_.channels
     model.train()
@@ -88,7 +104,11 @@ def padim(weights: Path, learned: Tensor, new: Tensor) -> None:
     say("  ridge 0.01001, as anomalib adds 1e-5 to it", scores[0], image)
     say("  the same, maps", scores[1], pixel)
     inside = np.s_[..., 17:-17, 17:-17]
-    say("  the same, maps further from the border than the Gaussian reaches", scores[1][inside], pixel[inside])
+    say(
+        "  the same, maps further from the border than the Gaussian reaches",
+        scores[1][inside],
+        pixel[inside],
+    )
 
 
 def ours(name: str, weights: Path, learned: Tensor, **options: float) -> Method:
@@ -104,11 +124,15 @@ def score(method: Method, new: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def score_theirs(model: nn.Module, new: Tensor) -> tuple[Tensor, Tensor]:
     found = [model(batch) for batch in new.split(4)]
-    return torch.cat([one.pred_score.flatten() for one in found]), torch.cat([one.anomaly_map[:, 0] for one in found])
+    return torch.cat([one.pred_score.flatten() for one in found]), torch.cat(
+        [one.anomaly_map[:, 0] for one in found]
+    )
 
 
 def load(model: nn.Module, weights: Path) -> None:
-    missing = model.feature_extractor.feature_extractor.load_state_dict(load_file(weights), strict=False).missing_keys
+    missing = model.feature_extractor.feature_extractor.load_state_dict(
+        load_file(weights), strict=False
+    ).missing_keys
     assert not [name for name in missing if "num_batches" not in name], missing
 
 

@@ -1,11 +1,11 @@
-"""What the attention of the improved PatchCore looks at: how many positions share the weight, and what stays at home.
+"""What the attention of the improved PatchCore looks at: how many positions share the weight, and
+what stays at home.
 
     python bench/attention.py DATASET [--backbone resnet18 --weights FILE]
 
-By each way to compare positions, of the first half of layer 3's channels, at 224 px, mean over positions of 16 good
-pictures. The number of positions is exp of the weights' entropy: 1 if a position copies a single one, all of them if it
-takes the mean of the picture.
-"""
+By each way to compare positions, of the first half of layer 3's channels, at 224 px, mean over
+positions of 16 good images. The number of positions is exp of the weights' entropy: 1 if a position
+copies a single one, all of them if it takes the mean of the image."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from flawmap.features.attention import attention_weights, cosine_attention_weigh
 from flawmap.features.backbone import Backbone
 from flawmap.runtime.preprocess import Preprocessing
 
-PICTURES = 16
+IMAGES = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--weights")
     given = parser.parse_args()
     network = Backbone(given.backbone, (3,), given.weights)
     preparation = Preprocessing(224, 224, network.mean, network.std)
-    paths = [sample.path for sample in good_training_samples(given.dataset)][:PICTURES]
-    (batch,) = Batches(paths, preparation, PICTURES)
+    paths = [sample.path for sample in good_training_samples(given.dataset)][:IMAGES]
+    (batch,) = Batches(paths, preparation, IMAGES)
     with torch.inference_mode():
         (features,) = network(batch.images)
     tokens = rearrange(features[:, : features.shape[1] // 2], "b c h w -> b (h w) c")
-    print(f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long")
+    print(
+        f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long"
+    )
     for attend, weigh in (("tokens", attention_weights), ("directions", cosine_attention_weights)):
         weights = weigh(tokens)
         looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()

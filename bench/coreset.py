@@ -2,10 +2,9 @@
 
     python bench/coreset.py [VECTORS.npy] [--count N] [--plain-picks K]
 
-The plain loop is the usual one: a float32 product of all vectors with the newest centre for every pick. It rounds, so
-where two vectors are almost equally far it may take the other one and go its own way from there. Who is right is
-checked for every pick against all vectors in float64.
-"""
+The plain loop is the usual one: a float32 product of all vectors with the newest centre for every
+pick. It rounds, so where two vectors are almost equally far it may take the other one and go its
+own way from there. Who is right is checked for every pick against all vectors in float64."""
 
 from __future__ import annotations
 
@@ -38,11 +37,13 @@ def plain(vectors: Tensor, count: int, start: int = 0) -> Tensor:
 
 
 def farthest(vectors: Tensor, chosen: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Measure in float64, for each pick but the first, its squared distance to those before, and the largest of all."""
+    """Each pick's squared distance to the picks before, and the largest of all, in float64."""
     centres = vectors[chosen].double()
     mean = centres.mean(0)
     centres -= mean
-    own = np.array([(centres[:k] - centres[k]).square().sum(1).amin().item() for k in range(1, len(chosen))])
+    own = np.array(
+        [(centres[:k] - centres[k]).square().sum(1).amin().item() for k in range(1, len(chosen))]
+    )
     largest = np.zeros(len(chosen) - 1)
     for block in vectors.split(1024):
         shifted = block.double() - mean
@@ -54,19 +55,26 @@ def farthest(vectors: Tensor, chosen: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def synthetic(rows: int, channels: int) -> Tensor:
-    """Draw vectors as pictures of one product give them: a mean per place, a mood per picture, fading components."""
+    """Draw vectors as images of one product give them.
+
+    A mean per place, a mood per image, fading components.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def draw(count: int) -> Tensor:
         return torch.randn(count, channels, generator=generator)
 
     fading = (1 + torch.arange(channels)) ** -0.5
-    places, pictures = draw(POSITIONS), draw(rows // POSITIONS + 1)
+    places, images = draw(POSITIONS), draw(rows // POSITIONS + 1)
     mixing = torch.linalg.qr(draw(channels)).Q
     vectors = torch.empty(rows, channels)
-    for picture, block in enumerate(vectors.split(POSITIONS)):
+    for image, block in enumerate(vectors.split(POSITIONS)):
         tails = torch.rand(len(block), 1, generator=generator).clamp(min=1e-4) ** -0.2
-        block[:] = (places[: len(block)] + 0.5 * pictures[picture] + tails * draw(len(block))) * fading @ mixing
+        block[:] = (
+            (places[: len(block)] + 0.5 * images[image] + tails * draw(len(block)))
+            * fading
+            @ mixing
+        )
     return vectors
 
 
@@ -82,32 +90,51 @@ def peak() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("vectors", nargs="?", type=Path, help="a .npy file of rows × channels; drawn if left out")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "vectors", nargs="?", type=Path, help="a .npy file of rows × channels; drawn if left out"
+    )
     parser.add_argument("--count", type=int, help="rows to choose; 1 %% if left out")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows to draw")
     parser.add_argument("--dims", type=int, default=CHANNELS, help="channels to draw")
-    parser.add_argument("--plain-picks", type=int, help="time only so many picks of the plain loop, and extrapolate")
+    parser.add_argument(
+        "--plain-picks", type=int, help="time only so many picks of the plain loop, and extrapolate"
+    )
     options = parser.parse_args()
 
     given = options.vectors
     vectors = torch.from_numpy(np.load(given)) if given else synthetic(options.rows, options.dims)
     count = options.count or len(vectors) // 100
-    print(f"{len(vectors):,} × {vectors.shape[1]} vectors, {count:,} to choose, {torch.get_num_threads()} threads")
+    print(
+        f"{len(vectors):,} × {vectors.shape[1]} vectors, {count:,} to choose, "
+        f"{torch.get_num_threads()} threads"
+    )
 
     k_center_greedy(vectors[:20_000], 50)  # libraries load on first use
     before = peak()
     lazy, seconds = timed(k_center_greedy, vectors, count)
-    print(f"pick   {seconds:8.2f} s   {peak() - before:.0f} MB beside the vectors' {vectors.nbytes / 2**20:.0f} MB")
+    print(
+        f"pick   {seconds:8.2f} s   {peak() - before:.0f} MB beside the vectors' "
+        f"{vectors.nbytes / 2**20:.0f} MB"
+    )
 
     looped = min(options.plain_picks or count, count)
     loop, loop_seconds = timed(plain, vectors, looped)
     whole = loop_seconds * count / looped
-    note = "" if looped == count else f"   extrapolated from {loop_seconds:.2f} s for the first {looped:,} picks"
+    note = (
+        ""
+        if looped == count
+        else f"   extrapolated from {loop_seconds:.2f} s for the first {looped:,} picks"
+    )
     print(f"plain  {whole:8.2f} s{note}")
     print(f"ratio  {whole / seconds:8.1f}")
 
-    print(f"equal  {int((lazy[:looped] == loop).sum()):,} of {looped:,} picks, of a float32 loop that rounds")
+    print(
+        f"equal  {int((lazy[:looped] == loop).sum()):,} of {looped:,} picks, of a float32 loop "
+        f"that rounds"
+    )
     for name, chosen in (("pick", lazy), ("plain", loop)):
         own, largest = farthest(vectors, chosen)
         right = int((own >= largest * (1 - 1e-12)).sum())

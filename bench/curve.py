@@ -1,10 +1,10 @@
-"""The learning curve of a method that is trained: figures after so many epochs, each going on from the last if it can.
+"""The learning curve of a method that is trained: figures after so many epochs, each going on from
+the last if it can.
 
     python bench/curve.py DATASET METHOD EPOCHS,EPOCHS… [--backbone resnet18 --weights FILE]
 
-A fifth of the good pictures stays out. `painted` is the AUROC of telling them from themselves with a defect painted;
-`test` that of the test pictures, for the record: nothing is chosen by it.
-"""
+A fifth of the good images stays out. `painted` is the AUROC of telling them from themselves with a
+defect painted; `test` that of the test images, for the record: nothing is chosen by it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from flawmap.synthetic.defects import paint_defect
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("method")
     parser.add_argument("epochs", type=lambda text: [int(one) for one in text.split(",")])
@@ -34,30 +36,41 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
-    good, test = [sample.path for sample in good_training_samples(given.dataset)], labelled_test_samples(given.dataset)
+    good, test = (
+        [sample.path for sample in good_training_samples(given.dataset)],
+        labelled_test_samples(given.dataset),
+    )
     aside, rng = good[::5], np.random.default_rng(0)
     learned = [path for place, path in enumerate(good) if place % 5]
     painted = [paint_defect(decode(path), rng).pixels for path in aside]
     with tempfile.TemporaryDirectory() as folder:
         for epochs in given.epochs:
             method = make_method(given.method, "cpu", **own, epochs=epochs)
-            preparation = Preprocessing(224, 224, method.feature_extractor.mean, method.feature_extractor.std)
+            preparation = Preprocessing(
+                224, 224, method.feature_extractor.mean, method.feature_extractor.std
+            )
             method.fit(Batches(learned, preparation), Path(folder))
             of_aside, of_painted, of_test = (
-                scores(method, pictures, preparation) for pictures in (aside, painted, [one.path for one in test])
+                scores(method, images, preparation)
+                for images in (aside, painted, [one.path for one in test])
             )
             by_painted = roc_auc_score([0] * len(aside) + [1] * len(painted), of_aside + of_painted)
             by_test = roc_auc_score([one.label for one in test], of_test)
             seconds = sum(done.seconds for done in method.history_)
             print(
-                f"{given.method} after {epochs} epochs, {seconds:.0f} s: painted {100 * by_painted:.2f}, test "
+                f"{given.method} after {epochs} epochs, {seconds:.0f} s: painted "
+                f"{100 * by_painted:.2f}, test "
                 f"{100 * by_test:.2f}",
                 flush=True,
             )
 
 
-def scores(method: Method, pictures: Sequence[ImageInput], preparation: Preprocessing) -> list[float]:
-    return [score for batch in Batches(pictures, preparation) for score in method.score(batch.images).image.tolist()]
+def scores(method: Method, images: Sequence[ImageInput], preparation: Preprocessing) -> list[float]:
+    return [
+        score
+        for batch in Batches(images, preparation)
+        for score in method.score(batch.images).image.tolist()
+    ]
 
 
 if __name__ == "__main__":

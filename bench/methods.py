@@ -1,10 +1,12 @@
-"""All methods on one data set: figures over seeds, time to learn, time a picture, size of what is stored.
+"""All methods on one data set: figures over seeds, time to learn, time an image, size of what is
+stored.
 
-    python bench/methods.py DATASET [--backbone resnet18 --weights FILE] [--seeds 3] [--methods patchcore,padim]
+    python bench/methods.py DATASET [--backbone resnet18 --weights FILE] [--seeds 3] [--methods
+    patchcore,padim]
 
-Times are of the method alone, on pictures prepared beforehand: no decoding, no calibration, one picture at a time.
-Rows go to bench/out/methods.jsonl as they come; those that are there are not measured again.
-"""
+Times are of the method alone, on images prepared beforehand: no decoding, no calibration, one image
+at a time. Rows go to bench/out/methods.jsonl as they come; those that are there are not measured
+again."""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ SHOWN = ("image AUROC", "F1 max", "pixel AUROC", "AUPRO")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--weights")
@@ -48,7 +52,12 @@ def main() -> None:
     rows = []
     for name in asked.methods.split(","):
         for seed in range(asked.seeds if is_random(name) else 1):
-            key = {"method": name, "seed": seed, "backbone": asked.backbone, "dataset": asked.dataset.name}
+            key = {
+                "method": name,
+                "seed": seed,
+                "backbone": asked.backbone,
+                "dataset": asked.dataset.name,
+            }
             row = next((row for row in known if key.items() <= row.items()), None)
             if row is None:
                 row = key | measure(name, seed, asked.backbone, asked.weights, asked.dataset)
@@ -64,9 +73,15 @@ def is_random(name: str) -> bool:
     return name != "spade"
 
 
-def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: Path) -> dict[str, Any]:
-    method = make_method(name, backbone=backbone, weights=weights, seed=seed, **SHORTENED.get(name, {}))
-    preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
+def measure(
+    name: str, seed: int, backbone: str, weights: str | None, dataset: Path
+) -> dict[str, Any]:
+    method = make_method(
+        name, backbone=backbone, weights=weights, seed=seed, **SHORTENED.get(name, {})
+    )
+    preparation = replace(
+        Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
+    )
     good, test = good_training_samples(dataset), labelled_test_samples(dataset)
     started = time.perf_counter()
     method.fit(Batches([sample.path for sample in good], preparation))
@@ -81,12 +96,14 @@ def measure(name: str, seed: int, backbone: str, weights: str | None, dataset: P
         scores.append(float(found.image[0]))
         count(tally, sample, resize(found.pixel[0].numpy(), *pixels.shape[:2]))
     labels = np.array([sample.label for sample in test])
-    metrics = image_metrics(np.array(scores), labels, np.zeros(len(test), bool)) | pixel_metrics(tally)
+    metrics = image_metrics(np.array(scores), labels, np.zeros(len(test), bool)) | pixel_metrics(
+        tally
+    )
     stored = sum(tensor.nbytes for tensor in method.fitted_state().values())
     return {
         **{shown: metrics[shown].value for shown in SHOWN},
         "fit s": fitted,
-        "ms a picture": float(np.median(milliseconds)),
+        "ms an image": float(np.median(milliseconds)),
         "stored MB": stored / 1e6,
     }
 
@@ -98,13 +115,18 @@ def count(tally: PixelCounts, sample: Sample, heatmap: np.ndarray) -> None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| method | seeds | " + " | ".join(SHOWN) + " | fit | a picture | stored |", "|---" * 9 + "|"]
+    lines = [
+        "| method | seeds | " + " | ".join(SHOWN) + " | fit | an image | stored |",
+        "|---" * 9 + "|",
+    ]
     for name in dict.fromkeys(row["method"] for row in rows):
         of_one = [row for row in rows if row["method"] == name]
         label = f"`{name}`" + (" (reconstruction)" if METHODS[name].reconstruction else "")
         label += ", 5 of 50 epochs" if name in SHORTENED else ""
         cells = [spread([100 * row[shown] for row in of_one]) for shown in SHOWN]
-        fit, each, stored = (np.median([row[key] for row in of_one]) for key in ("fit s", "ms a picture", "stored MB"))
+        fit, each, stored = (
+            np.median([row[key] for row in of_one]) for key in ("fit s", "ms an image", "stored MB")
+        )
         cells += [f"{fit:.0f} s", f"{each:.0f} ms", f"{stored:.1f} MB"]
         lines.append(f"| {label} | {len(of_one)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

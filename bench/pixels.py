@@ -1,9 +1,10 @@
-"""Figures per pixel on a whole test set: time, memory, and how far the streamed counts are from exact ones.
+"""Figures per pixel on a whole test set: time, memory, and how far the streamed counts are from
+exact ones.
 
     python bench/pixels.py DATASET
 
-The masks are the data set's, the heat maps drawn: noise, the picture and a little of the mask, smoothed.
-"""
+The masks are the data set's, the heat maps drawn: noise, the image and a little of the mask,
+smoothed."""
 
 from __future__ import annotations
 
@@ -31,21 +32,27 @@ def main() -> None:
     metrics = pixel_metrics(tally)
     pixels = sum(mask.size for mask in masks) / 1e6
     print(
-        f"{len(masks)} pictures, {pixels:.0f} million pixels: {time.perf_counter() - started:.1f} s with intervals,",
+        f"{len(masks)} images, {pixels:.0f} million pixels: {time.perf_counter() - started:.1f} "
+        f"s with intervals,",
         end=" ",
     )
-    print(f"{peak() - before:.0f} MB more than the pictures themselves")
+    print(f"{peak() - before:.0f} MB more than the images themselves")
     for name, value in exact(heatmaps, masks).items():
-        print(f"{name:<13} {metrics[name].value:.9f}, {abs(metrics[name].value - value):.1e} from the exact one")
+        print(
+            f"{name:<13} {metrics[name].value:.9f}, {abs(metrics[name].value - value):.1e} from "
+            f"the exact one"
+        )
 
 
 def draw(dataset: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng, heatmaps, masks = np.random.default_rng(0), [], []
     for sample in labelled_test_samples(dataset):
-        picture = decode(sample.path)[:, :, 0].astype(np.float32)
-        mask = decode_mask(sample.mask) if sample.mask else np.zeros(picture.shape, bool)
-        noise = 0.3 * rng.standard_normal(picture.shape, np.float32)
-        heatmaps.append(np.abs(cv2.GaussianBlur(picture / 200 + noise + 0.2 * mask.astype(np.float32), (0, 0), 4)))
+        image = decode(sample.path)[:, :, 0].astype(np.float32)
+        mask = decode_mask(sample.mask) if sample.mask else np.zeros(image.shape, bool)
+        noise = 0.3 * rng.standard_normal(image.shape, np.float32)
+        heatmaps.append(
+            np.abs(cv2.GaussianBlur(image / 200 + noise + 0.2 * mask.astype(np.float32), (0, 0), 4))
+        )
         masks.append(mask)
     return heatmaps, masks
 
@@ -60,7 +67,9 @@ def exact(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> dict[str, floa
     return {
         "pixel AUROC": float(roc_auc_score(labels, scores)),
         "pixel AP": float(average_precision_score(labels, scores)),
-        "pixel F1 max": float((2 * precision * recall / np.maximum(precision + recall, 1e-300)).max()),
+        "pixel F1 max": float(
+            (2 * precision * recall / np.maximum(precision + recall, 1e-300)).max()
+        ),
         "AUPRO": float(per_region_overlap(good, np.add.reduceat(weights, starts))),
     }
 

@@ -1,9 +1,10 @@
-"""SPADE's search: the nearest of all places of 50 pictures, by least numbers first and by `nearest` in each picture.
+"""SPADE's search: the nearest of all places of 50 images, by least numbers first and by `nearest`
+in each image.
 
     python bench/spade.py
 
-Random vectors of the sizes of three layers at 224 px; both in turn, the quickest of three, on one core.
-"""
+Random vectors of the sizes of three layers at 224 px; both in turn, the quickest of three, on one
+core."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from flawmap.memory.neighbours import distance_to_nearest, nearest
 
-PICTURES = 50
+IMAGES = 50
 LAYERS = {
     "tf_efficientnet_lite0": ((3136, 24), (784, 40), (196, 112)),
     "resnet18": ((3136, 64), (784, 128), (196, 256)),
@@ -26,22 +27,26 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, layers in LAYERS.items():
         queries = [torch.rand(shape) for shape in layers]
-        pictures = [[torch.rand(shape) for _ in range(PICTURES)] for shape in layers]
-        both: dict[Callable[[Tensor, list[Tensor]], Tensor], list[float]] = {in_each: [], distance_to_nearest: []}
+        images = [[torch.rand(shape) for _ in range(IMAGES)] for shape in layers]
+        both: dict[Callable[[Tensor, list[Tensor]], Tensor], list[float]] = {
+            in_each: [],
+            distance_to_nearest: [],
+        }
         for _ in range(3):
             for search, seconds in both.items():
                 started = time.perf_counter()
-                for one, others in zip(queries, pictures, strict=True):
+                for one, others in zip(queries, images, strict=True):
                     search(one, others)
                 seconds.append(time.perf_counter() - started)
         slow, quick = (min(seconds) for seconds in both.values())
         print(
-            f"{name}: {1000 * slow:.0f} ms in each picture, {1000 * quick:.0f} ms by least numbers, {quick / slow:.2f}"
+            f"{name}: {1000 * slow:.0f} ms in each image, {1000 * quick:.0f} ms by least "
+            f"numbers, {quick / slow:.2f}"
         )
 
 
-def in_each(queries: Tensor, pictures: list[Tensor]) -> Tensor:
-    return torch.stack([nearest(queries, picture).distances for picture in pictures]).amin(dim=0)
+def in_each(queries: Tensor, images: list[Tensor]) -> Tensor:
+    return torch.stack([nearest(queries, image).distances for image in images]).amin(dim=0)
 
 
 if __name__ == "__main__":

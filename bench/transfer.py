@@ -1,13 +1,14 @@
-"""Whether fine-tuning the backbone helps: settings chosen on painted defects, then judged on real ones.
+"""Whether fine-tuning the backbone helps: settings chosen on painted defects, then judged on real
+ones.
 
     python bench/transfer.py choose DATASET [--backbone resnet18 --weights FILE] [--seeds 1]
     python bench/transfer.py measure DATASET [--backbone resnet18 --weights FILE] [--seeds 3]
 
-`choose` opens no test picture. Four fifths of the good pictures to learn from teach the backbone, by three kinds of
-painted defects, and fill PatchCore's memory; the last fifth is judged, good and with the two other kinds painted on.
-`measure` fits on all good pictures, fine-tuned and not, and judges the test set. DATASET may be a folder of products,
-or `heatsinks`, which are then drawn. Rows go to bench/results/transfer.jsonl as they come and are not measured again.
-"""
+`choose` opens no test image. Four fifths of the good images to learn from teach the backbone, by
+three kinds of painted defects, and fill PatchCore's memory; the last fifth is judged, good and with
+the two other kinds painted on. `measure` fits on all good images, fine-tuned and not, and judges
+the test set. DATASET may be a folder of products, or `heatsinks`, which are then drawn. Rows go to
+bench/results/transfer.jsonl as they come and are not measured again."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ METHODS = ("patchcore", "improved-patchcore")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("choose", "measure"))
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
@@ -73,7 +76,11 @@ def main() -> None:
         for name, folder in products.items():
             about = {"what": asked.what, "data": name, "backbone": asked.backbone, "seed": seed}
             make = partial(make_method, backbone=asked.backbone, weights=asked.weights, seed=seed)
-            jobs = choose(make, folder) if asked.what == "choose" else measure(make, folder, asked.dataset)
+            jobs = (
+                choose(make, folder)
+                if asked.what == "choose"
+                else measure(make, folder, asked.dataset)
+            )
             for key, job in jobs:
                 if asked.variants and key["variant"] not in asked.variants.split(";"):
                     continue
@@ -94,7 +101,7 @@ def known_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
 
 
 def choose(make: Any, folder: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """List the variants, each judged without a test picture."""
+    """List the variants, each judged without a test image."""
     for name, transfer in VARIANTS.items():
         yield {"variant": name, "method": "patchcore"}, partial(_choose, make, folder, transfer)
 
@@ -102,7 +109,9 @@ def choose(make: Any, folder: Path) -> Iterator[tuple[dict[str, Any], Any]]:
 def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[str, Any]:
     method: Method = make("patchcore")
     paths = [sample.path for sample in good_training_samples(folder)]
-    aside = set(np.random.default_rng(method.seed).permutation(len(paths))[: len(paths) // 5].tolist())
+    aside = set(
+        np.random.default_rng(method.seed).permutation(len(paths))[: len(paths) // 5].tolist()
+    )
     learned = [path for place, path in enumerate(paths) if place not in aside]
     judged = [decode(paths[place]) for place in sorted(aside)]
     tuned = {}
@@ -116,35 +125,56 @@ def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[st
             replace(transfer, defect_types=TAUGHT),
             seed=method.seed,
         )
-        tuned = {"tuning s": time.perf_counter() - started, "told right": record.history[-1].validation_accuracy}
+        tuned = {
+            "tuning s": time.perf_counter() - started,
+            "told right": record.history[-1].validation_accuracy,
+        }
     rng = np.random.default_rng(method.seed)
     painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in judged]
     return tuned | _judge(method, learned, judged, painted)
 
 
 def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """List what is judged on the test set: without fine-tuning, and with the shipped and the paper's settings."""
+    """List what is judged on the test set.
+
+    Without fine-tuning, and with the shipped and the paper's settings.
+    """
     modes = {"none": None, "synthetic": FineTuneConfig(), "synthetic, paper's": SHORT}
     if dataset != folder:
-        modes |= {"products": FineTuneConfig("products"), "product, paper's": replace(SHORT, mode="products")}
+        modes |= {
+            "products": FineTuneConfig("products"),
+            "product, paper's": replace(SHORT, mode="products"),
+        }
     modes["leaky, paper's"] = replace(SHORT, mode="leaky")
     for mode, transfer in modes.items():
         for name in METHODS:
-            yield {"variant": mode, "method": name}, partial(_measure, make, name, folder, dataset, transfer)
+            yield (
+                {"variant": mode, "method": name},
+                partial(_measure, make, name, folder, dataset, transfer),
+            )
 
 
 _tuned: dict[tuple[Any, ...], tuple[Backbone, float]] = {}
 """The networks fine-tuned so far and the seconds they took: both methods use them."""
 
 
-def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: FineTuneConfig | None) -> dict[str, Any]:
+def _measure(
+    make: Any, name: str, folder: Path, dataset: Path, transfer: FineTuneConfig | None
+) -> dict[str, Any]:
     method: Method = make(name)
     learned = [sample.path for sample in good_training_samples(folder)]
     seconds = 0.0
     if transfer:
-        about = (transfer, method.backbone, method.seed, dataset if transfer.mode == "products" else folder)
+        about = (
+            transfer,
+            method.backbone,
+            method.seed,
+            dataset if transfer.mode == "products" else folder,
+        )
         if about not in _tuned:
-            classes = {"products": classes_by_product, "leaky": leaky_classes}.get(transfer.mode, lambda _: {"good": learned})
+            classes = {"products": classes_by_product, "leaky": leaky_classes}.get(
+                transfer.mode, lambda _: {"good": learned}
+            )
             started = time.perf_counter()
             tuned, _ = fine_tune(
                 method.backbone,
@@ -158,17 +188,26 @@ def _measure(make: Any, name: str, folder: Path, dataset: Path, transfer: FineTu
         method.feature_extractor, seconds = _tuned[about]
     test = labelled_test_samples(folder)
     good = [sample.path for sample in test if not sample.label]
-    return {"tuning s": seconds} | _judge(method, learned, good, [sample.path for sample in test if sample.label])
+    return {"tuning s": seconds} | _judge(
+        method, learned, good, [sample.path for sample in test if sample.label]
+    )
 
 
-def _judge(method: Method, learned: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]) -> dict[str, Any]:
-    preparation = replace(Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std)
+def _judge(
+    method: Method, learned: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]
+) -> dict[str, Any]:
+    preparation = replace(
+        Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
+    )
     method.fit(Batches(learned, preparation))
-    scores = [_scores(method, Batches(photos, preparation)) for photos in (good, bad)]
+    scores = [_scores(method, Batches(images, preparation)) for images in (good, bad)]
     labels = np.repeat([0, 1], [len(one) for one in scores])
     metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
     spread = float(scores[0].std() / scores[0].mean())
-    return {**{name: metrics[name].value for name in ("image AUROC", "F1 max")}, "spread of good scores": spread}
+    return {
+        **{name: metrics[name].value for name in ("image AUROC", "F1 max")},
+        "spread of good scores": spread,
+    }
 
 
 def _scores(method: Method, batches: Iterable[Any]) -> np.ndarray:
@@ -177,10 +216,19 @@ def _scores(method: Method, batches: Iterable[Any]) -> np.ndarray:
 
 def table(rows: list[dict[str, Any]]) -> str:
     shown = ("image AUROC", "F1 max", "spread of good scores", "told right")
-    lines = ["| data | backbone | method | fine-tuned | " + " | ".join(shown) + " | tuning |", "|---" * 9 + "|"]
-    keys = dict.fromkeys((row["data"], row["backbone"], row["method"], row["variant"]) for row in rows)
+    lines = [
+        "| data | backbone | method | fine-tuned | " + " | ".join(shown) + " | tuning |",
+        "|---" * 9 + "|",
+    ]
+    keys = dict.fromkeys(
+        (row["data"], row["backbone"], row["method"], row["variant"]) for row in rows
+    )
     for key in keys:
-        of_one = [row for row in rows if (row["data"], row["backbone"], row["method"], row["variant"]) == key]
+        of_one = [
+            row
+            for row in rows
+            if (row["data"], row["backbone"], row["method"], row["variant"]) == key
+        ]
         cells = [_mean_and_sd([100 * row[name] for row in of_one if name in row]) for name in shown]
         seconds = np.median([row.get("tuning s", 0.0) for row in of_one])
         lines.append(f"| {' | '.join((*key, *cells))} | {seconds:.0f} s |")
@@ -190,7 +238,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _mean_and_sd(values: list[float]) -> str:
     if not values:
         return "–"
-    return f"{np.mean(values):.2f}" + (f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+    return f"{np.mean(values):.2f}" + (
+        f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    )
 
 
 if __name__ == "__main__":

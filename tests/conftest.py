@@ -1,4 +1,4 @@
-"""What all tests share: shapes checked at run time, a folder of small pictures."""
+"""What all tests share: shapes checked at run time, a folder of small images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers import save, texture
 
 @pytest.fixture
 def good_folder(tmp_path: Path) -> Path:
-    """A folder of twelve good pictures."""
+    """A folder of twelve good images."""
     for seed in range(12):
         save(tmp_path / "good" / f"{seed:02}.png", texture(seed))
     return tmp_path / "good"

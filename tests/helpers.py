@@ -1,4 +1,4 @@
-"""Small pictures and small methods for the tests."""
+"""Small images and small methods for the tests."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 MAGNETIC_TILE = SHARED / "data" / "magnetic_tile"
 RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
 
-needs_shared = pytest.mark.skipif(not MAGNETIC_TILE.is_dir(), reason="the shared folder with real pictures is not here")
+needs_shared = pytest.mark.skipif(
+    not MAGNETIC_TILE.is_dir(), reason="the shared folder with real images is not here"
+)
 
 
 def texture(seed: int, height: int = 64, width: int = 64) -> np.ndarray:
-    """A picture of a good part: brushed grey with a darker band."""
+    """An image of a good part: brushed grey with a darker band."""
     rng = np.random.default_rng(seed)
-    grain = cv2.GaussianBlur(rng.normal(0, 40, (height, width, 3)).astype(np.float32), (0, 0), sigmaX=4, sigmaY=0.8)
-    picture = 140 + grain
-    picture[height // 3 : height // 2] -= 40
-    return picture.clip(0, 255).astype(np.uint8)
+    grain = cv2.GaussianBlur(
+        rng.normal(0, 40, (height, width, 3)).astype(np.float32), (0, 0), sigmaX=4, sigmaY=0.8
+    )
+    image = 140 + grain
+    image[height // 3 : height // 2] -= 40
+    return image.clip(0, 255).astype(np.uint8)
 
 
-def with_defect(picture: np.ndarray, row: int, column: int, radius: int = 6) -> np.ndarray:
-    """The same picture with a bright disc."""
-    return cv2.circle(picture.copy(), (column, row), radius, (255, 230, 40), -1)
+def with_defect(image: np.ndarray, row: int, column: int, radius: int = 6) -> np.ndarray:
+    """The same image with a bright disc."""
+    return cv2.circle(image.copy(), (column, row), radius, (255, 230, 40), -1)
 
 
-def save(path: Path, picture: np.ndarray) -> Path:
+def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     path.write_bytes(cv2.imencode(path.suffix, bgr)[1].tobytes())
     return path
 
@@ -55,7 +59,9 @@ def run(*arguments: object) -> tuple[int, str]:
     """Type a command, in this process; gives the exit code and what was shown."""
     from flawmap.cli import app
 
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+    result = CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=True
+    )
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output

@@ -41,32 +41,37 @@ def test_figures(inspector: Inspector, dataset: Path) -> None:
     assert sum(evaluation.confusion.values()) == 10
 
 
-def test_each_type_of_defect_has_its_figures_against_all_good_pictures(inspector: Inspector, dataset: Path) -> None:
+def test_each_type_of_defect_has_its_figures_against_all_good_images(
+    inspector: Inspector, dataset: Path
+) -> None:
     for seed in range(3):
         save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
     kinds = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
     assert list(kinds) == ["hidden", "spot"]
     assert kinds["spot"]["image AUROC"].value == 1
     assert kinds["hidden"]["image AUROC"].value < 1
-    assert "no defective test picture has a mask" in kinds["hidden"]["AUPRO"].unavailable
+    assert "no defective test image has a mask" in kinds["hidden"]["AUPRO"].unavailable
 
 
 def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, dataset: Path) -> None:
     only_good = [sample for sample in labelled_test_samples(dataset) if not sample.label]
     metrics = evaluate(inspector.runtime, only_good).metrics
-    assert metrics["image AUROC"].unavailable == "no defective test pictures"
-    assert metrics["pixel AUROC"].unavailable == "no defective test picture has a mask"
+    assert metrics["image AUROC"].unavailable == "no defective test images"
+    assert metrics["pixel AUROC"].unavailable == "no defective test image has a mask"
     assert metrics["good parts rejected"].value is not None
 
 
-def test_pictures_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
-    bare = [Sample(sample.path, sample.split, sample.defect_type) for sample in labelled_test_samples(dataset)]
+def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
+    bare = [
+        Sample(sample.path, sample.split, sample.defect_type)
+        for sample in labelled_test_samples(dataset)
+    ]
     metrics = evaluate(inspector.runtime, bare).metrics
     assert metrics["image AUROC"].value == 1
     assert metrics["pixel AUROC"].value is None
 
 
-def test_a_bad_picture_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
+def test_a_bad_image_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"")
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     (bad,) = [row for row in evaluation.records if row.error]
@@ -74,17 +79,23 @@ def test_a_bad_picture_has_its_row_and_counts_nowhere(inspector: Inspector, data
     assert evaluation.metrics["share of defects"].value == pytest.approx(5 / 9)
 
 
-def test_bad_masks_are_said_and_their_pictures_still_judged(inspector: Inspector, dataset: Path) -> None:
+def test_bad_masks_are_said_and_their_images_still_judged(
+    inspector: Inspector, dataset: Path
+) -> None:
     save(dataset / "ground_truth/spot/0_mask.png", np.zeros((10, 10, 3), np.uint8))
     (dataset / "ground_truth/spot/1_mask.png").write_text("no mask")
     save(dataset / "ground_truth/spot/2_mask.png", np.zeros((64, 64, 3), np.uint8))
     save(dataset / "ground_truth/good/3_mask.png", np.full((64, 64, 3), 255, np.uint8))
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
-    errors = {row.sample.path.stem + row.sample.defect_type: row.error for row in evaluation.records if row.error}
-    assert "the mask is 10×10, its picture 64×64" in errors["0spot"]
+    errors = {
+        row.sample.path.stem + row.sample.defect_type: row.error
+        for row in evaluation.records
+        if row.error
+    }
+    assert "the mask is 10×10, its image 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
     assert "marks nothing" in errors["2spot"]
-    assert "marks 4096 pixels of a picture that is said to be good" in errors["3good"]
+    assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
     assert len(errors) == 4
     assert evaluation.metrics["share of defects"].value == 0.5
     assert all(row.score is not None for row in evaluation.records)

@@ -35,28 +35,28 @@ def part(good: Path) -> Path:
     return file
 
 
-def as_told(told: dict[str, object], photo: np.ndarray) -> np.ndarray:
-    """Prepare a picture as the JSON says, with nothing of flawmap's."""
+def as_told(told: dict[str, object], image: np.ndarray) -> np.ndarray:
+    """Prepare an image as the JSON says, with nothing of flawmap's."""
     how = told["preprocessing"]
     height, width = how["height"], how["width"]
-    rows, columns = photo.shape[:2]
+    rows, columns = image.shape[:2]
     small = cv2.resize(
-        photo, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
+        image, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
     )
     resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     scaled = (resized.astype(np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
     return scaled.transpose(2, 0, 1)
 
 
-def run_graph(to: str, folder: Path, pictures: np.ndarray) -> list[np.ndarray]:
+def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
     settings = json.loads((folder / "part.json").read_text())["graph"]["compile_settings"]
     if to == "onnx":
         session = onnxruntime.InferenceSession(
             folder / "part.onnx", providers=["CPUExecutionProvider"]
         )
-        return session.run(["score", "anomaly_map"], {"image": pictures})
+        return session.run(["score", "anomaly_map"], {"image": images})
     compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
-    return [compiled(pictures)[name] for name in ("score", "anomaly_map")]
+    return [compiled(images)[name] for name in ("score", "anomaly_map")]
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
@@ -69,15 +69,15 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
     assert told["made_from"]["sha256"] == sha256_of(part)
     assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
     runtime, judging = load(part), told["decision"]
-    scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, photo) for photo in NEW]))
-    for photo, score, distances in zip(NEW, scores, maps, strict=True):
-        verdict = runtime.inspect(photo)
+    scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, image) for image in NEW]))
+    for image, score, distances in zip(NEW, scores, maps, strict=True):
+        verdict = runtime.inspect(image)
         assert score == pytest.approx(verdict.score, rel=1e-4)
         assert (score > judging["threshold"]) == verdict.reject
         at_least = sum(one >= score for one in judging["good_scores"])
         assert (1 + at_least) / (1 + len(judging["good_scores"])) == pytest.approx(verdict.p_value)
         heatmap = (
-            cv2.resize(distances, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            cv2.resize(distances, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             / judging["map_limit"]
         )
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
@@ -85,7 +85,7 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
-def test_int8_is_scaled_by_good_pictures(to: str, part: Path, good: Path, tmp_path: Path) -> None:
+def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path: Path) -> None:
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
     told = json.loads((tmp_path / "part.json").read_text())
     assert told["graph"]["precision"] == "int8"
@@ -102,7 +102,7 @@ def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: P
         manifest,
         arrays | {"golden.scores": arrays["golden.scores"] * 1.001},
     )
-    with pytest.raises(ParityError, match="as openvino in f32: golden picture 1 of 2"):
+    with pytest.raises(ParityError, match="as openvino in f32: golden image 1 of 2"):
         export(tmp_path / "part.flawmap", tmp_path / "out")
     assert not (tmp_path / "out" / "part.json").exists()
 
@@ -110,7 +110,7 @@ def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: P
 def test_what_no_graph_can_hold(good: Path, tmp_path: Path) -> None:
     options = {name: value for name, value in TINY.items() if name != "coreset"}
     Inspector("spade", size=64, **options).fit(good).save(tmp_path / "part.flawmap")
-    with pytest.raises(NotExportable, match="each picture chooses the good ones"):
+    with pytest.raises(NotExportable, match="each image chooses the good ones"):
         export(tmp_path / "part.flawmap", tmp_path)
 
 
@@ -118,9 +118,9 @@ def test_what_was_fitted_in_int8_runs_and_stays_what_it_is(good: Path, tmp_path:
     inspector = Inspector(size=64, precision="int8", **TINY).fit(good)
     inspector.save(tmp_path / "part.flawmap")
     runtime = load(tmp_path / "part.flawmap")
-    for photo in NEW:
-        assert runtime.inspect(photo).score == pytest.approx(
-            inspector.inspect(photo).score, rel=1e-3
+    for image in NEW:
+        assert runtime.inspect(image).score == pytest.approx(
+            inspector.inspect(image).score, rel=1e-3
         )
     with pytest.raises(OptionError, match="fitted in int8 and cannot run in f32"):
         load(tmp_path / "part.flawmap", "f32")

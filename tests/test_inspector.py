@@ -28,7 +28,7 @@ def saved(inspector: Inspector, tmp_path: Path) -> Path:
     return tmp_path / "part.flawmap"
 
 
-def test_a_verdict_has_the_pictures_own_size(inspector: Inspector) -> None:
+def test_a_verdict_has_the_images_own_size(inspector: Inspector) -> None:
     verdict = inspector.inspect(NEW)
     assert verdict.heatmap.shape == (80, 120)
     assert verdict.heatmap.dtype == np.float32
@@ -38,7 +38,7 @@ def test_a_verdict_has_the_pictures_own_size(inspector: Inspector) -> None:
 
 def test_path_bytes_and_array_say_the_same(inspector: Inspector, tmp_path: Path) -> None:
     path = save(tmp_path / "new.png", NEW)
-    scores = {inspector.inspect(photo).score for photo in (path, str(path), path.read_bytes(), NEW)}
+    scores = {inspector.inspect(image).score for image in (path, str(path), path.read_bytes(), NEW)}
     assert len(scores) == 1
 
 
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path, good_folder: Path) ->
     assert (tmp_path / "one").read_bytes() != (tmp_path / "two").read_bytes()
 
 
-def test_pictures_from_a_folder_a_dataset_and_a_list_teach_the_same(good_folder: Path) -> None:
+def test_images_from_a_folder_a_dataset_and_a_list_teach_the_same(good_folder: Path) -> None:
     made = [
         Inspector(size=64, **TINY | {"weights": "embedded", "backbone": "tf_efficientnet_lite0"})
         for _ in range(2)
@@ -98,16 +98,16 @@ def test_a_truncated_jpeg_among_fifty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_pictures(count: int, tmp_path: Path) -> None:
+def test_too_few_images(count: int, tmp_path: Path) -> None:
     for seed in range(count):
         save(tmp_path / f"{seed}.png", texture(seed))
     with pytest.raises(
-        DatasetError, match="no pictures" if count == 0 else "1 good image; 2 are the fewest"
+        DatasetError, match="no images" if count == 0 else "1 good image; 2 are the fewest"
     ):
         Inspector(**TINY).fit(tmp_path)
 
 
-def test_too_few_usable_pictures(tmp_path: Path) -> None:
+def test_too_few_usable_images(tmp_path: Path) -> None:
     save(tmp_path / "0.png", texture(0))
     (tmp_path / "1.png").write_bytes(b"")
     with pytest.raises(DatasetError, match="1 of 2 images can be used"):
@@ -123,8 +123,8 @@ def test_one_colour_everywhere_teaches_that_colour() -> None:
     assert np.isfinite(odd.heatmap).all()
 
 
-def test_bad_pictures_are_refused_one_by_one(inspector: Inspector, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
+def test_bad_images_are_refused_one_by_one(inspector: Inspector, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(ImageError, match=r"text\.png"):
         inspector.inspect(tmp_path / "text.png")
 
@@ -160,8 +160,8 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     inspector = Inspector(size=64, false_rejects=0.2, calibration_fraction=0.3, **TINY).fit(good)
     assert len(inspector.calibration.scores) == 6
     assert inspector.calibration.exact
-    # Its scores are those that new pictures would get.
-    again = [inspector.inspect(picture).score for picture in good]
+    # Its scores are those that new images would get.
+    again = [inspector.inspect(image).score for image in good]
     assert (
         sum(
             any(np.isclose(score, one, rtol=1e-4) for one in again)
@@ -172,7 +172,7 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
     assert len(set(inspector.method.bank_.image_ids.tolist())) <= 14
 
 
-def test_calibration_pictures_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
+def test_calibration_images_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:
     rows = [
         f"{path.name},{'calibration' if number < 4 else 'train'}"
         for number, path in enumerate(good_folder.iterdir())
@@ -193,8 +193,8 @@ def test_groups_of_a_manifest_are_left_out_together(good_folder: Path) -> None:
     calibration = Inspector(size=64, false_rejects=0.3, **TINY).fit(manifest).calibration
     assert sorted(set(calibration.groups)) == ["lot 0", "lot 1", "lot 2"]
     assert "3 groups" in calibration.warnings()[-1]
-    pictures = [str(path) for path in sorted(good_folder.glob("*.png"))]
-    same = Inspector(size=64, false_rejects=0.3, **TINY).fit(pictures, groups=["a", "b", "c"] * 4)
+    images = [str(path) for path in sorted(good_folder.glob("*.png"))]
+    same = Inspector(size=64, false_rejects=0.3, **TINY).fit(images, groups=["a", "b", "c"] * 4)
     np.testing.assert_allclose(same.calibration.scores, calibration.scores)
 
 
@@ -207,7 +207,7 @@ def test_whole_groups_are_set_aside() -> None:
     assert len(set(inspector.calibration.groups)) == 2
 
 
-def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) -> None:
+def test_an_image_that_changed_since_the_split_is_refused(good_folder: Path) -> None:
     from flawmap.data.layouts import find_samples, write_manifest
     from flawmap.data.splits import assign_splits
 
@@ -218,7 +218,7 @@ def test_a_picture_that_changed_since_the_split_is_refused(good_folder: Path) ->
         Inspector(size=64, **TINY).fit(manifest)
 
 
-def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> None:
+def test_calibration_images_that_are_all_bad_are_said(good_folder: Path) -> None:
     (good_folder / "bad.png").write_bytes(b"cut")
     manifest = good_folder / "split.csv"
     rows = [
@@ -230,10 +230,10 @@ def test_calibration_pictures_that_are_all_bad_are_said(good_folder: Path) -> No
         Inspector(size=64, **TINY).fit(manifest)
 
 
-def test_three_good_pictures_are_enough_to_begin_with() -> None:
+def test_three_good_images_are_enough_to_begin_with() -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
     assert inspector.calibration.expected_false_rejects == 1 / 4
-    assert "99 good pictures, 96 more" in inspector.calibration.warnings()[0]
+    assert "99 good images, 96 more" in inspector.calibration.warnings()[0]
     assert inspector.inspect(with_defect(NEW, 20, 20, radius=10)).reject
 
 

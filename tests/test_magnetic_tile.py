@@ -1,4 +1,7 @@
-"""The whole of it on real pictures: 761 good ones to learn from, 191 good and 392 defective ones to judge."""
+"""The whole of it on real images.
+
+761 good ones to learn from, 191 good and 392 defective ones to judge.
+"""
 
 from __future__ import annotations
 
@@ -19,5 +22,6 @@ def test_patchcore_finds_what_it_should(backbone: str, weights: str, bar: float)
     inspector = Inspector("patchcore", backbone=backbone, weights=weights).fit(MAGNETIC_TILE)
     metrics = evaluate(inspector.runtime, labelled_test_samples(MAGNETIC_TILE)).metrics
     assert metrics["image AUROC"].value >= bar
-    # A budget of 1 % of 191 good parts: more than 6 rejects come about by chance less than once in a hundred times.
+    # A budget of 1 % of 191 good parts: more than 6 rejects come about by chance less than once in
+    # a hundred times.
     assert metrics["good parts rejected"].value <= 6 / 191

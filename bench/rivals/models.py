@@ -1,4 +1,7 @@
-"""What both sides learn before anything is measured: folders of pictures, the same weights, models with equal banks."""
+"""What both sides learn before anything is measured.
+
+Folders of images, the same weights, models with equal banks.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,21 @@ from rivals.talk import Child, Failed, Side
 OURS, THEIRS = "flawmap", "anomalib"
 SHARE = 0.01
 CALIBRATION = 300
-"""Pictures that anomalib's int8 is calibrated on; what it asks for."""
+"""Images that anomalib's int8 is calibrated on; what it asks for."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
-PRECISIONS: dict[str, tuple[str, str | None]] = {"f32": ("f32", "f32"), "bf16": ("f32", "bf16"), "int8": ("int8", None)}
+PRECISIONS: dict[str, tuple[str, str | None]] = {
+    "f32": ("f32", "f32"),
+    "bf16": ("f32", "bf16"),
+    "int8": ("int8", None),
+}
 """What a precision is fitted with, and what `flawmap.load` is told."""
 
 REFERENCE = "openvino-f32"
-"""The other side's way that ratios are also given to: its export for CPUs in the precision in which it was learned."""
+"""The other side's way that ratios are also given to.
+
+Its export for CPUs in the precision in which it was learned.
+"""
 
 KINDS = {
     "torch": "torch",
@@ -59,7 +69,7 @@ class Row:
 
 @dataclass
 class Variant:
-    """One way in which one side judges pictures.
+    """One way in which one side judges images.
 
     Args:
         key: `f32`, `bf16`, `int8`, or what anomalib's side calls it.
@@ -76,7 +86,15 @@ class Variant:
 
     def row(self, part: str, group: str, unit: str, *, more_is_better: bool = False) -> Row:
         """Begin its row."""
-        row = Row(part, group, self.owner, self.described, unit, note=self.note, more_is_better=more_is_better)
+        row = Row(
+            part,
+            group,
+            self.owner,
+            self.described,
+            unit,
+            note=self.note,
+            more_is_better=more_is_better,
+        )
         row.reference = self.key == REFERENCE
         return row
 
@@ -85,37 +103,39 @@ class Variant:
         self.note = self.side.ask("open", name=self.name, **self.opening) or ""
         return self
 
-    def judge(self, pictures: Sequence[Path]) -> dict[str, list[float]]:
-        """Give the seconds and the score of each picture."""
-        return self.side.ask("judge", name=self.name, pictures=pictures)
+    def judge(self, images: Sequence[Path]) -> dict[str, list[float]]:
+        """Give the seconds and the score of each image."""
+        return self.side.ask("judge", name=self.name, images=images)
 
     def judge_folder(self, folder: Path) -> float:
-        """Give the seconds for all its pictures."""
+        """Give the seconds for all its images."""
         return self.side.ask("folder", name=self.name, folder=folder)
 
 
 class Workshop:
-    """Both sides, the pictures, and a folder for what is made of them."""
+    """Both sides, the images, and a folder for what is made of them."""
 
     def __init__(self, plan: Plan, ours: Side, theirs: Side, work: Path) -> None:
         self.plan, self.ours, self.theirs, self.work = plan, ours, theirs, work.resolve()
         self.left_out: list[str] = []
         self._models: dict[str, list[Variant]] = {}
-        self.good = pictures_in(plan.dataset / "train" / "good")
+        self.good = images_in(plan.dataset / "train" / "good")
         kinds = sorted(path for path in (plan.dataset / "test").iterdir() if path.is_dir())
-        self.test = [(picture, int(kind.name != "good")) for kind in kinds for picture in pictures_in(kind)]
+        self.test = [
+            (image, int(kind.name != "good")) for kind in kinds for image in images_in(kind)
+        ]
 
     def some(self, count: int) -> list[Path]:
-        """Give test pictures of all kinds."""
-        return [picture for picture, _ in self.test[:: max(1, len(self.test) // count)]][:count]
+        """Give test images of all kinds."""
+        return [image for image, _ in self.test[:: max(1, len(self.test) // count)]][:count]
 
-    def folder(self, name: str, pictures: Sequence[Path]) -> Path:
-        """Make a folder of links to pictures."""
-        folder = self.work / "pictures" / name
+    def folder(self, name: str, images: Sequence[Path]) -> Path:
+        """Make a folder of links to images."""
+        folder = self.work / "images" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for number, picture in enumerate(pictures):
-            (folder / f"{number:04d}{picture.suffix}").symlink_to(picture)
+        for number, image in enumerate(images):
+            (folder / f"{number:04d}{image.suffix}").symlink_to(image)
         return folder
 
     def open(self, variants: Sequence[Variant]) -> list[Variant]:
@@ -127,7 +147,9 @@ class Workshop:
             except Failed as error:
                 if variant.key != "bf16":
                     raise
-                self.left_out.append(f"{variant.owner}, {variant.described}, is not measured: {error.args[0]}")
+                self.left_out.append(
+                    f"{variant.owner}, {variant.described}, is not measured: {error.args[0]}"
+                )
         self.left_out = list(dict.fromkeys(self.left_out))
         return opened
 
@@ -137,23 +159,46 @@ class Workshop:
         self.theirs.close()
 
     def fit_ours(
-        self, good: Path, file: Path, network: str, *, share: float = SHARE, precision: str = "f32", method="patchcore"
+        self,
+        good: Path,
+        file: Path,
+        network: str,
+        *,
+        share: float = SHARE,
+        precision: str = "f32",
+        method="patchcore",
     ) -> Child:
         """Learn with flawmap's command line."""
         spec = self.plan.networks[network]
-        named = {"output": file, "method": method, "backbone": spec.backbone, "weights": spec.weights}
+        named = {
+            "output": file,
+            "method": method,
+            "backbone": spec.backbone,
+            "weights": spec.weights,
+        }
         named |= {"coreset": share, "precision": precision}
         return self.ours.run(["-m", "flawmap", "fit", good, *_flags(named)])
 
-    def fit_theirs(self, good: Path, out: Path, network: str, *, picks: int, export: bool = False) -> Child:
+    def fit_theirs(
+        self, good: Path, out: Path, network: str, *, picks: int, export: bool = False
+    ) -> Child:
         """Learn with anomalib's engine; 0 picks are all."""
         shutil.rmtree(out, ignore_errors=True)
         return self.theirs.once(
-            "fit", folder=good, out=out, share=SHARE, picks=picks, export=export, **self._named(network)
+            "fit",
+            folder=good,
+            out=out,
+            share=SHARE,
+            picks=picks,
+            export=export,
+            **self._named(network),
         )
 
     def models(self, network: str, methods: Sequence[str] = ("patchcore",)) -> list[Variant]:
-        """Make models with `BANK` rows, once; anomalib's are drawn from real embeddings, which times cannot tell."""
+        """Make models with `BANK` rows, once.
+
+        Anomalib's are drawn from real embeddings, which times cannot tell.
+        """
         if network not in self._models:
             self._models[network] = self._make_models(network, methods)
         return self._models[network]
@@ -170,12 +215,14 @@ class Workshop:
                 self.fit_ours(good, file, network, share=share, precision=precision, method=method)
             found += self.our_variants(stem, method)
         theirs = self.work / f"models-theirs-{network}"
-        if not (theirs / "weights/openvino/int8.xml").exists():  # minutes to export, and always the same
-            pictures = {
-                "pictures": self.good[: math.ceil(BANK / POSITIONS) + 1],
+        if not (
+            theirs / "weights/openvino/int8.xml"
+        ).exists():  # minutes to export, and always the same
+            images = {
+                "images": self.good[: math.ceil(BANK / POSITIONS) + 1],
                 "calibration": self.good[:CALIBRATION],
             }
-            self.theirs.once("prepare", rows=BANK, out=theirs, **pictures, **self._named(network))
+            self.theirs.once("prepare", rows=BANK, out=theirs, **images, **self._named(network))
         return found + self.their_variants(theirs)
 
     def our_variants(self, stem: Path, method: str = "patchcore") -> list[Variant]:
@@ -190,7 +237,14 @@ class Workshop:
     def their_variants(self, folder: Path) -> list[Variant]:
         """Give the exports of a folder."""
         return [
-            Variant(self.theirs, kind, kind, THEIRS, f"patchcore, {said}", {"folder": folder, "kind": kind})
+            Variant(
+                self.theirs,
+                kind,
+                kind,
+                THEIRS,
+                f"patchcore, {said}",
+                {"folder": folder, "kind": kind},
+            )
             for kind, said in KINDS.items()
         ]
 
@@ -200,11 +254,13 @@ class Workshop:
         return {"backbone": spec.backbone, "layers": spec.layers, "weights": file}
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """List the pictures of a folder by name."""
+def images_in(folder: Path) -> list[Path]:
+    """List the images of a folder by name."""
     found = sorted(path.resolve() for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise SystemExit(f"{folder}: no pictures; DATASET needs train/good and test/<kind>, as MVTec AD has them")
+        raise SystemExit(
+            f"{folder}: no images; DATASET needs train/good and test/<kind>, as MVTec AD has them"
+        )
     return found
 
 

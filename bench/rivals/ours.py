@@ -1,4 +1,7 @@
-"""flawmap's side of `bench/rivals.py`, in flawmap's environment. What is imported where matters: starts are timed."""
+"""flawmap's side of `bench/rivals.py`, in flawmap's environment.
+
+What is imported where matters: starts are timed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def hello() -> dict[str, Any]:
             return "none"
 
     packages = ("flawmap", "torch", "timm", "openvino", "numpy", "opencv-python-headless")
-    return {"versions": {name: of(name) for name in packages}, "torch threads": torch.get_num_threads()}
+    return {
+        "versions": {name: of(name) for name in packages},
+        "torch threads": torch.get_num_threads(),
+    }
 
 
 def draw_vectors(file: str, rows: int, channels: int) -> None:
@@ -72,31 +78,31 @@ def open_model(name: str, file: str, precision: str | None) -> None:
     held[name] = load(file, precision=precision)
 
 
-def judge(name: str, pictures: list[str]) -> dict[str, list[float]]:
-    """Time each picture from its file to its score and map."""
+def judge(name: str, images: list[str]) -> dict[str, list[float]]:
+    """Time each image from its file to its score and map."""
     model, seconds, scores = held[name], [], []
-    for picture in pictures:
+    for image in images:
         started = time.perf_counter()
-        verdict = model.inspect(picture)
+        verdict = model.inspect(image)
         seconds.append(time.perf_counter() - started)
         scores.append(verdict.score)
     return {"seconds": seconds, "scores": scores}
 
 
 def judge_folder(name: str, folder: str) -> float:
-    """Time all pictures of a folder, from their files to their scores and maps."""
-    pictures = sorted(Path(folder).iterdir())
+    """Time all images of a folder, from their files to their scores and maps."""
+    images = sorted(Path(folder).iterdir())
     started = time.perf_counter()
-    done = sum(each.verdict is not None for each in held[name].inspect_each(pictures))
+    done = sum(each.verdict is not None for each in held[name].inspect_each(images))
     seconds = time.perf_counter() - started
-    assert done == len(pictures), f"{done} of {len(pictures)} pictures were judged"
+    assert done == len(images), f"{done} of {len(images)} images were judged"
     return seconds
 
 
-def start(file: str, precision: str | None, picture: str) -> float:
-    """Judge a first picture."""
+def start(file: str, precision: str | None, image: str) -> float:
+    """Judge a first image."""
     open_model("first", file, precision)
-    return judge("first", [picture])["scores"][0]
+    return judge("first", [image])["scores"][0]
 
 
 def load_library() -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POSITIONS = 28 * 28
-"""Patches of a picture of 224 × 224, on the grid of layer 2."""
+"""Patches of an image of 224 × 224, on the grid of layer 2."""
 
 BANK = 5_966
-"""1 % of the patches of 761 pictures."""
+"""1 % of the patches of 761 images."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Network:
         backbone: timm's name.
         layers: layers 2 and 3, as anomalib names them.
         weights: as flawmap names them; the other side gets a file with the same.
-        learned: good pictures to learn from, where only times with a bank of `BANK` rows are wanted.
+        learned: good images to learn from, where only times with a bank of `BANK` rows are wanted.
     """
 
     backbone: str
@@ -40,16 +40,24 @@ class Plan:
     channels: int = 128
     picks: int = 60
     coreset_repeats: int = 3
-    fit_pictures: int = 761
+    fit_images: int = 761
     fit_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")
     fit_repeats: int = 2
     judged: int = 30
     rounds: int = 7
     latency_networks: tuple[str, ...] = ("Lite0", "WRN-50-2")
-    folder_pictures: int = 200
+    folder_images: int = 200
     folder_repeats: int = 5
     starts: int = 7
-    start_variants: tuple[str, ...] = ("f32", "bf16", "int8", "torch", "openvino", "openvino-fixed", "openvino-int8")
+    start_variants: tuple[str, ...] = (
+        "f32",
+        "bf16",
+        "int8",
+        "torch",
+        "openvino",
+        "openvino-fixed",
+        "openvino-int8",
+    )
     quality_fit: int = 152
     quality_every: int = 1
     learned: dict[str, int] = field(default_factory=lambda: {"Lite0": 761, "WRN-50-2": 100})
@@ -64,7 +72,9 @@ class Plan:
         """The backbones by the names of the tables."""
         resnet = ("layer2", "layer3")
         found = {
-            "Lite0": Network("tf_efficientnet_lite0", ("blocks.2", "blocks.4"), "embedded", self.learned["Lite0"]),
+            "Lite0": Network(
+                "tf_efficientnet_lite0", ("blocks.2", "blocks.4"), "embedded", self.learned["Lite0"]
+            ),
             "WRN-50-2": Network("wide_resnet50_2", resnet, "random", self.learned["WRN-50-2"]),
         }
         if self.resnet18:
@@ -75,13 +85,13 @@ class Plan:
 QUICK = {
     "picks": 10,
     "coreset_repeats": 2,
-    "fit_pictures": 40,
+    "fit_images": 40,
     "fit_networks": ("Lite0",),
     "fit_repeats": 1,
     "judged": 10,
     "rounds": 3,
     "latency_networks": ("Lite0",),
-    "folder_pictures": 40,
+    "folder_images": 40,
     "folder_repeats": 3,
     "starts": 5,
     "start_variants": ("f32", "openvino"),

@@ -18,7 +18,7 @@ from rivals.models import OURS, THEIRS, Row
 TITLES = {
     "coreset": "Coreset",
     "fit": "Learning",
-    "latency": "One picture, from its file to score and map",
+    "latency": "One image, from its file to score and map",
     "folder": "A folder",
     "start": "Start",
     "quality": "Quality",
@@ -27,31 +27,47 @@ TITLES = {
 FAIRNESS = """\
 ## What favours whom
 
-- anomalib's maps stay at 224 × 224; flawmap's are brought to the picture's own size. This favours anomalib in latency.
-- In learning, anomalib loads pictures with one process a core instead of its 8; its batch of 32 stays.
-- flawmap scores its golden pictures whenever it is loaded, before the first verdict. This favours anomalib at start.
-- anomalib sets no threshold here (`limit_val_batches=0`); flawmap judges every good picture by a memory without it.
-  This favours anomalib in learning. Its validation, image drawing and metrics are off everywhere.
-- anomalib re-weights a picture's score with 9 neighbours, its default; flawmap's `patchcore` takes the largest
-  distance.
-- anomalib's own OpenVINO export, for any batch, has a batch of two baked in at this size and then takes no single
-  picture. It is exported here for one picture of any size, its usual way, and for one of 224 × 224 (`fixed`), resized
-  by Pillow beforehand, as torchvision would. The last is also quantised to int8 its own way (`INT8_PTQ`, with
-  good pictures to calibrate on); what is left in floats runs as its note says.
-- anomalib's OpenVINO inferencer keeps compiled models in `openvino_cache`; the starts measured here find it filled.
-- anomalib's memory for latency, folder and start is as many random rows of real embeddings, since its greedy choice
-  takes long; the times do not depend on which rows. For quality, both choose their whole coreset.
+- anomalib's maps stay at 224 × 224; flawmap's are brought to the image's own size. This favours
+  anomalib in latency.
+- In learning, anomalib loads images with one process a core instead of its 8; its batch of 32
+  stays.
+- flawmap scores its golden images whenever it is loaded, before the first verdict. This favours
+  anomalib at start.
+- anomalib sets no threshold here (`limit_val_batches=0`); flawmap judges every good image by a
+  memory without it. This favours anomalib in learning. Its validation, image drawing and metrics
+  are off everywhere.
+- anomalib re-weights an image's score with 9 neighbours, its default; flawmap's `patchcore` takes
+  the largest distance.
+- anomalib's own OpenVINO export, for any batch, has a batch of two baked in at this size and then
+  takes no single image. It is exported here for one image of any size, its usual way, and for one
+  of 224 × 224 (`fixed`), resized by Pillow beforehand, as torchvision would. The last is also
+  quantised to int8 its own way (`INT8_PTQ`, with good images to calibrate on); what is left in
+  floats runs as its note says.
+- anomalib's OpenVINO inferencer keeps compiled models in `openvino_cache`; the starts measured here
+  find it filled.
+- anomalib's memory for latency, folder and start is as many random rows of real embeddings, since
+  its greedy choice takes long; the times do not depend on which rows. For quality, both choose
+  their whole coreset.
 - WRN-50-2 has the same random weights on both sides: times only.
-- Peak memory is the system's `ru_maxrss` of the one process; anomalib's loading processes (one a core) are not counted.
+- Peak memory is the system's `ru_maxrss` of the one process; anomalib's loading processes (one a
+  core) are not counted.
 """
 
 
 def describe_machine(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """Say where this runs."""
-    flags = set(_field("flags").split()) & {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
+    flags = set(_field("flags").split()) & {
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "amx_int8",
+    }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": f"{_field('model name')}, {os.cpu_count()} cores; {' '.join(sorted(flags)) or 'flags not told'}",
+        "processor": f"{_field('model name')}, {os.cpu_count()} cores; "
+        f"{' '.join(sorted(flags)) or 'flags not told'}",
         "memory": f"{memory:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         OURS: _said(ours),
@@ -67,7 +83,10 @@ def moment() -> str:
 def _field(name: str) -> str:
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith(name)),
+        platform.processor(),
+    )
 
 
 def _said(hello: dict[str, Any]) -> str:
@@ -82,33 +101,58 @@ def read_rows(out: Path, without: Sequence[str]) -> list[Row]:
     return [Row(**row) for row in found if row["part"] not in without]
 
 
-def write(out: Path, rows: Sequence[Row], machine: dict[str, Any], command: str, left_out: Sequence[str] = ()) -> None:
+def write(
+    out: Path,
+    rows: Sequence[Row],
+    machine: dict[str, Any],
+    command: str,
+    left_out: Sequence[str] = (),
+) -> None:
     """Write all three, and over the ones of a part before."""
     out.mkdir(parents=True, exist_ok=True)
     rows = sorted(rows, key=lambda row: list(TITLES).index(row.part))
     found = {"command": command, "machine": machine, "rows": [asdict(row) for row in rows]}
     (out / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    lines = ["# flawmap beside anomalib", "", f"    {command}", "", "![](results.png)", "", "| | |", "|---|---|"]
+    lines = [
+        "# flawmap beside anomalib",
+        "",
+        f"    {command}",
+        "",
+        "![](results.png)",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
     lines += [f"| {name} | {value} |" for name, value in machine.items()]
     lines += [
         "",
-        "Medians, with the quartiles; n is how many were measured. The last column is how many times better than",
+        "Medians, with the quartiles; n is how many were measured. The last column is how many "
+        "times better than",
     ]
     lines += [
-        "anomalib's best of the same table (for quality, points more than it), and than its OpenVINO export where that"
+        "anomalib's best of the same table (for quality, points more than it), and than its "
+        "OpenVINO export where that"
     ]
-    lines += ["is told to compute in f32. Each part is measured in one run, both sides in turn.", ""]
+    lines += [
+        "is told to compute in f32. Each part is measured in one run, both sides in turn.",
+        "",
+    ]
     for part, of_part in groupby(rows, lambda row: row.part):
         alike = list(of_part)
         lines += [f"## {TITLES[part]}", "", f"Measured {alike[0].when}.", "", *_tables(alike)]
-    (out / "RESULTS.md").write_text("\n".join([*lines, FAIRNESS + "".join(f"- {one}.\n" for one in left_out)]))
+    (out / "RESULTS.md").write_text(
+        "\n".join([*lines, FAIRNESS + "".join(f"- {one}.\n" for one in left_out)])
+    )
     _plot(out / "results.png", rows)
 
 
 def _tables(rows: list[Row]) -> list[str]:
     lines = []
     for (group, unit), alike in _grouped(rows):
-        lines += [f"| {group} | {unit} | quartiles | n | × anomalib's best | × its OpenVINO, f32 |", "|---" * 6 + "|"]
+        lines += [
+            f"| {group} | {unit} | quartiles | n | × anomalib's best | × its OpenVINO, f32 |",
+            "|---" * 6 + "|",
+        ]
         lines += [_line(row, alike) for row in alike]
         lines += ["", *_notes(alike)]
     return lines
@@ -119,7 +163,9 @@ def _notes(alike: Sequence[Row]) -> list[str]:
     for row in alike:
         if row.note:
             found.setdefault((row.side, row.note), []).append(row.variant)
-    lines = [f"- {side}, {'; '.join(variants)}: {note}." for (side, note), variants in found.items()]
+    lines = [
+        f"- {side}, {'; '.join(variants)}: {note}." for (side, note), variants in found.items()
+    ]
     return [*lines, ""] if lines else []
 
 
@@ -135,7 +181,8 @@ def _line(row: Row, alike: Sequence[Row]) -> str:
     name = f"**{row.side}** {row.variant}" if row.side == OURS else f"{row.side} {row.variant}"
     quartiles = f"{_round(low)} – {_round(high)}" if len(row.values) > 1 else ""
     best, reference = (
-        _beside(row, rivals) for rivals in ([r for r in alike if not r.apart], [r for r in alike if r.reference])
+        _beside(row, rivals)
+        for rivals in ([r for r in alike if not r.apart], [r for r in alike if r.reference])
     )
     return f"| {name} | {_round(middle)} | {quartiles} | {len(row.values)} | {best} | {reference} |"
 
@@ -175,7 +222,11 @@ def _plot(file: Path, rows: Sequence[Row]) -> None:
     for axis, ((group, unit), alike) in zip(axes[:, 0], groups, strict=True):
         _bars(axis, alike)
         title = f"{TITLES[alike[0].part]}: {group}, {unit}"
-        place = {"xycoords": ("figure fraction", "axes fraction"), "xytext": (0, 8), "textcoords": "offset points"}
+        place = {
+            "xycoords": ("figure fraction", "axes fraction"),
+            "xytext": (0, 8),
+            "textcoords": "offset points",
+        }
         axis.annotate(title, (0.01, 1), **place, fontsize=9, fontweight="bold")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
@@ -184,7 +235,10 @@ def _plot(file: Path, rows: Sequence[Row]) -> None:
 
 def _bars(axis: Any, alike: Sequence[Row]) -> None:
     low, middle, high = zip(*(spread(row.values) for row in alike), strict=True)
-    errors = [[m - q for m, q in zip(middle, low, strict=True)], [q - m for m, q in zip(middle, high, strict=True)]]
+    errors = [
+        [m - q for m, q in zip(middle, low, strict=True)],
+        [q - m for m, q in zip(middle, high, strict=True)],
+    ]
     colours = ["tab:green" if row.side == OURS else "tab:gray" for row in alike]
     names = [f"{row.side} {row.variant}" for row in alike]
     bars = axis.barh(range(len(alike)), middle, xerr=errors, color=colours, error_kw={"lw": 1})

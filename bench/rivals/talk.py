@@ -1,8 +1,9 @@
-"""How the driver and the two sides talk: a job and its options are one line of JSON, what came of it another.
+"""How the driver and the two sides talk: a job and its options are one line of JSON, what came of
+it another.
 
-A side runs in the Python of its own environment. `Side.ask` uses one process that stays, so that measurements alternate
-without anything being loaded anew; `Side.once` starts a fresh one and reads what the system says of it.
-"""
+A side runs in the Python of its own environment. `Side.ask` uses one process that stays, so that
+measurements alternate without anything being loaded anew; `Side.once` starts a fresh one and reads
+what the system says of it."""
 
 from __future__ import annotations
 
@@ -42,7 +43,11 @@ class Side:
     """
 
     def __init__(self, python: Path, script: Path, folder: Path) -> None:
-        self.python, self.script, self.folder = python.absolute(), script.resolve(), folder.resolve()
+        self.python, self.script, self.folder = (
+            python.absolute(),
+            script.resolve(),
+            folder.resolve(),
+        )
         self.log = self.folder / "log.txt"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._worker: Any = None

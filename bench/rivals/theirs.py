@@ -1,8 +1,8 @@
 """anomalib's side of `bench/rivals.py`, in anomalib's environment. It needs nothing of flawmap.
 
-Its picture size, weights, coreset share and pictures are flawmap's; all else is as anomalib comes, but for what would
-cost it time and is not measured: no picture is drawn, no metric is kept, no picture is validated.
-"""
+Its image size, weights, coreset share and images are flawmap's; all else is as anomalib comes, but
+for what would cost it time and is not measured: no image is drawn, no metric is kept, no image is
+validated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def allow_torchvision() -> None:
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         held["torchvision"] = library
-        for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+        for module in [
+            module for module in sys.modules if module.partition(".")[0] == "torchvision"
+        ]:
             del sys.modules[module]
 
 
@@ -45,7 +47,10 @@ def hello() -> dict[str, Any]:
     import torch
 
     packages = ("anomalib", "torch", "timm", "openvino", "lightning", "numpy")
-    return {"versions": {name: version(name) for name in packages}, "torch threads": torch.get_num_threads()}
+    return {
+        "versions": {name: version(name) for name in packages},
+        "torch threads": torch.get_num_threads(),
+    }
 
 
 def read_vectors(file: str) -> None:
@@ -92,7 +97,7 @@ def cut(sampler: Any, picks: int) -> tuple[list[int], dict[str, float]]:
 
 
 def make(backbone: str, layers: Sequence[str], weights: str, share: float = 0.01) -> Any:
-    """Make its PatchCore with our weights, for pictures of our size without a crop."""
+    """Make its PatchCore with our weights, for images of our size without a crop."""
     allow_torchvision()
     from anomalib.models import Patchcore
     from safetensors.torch import load_file
@@ -125,7 +130,10 @@ def fit(
     picks: int,
     export: bool,
 ) -> dict[str, float]:
-    """Learn from a folder of good pictures; the greedy loop may be cut, random rows then fill the memory."""
+    """Learn from a folder of good images.
+
+    The greedy loop may be cut, random rows then fill the memory.
+    """
     model = make(backbone, layers, weights, share)
     from anomalib.data import Folder
     from anomalib.models.components import KCenterGreedy
@@ -142,7 +150,7 @@ def fit(
         return chosen + others.tolist()
 
     select, KCenterGreedy.select_coreset_idxs = KCenterGreedy.select_coreset_idxs, choose
-    pictures = Folder(
+    images = Folder(
         name="good",
         root=Path(folder).parent,
         normal_dir=Path(folder).name,
@@ -150,7 +158,7 @@ def fit(
         test_split_mode="none",
         val_split_mode="none",
     )
-    make_engine(out).fit(model=model, datamodule=pictures)
+    make_engine(out).fit(model=model, datamodule=images)
     if export:
         export_all(model, out, sorted(map(str, Path(folder).iterdir()))[:300])
     return times
@@ -163,7 +171,7 @@ def make_engine(out: str) -> Any:
 
 
 def prepare(
-    pictures: list[str],
+    images: list[str],
     calibration: list[str],
     rows: int,
     out: str,
@@ -171,7 +179,10 @@ def prepare(
     layers: Sequence[str],
     weights: str,
 ) -> None:
-    """Export a model whose memory is random rows of real embeddings: for times, which do not depend on which."""
+    """Export a model whose memory is random rows of real embeddings.
+
+    For times, which do not depend on which.
+    """
     model = make(backbone, layers, weights)
     import torch
     from anomalib.data.utils import read_image
@@ -179,22 +190,23 @@ def prepare(
     model.model.train()
     model.model.feature_extractor.eval()
     with torch.inference_mode():
-        for picture in pictures:
-            model.model(model.pre_processor(read_image(picture, as_tensor=True)[None]))
+        for image in images:
+            model.model(model.pre_processor(read_image(image, as_tensor=True)[None]))
         embeddings = torch.vstack(model.model.embedding_store)
     model.model.embedding_store.clear()
-    assert len(embeddings) >= rows, f"{len(embeddings)} rows of {len(pictures)} pictures, {rows} wanted"
+    assert len(embeddings) >= rows, f"{len(embeddings)} rows of {len(images)} images, {rows} wanted"
     chosen = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))[:rows]
     model.model.memory_bank = embeddings[chosen].clone()
     export_all(model, out, calibration)
 
 
 def export_all(model: Any, out: str, calibration: list[str]) -> None:
-    """Export for its torch inferencer, and for its OpenVINO one: pictures of any size, resized ones, these in int8.
+    """Export for its torch inferencer, and for its OpenVINO one: images of any size, resized ones,
+    these in int8.
 
-    Its default, a batch of any size, comes out with a batch of two baked in (two pictures of 28 × 28 patches go
-    beyond the 1,024 rows that it compares at once), and then takes no single picture: hence one picture at a time.
-    """
+    Its default, a batch of any size, comes out with a batch of two baked in (two images of 28 × 28
+    patches go beyond the 1,024 rows that it compares at once), and then takes no single image:
+    hence one image at a time."""
     model.eval()
     model.to_torch(out)
     any_size = {"dynamic_axes": {"input": {2: "height", 3: "width"}}}
@@ -204,24 +216,28 @@ def export_all(model: Any, out: str, calibration: list[str]) -> None:
     from anomalib.deploy import CompressionType
 
     model.to_openvino(
-        out, "int8", **one_size, compression_type=CompressionType.INT8_PTQ, datamodule=Calibration(calibration)
+        out,
+        "int8",
+        **one_size,
+        compression_type=CompressionType.INT8_PTQ,
+        datamodule=Calibration(calibration),
     )
 
 
 class Calibration:
-    """What its quantisation asks of a data module: good pictures, resized, one by one."""
+    """What its quantisation asks of a data module: good images, resized, one by one."""
 
-    def __init__(self, pictures: list[str]) -> None:
-        self.pictures, self.train_batch_size = pictures, 1
+    def __init__(self, images: list[str]) -> None:
+        self.images, self.train_batch_size = images, 1
 
     def setup(self, stage: str) -> None:
         """Have everything ready at once."""
 
     def val_dataloader(self) -> Any:
-        """Load the pictures, as its inferencer would."""
+        """Load the images, as its inferencer would."""
         from torch.utils.data import DataLoader
 
-        return DataLoader([{"image": resized(picture).transpose(2, 0, 1)} for picture in self.pictures])
+        return DataLoader([{"image": resized(image).transpose(2, 0, 1)} for image in self.images])
 
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -251,27 +267,33 @@ def open_model(name: str, folder: str, kind: str) -> str:
     return f"{precision}, {compiled.get_property('INFERENCE_NUM_THREADS')} threads"
 
 
-def read_as(kind: str, picture: str) -> Any:
-    """Give what its inferencer takes: the file itself, or for a graph of one size the resized picture."""
-    return picture if kind in ("torch", "openvino", "openvino-f32") else resized(picture)
+def read_as(kind: str, image: str) -> Any:
+    """Give what its inferencer takes.
+
+    The file itself, or for a graph of one size the resized image.
+    """
+    return image if kind in ("torch", "openvino", "openvino-f32") else resized(image)
 
 
-def resized(picture: str) -> Any:
-    """Resize a picture as torchvision does in its graph for any size: bilinear, with antialiasing."""
+def resized(image: str) -> Any:
+    """Resize an image as torchvision does in its graph for any size.
+
+    Bilinear, with antialiasing.
+    """
     import numpy as np
     from PIL import Image
 
-    with Image.open(picture) as image:
+    with Image.open(image) as image:
         pixels = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(pixels, np.float32) / np.float32(255)
 
 
-def judge(name: str, pictures: list[str]) -> dict[str, list[float]]:
-    """Time each picture from its file to its score and map."""
+def judge(name: str, images: list[str]) -> dict[str, list[float]]:
+    """Time each image from its file to its score and map."""
     model, kind, seconds, scores = held[name], name, [], []
-    for picture in pictures:
+    for image in images:
         started = time.perf_counter()
-        found = model.predict(read_as(kind, picture))
+        found = model.predict(read_as(kind, image))
         seconds.append(time.perf_counter() - started)
         assert found.anomaly_map.shape[-1] == SIZE
         scores.append(float(found.pred_score.ravel()[0]))
@@ -279,22 +301,24 @@ def judge(name: str, pictures: list[str]) -> dict[str, list[float]]:
 
 
 def judge_folder(name: str, folder: str) -> float:
-    """Time all pictures of a folder: `torch` as its engine does it, the others one by one."""
-    pictures = sorted(map(str, Path(folder).iterdir()))
+    """Time all images of a folder: `torch` as its engine does it, the others one by one."""
+    images = sorted(map(str, Path(folder).iterdir()))
     started = time.perf_counter()
     if name == "torch":
-        done = make_engine(".").predict(model=held[name].model, data_path=folder, return_predictions=True)
+        done = make_engine(".").predict(
+            model=held[name].model, data_path=folder, return_predictions=True
+        )
     else:
-        done = [held[name].predict(read_as(name, picture)) for picture in pictures]
+        done = [held[name].predict(read_as(name, image)) for image in images]
     seconds = time.perf_counter() - started
-    assert len(done) == len(pictures), f"{len(done)} of {len(pictures)} pictures were judged"
+    assert len(done) == len(images), f"{len(done)} of {len(images)} images were judged"
     return seconds
 
 
-def start(folder: str, kind: str, picture: str) -> float:
-    """Judge a first picture."""
+def start(folder: str, kind: str, image: str) -> float:
+    """Judge a first image."""
     open_model(kind, folder, kind)
-    return judge(kind, [picture])["scores"][0]
+    return judge(kind, [image])["scores"][0]
 
 
 def load_library() -> None:

@@ -2,20 +2,18 @@
 
 ::
 
-    FlawmapError
-    ├── ImageError            one picture cannot be used; the others go on
-    ├── DatasetError            a folder or a manifest does not hold what was asked for
-    ├── OptionError             an option has a value that cannot work (also a ValueError)
-    ├── NotFitted               the method was asked for a score before it had learned anything
-    ├── NotExportable           no graph can hold what this method does
-    ├── TrainingError           training came to nothing: a loss without end, a checkpoint of other settings
-    ├── WeightsError
-    │   ├── WeightsUnavailable  the weights are not on this machine and cannot be fetched
-    │   └── WeightsMismatch     what was learned belongs to other weights
-    ├── BundleError             a saved file is damaged, foreign, or newer than this flawmap
-    ├── ParityError             a saved inspector scores otherwise on this machine than where it learned
-    ├── MissingExtra            a part of flawmap that was not installed (also an ImportError)
-    └── WriteError              a file cannot be written, for want of space or of permission
+    FlawmapError ├── ImageError            one image cannot be used; the others go on ├──
+    DatasetError            a folder or a manifest does not hold what was asked for ├── OptionError
+    an option has a value that cannot work (also a ValueError) ├── NotFitted               the
+    method was asked for a score before it had learned anything ├── NotExportable           no graph
+    can hold what this method does ├── TrainingError           training came to nothing: a loss
+    without end, a checkpoint of other settings ├── WeightsError │   ├── WeightsUnavailable  the
+    weights are not on this machine and cannot be fetched │   └── WeightsMismatch     what was
+    learned belongs to other weights ├── BundleError             a saved file is damaged, foreign,
+    or newer than this flawmap ├── ParityError             a saved inspector scores otherwise on
+    this machine than where it learned ├── MissingExtra            a part of flawmap that was not
+    installed (also an ImportError) └── WriteError              a file cannot be written, for want
+    of space or of permission
 
 Each message says what was wrong, what came, and what to do.
 """
@@ -26,7 +24,7 @@ class FlawmapError(Exception):
 
 
 class ImageError(FlawmapError):
-    """One picture cannot be used: damaged, not a picture, too small."""
+    """One image cannot be used: damaged, not an image, too small."""
 
 
 class DatasetError(FlawmapError):
@@ -70,7 +68,10 @@ class MissingExtra(FlawmapError, ImportError):
 
 
 class ParityError(FlawmapError):
-    """A saved inspector does not score on this machine as it did where it learned; the message has the figures."""
+    """A saved inspector does not score on this machine as it did where it learned.
+
+    The message has the figures.
+    """
 
 
 class WriteError(FlawmapError):

@@ -1,4 +1,4 @@
-"""How well an inspector does on pictures whose truth is known."""
+"""How well an inspector does on images whose truth is known."""
 
 from __future__ import annotations
 
@@ -20,15 +20,23 @@ from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import Mask
 from flawmap.support.progress import track
 
-PER_TYPE_METRICS = ("image AUROC", "image AP", "F1 max", "F1 of rejecting all", "pixel AUROC", "AUPRO")
-"""What is said of each type of defect, against all good pictures."""
+PER_TYPE_METRICS = (
+    "image AUROC",
+    "image AP",
+    "F1 max",
+    "F1 of rejecting all",
+    "pixel AUROC",
+    "AUPRO",
+)
+"""What is said of each type of defect, against all good images."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture of an evaluation: the truth, and the verdict or why there is none.
+    """One image of an evaluation: the truth, and the verdict or why there is none.
 
-    A mask that cannot be used is an error beside the verdict: the picture then counts in no figure per pixel.
+    A mask that cannot be used is an error beside the verdict: the image then counts in no figure
+    per pixel.
     """
 
     sample: Sample
@@ -40,7 +48,7 @@ class Record:
 
 
 OnImage = Callable[[Record, Inspection, Mask | None], None]
-"""Shown each picture as it comes, with its true mask where there is one."""
+"""Shown each image as it comes, with its true mask where there is one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Evaluation:
     """What an evaluation found.
 
     Args:
-        rows: a row per picture.
+        rows: a row per image.
         metrics: figures by name, with their intervals, or with the reason why they cannot be had.
         kinds: the same for each type of defect.
         confusion: TP, FP, FN and TN at the threshold.
@@ -60,20 +68,28 @@ class Evaluation:
     confusion: dict[str, int]
 
 
-def evaluate(runtime: Runtime, samples: Sequence[Sample], *, on_image: OnImage | None = None) -> Evaluation:
-    """Judge the pictures of `samples` and compare with the truth.
+def evaluate(
+    runtime: Runtime, samples: Sequence[Sample], *, on_image: OnImage | None = None
+) -> Evaluation:
+    """Judge the images of `samples` and compare with the truth.
 
-    Figures per pixel take the pictures that have a mask and the good ones, each in its own size. A picture that cannot
-    be read has its row with the error and counts in no figure.
+    Figures per pixel take the images that have a mask and the good ones, each in its own size. An
+    image that cannot be read has its row with the error and counts in no figure.
     """
     rows: list[Record] = []
     pixels: dict[str, PixelCounts] = defaultdict(PixelCounts)
-    inspections = track(runtime.inspect_many([sample.path for sample in samples]), "judging", len(samples))
+    inspections = track(
+        runtime.inspect_many([sample.path for sample in samples]), "judging", len(samples)
+    )
     for sample, inspection in zip(samples, inspections, strict=True):
         mask, error = _truth(sample, inspection)
         verdict = inspection.verdict
-        score, p_value, reject = (verdict.score, verdict.p_value, verdict.reject) if verdict else (None, None, None)
-        rows.append(Record(sample, score, p_value, reject, str(error or ""), inspection.inference_ms))
+        score, p_value, reject = (
+            (verdict.score, verdict.p_value, verdict.reject) if verdict else (None, None, None)
+        )
+        rows.append(
+            Record(sample, score, p_value, reject, str(error or ""), inspection.inference_ms)
+        )
         if verdict and mask is not None:
             pixels[sample.defect_type].add(verdict.heatmap, mask)
         if on_image:
@@ -82,7 +98,7 @@ def evaluate(runtime: Runtime, samples: Sequence[Sample], *, on_image: OnImage |
 
 
 def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, ImageError | None]:
-    """Give the mask of a judged picture, empty for a good one, or why there is none."""
+    """Give the mask of a judged image, empty for a good one, or why there is none."""
     if inspection.verdict is None or (sample.label and not sample.mask):
         return None, inspection.error
     shape = inspection.verdict.heatmap.shape
@@ -94,11 +110,12 @@ def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, ImageEr
         return None, error
     if mask.shape != shape:
         came, wanted = ("×".join(map(str, one)) for one in (mask.shape, shape))
-        reason = f"the mask is {came}, its picture {wanted}; save it in the picture's size"
+        reason = f"the mask is {came}, its image {wanted}; save it in the image's size"
     elif mask.any() and not sample.label:
-        reason = f"marks {mask.sum()} pixels of a picture that is said to be good; remove it or relabel the picture"
+        reason = f"marks {mask.sum()} pixels of an image that is said to be good; remove it or "
+        "relabel the image"
     elif not mask.any() and sample.label:
-        reason = "marks nothing on a picture that is said to be defective; draw it or remove it"
+        reason = "marks nothing on an image that is said to be defective; draw it or remove it"
     else:
         return mask, None
     return None, ImageError(f"{sample.mask}: {reason}")

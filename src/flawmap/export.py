@@ -1,7 +1,10 @@
-"""A saved inspector for other people's programs: one graph, and beside it in JSON all that it takes to use it.
+"""A saved inspector for other people's programs.
 
-The graph goes from prepared pictures, any number of them, to raw scores and maps. The threshold is not in it: it can be
-moved later. What the graph says is checked on the golden pictures before it is handed out.
+One graph, and beside it in JSON all that it takes to use it.
+
+The graph goes from prepared images, any number of them, to raw scores and maps. The threshold is
+not in it: it can be moved later. What the graph says is checked on the golden images before it is
+handed out.
 """
 
 from __future__ import annotations
@@ -35,14 +38,17 @@ from flawmap.support.tables import write_json
 ExportFormat = Literal["openvino", "onnx"]
 ExportPrecision = Literal["f32", "int8"]
 RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]
-"""Prepared pictures (picture, 3, height, width) to scores and maps."""
+"""Prepared images (image, 3, height, width) to scores and maps."""
 
 EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of good parts whose thresholds stand in the JSON."""
 
 
 INT8_TOLERANCE = 0.15
-"""How far int8 may be from the original, of the largest value; what that does to verdicts, `flawmap evaluate` says."""
+"""How far int8 may be from the original, of the largest value.
+
+What that does to verdicts, `flawmap evaluate` says.
+"""
 
 
 class ExportResult(NamedTuple):
@@ -50,7 +56,10 @@ class ExportResult(NamedTuple):
 
     files: list[Path]
     max_relative_difference: float
-    """How far the graph was from the original on the golden pictures, of the largest value; the worst of all."""
+    """How far the graph was from the original on the golden images, of the largest value.
+
+    The worst of all.
+    """
 
 
 def export(
@@ -66,12 +75,12 @@ def export(
         file: what `flawmap fit` wrote, in f32.
         folder: for the files, which are named as `file` is.
         to: `openvino` for an IR of two files, `onnx` for one.
-        precision: `int8` quantises the network, by how large its numbers get on good pictures (NNCF).
-        good: those pictures; a folder, a data set or a manifest.
+        precision: `int8` quantises the network, by how large its numbers get on good images (NNCF).
+        good: those images; a folder, a data set or a manifest.
 
     Raises:
         NotExportable: no graph can hold the method.
-        OptionError: int8 without good pictures, or a file that was fitted in int8.
+        OptionError: int8 without good images, or a file that was fitted in int8.
         MissingExtra: a package is not installed.
         ParityError: the graph scores otherwise than the original.
     """
@@ -104,7 +113,9 @@ def _to_openvino(
     inspector: Inspector, stem: Path, sample: list[np.ndarray]
 ) -> tuple[list[Path], RunFunction]:
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
-    programs = export_programs(inspector.method.encoder(), inspector.method.exportable_head(), height, width)
+    programs = export_programs(
+        inspector.method.encoder(), inspector.method.exportable_head(), height, width
+    )
     encoder = program_to_openvino(programs.encoder, [[-1, 3, height, width]])
     encoder = quantise(encoder, sample) if sample else encoder
     graph = concat_graphs(
@@ -114,7 +125,7 @@ def _to_openvino(
     for path, data in zip(files, graph.to_arrays().values(), strict=True):
         _write(path, data.tobytes())
     compiled = openvino.Core().compile_model(files[0], "CPU", COMPILED_WITH["openvino"])
-    return files, lambda pictures: [compiled(pictures)[name] for name in GRAPH_OUTPUTS]
+    return files, lambda images: [compiled(images)[name] for name in GRAPH_OUTPUTS]
 
 
 def _to_onnx(
@@ -127,7 +138,9 @@ def _to_onnx(
     except ImportError as error:
         raise explain_import_error(error) from error
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
-    programs = export_programs(inspector.method.encoder(), inspector.method.exportable_head(), height, width)
+    programs = export_programs(
+        inspector.method.encoder(), inspector.method.exportable_head(), height, width
+    )
     between = [f"encoded{place}" for place in range(len(programs.head_input_shapes))]
     encoder = program_to_onnx(programs.encoder, [GRAPH_INPUT], between)
     judge = program_to_onnx(programs.head, [f"{name}_in" for name in between], GRAPH_OUTPUTS)
@@ -137,14 +150,17 @@ def _to_onnx(
     file = stem.with_suffix(".onnx")
     _write(file, model.SerializeToString())
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    return [file], lambda pictures: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: pictures})
+    return [file], lambda images: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: images})
 
 
 COMPILED_WITH: dict[ExportFormat, dict[str, str]] = {
     "openvino": {"INFERENCE_PRECISION_HINT": "f32"},
     "onnx": {},
 }
-"""Settings without which scores come out otherwise: OpenVINO computes in bf16, unasked, on CPUs that can."""
+"""Settings without which scores come out otherwise.
+
+OpenVINO computes in bf16, unasked, on CPUs that can.
+"""
 
 _WAYS: dict[
     ExportFormat, Callable[[Inspector, Path, list[np.ndarray]], tuple[list[Path], RunFunction]]
@@ -160,14 +176,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sample(good: Path | None, preparation: Preprocessing) -> list[np.ndarray]:
-    """Prepare good pictures to quantise by: never noise, on which a network's numbers are others."""
+    """Prepare good images to quantise by: never noise, on which a network's numbers are others."""
     if good is None:
-        raise OptionError("int8 is scaled by your own good pictures; name them with --good FOLDER")
+        raise OptionError("int8 is scaled by your own good images; name them with --good FOLDER")
     paths = [sample.path for sample in good_training_samples(good)][:QUANTISATION_IMAGES]
-    loaded = track(decode_ahead(paths, preparation), "reading good pictures", len(paths))
+    loaded = track(decode_ahead(paths, preparation), "reading good images", len(paths))
     images = [one.preprocessed for one in loaded if isinstance(one, DecodedImage)]
     if not images:
-        raise DatasetError(f"{good}: none of the {len(paths)} pictures can be used")
+        raise DatasetError(f"{good}: none of the {len(paths)} images can be used")
     return images
 
 
@@ -178,9 +194,10 @@ def _check(
     precision: ExportPrecision,
     where: str,
 ) -> float:
-    """Compare with the golden pictures, all in one batch."""
+    """Compare with the golden images, all in one batch."""
     if precision == "int8":
-        # The other one is like no good picture, and its numbers lie beyond the scale that good ones gave.
+        # The other one is like no good image, and its numbers lie beyond the scale that good ones
+        # gave.
         certificate = replace(certificate, images=certificate.images[:1])
     scores, maps = run(np.stack([preparation(image) for image in certificate.images]))
     found = ((float(score), distances) for score, distances in zip(scores, maps, strict=True))
@@ -225,9 +242,12 @@ def _describe(preparation: Preprocessing) -> dict[str, Any]:
             "bits": [8, 16],
         },
         "steps": [
-            "decode; turn upright by the EXIF orientation; grey to three equal channels; channels in RGB order",
-            f"resize to {preparation.width} × {preparation.height} pixels (width × height), the whole picture: an axis "
-            "that shrinks by area averages (OpenCV INTER_AREA), then one that grows linearly (INTER_LINEAR)",
+            "decode; turn upright by the EXIF orientation; grey to three equal channels; "
+            "channels in RGB order",
+            f"resize to {preparation.width} × {preparation.height} pixels (width × height), the "
+            f"whole image: an axis "
+            "that shrinks by area averages (OpenCV INTER_AREA), then one that grows linearly "
+            "(INTER_LINEAR)",
             "divide by white: 255, or 65535 for 16 bits",
             "subtract mean, divide by std, channel by channel",
             "channels first, float32",
@@ -248,7 +268,9 @@ def _judging(calibration: Calibration) -> dict[str, Any]:
         "confidence": calibration.budget.confidence,
         "thresholds": {f"{one.budget.false_rejects:g}": one.threshold for one in budgets},
         "map_limit": calibration.map_limit,
-        "map_rule": "anomaly_map / map_limit is 1 at the most that good parts show; resize it to the picture as above",
+        "map_rule": "anomaly_map / map_limit is 1 at the most that good parts show; resize it to "
+        "the image as above",
         "good_scores": sorted(calibration.scores.tolist()),
-        "p_value_rule": "(1 + how many scores of good parts are at least as large) / (1 + how many there are)",
+        "p_value_rule": "(1 + how many scores of good parts are at least as large) / (1 + how "
+        "many there are)",
     }

@@ -275,10 +275,16 @@ class Inspector:
         """
         manifest, arrays = bundle.load(Path(file))
         try:
-            inspector = cls(CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"])
+            inspector = cls(
+                CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"]
+            )
             inspector.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-            state = {name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)}
-            inspector.method.load_state_dict({name.removeprefix(_METHOD): tensor for name, tensor in state.items()})
+            state = {
+                name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)
+            }
+            inspector.method.load_state_dict(
+                {name.removeprefix(_METHOD): tensor for name, tensor in state.items()}
+            )
             if manifest["finetuning"]:
                 inspector.finetune_record = FineTuneRecord.from_dict(manifest["finetuning"])
                 inspector.finetune = inspector.finetune_record.config
@@ -291,7 +297,9 @@ class Inspector:
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
-            raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
+            raise BundleError(
+                f"{file}: holds no complete inspector ({error!r}); fit again"
+            ) from error
         return inspector
 
     def _learn(self, training_set: TrainingSet, checkpoint_dir: Path | None) -> None:
@@ -349,7 +357,9 @@ class Inspector:
             except (NotExportable, ParityError) as error:
                 # What was learned is not lost for it.
                 self._saved_graph = {}, {NO_GRAPH_KEY: str(error)}
-                self.method.notes.append(f"{error}. The file needs flawmap[fit] wherever it is used.")
+                self.method.notes.append(
+                    f"{error}. The file needs flawmap[fit] wherever it is used."
+                )
         return self._saved_graph
 
     def _certify(self, graph: Graph) -> Certificate:

@@ -1,4 +1,4 @@
-"""A saved inspector and pictures to judge, made as a user makes them."""
+"""A saved inspector and images to judge, made as a user makes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     save(tmp_path / "new (1)" / "坏" / "defect.jpg", with_defect(texture(50, 90, 70), 40, 30))
     for seed in range(3):
         save(tmp_path / "new (1)" / f"good {seed}.png", texture(seed))

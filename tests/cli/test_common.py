@@ -64,13 +64,13 @@ def test_each_product_has_a_file(tmp_path: Path) -> None:
         ("Black", Path("parts/Black.flawmap")),
         ("White", Path("parts/White.flawmap")),
     ]
+    target = Path("one.flawmap")
     with pytest.raises(OptionError, match="holds 2 products, Black, White; give -o a folder"):
-        target = Path("one.flawmap")
         run_per_product(tmp_path / "data", target, job, file="part.flawmap", folder="parts")
 
 
 def test_a_folder_without_inspectors(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no .flawmap files in this folder"):
+    with pytest.raises(DatasetError, match=r"no \.flawmap files in this folder"):
         find_inspectors(tmp_path)
 
 

@@ -18,36 +18,45 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_evaluate_writes_figures_scores_and_a_page(part: Path, dataset: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_figures_scores_and_a_page(
+    part: Path, dataset: Path, tmp_path: Path
+) -> None:
     code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
     assert code == 0
     assert re.search(r"image AUROC\s+│\s+100\.00", output)
-    assert "no defective test picture has a mask" in output
+    assert "no defective test image has a mask" in output
     summary = json.loads((tmp_path / "out/metrics.json").read_text())
     assert summary["metrics"]["share of defects"] == {"value": 0.5}
-    assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test picture has a mask"}
+    assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test image has a mask"}
     assert summary["by_defect_type"]["spot"]["image AUROC"]["value"] == 1
     assert summary["confusion"]["TP"] == 4
-    assert "defect_type" in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    assert (
+        "defect_type"
+        in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    )
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "SHA-256" in page
     assert "image AUROC" in page
 
 
-def test_products_are_evaluated_each_and_their_means_shown(part: Path, dataset: Path, tmp_path: Path) -> None:
+def test_products_are_evaluated_each_and_their_means_shown(
+    part: Path, dataset: Path, tmp_path: Path
+) -> None:
     for product in ("Black", "White"):
         (tmp_path / "parts").mkdir(exist_ok=True)
         (tmp_path / "parts" / f"{product}.flawmap").write_bytes(part.read_bytes())
         (tmp_path / "products").mkdir(exist_ok=True)
         (tmp_path / "products" / product).symlink_to(dataset)
-    code, output = run("evaluate", tmp_path / "parts", tmp_path / "products", "-o", tmp_path / "out")
+    code, output = run(
+        "evaluate", tmp_path / "parts", tmp_path / "products", "-o", tmp_path / "out"
+    )
     assert code == 0
     assert re.search(r"mean\s+│\s+100\.00", output)
     assert (tmp_path / "out/White/report.html").is_file()
     assert set(json.loads((tmp_path / "out/metrics.json").read_text())) == {"Black", "White"}
 
 
-def test_bad_pictures_are_said_and_exit_with_2(part: Path, dataset: Path, tmp_path: Path) -> None:
+def test_bad_images_are_said_and_exit_with_2(part: Path, dataset: Path, tmp_path: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"cut")
     code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
     assert code == 2

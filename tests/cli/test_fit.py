@@ -9,14 +9,20 @@ from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
 from helpers import SMALL, run, save, texture, with_defect
 
 
-def test_fit_says_what_it_learned_and_what_the_budget_takes(good_folder: Path, tmp_path: Path) -> None:
-    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", "--false-rejects", "0.01", *SMALL)
+def test_fit_says_what_it_learned_and_what_the_budget_takes(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    code, output = run(
+        "fit", good_folder, "-o", tmp_path / "p.flawmap", "--false-rejects", "0.01", *SMALL
+    )
     assert code == 0
     assert "Learned from 12 good images" in output
-    assert "takes 99 good pictures, 87 more than there are" in output.replace("\n", " ")
+    assert "takes 99 good images, 87 more than there are" in output.replace("\n", " ")
 
 
-def test_a_bad_picture_among_the_good_ones_is_left_out_and_said(good_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_image_among_the_good_ones_is_left_out_and_said(
+    good_folder: Path, tmp_path: Path
+) -> None:
     (good_folder / "99.jpg").write_bytes(b"\xff\xd8cut")
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *SMALL)
     assert code == 2
@@ -28,10 +34,18 @@ def test_a_bad_picture_among_the_good_ones_is_left_out_and_said(good_folder: Pat
 def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
 
-    changes = ["context.ratio=0.25", "reducer=PCA", "reducer.ratio=0.2", "image_score=Reweighted", "sigma=2"]
+    changes = [
+        "context.ratio=0.25",
+        "reducer=PCA",
+        "reducer.ratio=0.2",
+        "image_score=Reweighted",
+        "sigma=2",
+    ]
     settings = [word for change in changes for word in ("--set", change)]
     file = tmp_path / "p.flawmap"
-    code, _ = run("fit", good_folder, "-o", file, "--method", "improved-patchcore", *SMALL, *settings)
+    code, _ = run(
+        "fit", good_folder, "-o", file, "--method", "improved-patchcore", *SMALL, *settings
+    )
     assert code == 0
     options = Inspector.load(file).method.options()
     assert options["context"]["ratio"] == 0.25
@@ -70,8 +84,11 @@ def test_products_get_a_file_each_and_one_bad_product_stops_no_other(tmp_path: P
             save(tmp_path / "products" / product / "train/good" / f"{seed}.png", texture(seed))
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *SMALL)
     assert code == 2
-    assert "1 good picture" in output
-    assert sorted(file.name for file in (tmp_path / "parts").iterdir()) == ["Black.flawmap", "White.flawmap"]
+    assert "1 good image" in output
+    assert sorted(file.name for file in (tmp_path / "parts").iterdir()) == [
+        "Black.flawmap",
+        "White.flawmap",
+    ]
 
 
 def test_products_need_a_folder_to_write_to(tmp_path: Path) -> None:
@@ -84,21 +101,29 @@ def test_products_need_a_folder_to_write_to(tmp_path: Path) -> None:
 def test_when_every_product_fails_so_does_the_command(tmp_path: Path) -> None:
     for product in ("Black", "White"):
         save(tmp_path / product / "train/good" / "0.png", texture(0))
-    with pytest.raises(DatasetError, match="1 good picture"):
+    with pytest.raises(DatasetError, match="1 good image"):
         run("fit", tmp_path, "-o", tmp_path / "parts", *SMALL)
 
 
 def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) -> None:
     part, budget = tmp_path / "p.flawmap", ["--false-rejects", "0.3", "--confidence", "0.8"]
-    code, output = run("fit", good_folder, "-o", part, "--calibration-fraction", "0.5", *budget, *SMALL)
+    code, output = run(
+        "fit", good_folder, "-o", part, "--calibration-fraction", "0.5", *budget, *SMALL
+    )
     assert code == 0
     assert "Calibrated on 6 good images that it did not learn from" in output
     assert "with 80% confidence" in output
 
 
-@pytest.mark.parametrize(("method", "note"), [("padim", "12 pictures for 100 ch"), ("spade", "fewer than the 50")])
-def test_a_method_says_what_few_pictures_mean(good_folder: Path, tmp_path: Path, method: str, note: str) -> None:
-    code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", "--size", "64", "--method", method)
+@pytest.mark.parametrize(
+    ("method", "note"), [("padim", "12 images for 100 ch"), ("spade", "fewer than the 50")]
+)
+def test_a_method_says_what_few_images_mean(
+    good_folder: Path, tmp_path: Path, method: str, note: str
+) -> None:
+    code, output = run(
+        "fit", good_folder, "-o", tmp_path / "p.flawmap", "--size", "64", "--method", method
+    )
     assert code == 0
     assert note in output
 
@@ -108,7 +133,7 @@ def test_an_option_that_the_method_lacks(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--coreset", "0.1")
 
 
-def test_a_picture_too_small_for_the_layers(good_folder: Path) -> None:
+def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
     with pytest.raises(OptionError, match="has no layer 5"):
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
@@ -128,7 +153,9 @@ def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: 
     assert inspector.finetune_record is not None
     assert inspector.finetune_record.config == replace(PAPER_CONFIG, epochs=1, size=64)
     assert "more good parts than promised may be rejected" in output.replace("\n", " ")
-    left = {path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name}
+    left = {
+        path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name
+    }
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
 
 
@@ -137,30 +164,43 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
 
     for product, first in (("Black", 0), ("White", 50)):
         for seed in range(6):
-            save(tmp_path / "products" / product / "train/good" / f"{seed}.png", texture(first + seed))
+            save(
+                tmp_path / "products" / product / "train/good" / f"{seed}.png",
+                texture(first + seed),
+            )
     arguments = [*TUNED, "--finetune", "product"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
     assert "goes on after epoch 1 of 1" in output
-    both = [Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")]
+    both = [
+        Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")
+    ]
     assert both[0].finetune_record == both[1].finetune_record
     assert both[0].finetune_record is not None
     assert both[0].finetune_record.classes == {"Black": 6, "White": 6}
-    assert both[0].method.feature_extractor.fingerprint() == both[1].method.feature_extractor.fingerprint()
+    assert (
+        both[0].method.feature_extractor.fingerprint()
+        == both[1].method.feature_extractor.fingerprint()
+    )
 
 
-def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, tmp_path: Path) -> None:
+def test_defects_that_taught_are_left_out_of_the_evaluation(
+    good_folder: Path, tmp_path: Path
+) -> None:
     good_folder.rename(tmp_path / "good_")
     (tmp_path / "set" / "train").mkdir(parents=True)
     (tmp_path / "good_").rename(tmp_path / "set" / "train" / "good")
     for seed in range(10):
-        save(tmp_path / "set" / "test" / "spot" / f"{seed}.png", with_defect(texture(60 + seed), 30, 30))
+        save(
+            tmp_path / "set" / "test" / "spot" / f"{seed}.png",
+            with_defect(texture(60 + seed), 30, 30),
+        )
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
     assert run("fit", tmp_path / "set", "-o", file, *TUNED, "--finetune", "heldout", *SMALL)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
-    assert "left out: 2 pictures that the backbone was fine-tuned with" in output
+    assert "left out: 2 images that the backbone was fine-tuned with" in output
     assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + 18
 
 
@@ -169,10 +209,13 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(good_folder: Path, t
     [
         (["--set", "finetune.epochs=2"], "without --finetune"),
         (["--finetune-preset", "paper"], "--finetune-preset paper without --finetune"),
-        (["--finetune", "synthetic", "--set", "transfer.colour=2"], "NAME=VALUE with a name among mode, epochs"),
+        (
+            ["--finetune", "synthetic", "--set", "transfer.colour=2"],
+            "NAME=VALUE with a name among mode, epochs",
+        ),
         (["--finetune", "synthetic", "--set", "finetune.epochs=0"], "cannot learn"),
         (["--finetune", "product"], "one data set, not a folder of them"),
-        (["--finetune", "heldout"], "no defective pictures to hold out"),
+        (["--finetune", "heldout"], "no defective images to hold out"),
     ],
 )
 def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
@@ -180,16 +223,20 @@ def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], wh
         run("fit", good_folder, *arguments)
 
 
-def test_a_method_is_trained_as_its_preset_says_and_goes_on(good_folder: Path, tmp_path: Path) -> None:
+def test_a_method_is_trained_as_its_preset_says_and_goes_on(
+    good_folder: Path, tmp_path: Path
+) -> None:
     from flawmap import Inspector
 
     file = tmp_path / "p.flawmap"
     arguments = ["--method", "crad", "--preset", "smoke", "--size", "64"]
     code, output = run("fit", good_folder, "-o", file, *arguments)
     assert code == 0
-    assert "Training with 9 pictures in each of 2 epochs takes about" in output
+    assert "Training with 9 images in each of 2 epochs takes about" in output
     assert "Calibrated on 3 good images that it did not learn from" in output
-    left = {path.name for path in (tmp_path / "p.training").iterdir() if "tfevents" not in path.name}
+    left = {
+        path.name for path in (tmp_path / "p.training").iterdir() if "tfevents" not in path.name
+    }
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
     assert Inspector.load(file).method.options()["blocks"] == 1
     code, output = run("fit", good_folder, "-o", file, *arguments, "--set", "epochs=3")
@@ -197,7 +244,9 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(good_folder: Path, t
     assert "The training goes on after epoch 2 of 3" in output
 
 
-def test_a_method_on_a_tuned_backbone_keeps_its_training_within(good_folder: Path, tmp_path: Path) -> None:
+def test_a_method_on_a_tuned_backbone_keeps_its_training_within(
+    good_folder: Path, tmp_path: Path
+) -> None:
     arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
     assert code == 0

@@ -18,7 +18,7 @@ TINY = ["--backbone", "test_resnet", "--weights", "random", "--size", "64", "--s
 
 @pytest.fixture
 def part(tmp_path: Path) -> Path:
-    """One product with a broken picture to learn from."""
+    """One product with a broken image to learn from."""
     for seed in range(5):
         save(tmp_path / "part/train/good" / f"{seed}.png", texture(seed))
         save(tmp_path / "part/test/good" / f"{seed}.png", texture(10 + seed))
@@ -45,9 +45,7 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
     assert "Table 1: Methods" in output
-    assert "5 good pictures taught, 10 judged, 50.00 % of them defective" in " ".join(
-        output.split()
-    )
+    assert "5 good images taught, 10 judged, 50.00 % of them defective" in " ".join(output.split())
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "rows",
         "table1-part.csv",

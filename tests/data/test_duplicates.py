@@ -16,20 +16,20 @@ from helpers import MAGNETIC_TILE, needs_shared, save
 
 
 def brightness(factor: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda picture: (picture * factor).clip(0, 255).astype(np.uint8)
+    return lambda image: (image * factor).clip(0, 255).astype(np.uint8)
 
 
-def smaller(picture: np.ndarray) -> np.ndarray:
-    return resize(picture, round(0.8 * picture.shape[0]), round(0.8 * picture.shape[1]))
+def smaller(image: np.ndarray) -> np.ndarray:
+    return resize(image, round(0.8 * image.shape[0]), round(0.8 * image.shape[1]))
 
 
-def jpeg(picture: np.ndarray) -> np.ndarray:
-    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+def jpeg(image: np.ndarray) -> np.ndarray:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
-def shifted(picture: np.ndarray) -> np.ndarray:
-    return np.vstack([picture[:1], picture[:-1]])
+def shifted(image: np.ndarray) -> np.ndarray:
+    return np.vstack([image[:1], image[:-1]])
 
 
 CHANGES = {"jpeg": jpeg, "darker": brightness(0.9), "brighter": brightness(1.1), "smaller": smaller}
@@ -106,12 +106,12 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
         for number, split in enumerate(("train", "test"))
     ]
     for sample in broken:
-        sample.path.write_bytes(b"no picture")
+        sample.path.write_bytes(b"no image")
     assert names(samples + broken + [Sample(tmp_path / "gone.png", "test")]) == []
     assert near_duplicates(broken) == []
 
 
-def test_sixteen_bits_and_plain_pictures(tmp_path: Path) -> None:
+def test_sixteen_bits_and_plain_images(tmp_path: Path) -> None:
     deep = draw_good("Black", 0).astype(np.uint16) * 257
     plain = np.full((40, 40, 3), 90, np.uint8)
     samples = [
@@ -127,7 +127,7 @@ def test_progress_is_heard(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     with listen(lambda *step: heard.append(step)):
         near_duplicates(heatsinks(tmp_path, 4))
-    assert heard[-1] == ("comparing pictures", 4, 4)
+    assert heard[-1] == ("comparing images", 4, 4)
 
 
 @needs_shared

@@ -23,7 +23,7 @@ def placed(samples: list[Sample]) -> dict[str, tuple[str, str]]:
 
 
 def package(folder: Path, labels: str) -> Path:
-    """A package with pictures of a few cells, each file another size."""
+    """A package with images of a few cells, each file another size."""
     (folder / "images").mkdir(parents=True)
     (folder / "labels.csv").write_text(labels)
     for number, line in enumerate(labels.splitlines()):
@@ -51,7 +51,7 @@ def test_counts_of_the_real_set() -> None:
     samples = elpv.list_samples()
     assert Counter(sample.defect_type for sample in samples) == {GOOD: 588, "defective": 313}
     assert all(sample.split == "test" for sample in samples if sample.label)
-    assert len({sample.sha256 for sample in samples}) == len(samples), "no picture is there twice"
+    assert len({sample.sha256 for sample in samples}) == len(samples), "no image is there twice"
 
 
 @needs_elpv
@@ -68,7 +68,7 @@ def test_the_split_of_the_real_set_is_settled() -> None:
 
 
 @needs_elpv
-def test_the_written_set_is_a_data_set_of_pictures(tmp_path: Path) -> None:
+def test_the_written_set_is_a_data_set_of_images(tmp_path: Path) -> None:
     elpv.write_elpv(tmp_path / "elpv")
     samples = find_samples(tmp_path / "elpv")
     assert placed(samples) == placed(elpv.list_samples())

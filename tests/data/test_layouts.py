@@ -45,9 +45,9 @@ def test_mvtec(mvtec: Path) -> None:
     assert (good.defect_type, good.label, good.mask) == ("good", 0, None)
 
 
-def test_a_flat_folder_holds_good_pictures(good_folder: Path) -> None:
+def test_a_flat_folder_holds_good_images(good_folder: Path) -> None:
     save(good_folder / "deeper" / "no.png", texture(0))
-    (good_folder / "notes.txt").write_text("not a picture")
+    (good_folder / "notes.txt").write_text("not an image")
     save(good_folder / "._00.png", texture(0))
     samples = find_samples(good_folder)
     assert [sample.path.name for sample in samples] == [f"{number:02}.png" for number in range(12)]
@@ -55,16 +55,16 @@ def test_a_flat_folder_holds_good_pictures(good_folder: Path) -> None:
 
 
 def test_a_flat_folder_has_nothing_to_test(good_folder: Path) -> None:
-    with pytest.raises(DatasetError, match="no test pictures"):
+    with pytest.raises(DatasetError, match="no test images"):
         labelled_test_samples(good_folder)
 
 
-def test_no_pictures(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no pictures"):
+def test_no_images(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no images"):
         good_training_samples(tmp_path)
 
 
-def test_pictures_one_level_too_deep_are_pointed_at(tmp_path: Path) -> None:
+def test_images_one_level_too_deep_are_pointed_at(tmp_path: Path) -> None:
     save(tmp_path / "monday" / "0.png", texture(0))
     with pytest.raises(DatasetError, match="monday: name that folder"):
         good_training_samples(tmp_path)
@@ -103,7 +103,7 @@ def test_manifest(tmp_path: Path, separator: str, encoding: str) -> None:
     [
         ("file,label\na.png,good\n", "column named path; found file, label"),
         ("", "found none"),
-        ("path\n", "lists no pictures"),
+        ("path\n", "lists no images"),
         ("path,split\na.png,training\nb.png,holdout\n", "line 3: split is 'holdout'"),
         ("path,label\n,good\n", "line 2: the path is empty"),
     ],
@@ -115,7 +115,7 @@ def test_bad_manifests(tmp_path: Path, text: str, why: str) -> None:
         find_samples(manifest)
 
 
-def test_a_picture_is_no_manifest(good_folder: Path) -> None:
+def test_an_image_is_no_manifest(good_folder: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read as a CSV manifest"):
         find_samples(good_folder / "00.png")
 
@@ -145,7 +145,7 @@ def test_good_to_fit_has_the_calibration_split_too(tmp_path: Path) -> None:
         ("b.png", "calibration"),
     ]
     manifest.write_text("path,split\nb.png,cal\nc.png,test\n")
-    with pytest.raises(DatasetError, match="no good pictures to learn from"):
+    with pytest.raises(DatasetError, match="no good images to learn from"):
         good_training_samples(manifest)
 
 
@@ -175,7 +175,7 @@ def test_folders_named_for_what_is_in_them(classes: Path) -> None:
     assert (scratch.defect_type, scratch.mask) == ("scratch", None)
 
 
-def test_pictures_beside_a_folder_named_good_are_the_data_set(classes: Path) -> None:
+def test_images_beside_a_folder_named_good_are_the_data_set(classes: Path) -> None:
     save(classes / "0.png", texture(0))
     assert [sample.path for sample in find_samples(classes)] == [classes / "0.png"]
 
@@ -253,32 +253,32 @@ def test_manifests_come_back_as_written(tmp_path: Path) -> None:
     )
 
 
-def test_a_manifest_beside_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = save(tmp_path / "pictures" / "0.png", texture(0))
+def test_a_manifest_beside_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = save(tmp_path / "images" / "0.png", texture(0))
     monkeypatch.chdir(tmp_path)
-    write_manifest(Path("splits/parts.csv"), [Sample(Path("pictures/0.png"), "train")])
+    write_manifest(Path("splits/parts.csv"), [Sample(Path("images/0.png"), "train")])
     assert (tmp_path / "splits" / "parts.csv").read_text("utf-8-sig").split() == [
         "path,label,split",
-        "../pictures/0.png,good,train",
+        "../images/0.png,good,train",
     ]
     (sample,) = read_manifest(tmp_path / "splits" / "parts.csv")
-    assert sample.path.resolve() == picture
+    assert sample.path.resolve() == image
 
 
 def test_a_manifest_in_a_linked_folder(tmp_path: Path) -> None:
-    picture = save(tmp_path / "pictures" / "0.png", texture(0))
+    image = save(tmp_path / "images" / "0.png", texture(0))
     (tmp_path / "far" / "away").mkdir(parents=True)
     try:
         (tmp_path / "link").symlink_to(tmp_path / "far" / "away", target_is_directory=True)
     except OSError:
         pytest.skip("no links on this machine")
-    write_manifest(tmp_path / "link" / "parts.csv", [Sample(picture, "train")])
+    write_manifest(tmp_path / "link" / "parts.csv", [Sample(image, "train")])
     (sample,) = read_manifest(tmp_path / "link" / "parts.csv")
     assert sample.path.is_file()
 
 
 def test_no_manifest_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no pictures to list"):
+    with pytest.raises(DatasetError, match="no images to list"):
         write_manifest(tmp_path / "parts.csv", [])
 
 
@@ -287,7 +287,7 @@ def test_no_defect_turns_good_in_a_manifest(tmp_path: Path) -> None:
         write_manifest(tmp_path / "parts.csv", [Sample(tmp_path / "a.png", "test", "OK")])
 
 
-def test_pictures_below_are_sorted(mvtec: Path) -> None:
+def test_images_below_are_sorted(mvtec: Path) -> None:
     found = images_below(mvtec / "test")
     assert found == sorted(found)
     assert len(found) == 3

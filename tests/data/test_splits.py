@@ -45,13 +45,13 @@ def test_the_shares_are_met_about(tmp_path: Path) -> None:
 
 
 def test_known_places(tmp_path: Path) -> None:
-    # Written down so that no later version moves pictures of data sets that were split by this one.
+    # Written down so that no later version moves images of data sets that were split by this one.
     placed = assign_splits(files(tmp_path, 20))
     assert [n for n, sample in enumerate(placed) if sample.split == "calibration"] == [16]
     assert [n for n, sample in enumerate(placed) if sample.split == "test"] == [0, 1, 6, 8, 10, 14]
 
 
-def test_neither_order_nor_folder_nor_others_move_a_picture(tmp_path: Path) -> None:
+def test_neither_order_nor_folder_nor_others_move_an_image(tmp_path: Path) -> None:
     few, many = files(tmp_path / "here", 40), files(tmp_path / "there", 80)
     random.Random(0).shuffle(many)
     before, after = places(assign_splits(few)), places(assign_splits(many))
@@ -88,7 +88,7 @@ def test_defects_are_all_to_test(tmp_path: Path) -> None:
     assert any(sample.split == "test" and not sample.label for sample in placed)
 
 
-def test_test_pictures_are_kept(tmp_path: Path) -> None:
+def test_test_images_are_kept(tmp_path: Path) -> None:
     train, test = files(tmp_path / "train", 100), files(tmp_path / "test", 20, "test")
     placed = assign_splits(train + test)
     assert {sample.split for sample in placed[100:]} == {"test"}
@@ -97,7 +97,7 @@ def test_test_pictures_are_kept(tmp_path: Path) -> None:
     assert abs(counts["train"] - 80) < 15
 
 
-def test_test_pictures_may_be_shared_out_anew(tmp_path: Path) -> None:
+def test_test_images_may_be_shared_out_anew(tmp_path: Path) -> None:
     placed = assign_splits(
         files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False
     )
@@ -110,7 +110,7 @@ def test_splitting_twice_changes_nothing(tmp_path: Path) -> None:
     assert assign_splits(once) == once
 
 
-def test_no_share_no_pictures(tmp_path: Path) -> None:
+def test_no_share_no_images(tmp_path: Path) -> None:
     samples = files(tmp_path, 40)
     assert {sample.split for sample in assign_splits(samples, SplitFractions(1, 0, 0))} == {"train"}
     assert {sample.split for sample in assign_splits(samples, SplitFractions(0.7, 0.3, 0))} == {
@@ -130,12 +130,12 @@ def test_shares_that_cannot_be(shares: tuple[float, float, float]) -> None:
 def test_a_split_that_comes_out_empty(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"2 good pictures: .* to test; none to .* Add good pictures, take another",
+        match=r"2 good images: .* to test; none to .* Add good images, take another",
     ):
         assign_splits(files(tmp_path, 2))
-    with pytest.raises(DatasetError, match="200 good pictures in 1 group, which stay together"):
+    with pytest.raises(DatasetError, match="200 good images in 1 group, which stay together"):
         assign_splits(files(tmp_path, 200, groups=1))
-    with pytest.raises(DatasetError, match="0 good pictures"):
+    with pytest.raises(DatasetError, match="0 good images"):
         assign_splits(files(tmp_path, 10, "test", "dent"))
 
 
@@ -149,7 +149,7 @@ def test_the_files_are_hashed(tmp_path: Path) -> None:
             == hashlib.sha256(sample.path.read_bytes()).hexdigest()
             == sha256_of(sample.path)
         )
-    assert heard[-1] == ("hashing pictures", 30, 30)
+    assert heard[-1] == ("hashing images", 30, 30)
     check_unchanged(placed)
 
 
@@ -165,15 +165,15 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         sha256_of(samples[0].path)
 
 
-def test_changed_pictures_are_named(tmp_path: Path) -> None:
+def test_changed_images_are_named(tmp_path: Path) -> None:
     placed = assign_splits(files(tmp_path, 30))
     placed[3].path.write_bytes(b"another")
     with pytest.raises(
-        DatasetError, match=r"1 picture is changed or gone .*003\.png; .*flawmap split"
+        DatasetError, match=r"1 image is changed or gone .*003\.png; .*flawmap split"
     ):
         check_unchanged(placed)
     placed[4].path.unlink()
-    with pytest.raises(DatasetError, match=r"2 pictures are changed or gone"):
+    with pytest.raises(DatasetError, match=r"2 images are changed or gone"):
         check_unchanged(placed)
     check_unchanged([replace(sample, sha256="") for sample in placed])
 
@@ -182,7 +182,7 @@ def test_a_file_in_two_splits(tmp_path: Path) -> None:
     samples = files(tmp_path / "a", 3)
     check_disjoint(samples + samples)
     again = replace(samples[1], path=tmp_path / "a" / ".." / "a" / "001.png", split="test")
-    with pytest.raises(DatasetError, match=r"1 picture is in more than one split: .*001\.png"):
+    with pytest.raises(DatasetError, match=r"1 image is in more than one split: .*001\.png"):
         check_disjoint([*samples, again])
 
 

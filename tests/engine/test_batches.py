@@ -14,7 +14,7 @@ from helpers import texture
 SMALL = Preprocessing(32, 32)
 
 
-def test_batches_hold_all_pictures_in_order(good_folder: Path) -> None:
+def test_batches_hold_all_images_in_order(good_folder: Path) -> None:
     paths = sorted(good_folder.iterdir())
     batches = list(Batches(paths, SMALL, size=5))
     assert [len(batch.images) for batch in batches] == [5, 5, 2]
@@ -31,11 +31,11 @@ def test_batches_go_round_twice(good_folder: Path) -> None:
 
 
 def test_one_truncated_jpeg_among_fifty_stops_nothing(tmp_path: Path) -> None:
-    photos: list[object] = [texture(seed) for seed in range(49)]
+    images: list[object] = [texture(seed) for seed in range(49)]
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 cut")
-    photos.insert(20, broken)
-    batches = Batches(photos, SMALL)
+    images.insert(20, broken)
+    batches = Batches(images, SMALL)
     assert sum(len(batch.images) for batch in batches) == 49
     (left_out,) = batches.unreadable
     assert left_out.image_input == broken
@@ -46,5 +46,5 @@ def test_progress_is_heard(good_folder: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     with listen(lambda *step: heard.append(step)):
         list(Batches(sorted(good_folder.iterdir()), SMALL))
-    assert heard[0] == ("reading pictures", 0, 12)
-    assert heard[-1] == ("reading pictures", 12, 12)
+    assert heard[0] == ("reading images", 0, 12)
+    assert heard[-1] == ("reading images", 12, 12)

@@ -34,13 +34,17 @@ def test_openvino_says_what_torch_says() -> None:
 
 
 def test_a_batch_is_as_good_as_one_by_one() -> None:
-    run = engine.OpenVINOEngine(FlatEncoder(make_method("patchcore", **TINY).encoder()).eval(), "a key of its own", "f32")
+    run = engine.OpenVINOEngine(
+        FlatEncoder(make_method("patchcore", **TINY).encoder()).eval(), "a key of its own", "f32"
+    )
     assert torch.equal(run(IMAGES)[0], torch.cat([run(image[None])[0] for image in IMAGES]))
 
 
 def test_an_encoder_is_converted_once() -> None:
     encoder = FlatEncoder(make_method("patchcore", **TINY).encoder()).eval()
-    first, again = (engine.OpenVINOEngine(encoder, "a key of its own", "f32").graph(64, 96) for _ in range(2))
+    first, again = (
+        engine.OpenVINOEngine(encoder, "a key of its own", "f32").graph(64, 96) for _ in range(2)
+    )
     assert first is again
     assert engine.OpenVINOEngine(encoder, "another key", "f32").graph(64, 96) is not first
 
@@ -68,10 +72,10 @@ def test_a_graph_comes_back_from_arrays() -> None:
     front = Graph(engine.to_openvino(Twice(), IMAGES[:1]))
     graph = concat_graphs(front, engine.to_openvino(Judge(), torch.zeros(1, 64, 96)))
     again = Graph.from_arrays(graph.to_arrays())
-    pictures = IMAGES.numpy()
+    arrays = IMAGES.numpy()
     for ahead in (False, True):
-        done = list(GraphRunner(again, throughput=ahead).run_many(pictures))
-        wanted = 2 * pictures.mean(axis=1)
+        done = list(GraphRunner(again, throughput=ahead).run_many(arrays))
+        wanted = 2 * arrays.mean(axis=1)
         assert np.allclose([one.outputs[0][0] for one in done], wanted.max(axis=(1, 2)), atol=1e-6)
         assert np.allclose([one.outputs[1][0] for one in done], wanted, atol=1e-6)
         assert all(one.inference_ms > 0 for one in done)

@@ -10,16 +10,16 @@ from helpers import save, texture, with_defect
 
 @pytest.fixture(scope="session")
 def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two products of six good pictures to learn from, three good and three spotted ones to judge."""
+    """Two products of six good images to learn from, three good and three spotted ones to judge."""
     root = tmp_path_factory.mktemp("products")
     for number, product in enumerate(("left", "right")):
         for seed in range(6):
             save(root / product / "train/good" / f"{seed}.png", texture(100 * number + seed))
         for seed in range(6, 9):
-            picture = texture(100 * number + seed)
-            spotted = with_defect(picture, 20 + 3 * seed, 30)
-            save(root / product / "test/good" / f"{seed}.png", picture)
+            image = texture(100 * number + seed)
+            spotted = with_defect(image, 20 + 3 * seed, 30)
+            save(root / product / "test/good" / f"{seed}.png", image)
             save(root / product / "test/spot" / f"{seed}.png", spotted)
-            mask = 255 * (spotted != picture).any(axis=2).astype(np.uint8)
+            mask = 255 * (spotted != image).any(axis=2).astype(np.uint8)
             save(root / product / "ground_truth/spot" / f"{seed}_mask.png", mask)
     return root

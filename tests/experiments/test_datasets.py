@@ -10,7 +10,9 @@ from flawmap.experiments.datasets import resolve_dataset
 from flawmap.synthetic import heatsink
 
 
-def test_heat_sinks_are_drawn_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heat_sinks_are_drawn_once_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(heatsink, "PAPER_COUNTS", {"Black": heatsink.ImageCounts(2, 1, 3)})
     write = heatsink.write_heatsinks
 

@@ -22,21 +22,32 @@ from flawmap.metrics.metric import Metric
 
 TABLE = TableSpec(
     "Two and a missing one",
-    (TableLine("One", MethodSetup("patchcore")), TableLine("Two", MethodSetup("padim", finetuned=True)), TableLine("Three", MethodSetup("no-such-method"))),
-    {"One": {MEAN: Published(97.04, 93.93)}, "Two": {"left": Published(90, 80), MEAN: Published(91, 81)}},
+    (
+        TableLine("One", MethodSetup("patchcore")),
+        TableLine("Two", MethodSetup("padim", finetuned=True)),
+        TableLine("Three", MethodSetup("no-such-method")),
+    ),
+    {
+        "One": {MEAN: Published(97.04, 93.93)},
+        "Two": {"left": Published(90, 80), MEAN: Published(91, 81)},
+    },
     baseline="One",
 )
 
 
 def row(auroc: float | None, f1: float = 0.9, error: str = "") -> RunResult:
     metrics = {
-        "image AUROC": Metric(auroc, 0.8, 0.99) if auroc is not None else Metric(unavailable="no good test pictures"),
+        "image AUROC": Metric(auroc, 0.8, 0.99)
+        if auroc is not None
+        else Metric(unavailable="no good test images"),
         "F1 max": Metric(f1),
         "F1 at the threshold": Metric(0.5),
         "share of defects": Metric(0.6724),
         "F1 of rejecting all": Metric(0.8041),
     }
-    return RunResult({"at": repr((auroc, f1, error))}, {} if error else metrics, (761, 583), error=error)
+    return RunResult(
+        {"at": repr((auroc, f1, error))}, {} if error else metrics, (761, 583), error=error
+    )
 
 
 @pytest.fixture
@@ -66,13 +77,15 @@ def test_mean_and_deviation_over_seeds_and_products(study: StudyConfig) -> None:
     assert two[sheet.columns.index("over One")] == "+1.00 / +0.00"
     assert set(three[1:-2]) == {ABSENT}
     text = " ".join(sheet.notes)
-    assert "left: 761 good pictures taught, 583 judged, 67.24 % of them defective; rejecting all" in text
+    assert (
+        "left: 761 good images taught, 583 judged, 67.24 % of them defective; rejecting all" in text
+    )
     assert "an F1 of 80.41" in text
     assert "Three: not here yet." in text
     assert "TL: synthetic, 5 epochs at 0.001, 2 stages frozen" in text
 
 
-def test_one_seed_has_the_interval_over_pictures(products: Path) -> None:
+def test_one_seed_has_the_interval_over_images(products: Path) -> None:
     sheet = format_table(TABLE, StudyConfig(products / "left", seeds=1), {("left", 0, 0): row(0.9)})
     assert sheet.columns[:3] == ["", "left AUROC", "left F1 max"]
     assert sheet.rows[0][1:3] == ["90.00 (80.0–99.0)", "90.00"]
@@ -90,15 +103,25 @@ def test_what_failed_and_what_cannot_be_had_is_said(study: StudyConfig) -> None:
     rows = {("left", 0, 0): row(0.9, error="the disk is gone"), ("right", 0, 0): row(None)}
     sheet = format_table(TABLE, study, rows)
     shown = dict(zip(sheet.columns, sheet.rows[0], strict=True))
-    assert (shown["left AUROC"], shown["right AUROC"], shown["mean AUROC"]) == ("failed", "–", "failed")
+    assert (shown["left AUROC"], shown["right AUROC"], shown["mean AUROC"]) == (
+        "failed",
+        "–",
+        "failed",
+    )
     assert "One: the disk is gone" in sheet.notes
-    assert any("right: " in note and "no good test pictures" in note for note in sheet.notes)
+    assert any("right: " in note and "no good test images" in note for note in sheet.notes)
 
 
 def test_the_files(study: StudyConfig, tmp_path: Path) -> None:
-    rows = {("left", 0, 0): row(0.9), ("left", 1, 0): row(0.8), ("right", 0, 0): row(0.7, error="gone")}
+    rows = {
+        ("left", 0, 0): row(0.9),
+        ("left", 1, 0): row(0.8),
+        ("right", 0, 0): row(0.7, error="gone"),
+    }
     listed = result_records(TABLE, rows)
-    files = write_table(tmp_path / "table9", format_table(TABLE, study, rows), listed, "flawmap table 9")
+    files = write_table(
+        tmp_path / "table9", format_table(TABLE, study, rows), listed, "flawmap table 9"
+    )
     assert [file.name for file in files] == ["table9.md", "table9.tex", "table9.csv"]
     markdown, latex = files[0].read_text(), files[1].read_text()
     assert "`flawmap table 9`" in markdown
@@ -113,12 +136,18 @@ def test_the_files(study: StudyConfig, tmp_path: Path) -> None:
 
 
 def test_times(study: StudyConfig) -> None:
-    times = LineTimings(dict.fromkeys(IMAGE_SECTIONS, (1.5, 2.25)), dict.fromkeys(BANK_SECTIONS, 10.0), (784, 153))
+    times = LineTimings(
+        dict.fromkeys(IMAGE_SECTIONS, (1.5, 2.25)), dict.fromkeys(BANK_SECTIONS, 10.0), (784, 153)
+    )
     many = [times] * len(TABLES[2].lines)
     sheet = format_timing_table(TABLES[2], study, "Black", many, "a machine")
     shown = dict(zip(sheet.columns, sheet.rows[0], strict=True))
-    assert (shown["bank"], shown["search ms"], shown["bank built s"]) == ("784 × 153", "1.50 (2.25)", "30.0")
-    assert (shown["published: picture s"], shown["published: bank"]) == ("0.202", "111")
+    assert (shown["bank"], shown["search ms"], shown["bank built s"]) == (
+        "784 × 153",
+        "1.50 (2.25)",
+        "30.0",
+    )
+    assert (shown["published: image s"], shown["published: bank"]) == ("0.202", "111")
     other = format_timing_table(TABLES[2], study, "tiles", many, "a machine")
     assert other.rows[0][-2:] == ["0.216", "509"]
     assert timing_records(TABLES[2], "Black", many)[0]["search ms, p95"] == 2.25

@@ -40,12 +40,19 @@ def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
 def test_ours_is_the_improved_patchcore_with_a_tuned_backbone() -> None:
     setup = line(1, "Ours").setup
     assert setup.finetuned
-    assert make_method(setup.method, **setup.options).options() == make_method("improved-patchcore").options()
+    assert (
+        make_method(setup.method, **setup.options).options()
+        == make_method("improved-patchcore").options()
+    )
 
 
 def test_the_papers_own_tables_agree_to_rounding() -> None:
     means = [published.TABLE_1["PatchCore"][MEAN], published.TABLE_5["PatchCore"][MEAN]]
-    ours = [published.TABLE_1["Ours"][MEAN], published.TABLE_3["CA"][MEAN], published.TABLE_4["50 %"][MEAN]]
+    ours = [
+        published.TABLE_1["Ours"][MEAN],
+        published.TABLE_3["CA"][MEAN],
+        published.TABLE_4["50 %"][MEAN],
+    ]
     for same in (means, [*ours, published.TABLE_5["Ours"][MEAN]]):
         for one in same:
             assert one == pytest.approx(same[0], abs=0.0051)

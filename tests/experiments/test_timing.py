@@ -15,17 +15,23 @@ def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.M
     monkeypatch.setattr(timing, "TIMED_IMAGES", 8)
     monkeypatch.setattr(timing, "WARM_UP", 1)
     study = StudyConfig(products, "test_resnet", "random", (64, 64))
-    reducers = [{}, {"reducer": PCA(0.2), "reducer_scope": "bank"}, {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"}]
-    found = measure_times(study, [MethodSetup("patchcore", {"coreset": 0.5, **one}) for one in reducers], "left")
+    reducers = [
+        {},
+        {"reducer": PCA(0.2), "reducer_scope": "bank"},
+        {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"},
+    ]
+    found = measure_times(
+        study, [MethodSetup("patchcore", {"coreset": 0.5, **one}) for one in reducers], "left"
+    )
     for times in found:
-        assert set(times.picture) == set(IMAGE_SECTIONS)
-        assert all(0 <= median <= late for median, late in times.picture.values())
+        assert set(times.image) == set(IMAGE_SECTIONS)
+        assert all(0 <= median <= late for median, late in times.image.values())
         assert set(times.bank) == set(BANK_SECTIONS)
-        assert min(times.bank["features"], times.picture["network"][0]) > 0
+        assert min(times.bank["features"], times.image["network"][0]) > 0
     widths = [times.size[1] for times in found]
     assert widths[0] > widths[1] == widths[2] == int(0.2 * widths[0])
-    # Nothing is reduced on the way of a picture where only the coreset is chosen so.
-    assert found[0].picture["reduction"][0] < found[1].picture["reduction"][0]
+    # Nothing is reduced on the way of an image where only the coreset is chosen so.
+    assert found[0].image["reduction"][0] < found[1].image["reduction"][0]
 
 
 def test_only_a_relative_of_patchcore_has_these_parts(products: Path) -> None:

@@ -18,14 +18,19 @@ def test_token_attention_golden() -> None:
 
 
 def test_token_attention_weights_golden() -> None:
-    # Carrying one-hot channels beside the tokens would change the products; so the weights are read off by solving.
+    # Carrying one-hot channels beside the tokens would change the products; so the weights are read
+    # off by solving.
     tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     weights = torch.softmax(tokens @ tokens.T / math.sqrt(2), dim=-1)
     expected = torch.tensor([0.401112, 0.197776, 0.401112], dtype=torch.float64)
     assert torch.allclose(weights[0], expected, atol=1e-6)
     entropies = -(weights * weights.log()).sum(dim=1)
-    assert torch.allclose(entropies, torch.tensor([1.053363, 1.053363, 1.037277], dtype=torch.float64), atol=1e-6)
-    assert torch.allclose(self_attention(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T, weights @ tokens)
+    assert torch.allclose(
+        entropies, torch.tensor([1.053363, 1.053363, 1.037277], dtype=torch.float64), atol=1e-6
+    )
+    assert torch.allclose(
+        self_attention(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T, weights @ tokens
+    )
 
 
 def test_direction_attention_is_token_attention_where_the_mean_square_is_one() -> None:
@@ -34,8 +39,12 @@ def test_direction_attention_is_token_attention_where_the_mean_square_is_one() -
 
 
 def test_direction_attention_looks_alike_at_vectors_of_any_length() -> None:
-    assert torch.allclose(cosine_attention(FEATURES * 100), cosine_attention(FEATURES) * 100, rtol=1e-5)
-    assert not torch.allclose(self_attention(FEATURES * 100), self_attention(FEATURES) * 100, rtol=0.1)
+    assert torch.allclose(
+        cosine_attention(FEATURES * 100), cosine_attention(FEATURES) * 100, rtol=1e-5
+    )
+    assert not torch.allclose(
+        self_attention(FEATURES * 100), self_attention(FEATURES) * 100, rtol=0.1
+    )
 
 
 def test_direction_attention_of_nothing_is_nothing() -> None:
@@ -67,4 +76,6 @@ def test_a_constant_map_stays(attend) -> None:
 
 
 def test_channel_attention_in_chunks_is_the_same() -> None:
-    assert torch.allclose(per_channel_attention(FEATURES, at_once=3), per_channel_attention(FEATURES))
+    assert torch.allclose(
+        per_channel_attention(FEATURES, at_once=3), per_channel_attention(FEATURES)
+    )

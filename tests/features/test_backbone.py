@@ -19,7 +19,8 @@ def tiny() -> Backbone:
 
 
 @pytest.mark.parametrize(
-    ("name", "channels"), [("resnet18", (64, 128, 256)), ("wide_resnet50_2.tv_in1k", (256, 512, 1024))]
+    ("name", "channels"),
+    [("resnet18", (64, 128, 256)), ("wide_resnet50_2.tv_in1k", (256, 512, 1024))],
 )
 def test_layers_have_the_strides_of_their_numbers(name: str, channels: tuple[int, ...]) -> None:
     maps = Backbone(name, layers=(1, 2, 3), weights="random")(IMAGES)
@@ -43,7 +44,9 @@ def test_the_default_knows_imagenet() -> None:
     assert backbone.channels == (40, 112)
     assert (backbone.mean, backbone.std) == ((0.5,) * 3, (0.5,) * 3)
     # Trained weights carry running statistics; random ones have none.
-    statistics = [tensor for name, tensor in backbone.weights().items() if name.endswith("running_mean")]
+    statistics = [
+        tensor for name, tensor in backbone.weights().items() if name.endswith("running_mean")
+    ]
     assert all(statistic.abs().max() > 0 for statistic in statistics)
 
 
@@ -61,7 +64,10 @@ def test_the_fingerprint_sees_one_number_change(tiny: Backbone) -> None:
 
 def test_weights_from_a_file_of_the_whole_network(tiny: Backbone, tmp_path: Path) -> None:
     save_file({**tiny.weights(), "fc.weight": torch.zeros(3)}, tmp_path / "tiny.safetensors")
-    assert Backbone("test_resnet", weights=tmp_path / "tiny.safetensors").fingerprint() == tiny.fingerprint()
+    assert (
+        Backbone("test_resnet", weights=tmp_path / "tiny.safetensors").fingerprint()
+        == tiny.fingerprint()
+    )
 
 
 @needs_shared
@@ -92,7 +98,9 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsUnavailable, match=r"resnet18\.tv_in1k could not be fetched.*--weights FILE"):
+    with pytest.raises(
+        WeightsUnavailable, match=r"resnet18\.tv_in1k could not be fetched.*--weights FILE"
+    ):
         Backbone("resnet18.tv_in1k")
 
 

@@ -32,7 +32,12 @@ def test_codes_are_running_means_by_the_formula() -> None:
     nearest = torch.cdist(vectors, codes).argmin(dim=1)
     book(vectors)
     sizes = torch.stack([DECAY + (1 - DECAY) * (nearest == code).sum() for code in range(3)])
-    sums = torch.stack([DECAY * codes[code] + (1 - DECAY) * vectors[nearest == code].sum(dim=0) for code in range(3)])
+    sums = torch.stack(
+        [
+            DECAY * codes[code] + (1 - DECAY) * vectors[nearest == code].sum(dim=0)
+            for code in range(3)
+        ]
+    )
     smoothed = (sizes + SMOOTHING) / (sizes.sum() + 3 * SMOOTHING) * sizes.sum()
     assert torch.allclose(book.codes, sums / smoothed[:, None], atol=1e-6)
 
@@ -46,7 +51,9 @@ def test_vectors_become_the_nearest_codes_and_gradients_go_straight_through() ->
     (quantised.vectors * torch.arange(3.0)).sum().backward()
     assert vectors.grad is not None
     assert torch.equal(vectors.grad, torch.arange(3.0).expand(7, 3))
-    assert quantised.commitment.item() == pytest.approx((vectors - nearest).square().mean().item(), rel=1e-5)
+    assert quantised.commitment.item() == pytest.approx(
+        (vectors - nearest).square().mean().item(), rel=1e-5
+    )
 
 
 def test_codes_that_nothing_is_near_to_are_put_where_something_is() -> None:
@@ -73,4 +80,6 @@ def test_a_position_code_is_sines_of_column_and_row() -> None:
     assert code[:2, 4, 2].tolist() == pytest.approx([0.909297, -0.416147], abs=1e-5)
     assert code[2:, 4, 2].tolist() == pytest.approx([math.sin(4), math.cos(4)], abs=1e-5)
     longer = sinusoidal_position_encoding(16, 2, 8)
-    assert longer[2:4, 0, 7].tolist() == pytest.approx([math.sin(7 / 10), math.cos(7 / 10)], abs=1e-5)
+    assert longer[2:4, 0, 7].tolist() == pytest.approx(
+        [math.sin(7 / 10), math.cos(7 / 10)], abs=1e-5
+    )

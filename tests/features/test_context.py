@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import cosine_attention, max_pool_3x3, per_channel_attention, self_attention
+from flawmap.features.attention import (
+    cosine_attention,
+    max_pool_3x3,
+    per_channel_attention,
+    self_attention,
+)
 from flawmap.features.context import (
     AttentionKind,
     Gated,
@@ -25,11 +30,15 @@ FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 
 def test_average_of_ones_counts_the_padding() -> None:
     ones = average_pool_3x3(torch.ones(1, 1, 3, 3))[0, 0]
     assert torch.allclose(ones, torch.tensor([[4, 6, 4], [6, 9, 6], [4, 6, 4]]) / 9)
-    assert torch.allclose(average_pool_3x3(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0))
+    assert torch.allclose(
+        average_pool_3x3(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0)
+    )
 
 
 def test_ratio_zero_is_patchcore() -> None:
-    assert torch.equal(PartialSelfAttention(ratio=0).on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES))
+    assert torch.equal(
+        PartialSelfAttention(ratio=0).on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES)
+    )
 
 
 def test_halves() -> None:
@@ -43,21 +52,31 @@ def test_halves() -> None:
 
 @pytest.mark.parametrize(
     ("attend", "attention"),
-    [("tokens", self_attention), ("cosine", cosine_attention), ("per_channel", per_channel_attention)],
+    [
+        ("tokens", self_attention),
+        ("cosine", cosine_attention),
+        ("per_channel", per_channel_attention),
+    ],
 )
-def test_ratio_one_has_no_average(attend: AttentionKind, attention: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def test_ratio_one_has_no_average(
+    attend: AttentionKind, attention: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
     deep = PartialSelfAttention(ratio=1, attend=attend).on_deepest(FEATURES)
     assert torch.equal(deep, attention(max_pool_3x3(FEATURES)))
 
 
 def test_a_random_half_is_drawn_from_its_seed() -> None:
-    one, same, other = (PartialSelfAttention(channel_choice="random", seed=seed).on_deepest(FEATURES) for seed in (1, 1, 2))
+    one, same, other = (
+        PartialSelfAttention(channel_choice="random", seed=seed).on_deepest(FEATURES)
+        for seed in (1, 1, 2)
+    )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
-    ("ratio", "blocks"), [(0, (9, 1024)), (0.25, (9, 256, 768)), (0.5, (9, 512, 512)), (1, (9, 1024))]
+    ("ratio", "blocks"),
+    [(0, (9, 1024)), (0.25, (9, 256, 768)), (0.5, (9, 512, 512)), (1, (9, 1024))],
 )
 def test_blocks(ratio: float, blocks: tuple[int, ...]) -> None:
     assert PartialSelfAttention(ratio=ratio).channel_blocks((9, 1024)) == blocks
@@ -79,12 +98,16 @@ def test_a_pooled_neighbourhood_is_that_of_patchcores_code(length: int) -> None:
     padded = np.pad(FEATURES.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     for row, column in ((0, 0), (2, 3), (4, 5)):
         numbers = padded[:, :, row : row + 3, column : column + 3].reshape(2, -1)
-        by_hand = np.stack([numbers[:, window].mean(axis=1) for window in windows(72, length)], axis=1)
+        by_hand = np.stack(
+            [numbers[:, window].mean(axis=1) for window in windows(72, length)], axis=1
+        )
         np.testing.assert_allclose(pooled[:, :, row, column].numpy(), by_hand, rtol=1e-5)
 
 
 def test_windows_of_nine_are_the_spatial_mean() -> None:
-    assert torch.allclose(PooledNeighbourhood(length=8).on_deepest(FEATURES), average_pool_3x3(FEATURES), atol=1e-6)
+    assert torch.allclose(
+        PooledNeighbourhood(length=8).on_deepest(FEATURES), average_pool_3x3(FEATURES), atol=1e-6
+    )
 
 
 def test_joined_layers_are_pooled_in_pairs() -> None:
@@ -97,14 +120,20 @@ def test_gates_of_axes_by_hand() -> None:
     features = FEATURES.double().numpy()
 
     def standardised(values: np.ndarray, axis: int) -> np.ndarray:
-        return (values - values.mean(axis=axis, keepdims=True)) / values.std(axis=axis, keepdims=True)
+        return (values - values.mean(axis=axis, keepdims=True)) / values.std(
+            axis=axis, keepdims=True
+        )
 
     rows = 1 / (1 + np.exp(-standardised(features.mean(axis=3, keepdims=True), 2)))
     columns = 1 / (1 + np.exp(-standardised(features.mean(axis=2, keepdims=True), 3)))
-    np.testing.assert_allclose(gate_axes(FEATURES).numpy(), 4 * features * rows * columns, rtol=1e-4)
+    np.testing.assert_allclose(
+        gate_axes(FEATURES).numpy(), 4 * features * rows * columns, rtol=1e-4
+    )
     channels = standardised(features.mean(axis=(2, 3), keepdims=True), 1)
     channels = channels + standardised(features.max(axis=(2, 3), keepdims=True), 1)
-    np.testing.assert_allclose(gate_channels(FEATURES).numpy(), 2 * features / (1 + np.exp(-channels)), rtol=1e-4)
+    np.testing.assert_allclose(
+        gate_channels(FEATURES).numpy(), 2 * features / (1 + np.exp(-channels)), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("gate", ["dual_axis", "channels"])

@@ -14,13 +14,15 @@ from flawmap.features.diffusion import (
 )
 
 
-def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(2, 3, 4, 5, generator=generator) - 1, torch.randn(NUM_STEPS + 1, 3, 4, 5, generator=generator)
+    return 2 * torch.rand(2, 3, 4, 5, generator=generator) - 1, torch.randn(
+        NUM_STEPS + 1, 3, 4, 5, generator=generator
+    )
 
 
 class Oracle:
-    """Knows the clean picture, so it knows the noise."""
+    """Knows the clean image, so it knows the noise."""
 
     def __init__(self, clean: torch.Tensor) -> None:
         self.clean = clean
@@ -32,7 +34,7 @@ class Oracle:
         return (noisy - share.sqrt() * self.clean) / (1 - share).sqrt()
 
 
-def test_how_much_of_the_picture_is_left() -> None:
+def test_how_much_of_the_image_is_left() -> None:
     # Golden numbers of methods.md, appendix A.
     assert len(ALPHA_BARS) == NUM_TIMESTEPS
     wanted = {0: 0.9999, 25: 0.990965, 225: 0.588678, 250: 0.521423, 999: 4.0358e-5}
@@ -47,8 +49,8 @@ def test_the_weights_of_a_step() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])
-def test_with_a_perfect_oracle_a_picture_returns(weight: float) -> None:
-    clean, noises = pictures()
+def test_with_a_perfect_oracle_an_image_returns(weight: float) -> None:
+    clean, noises = images()
     oracle = Oracle(clean)
     # Steered towards itself there is nothing to steer; to another target there would be.
     returned = reconstruct(oracle, clean, clean, noises[:, None], weight)
@@ -57,17 +59,20 @@ def test_with_a_perfect_oracle_a_picture_returns(weight: float) -> None:
 
 
 def test_steering_leads_to_the_target() -> None:
-    clean, noises = pictures()
+    clean, noises = images()
     target = clean.flip(0)
     apart = [
-        (reconstruct(Oracle(clean), clean, target, noises[:, None], weight) - target).abs().mean().item()
+        (reconstruct(Oracle(clean), clean, target, noises[:, None], weight) - target)
+        .abs()
+        .mean()
+        .item()
         for weight in (0.0, 0.5, 1.0)
     ]
     assert apart[0] > apart[1] > apart[2]
 
 
-def test_each_picture_is_mixed_by_its_own_share() -> None:
-    clean, noises = pictures()
+def test_each_image_is_mixed_by_its_own_share() -> None:
+    clean, noises = images()
     mixed = add_noise(clean, noises[:2], torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1))
     assert torch.equal(mixed[0], clean[0])
     assert torch.equal(mixed[1], noises[1])

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine, refinement_weight
+from flawmap.features.feature_grid import (
+    CoordinateHead,
+    FeatureGrid,
+    InvertedResidual,
+    refine,
+    refinement_weight,
+)
 
 
 def test_a_constant_grid_is_constant_everywhere() -> None:
@@ -14,7 +20,9 @@ def test_a_constant_grid_is_constant_everywhere() -> None:
     places[0, 0, 0], places[0, 0, 1] = torch.tensor([1.0, 1.0]), torch.tensor([-1.0, 1.0])
     sampled = grid(places)
     assert sampled.shape == (4, 3, 5, 6)
-    assert torch.allclose(sampled, torch.tensor([1.0, -2.0, 5.0])[None, :, None, None].expand_as(sampled), atol=1e-6)
+    assert torch.allclose(
+        sampled, torch.tensor([1.0, -2.0, 5.0])[None, :, None, None].expand_as(sampled), atol=1e-6
+    )
 
 
 def test_a_node_gives_its_own_features_and_the_middle_their_mean() -> None:
@@ -26,7 +34,7 @@ def test_a_node_gives_its_own_features_and_the_middle_their_mean() -> None:
     assert torch.allclose(grid(places).flatten(), torch.tensor([1.0, 2.0, 3.0, 2.5]))
 
 
-def test_pictures_are_sampled_as_if_alone() -> None:
+def test_images_are_sampled_as_if_alone() -> None:
     torch.manual_seed(0)
     grid, places = FeatureGrid(5, 4), 2 * torch.rand(3, 4, 6, 2) - 1
     together = grid(places)

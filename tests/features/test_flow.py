@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from flawmap.features.flow import ATAN_SCALE, CLAMP, CouplingBlock, CouplingStack, CrossScaleCoupling
+from flawmap.features.flow import (
+    ATAN_SCALE,
+    CLAMP,
+    CouplingBlock,
+    CouplingStack,
+    CrossScaleCoupling,
+)
 
 
 def shaken(module: torch.nn.Module) -> torch.nn.Module:
@@ -72,7 +78,11 @@ def test_log_scales_end() -> None:
     # Golden numbers of methods.md, appendix A.
     asked = torch.tensor(3.0)
     assert (CLAMP * torch.tanh(asked / CLAMP)).item() == pytest.approx(1.745031, abs=1e-6)
-    assert (CLAMP * ATAN_SCALE * torch.atan(asked / CLAMP)).item() == pytest.approx(1.215925, abs=1e-6)
+    assert (CLAMP * ATAN_SCALE * torch.atan(asked / CLAMP)).item() == pytest.approx(
+        1.215925, abs=1e-6
+    )
     block = CouplingBlock(2, 1)
     torch.nn.init.constant_(block.net[3].bias, 1e6)
-    assert block(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)).log_det.item() == pytest.approx(CLAMP, rel=1e-4)
+    assert block(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)).log_det.item() == pytest.approx(
+        CLAMP, rel=1e-4
+    )

@@ -18,7 +18,9 @@ def test_a_projection_keeps_radii_within_the_shell_and_directions_as_they_are() 
     projected = truncated_projection(vectors, about, NEAR, FAR)
     radii = (projected - about).norm(dim=1)
     assert torch.allclose(radii, lengths[:, 0].clamp(0.5, 1), atol=1e-5)
-    assert torch.allclose(functional.cosine_similarity(projected - about, vectors - about), torch.ones(100), atol=1e-4)
+    assert torch.allclose(
+        functional.cosine_similarity(projected - about, vectors - about), torch.ones(100), atol=1e-4
+    )
 
 
 def test_what_is_on_the_shell_already_stays() -> None:
@@ -36,14 +38,18 @@ def test_the_ascent_ends_on_the_shell_whatever_its_length(steps: int) -> None:
     about = torch.zeros(50, 6)
     start = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     project = partial(truncated_projection, about=about, near=NEAR, far=FAR)
-    radii = gradient_ascent(lambda vectors: vectors.sum(dim=1), start, project, steps, 0.3).norm(dim=1)
+    radii = gradient_ascent(lambda vectors: vectors.sum(dim=1), start, project, steps, 0.3).norm(
+        dim=1
+    )
     assert (radii >= 0.5 - 1e-5).all()
     assert (radii <= 1 + 1e-5).all()
 
 
 def test_the_ascent_makes_the_loss_of_every_vector_larger() -> None:
     torch.manual_seed(0)
-    discriminator = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.LeakyReLU(0.2), torch.nn.Linear(16, 1))
+    discriminator = torch.nn.Sequential(
+        torch.nn.Linear(6, 16), torch.nn.LeakyReLU(0.2), torch.nn.Linear(16, 1)
+    )
 
     def logits(vectors: torch.Tensor) -> torch.Tensor:
         return 100 * discriminator(vectors)[:, 0]

@@ -12,7 +12,9 @@ FINE, COARSE = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)
 def test_nearest_repeats_each_coarse_vector_over_its_block() -> None:
     joined = concat_maps([FINE, COARSE], "nearest")
     assert torch.equal(joined[:, :3], FINE)
-    assert torch.equal(joined[:, 3:], COARSE.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    assert torch.equal(
+        joined[:, 3:], COARSE.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    )
 
 
 def test_bilinear_puts_a_coarse_value_in_the_middle_of_its_block() -> None:
@@ -61,4 +63,6 @@ def test_all_channels_attending_alone_is_sa_patchcore() -> None:
             expected[row, column, :48] = around.sum(dim=(1, 2)) / 9
             expected[row, column, 48:] = attended[:, row // 2 * 4 + column // 2]
     context = PartialSelfAttention(ratio=1, attend="per_channel")
-    assert torch.allclose(PatchEmbedder(backbone, context, "nearest")(images).maps[0][0], expected.float(), atol=1e-5)
+    assert torch.allclose(
+        PatchEmbedder(backbone, context, "nearest")(images).maps[0][0], expected.float(), atol=1e-5
+    )

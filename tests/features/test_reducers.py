@@ -30,7 +30,9 @@ ALL = [
 
 
 def test_contiguous_groups_golden() -> None:
-    reduction = ChannelAggregation(ratio=0.3, grouping="contiguous").fit(torch.zeros(1, 10), (10,), 0)
+    reduction = ChannelAggregation(ratio=0.3, grouping="contiguous").fit(
+        torch.zeros(1, 10), (10,), 0
+    )
     assert torch.allclose(reduction(torch.arange(10.0)), torch.tensor([1.5, 5, 8]))
 
 
@@ -44,16 +46,22 @@ def test_group_sizes_golden(channels: int, sizes: dict[int, int]) -> None:
 
 
 def test_adaptive_windows_golden() -> None:
-    groups = ChannelAggregation(grouping="contiguous", remainder="adaptive").groups(1536, (1536,), 0)
+    groups = ChannelAggregation(grouping="contiguous", remainder="adaptive").groups(
+        1536, (1536,), 0
+    )
     lengths = [len(group) for group in groups]
     assert {size: lengths.count(size) for size in set(lengths)} == {11: 150, 12: 3}
     assert np.count_nonzero(np.bincount(np.concatenate(groups)) == 2) == 150
     pooled = torch.nn.functional.adaptive_avg_pool1d(VECTORS[None], 153)[0]
-    reduction = ChannelAggregation(grouping="contiguous", remainder="adaptive").fit(VECTORS, BLOCKS, 0)
+    reduction = ChannelAggregation(grouping="contiguous", remainder="adaptive").fit(
+        VECTORS, BLOCKS, 0
+    )
     assert torch.allclose(reduction(VECTORS), pooled, atol=1e-5)
 
 
-@pytest.mark.parametrize("grouping", ["permuted", "contiguous", "permuted_within_layer", "random_cuts"])
+@pytest.mark.parametrize(
+    "grouping", ["permuted", "contiguous", "permuted_within_layer", "random_cuts"]
+)
 @pytest.mark.parametrize("remainder", ["spread", "last", "extra"])
 def test_every_channel_is_used_once(grouping: str, remainder: str) -> None:
     groups = ChannelAggregation(grouping=grouping, remainder=remainder).groups(1536, BLOCKS, 3)
@@ -69,8 +77,12 @@ def test_drop_leaves_the_rest_out() -> None:
 
 
 def test_perm_within_mixes_no_sources() -> None:
-    groups = ChannelAggregation(grouping="permuted_within_layer", ratio=1 / 512).groups(1536, BLOCKS, 0)
-    assert [sorted(group) for group in groups] == [list(range(start, start + 512)) for start in (0, 512, 1024)]
+    groups = ChannelAggregation(grouping="permuted_within_layer", ratio=1 / 512).groups(
+        1536, BLOCKS, 0
+    )
+    assert [sorted(group) for group in groups] == [
+        list(range(start, start + 512)) for start in (0, 512, 1024)
+    ]
 
 
 def test_the_mean_keeps_a_constant_and_is_linear() -> None:
@@ -108,7 +120,9 @@ def test_ratio_one_is_a_permutation() -> None:
 )
 def test_sparse_dimensions_golden(count: int, channels: int, dim: int) -> None:
     vectors = torch.zeros(1, channels).expand(count, channels)
-    assert SparseRandomProjection().fit(vectors, (channels,), 0)(torch.zeros(1, channels)).shape == (1, dim)
+    assert SparseRandomProjection().fit(vectors, (channels,), 0)(
+        torch.zeros(1, channels)
+    ).shape == (1, dim)
 
 
 def test_sparse_projection_is_sparse_as_published() -> None:
@@ -123,7 +137,9 @@ def test_no_sparse_projection_where_it_saves_little() -> None:
     assert torch.equal(SparseRandomProjection().fit(vectors, (152,), 0)(vectors[:3]), vectors[:3])
 
 
-@pytest.mark.parametrize("reducer", [SparseRandomProjection(dim=300), GaussianRandomProjection(300)])
+@pytest.mark.parametrize(
+    "reducer", [SparseRandomProjection(dim=300), GaussianRandomProjection(300)]
+)
 def test_random_projections_nearly_keep_distances(reducer) -> None:
     before = pdist(VECTORS[:50].numpy())
     after = pdist(reducer.fit(VECTORS, BLOCKS, 0)(VECTORS[:50]).numpy())
@@ -152,7 +168,9 @@ def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer) -> None:
 
 @pytest.mark.parametrize("reducer", ALL[1:-1], ids=repr)
 def test_another_seed_draws_another_reduction(reducer) -> None:
-    assert not torch.equal(reducer.fit(VECTORS, BLOCKS, 5)(VECTORS), reducer.fit(VECTORS, BLOCKS, 6)(VECTORS))
+    assert not torch.equal(
+        reducer.fit(VECTORS, BLOCKS, 5)(VECTORS), reducer.fit(VECTORS, BLOCKS, 6)(VECTORS)
+    )
 
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.1])

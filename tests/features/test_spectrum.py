@@ -9,8 +9,10 @@ from flawmap.features.spectrum import is_hypersphere
 
 def blob(radius: float) -> np.ndarray:
     """A bright disc in the middle, round as its spectrum."""
-    picture = cv2.circle(np.zeros((289, 289, 3), np.float32), (144, 144), round(radius), (255, 255, 255), -1)
-    return np.asarray(picture)
+    image = cv2.circle(
+        np.zeros((289, 289, 3), np.float32), (144, 144), round(radius), (255, 255, 255), -1
+    )
+    return np.asarray(image)
 
 
 def test_a_round_part_spreads_evenly() -> None:
@@ -23,5 +25,5 @@ def test_stripes_have_a_spectrum_along_a_line_and_do_not() -> None:
 
 
 @pytest.mark.parametrize("grey", [0, 128])
-def test_a_plain_picture_does_not(grey: int) -> None:
+def test_a_plain_image_does_not(grey: int) -> None:
     assert not is_hypersphere(np.full((64, 96, 3), grey, np.float32))

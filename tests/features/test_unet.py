@@ -24,10 +24,12 @@ def test_any_size_comes_back(size: tuple[int, int]) -> None:
     assert net(torch.randn(1, 3, *size), torch.tensor([5])).shape == (1, 3, *size)
 
 
-def test_the_level_matters_and_pictures_do_not_mix() -> None:
-    net, pictures = shaken(UNet(8, (1, 2), 1, 1, 2)), torch.randn(2, 3, 16, 16)
-    together = net(pictures, torch.tensor([3, 700]))
-    apart = [(together[:1] - net(pictures[:1], torch.tensor([level]))).abs().max() for level in (3, 700)]
+def test_the_level_matters_and_images_do_not_mix() -> None:
+    net, images = shaken(UNet(8, (1, 2), 1, 1, 2)), torch.randn(2, 3, 16, 16)
+    together = net(images, torch.tensor([3, 700]))
+    apart = [
+        (together[:1] - net(images[:1], torch.tensor([level]))).abs().max() for level in (3, 700)
+    ]
     assert apart[0] < 1e-4 < 1e-3 < apart[1]
 
 

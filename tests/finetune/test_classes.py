@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
-from flawmap.finetune.classes import classes_by_product, classes_with_real_defects, leaky_classes, sample_real_defects
+from flawmap.finetune.classes import (
+    classes_by_product,
+    classes_with_real_defects,
+    leaky_classes,
+    sample_real_defects,
+)
 from helpers import save, texture
 
 
@@ -24,7 +29,7 @@ def make(root: Path, *, defects: int = 10) -> Path:
     return root
 
 
-def test_products_are_told_apart_by_their_good_pictures_to_learn_from(tmp_path: Path) -> None:
+def test_products_are_told_apart_by_their_good_images_to_learn_from(tmp_path: Path) -> None:
     make(tmp_path / "Black")
     make(tmp_path / "White")
     classes = classes_by_product(tmp_path)
@@ -43,19 +48,21 @@ def test_a_fifth_of_each_kind_is_held_out_by_name_and_not_by_order(dataset: Path
     chosen = sample_real_defects(dataset)
     assert [sample.defect_type for sample in chosen] == ["dent"] * 2 + ["scratch"] * 2
     assert chosen == sample_real_defects(dataset)
-    assert {sample.path.name for sample in chosen[:2]} == {sample.path.name for sample in chosen[2:]}
+    assert {sample.path.name for sample in chosen[:2]} == {
+        sample.path.name for sample in chosen[2:]
+    }
     save(dataset / "test" / "hole" / "0.png", texture(99))
     assert [one for one in sample_real_defects(dataset) if one.defect_type != "hole"] == chosen
 
 
-def test_held_out_defects_stand_against_good_pictures_to_learn_from(dataset: Path) -> None:
+def test_held_out_defects_stand_against_good_images_to_learn_from(dataset: Path) -> None:
     classes = classes_with_real_defects(dataset)
     assert {name: len(paths) for name, paths in classes.items()} == {"good": 4, "defective": 4}
     assert all("train" in path.parts for path in classes["good"])
 
 
 def test_no_defects_to_hold_out(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no defective pictures to hold out; use synthetic"):
+    with pytest.raises(DatasetError, match="no defective images to hold out; use synthetic"):
         classes_with_real_defects(make(tmp_path / "one", defects=0))
 
 

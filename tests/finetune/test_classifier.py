@@ -18,7 +18,7 @@ QUICK = replace(PAPER_CONFIG, epochs=3, learning_rate=0.05, batch_size=8)
 
 
 class Brightness:
-    """Dark pictures and bright ones: what any network can tell."""
+    """Dark images and bright ones: what any network can tell."""
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
@@ -39,7 +39,9 @@ class Brightness:
     def _batch(self, seed: int) -> LabelledBatch:
         labels = torch.arange(8) % 2
         noise = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-        return LabelledBatch(self.scale * (0.3 * noise + 2.0 * labels[:, None, None, None] - 1), labels)
+        return LabelledBatch(
+            self.scale * (0.3 * noise + 2.0 * labels[:, None, None, None] - 1), labels
+        )
 
 
 def tiny(layers: tuple[int, ...] = (1, 2)) -> Backbone:
@@ -108,7 +110,8 @@ def test_the_same_seed_trains_the_same_network() -> None:
 def test_a_loss_without_end_stops_and_says_where() -> None:
     progress = build_classifier(tiny(), 2, replace(QUICK, learning_rate=1e30), seed=0)
     with pytest.raises(
-        TrainingError, match=r"the loss became (nan|inf) in epoch 1, step [234] of 4, at a rate of 1e\+30"
+        TrainingError,
+        match=r"the loss became (nan|inf) in epoch 1, step [234] of 4, at a rate of 1e\+30",
     ):
         list(train(progress, Brightness(1e6)))
 
@@ -124,12 +127,15 @@ def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"learning_rate": 0.0},
+    "wrong",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
         {"batch_size": 0},
         {"frozen_stages": -1},
         {"max_rotation": -1.0},
         {"image_size": 8},
-    ]
+    ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=r"cannot learn|too small"):
@@ -137,7 +143,9 @@ def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
 
 
 def test_a_stage_must_be_left_to_train() -> None:
-    with pytest.raises(OptionError, match="2 stages of 2 cannot be frozen; use frozen_stages=1 or less"):
+    with pytest.raises(
+        OptionError, match="2 stages of 2 cannot be frozen; use frozen_stages=1 or less"
+    ):
         build_classifier(tiny(), 2, FineTuneConfig(frozen_stages=2), seed=0)
 
 
@@ -146,4 +154,8 @@ def test_unless_told_otherwise_it_is_gentle_and_the_paper_is_a_preset() -> None:
     before = {name: tensor.clone() for name, tensor in untaught.weights().items()}
     trained(FineTuneConfig(epochs=1, batch_size=8), untaught)
     assert {name.split(".")[0] for name in changed(before, untaught.weights())} == {"layer3"}
-    assert (PAPER_CONFIG.learning_rate, PAPER_CONFIG.frozen_stages, PAPER_CONFIG.batch_norm) == (0.01, 0, "train")
+    assert (PAPER_CONFIG.learning_rate, PAPER_CONFIG.frozen_stages, PAPER_CONFIG.batch_norm) == (
+        0.01,
+        0,
+        "train",
+    )

@@ -14,23 +14,28 @@ from helpers import save, texture
 SMALL = Preprocessing(64, 64)
 
 
-def pictures(count: int, first: int = 0) -> list[np.ndarray]:
+def images(count: int, first: int = 0) -> list[np.ndarray]:
     return [texture(seed) for seed in range(first, first + count)]
 
 
-def test_a_fifth_is_kept_to_check_with_and_every_other_picture_comes_once_an_epoch() -> None:
-    lessons = FineTuneDataset({"a": pictures(20), "b": pictures(10, 50)}, SMALL, batch_size=5)
+def test_a_fifth_is_kept_to_check_with_and_every_other_image_comes_once_an_epoch() -> None:
+    lessons = FineTuneDataset({"a": images(20), "b": images(10, 50)}, SMALL, batch_size=5)
     assert len(lessons) == 24
     assert lessons.num_batches() == 5
     labels = torch.cat([batch.labels for batch in lessons.training_batches(1)])
     assert sorted(labels.tolist()) == [0] * 16 + [1] * 8
-    assert sorted(torch.cat([batch.labels for batch in lessons.validation_batches()]).tolist()) == [0] * 4 + [1] * 2
+    assert (
+        sorted(torch.cat([batch.labels for batch in lessons.validation_batches()]).tolist())
+        == [0] * 4 + [1] * 2
+    )
 
 
 def test_one_class_is_set_against_itself_with_painted_defects() -> None:
-    lessons = FineTuneDataset({"good": pictures(40)}, SMALL)
+    lessons = FineTuneDataset({"good": images(40)}, SMALL)
     assert lessons.names == ["good", "painted defect"]
-    labels = torch.cat([batch.labels for epoch in range(1, 5) for batch in lessons.training_batches(epoch)])
+    labels = torch.cat(
+        [batch.labels for epoch in range(1, 5) for batch in lessons.training_batches(epoch)]
+    )
     assert len(labels) == 4 * 32
     assert 0.3 < labels.float().mean() < 0.7
     (checked,) = lessons.validation_batches()
@@ -42,14 +47,18 @@ def test_one_class_is_set_against_itself_with_painted_defects() -> None:
 
 
 def test_the_same_epoch_is_the_same_and_another_one_is_not() -> None:
-    lessons = FineTuneDataset({"good": pictures(10)}, SMALL, seed=3)
-    (once,), (again,), (other,) = lessons.training_batches(1), lessons.training_batches(1), lessons.training_batches(2)
+    lessons = FineTuneDataset({"good": images(10)}, SMALL, seed=3)
+    (once,), (again,), (other,) = (
+        lessons.training_batches(1),
+        lessons.training_batches(1),
+        lessons.training_batches(2),
+    )
     assert torch.equal(once.images, again.images)
     assert torch.equal(once.labels, again.labels)
     assert not torch.equal(once.images, other.images)
 
 
-def test_pictures_are_turned_and_mirrored_only_to_train() -> None:
+def test_images_are_turned_and_mirrored_only_to_train() -> None:
     one = texture(0)
     lessons = FineTuneDataset({"a": [one] * 10, "b": [one] * 10}, SMALL)
     (seen,) = lessons.training_batches(1)
@@ -58,28 +67,32 @@ def test_pictures_are_turned_and_mirrored_only_to_train() -> None:
     assert all(np.array_equal(image.numpy(), SMALL(one)) for image in checked.images)
 
 
-def test_without_rotation_pictures_are_only_mirrored() -> None:
+def test_without_rotation_images_are_only_mirrored() -> None:
     one = texture(0)
-    (seen,) = FineTuneDataset({"a": [one] * 10, "b": [one] * 10}, SMALL, max_rotation=0).training_batches(1)
+    (seen,) = FineTuneDataset(
+        {"a": [one] * 10, "b": [one] * 10}, SMALL, max_rotation=0
+    ).training_batches(1)
     both = {SMALL(one).tobytes(), SMALL(np.ascontiguousarray(one[:, ::-1])).tobytes()}
     assert {image.numpy().tobytes() for image in seen.images} == both
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{seed}.png", texture(seed)) for seed in range(10)]
-    paths[3].write_bytes(b"no picture")
+    paths[3].write_bytes(b"no image")
     assert len(FineTuneDataset({"good": paths}, SMALL)) == 7
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_pictures_of_a_class(count: int) -> None:
-    with pytest.raises(DatasetError, match=rf"needs 2 pictures or more of each class and can read {count} of 'b'"):
-        FineTuneDataset({"a": pictures(5), "b": pictures(count)}, SMALL)
+def test_too_few_images_of_a_class(count: int) -> None:
+    with pytest.raises(
+        DatasetError, match=rf"needs 2 images or more of each class and can read {count} of 'b'"
+    ):
+        FineTuneDataset({"a": images(5), "b": images(count)}, SMALL)
 
 
 def test_the_fingerprint_follows_all_that_is_taught() -> None:
     def fingerprint(count: int = 10, **settings: object) -> str:
-        return FineTuneDataset({"good": pictures(count)}, SMALL, **settings).fingerprint()
+        return FineTuneDataset({"good": images(count)}, SMALL, **settings).fingerprint()
 
     prints = [
         fingerprint(),
@@ -93,7 +106,7 @@ def test_the_fingerprint_follows_all_that_is_taught() -> None:
     assert fingerprint() == prints[0]
 
 
-def test_deep_and_grey_pictures_teach_too() -> None:
-    deep = [picture.astype(np.uint16) * 257 for picture in pictures(5)]
-    shallow = FineTuneDataset({"good": pictures(5)}, SMALL)
+def test_deep_and_grey_images_teach_too() -> None:
+    deep = [image.astype(np.uint16) * 257 for image in images(5)]
+    shallow = FineTuneDataset({"good": images(5)}, SMALL)
     assert FineTuneDataset({"good": deep}, SMALL).fingerprint() == shallow.fingerprint()

@@ -48,7 +48,9 @@ def tune(
     return tuned.record
 
 
-def tuned(folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object) -> tuple[str, FineTuneRecord, list[Event]]:
+def tuned(
+    folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object
+) -> tuple[str, FineTuneRecord, list[Event]]:
     heard: list[Event] = []
     method = make_method("patchcore", **TINY | options)
     with listen(lambda *_: None, heard.append):
@@ -85,7 +87,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert resumed == through
     assert "The fine-tuning goes on after epoch 1 of 4" in heard
     assert epochs_of(heard) == [2, 3, 4]
-    assert [epoch._replace(seconds=0) for epoch in again.history] == [e._replace(seconds=0) for e in record.history]
+    assert [epoch._replace(seconds=0) for epoch in again.history] == [
+        e._replace(seconds=0) for e in record.history
+    ]
 
 
 def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -> None:
@@ -99,19 +103,25 @@ def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -
     with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
         tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
     assert "Stopped; the same again goes on after epoch 2 of 3" in heard
-    assert tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
+    assert (
+        tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
+    )
 
 
 @pytest.mark.parametrize("change", [{"transfer": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
-def test_a_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path: Path, change: dict[str, FineTuneConfig]) -> None:
+def test_a_checkpoint_of_other_settings_is_not_gone_on_with(
+    tmp_path: Path, change: dict[str, FineTuneConfig]
+) -> None:
     tuned(tmp_path)
     fingerprint, _, heard = tuned(tmp_path, **change)
-    assert any("is of other pictures or settings" in str(news) for news in heard)
+    assert any("is of other images or settings" in str(news) for news in heard)
     assert epochs_of(heard) == [1, 2]
     assert fingerprint == tuned(**change)[0]
 
 
-def test_a_finished_training_is_not_done_again_and_a_longer_one_not_cut_short(tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again_and_a_longer_one_not_cut_short(
+    tmp_path: Path,
+) -> None:
     once = tuned(tmp_path)[0]
     again, _, heard = tuned(tmp_path)
     assert again == once
@@ -129,7 +139,7 @@ def test_a_damaged_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
     assert any("cannot be read" in str(news) for news in heard)
 
 
-def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Path) -> None:
+def test_figures_are_left_in_json_in_an_image_and_for_tensorboard(tmp_path: Path) -> None:
     record = tuned(tmp_path)[1]
     written = json.loads((tmp_path / "history.json").read_text())
     assert FineTuneRecord.from_dict(written) == record
@@ -143,12 +153,16 @@ def test_figures_are_left_in_json_in_a_picture_and_for_tensorboard(tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
 def test_one_class_only(mode: str) -> None:
-    with pytest.raises(DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"):
+    with pytest.raises(
+        DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"
+    ):
         tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, mode=mode))
 
 
-def test_fewer_pictures_than_a_batch_are_a_small_batch() -> None:
-    record = tune(make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32))
+def test_fewer_images_than_a_batch_are_a_small_batch() -> None:
+    record = tune(
+        make_method("patchcore", **TINY), {"good": GOOD[:3]}, replace(QUICK, batch_size=32)
+    )
     assert len(record.history) == 2
 
 
@@ -165,13 +179,19 @@ def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: 
     untuned = Inspector(name, size=64, **options).method.feature_extractor.fingerprint()
     inspector.save(tmp_path / "part.flawmap")
     loaded = Inspector.load(tmp_path / "part.flawmap")
-    assert loaded.method.feature_extractor.fingerprint() == inspector.method.feature_extractor.fingerprint() != untuned
+    assert (
+        loaded.method.feature_extractor.fingerprint()
+        == inspector.method.feature_extractor.fingerprint()
+        != untuned
+    )
     new = with_defect(texture(50), 30, 30)
     assert loaded.inspect(new).score == inspector.inspect(new).score
     assert loaded.finetune_record == inspector.finetune_record
 
 
-def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_saved_file_needs_no_weights_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import save_file
 
     from flawmap.features.backbone import Backbone
@@ -181,7 +201,10 @@ def test_the_saved_file_needs_no_weights_beside_it(tmp_path: Path, monkeypatch: 
     inspector = Inspector(size=64, finetune=QUICK, **TINY | {"weights": str(weights)}).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     weights.unlink()
-    assert Inspector.load(tmp_path / "part.flawmap").inspect(GOOD[0]).score == inspector.inspect(GOOD[0]).score
+    assert (
+        Inspector.load(tmp_path / "part.flawmap").inspect(GOOD[0]).score
+        == inspector.inspect(GOOD[0]).score
+    )
 
 
 def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
@@ -194,7 +217,7 @@ def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
         Inspector.load(file)
 
 
-def test_pictures_set_aside_for_calibration_never_teach() -> None:
+def test_images_set_aside_for_calibration_never_teach() -> None:
     inspector = Inspector(size=64, finetune=QUICK, calibration_fraction=0.4, **TINY).fit(GOOD)
     assert inspector.finetune_record is not None
     assert inspector.finetune_record.classes == {"good": 9}
@@ -229,9 +252,16 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
         except WriteError as error:
             print(error)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parent)]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(script),
+        str(tmp_path),
+        str(Path(__file__).parent),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert (
-        "checkpoint.safetensors: could not be written (File too large); what was there before still is" in done.stdout
+        "checkpoint.safetensors: could not be written (File too large); what was there before "
+        "still is" in done.stdout
     )
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

@@ -8,22 +8,20 @@ from flawmap.memory.bank import Bank, Maximum, Reweighted, reweight
 
 RNG = torch.Generator().manual_seed(0)
 VECTORS = torch.rand(40, 6, generator=RNG)
-PICTURES = torch.arange(40) // 8
+IMAGES = torch.arange(40) // 8
 GRID = torch.rand(3, 4, 5, 6, generator=RNG)
 
 
 def test_a_bank_of_everything_knows_its_own_patches() -> None:
-    bank = Bank(VECTORS, PICTURES)
+    bank = Bank(VECTORS, IMAGES)
     found = bank(VECTORS.reshape(5, 2, 4, 6))
     assert torch.equal(found.distances, torch.zeros(5, 2, 4))
 
 
 def test_what_is_passed_over_is_as_if_it_were_not_there() -> None:
-    passed_over = PICTURES == 2
-    others = Bank(
-        VECTORS, PICTURES, VECTORS.square().sum(dim=1).masked_fill(passed_over, torch.inf)
-    )
-    remaining = Bank(VECTORS[~passed_over], PICTURES[~passed_over])
+    passed_over = IMAGES == 2
+    others = Bank(VECTORS, IMAGES, VECTORS.square().sum(dim=1).masked_fill(passed_over, torch.inf))
+    remaining = Bank(VECTORS[~passed_over], IMAGES[~passed_over])
     assert len(others) == len(remaining) == 32
     assert torch.equal(others(GRID).distances, remaining(GRID).distances)
     assert not set(others(GRID).rows.flatten().tolist()) & set(range(16, 24))
@@ -34,7 +32,7 @@ def test_what_is_passed_over_is_as_if_it_were_not_there() -> None:
 
 
 def test_maximum() -> None:
-    bank = Bank(VECTORS, PICTURES)
+    bank = Bank(VECTORS, IMAGES)
     exact = (
         cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
     )
@@ -48,11 +46,11 @@ def test_reweighting_golden() -> None:
 
 
 def test_reweighting_takes_the_neighbours_of_the_nearest_vector() -> None:
-    bank = Bank(VECTORS, PICTURES)
+    bank = Bank(VECTORS, IMAGES)
     scores = Reweighted(neighbours=5)(GRID, bank(GRID), bank)
     memory = VECTORS.double().numpy()
-    for picture, score in zip(GRID.reshape(3, 20, 6).double().numpy(), scores, strict=True):
-        distances = cdist(picture, memory)
+    for image, score in zip(GRID.reshape(3, 20, 6).double().numpy(), scores, strict=True):
+        distances = cdist(image, memory)
         oddest = distances.min(axis=1).argmax()
         closest = distances[oddest].argmin()
         around = np.argsort(cdist(memory[closest : closest + 1], memory)[0])[:5]
@@ -62,5 +60,5 @@ def test_reweighting_takes_the_neighbours_of_the_nearest_vector() -> None:
 
 
 def test_reweighting_among_fewer_vectors_than_asked_for() -> None:
-    bank = Bank(VECTORS[:3], PICTURES[:3])
+    bank = Bank(VECTORS[:3], IMAGES[:3])
     assert torch.isfinite(Reweighted(neighbours=9)(GRID, bank(GRID), bank)).all()

@@ -45,7 +45,7 @@ def gaussian(rows, channels, seed=0):
 
 
 def clustered(rows, channels):
-    """Clusters of uneven weight along a few directions, and now and then a vector far out, as features have them."""
+    """Uneven clusters along a few directions with rare outliers, as features have them."""
     generator = torch.Generator().manual_seed(1)
     centres = (
         3 * torch.randn(30, 8, generator=generator) @ torch.randn(8, channels, generator=generator)
@@ -69,7 +69,7 @@ DATA = {
     "grid to the last row": (grid(700, 3), 700),
     "copies": (gaussian(40, 8).repeat(50, 1), 300),
     "each vector twice": (gaussian(1500, 12).repeat_interleave(2, 0), 200),
-    "each picture twice": (torch.cat([gaussian(1500, 12), gaussian(1500, 12)]), 200),
+    "each image twice": (torch.cat([gaussian(1500, 12), gaussian(1500, 12)]), 200),
     "all equal": (torch.full((1000, 5), 0.3), 20),
     "all chosen": (gaussian(300, 6), 300),
     "far from zero": (gaussian(2000, 8) + 30_000, 200),

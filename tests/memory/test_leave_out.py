@@ -9,14 +9,12 @@ from flawmap.memory.bank import Bank
 from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 
-PICTURES, PATCHES, CHANNELS = 12, 20, 5
+IMAGES, PATCHES, CHANNELS = 12, 20, 5
 
 
 def draw(seed: int, share: float = 0.15) -> tuple[torch.Tensor, Bank]:
-    """Patches of a dozen pictures, one of them odd, and the coreset of all."""
-    vectors = torch.randn(
-        PICTURES * PATCHES, CHANNELS, generator=torch.Generator().manual_seed(seed)
-    )
+    """Patches of a dozen images, one of them odd, and the coreset of all."""
+    vectors = torch.randn(IMAGES * PATCHES, CHANNELS, generator=torch.Generator().manual_seed(seed))
     vectors[3 * PATCHES : 3 * PATCHES + 6] *= 4
     chosen = k_center_greedy(vectors, int(len(vectors) * share), start=0).sort().values
     return vectors, Bank(vectors[chosen], chosen // PATCHES)
@@ -25,7 +23,10 @@ def draw(seed: int, share: float = 0.15) -> tuple[torch.Tensor, Bank]:
 def by_hand(
     vectors: np.ndarray, bank: Bank, owners: np.ndarray, owner: int
 ) -> tuple[set[int], np.ndarray]:
-    """Take the owner's vectors out, put as many others in one by one, each the farthest; no code shared."""
+    """Take the owner's vectors out, put as many others in one by one, each the farthest.
+
+    No code shared.
+    """
     kept = bank.vectors.double().numpy()[owners[bank.image_ids.numpy()] != owner]
     missing, others = (
         len(bank.vectors) - len(kept),
@@ -38,7 +39,7 @@ def by_hand(
         )
         added.append(int(farthest))
         kept = np.vstack([kept, vectors[farthest]])
-    own = vectors.reshape(PICTURES, PATCHES, -1)[owners == owner].reshape(-1, CHANNELS)
+    own = vectors.reshape(IMAGES, PATCHES, -1)[owners == owner].reshape(-1, CHANNELS)
     return set(added), cdist(own, kept).min(axis=1)
 
 
@@ -46,7 +47,7 @@ def by_hand(
 @pytest.mark.parametrize("lot", [1, 3])
 def test_it_is_the_greedy_memory_without_the_owner(seed: int, lot: int) -> None:
     vectors, bank = draw(seed)
-    owners = torch.arange(PICTURES) // lot
+    owners = torch.arange(IMAGES) // lot
     left_out = LeaveOut(bank, vectors, owners)
     for owner in owners.unique().tolist():
         others = left_out.bank_without(owner)
@@ -56,8 +57,8 @@ def test_it_is_the_greedy_memory_without_the_owner(seed: int, lot: int) -> None:
             place // PATCHES for place in added
         }
         found = [
-            left_out.nearest_in(picture, others)
-            for picture in (owners == owner).nonzero()[:, 0].tolist()
+            left_out.nearest_in(image, others)
+            for image in (owners == owner).nonzero()[:, 0].tolist()
         ]
         np.testing.assert_allclose(
             torch.cat([one.distances for one in found]).numpy(), expected, rtol=1e-5
@@ -66,28 +67,26 @@ def test_it_is_the_greedy_memory_without_the_owner(seed: int, lot: int) -> None:
 
 def test_the_rows_are_those_of_the_nearest_vectors() -> None:
     vectors, bank = draw(0)
-    left_out = LeaveOut(bank, vectors, torch.arange(PICTURES))
-    for picture in range(PICTURES):
-        others = left_out.bank_without(picture)
+    left_out = LeaveOut(bank, vectors, torch.arange(IMAGES))
+    for image in range(IMAGES):
+        others = left_out.bank_without(image)
         found, asked = (
-            left_out.nearest_in(picture, others),
-            others(vectors.reshape(PICTURES, 1, PATCHES, -1)[picture, None]),
+            left_out.nearest_in(image, others),
+            others(vectors.reshape(IMAGES, 1, PATCHES, -1)[image, None]),
         )
         assert torch.allclose(found.distances, asked.distances[0, 0])
         assert torch.equal(found.rows, asked.rows[0, 0])
-        assert (others.image_ids[found.rows] != picture).all()
+        assert (others.image_ids[found.rows] != image).all()
 
 
 def test_one_owner_of_everything_leaves_nothing() -> None:
     vectors, bank = draw(0)
-    assert (
-        len(LeaveOut(bank, vectors, torch.zeros(PICTURES, dtype=torch.long)).bank_without(0)) == 0
-    )
+    assert len(LeaveOut(bank, vectors, torch.zeros(IMAGES, dtype=torch.long)).bank_without(0)) == 0
 
 
 @pytest.mark.parametrize("count", [30, 90])
 def test_held_out_scores_are_distributed_as_new_ones(count: int) -> None:
-    """In 200 draws the share of new pictures beyond the threshold is what was promised or a little less."""
+    """In 200 draws the false reject rate of new images is the guaranteed one or less."""
     beyond = []
     for seed in range(200):
         rng = torch.Generator().manual_seed(seed)

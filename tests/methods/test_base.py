@@ -1,4 +1,7 @@
-"""What methods get without doing anything for it: held-out scores by folds, refusals of graphs and memory."""
+"""What methods get without doing anything for it.
+
+Held-out scores by folds, refusals of graphs and memory.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class Grey(nn.Module):
 
 @dataclass(eq=False)
 class Greys(MemoryMethod):
-    """Remembers how bright each picture was; a new one is as odd as its grey is far from the nearest."""
+    """Remembers how bright each image was.
+
+    A new one is as odd as its grey is far from the nearest.
+    """
 
     not_exportable: ClassVar[str] = "it is a toy"
 
@@ -76,9 +82,10 @@ def greys(*values: int) -> list[np.ndarray]:
     return [np.full((32, 32, 3), value, np.uint8) for value in values]
 
 
-def test_by_folds_each_picture_is_judged_by_what_others_taught() -> None:
+def test_by_folds_each_image_is_judged_by_what_others_taught() -> None:
     held_out = Greys().cross_fit_scores(Batches(greys(10, 20, 40, 80, 160), SIZE))
-    # Fewer pictures than folds: each is alone in its own, and its nearest is the nearest of all others.
+    # Fewer images than folds: each is alone in its own, and its nearest is the nearest of all
+    # others.
     assert torch.allclose(held_out.image * 255, torch.tensor([10.0, 10, 20, 40, 80]), atol=1e-3)
     assert torch.equal(held_out.peak, held_out.image)
 
@@ -89,18 +96,20 @@ def test_what_was_fitted_has_seen_all() -> None:
     assert len(method.head_.known) == 25
 
 
-def test_pictures_of_a_group_are_never_in_two_folds() -> None:
+def test_images_of_a_group_are_never_in_two_folds() -> None:
     twins = [value for value in range(0, 240, 12) for _ in range(2)]
     alone = Greys().cross_fit_scores(Batches(greys(*twins), SIZE))
-    together = Greys().cross_fit_scores(Batches(greys(*twins), SIZE, groups=[str(value) for value in twins]))
+    together = Greys().cross_fit_scores(
+        Batches(greys(*twins), SIZE, groups=[str(value) for value in twins])
+    )
     assert (alone.image < 1e-4).any()
     assert (together.image > 1e-2).all()
     assert len(twins) > 2 * FOLDS
 
 
-def test_a_bad_picture_among_them_is_passed_over() -> None:
-    pictures = greys(10, 20, 40)
-    batches = Batches([pictures[0], b"no picture", *pictures[1:]], SIZE)
+def test_a_bad_image_among_them_is_passed_over() -> None:
+    images = greys(10, 20, 40)
+    batches = Batches([images[0], b"no image", *images[1:]], SIZE)
     assert len(Greys().cross_fit_scores(batches).image) == 3
 
 

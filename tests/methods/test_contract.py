@@ -32,13 +32,23 @@ SMALL = {
     "patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)},
     "spade": {"neighbours": 3},
     "padim": {"channels": 30},
-    "fr-patchcore": {"coreset": 0.05, "registration": SpatialTransformerRegistration(epochs=2, batch_size=8)},
+    "fr-patchcore": {
+        "coreset": 0.05,
+        "registration": SpatialTransformerRegistration(epochs=2, batch_size=8),
+    },
     **{name: recipe.presets["smoke"].options for name, recipe in METHODS.items() if recipe.presets},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
 TAUGHT = {
-    "glass": {"epochs": 20, "batch_size": 5, "max_images_per_epoch": 10, "learning_rate": 2e-3, "adaptor_learning_rate": 1e-3, "hidden": 64},
+    "glass": {
+        "epochs": 20,
+        "batch_size": 5,
+        "max_images_per_epoch": 10,
+        "learning_rate": 2e-3,
+        "adaptor_learning_rate": 1e-3,
+        "hidden": 64,
+    },
     "crad": {"epochs": 6},
     "ddad": {"epochs": 4},
     "vqflow": {"epochs": 30, "learning_rate": 1e-3, "warmup_epochs": 0},
@@ -51,21 +61,23 @@ pytestmark = pytest.mark.parametrize("name", METHODS)
 def make(name: str, backbone: str, **options: object) -> Method:
     torch.manual_seed(0)
     small = SMALL.get(name, {"coreset": 0.05})
-    return make_method(name, **{"backbone": backbone, "weights": BACKBONES[backbone], **small, **options})
+    return make_method(
+        name, **{"backbone": backbone, "weights": BACKBONES[backbone], **small, **options}
+    )
 
 
 def remember_all(name: str) -> dict[str, float]:
-    """Options under which a picture that was seen is at no distance, where there are some."""
+    """Options under which an image that was seen is at no distance, where there are some."""
     none = {name: {} for name in METHODS if isinstance(METHODS[name].factory(), TrainedMethod)}
     return ({"spade": {"neighbours": 1}, "padim": {}} | none).get(name, {"coreset": 1.0})
 
 
-def batches(pictures: Sequence[np.ndarray], size: int = 4) -> Batches:
-    return Batches(list(pictures), SIZE, size)
+def batches(images: Sequence[np.ndarray], size: int = 4) -> Batches:
+    return Batches(list(images), SIZE, size)
 
 
-def images(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    (batch,) = batches(pictures, len(pictures))
+def images(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(arrays, len(arrays))
     return batch.images
 
 
@@ -123,16 +135,20 @@ def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
     assert all(same(one[key], two[key]) for key in one)
 
 
-def test_a_batch_is_its_pictures_one_by_one(fitted: Method) -> None:
+def test_a_batch_is_its_images_one_by_one(fitted: Method) -> None:
     together = fitted.score(images(NEW))
-    alone = [fitted.score(images([picture])) for picture in NEW]
+    alone = [fitted.score(images([image])) for image in NEW]
     assert torch.allclose(together.image, torch.cat([score.image for score in alone]), rtol=1e-4)
-    assert torch.allclose(together.pixel, torch.cat([score.pixel for score in alone]), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        together.pixel, torch.cat([score.pixel for score in alone]), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> None:
     if name == "ddad":
-        pytest.skip("it takes hours to learn; tests/methods/test_ddad.py gives it a network that knows")
+        pytest.skip(
+            "it takes hours to learn; tests/methods/test_ddad.py gives it a network that knows"
+        )
     fitted = make(name, "tf_efficientnet_lite0", **TAUGHT.get(name, {})).fit(batches(GOOD))
     good, defective = fitted.score(images(NEW)), fitted.score(images([DEFECT]))
     assert defective.image[0] > good.image.max()
@@ -141,16 +157,18 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> Non
     assert np.hypot(row - 30, column - 90) <= 8 + 8
 
 
-def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: str) -> None:
+def test_held_out_scores_are_those_of_a_method_that_never_saw_the_image(name: str) -> None:
     method = make(name, "test_resnet", **remember_all(name))
     if method.holdout_fraction:
-        pytest.skip("the inspector sets pictures aside for it, as it would take a training for each")
+        pytest.skip("the inspector sets images aside for it, as it would take a training for each")
     held_out = method.cross_fit_scores(batches(GOOD))
     assert len(held_out.image) == len(held_out.peak) == len(GOOD)
     for left_out in (0, 4, 9):
-        others = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
+        others = make(name, "test_resnet", **remember_all(name)).fit(
+            batches(GOOD[:left_out] + GOOD[left_out + 1 :])
+        )
         score = others.score(images([GOOD[left_out]]))
-        # A registration has been learned from the picture too; only the memory is without it.
+        # A registration has been learned from the image too; only the memory is without it.
         near = {"fr-patchcore": 1e-2}.get(name, 1e-4)
         assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=near)
         assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=near)
@@ -158,10 +176,12 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(name: 
 
 def test_what_was_seen_is_at_no_distance_when_all_is_remembered(name: str) -> None:
     if not remember_all(name):
-        pytest.skip("it remembers no pictures, only what they have in common")
+        pytest.skip("it remembers no images, only what they have in common")
     method = make(name, "test_resnet", **remember_all(name)).fit(batches(GOOD))
     # The network rounds differently in other batches, hence not quite zero.
-    assert method.score(images(GOOD[:4])).image.max() < 1e-3 * method.score(images([DEFECT])).image[0]
+    assert (
+        method.score(images(GOOD[:4])).image.max() < 1e-3 * method.score(images([DEFECT])).image[0]
+    )
 
 
 def test_unfitted_refuses(name: str) -> None:
@@ -179,7 +199,7 @@ def test_a_memory_of_other_weights_is_refused(name: str, fitted: Method) -> None
         type(fitted).from_options(fitted.options()).load_state_dict(state)
 
 
-def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
+def test_the_graph_agrees_on_any_number_of_images(name: str) -> None:
     fitted = fit_once(name, "test_resnet")
     if fitted.not_exportable:
         with pytest.raises(NotExportable, match=re.escape(fitted.not_exportable)):
@@ -187,9 +207,9 @@ def test_the_graph_agrees_on_any_number_of_pictures(name: str) -> None:
         return
     programs = export_programs(fitted.encoder(), fitted.exportable_head(), 96, 128)
     look, compare = programs.encoder.module(), programs.head.module()
-    for pictures in (NEW, [DEFECT]):
-        image, pixel = compare(*look(images(pictures)))
-        scores = fitted.score(images(pictures))
+    for arrays in (NEW, [DEFECT]):
+        image, pixel = compare(*look(images(arrays)))
+        scores = fitted.score(images(arrays))
         assert torch.allclose(image, scores.image, rtol=1e-5)
         assert torch.allclose(pixel, scores.pixel, rtol=1e-4, atol=1e-5)
 

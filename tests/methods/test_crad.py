@@ -35,7 +35,9 @@ def test_the_loss_falls() -> None:
 
 def test_the_rates_fall_to_a_tenth() -> None:
     method = CRAD(**TINY, lr_decay_epochs=40)
-    assert [method.lr_factor(epoch) for epoch in (1, 40, 41, 80, 81)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert [method.lr_factor(epoch) for epoch in (1, 40, 41, 80, 81)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01]
+    )
 
 
 def test_grids_have_a_rate_of_their_own() -> None:
@@ -82,19 +84,25 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
     apart = torch.zeros(1, 1, 8, 12)
     apart[0, 0, 4, 6] = 5.0
     wide = functional.interpolate(apart, size=(64, 96), mode="bilinear", align_corners=True)[0, 0]
-    assert scores.pixel[0, 30, 50].item() == pytest.approx(wide[20:41, 40:61].mean().item(), rel=1e-4)
+    assert scores.pixel[0, 30, 50].item() == pytest.approx(
+        wide[20:41, 40:61].mean().item(), rel=1e-4
+    )
     # At the border an average of what there is.
-    assert scores.pixel[0, 63, 50].item() == pytest.approx(wide[53:64, 40:61].mean().item(), rel=1e-4, abs=1e-6)
+    assert scores.pixel[0, 63, 50].item() == pytest.approx(
+        wide[53:64, 40:61].mean().item(), rel=1e-4, abs=1e-6
+    )
     parts = functional.avg_pool2d(scores.pixel[None], 32, stride=1)
     assert scores.image.item() == pytest.approx(parts.max().item(), rel=1e-5)
 
 
-def test_pictures_smaller_than_what_is_looked_at_have_a_score() -> None:
+def test_images_smaller_than_what_is_looked_at_have_a_score() -> None:
     scores = CRADHead(Shifts(torch.ones(1, 4, 3, 3)))(Embedded((torch.randn(2, 4, 3, 3),)), 24, 24)
     assert torch.allclose(scores.image, torch.full((2,), 2.0), atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_learning_rate": 0.0}]
+)
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         CRAD(**options)

@@ -83,8 +83,11 @@ def test_noise_is_learned_up_to_the_last_of_the_levels() -> None:
     assert (min(asked.levels), max(asked.levels)) == (0, 399)
 
 
-def test_each_is_adapted_towards_another_picture() -> None:
-    method, images = DDAD(**TINY | {"epochs": 1, "adapt_epochs": 1}), torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2)
+def test_each_is_adapted_towards_another_image() -> None:
+    method, images = (
+        DDAD(**TINY | {"epochs": 1, "adapt_epochs": 1}),
+        torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 3, 2, 2),
+    )
     for one, other in method.training_batches([images], range(8), epoch=2):
         assert not (one == other).any()
     assert all(len(lesson) == 1 for lesson in method.training_batches([images], range(8), epoch=1))
@@ -99,7 +102,7 @@ def test_the_score_does_not_depend_on_the_batch_and_not_on_chance() -> None:
     assert torch.allclose(together.image[3:4], alone.image, rtol=1e-4)
 
 
-def test_pixels_are_weighed_by_good_pictures() -> None:
+def test_pixels_are_weighed_by_good_images() -> None:
     method = fit()
     mender = method.trained_networks()
     apart = [mender.distance_maps(batch.images) for batch in Batches(GOOD, SIZE, 4)]
@@ -114,7 +117,7 @@ def test_pixels_are_weighed_by_good_pictures() -> None:
 
 
 class Knowing(torch.nn.Module):
-    """Tells noise as a UNet would that had learned one good picture to perfection."""
+    """Tells noise as a UNet would that had learned one good image to perfection."""
 
     def __init__(self, good: torch.Tensor) -> None:
         super().__init__()
@@ -125,7 +128,7 @@ class Knowing(torch.nn.Module):
         return (noisy - share.sqrt() * self.good) / (1 - share).sqrt()
 
 
-def test_what_no_good_picture_has_is_mended_and_the_map_peaks_on_it() -> None:
+def test_what_no_good_image_has_is_mended_and_the_map_peaks_on_it() -> None:
     method = fit(downscale=1)
     mender, (batch,) = method.trained_networks(), Batches(GOOD[:1], SIZE)
     good = batch.images
@@ -140,11 +143,11 @@ def test_what_no_good_picture_has_is_mended_and_the_map_peaks_on_it() -> None:
     assert 36 <= column < 52
 
 
-def test_pictures_come_as_they_were_and_go_as_backbones_read_them() -> None:
+def test_images_come_as_they_were_and_go_as_backbones_read_them() -> None:
     method = fit(downscale=1)
     mender, (batch,) = method.trained_networks(), Batches(GOOD, SIZE, 8)
-    pictures = mender.to_working_size(batch.images)
-    assert torch.allclose(mender.to_backbone_input(pictures), batch.images, atol=1e-5)
+    images = mender.to_working_size(batch.images)
+    assert torch.allclose(mender.to_backbone_input(images), batch.images, atol=1e-5)
 
 
 @pytest.mark.parametrize(

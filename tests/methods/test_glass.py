@@ -17,7 +17,13 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 GOOD = [texture(seed) for seed in range(8)]
-TINY = {"backbone": "test_resnet", "weights": "random", "hidden": 16, "batch_size": 4, "max_images_per_epoch": 8}
+TINY = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "hidden": 16,
+    "batch_size": 4,
+    "max_images_per_epoch": 8,
+}
 
 
 def networks(width: int = 12) -> GLASSNetworks:
@@ -34,8 +40,13 @@ def test_the_loss_falls() -> None:
 
 
 @pytest.mark.parametrize("distribution", ["manifold", "hypersphere"])
-def test_made_up_vectors_lie_in_their_shell(distribution: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, made = GLASS(**TINY, distribution=distribution, epochs=1, ascent_steps=7, noise_std=0.3), []
+def test_made_up_vectors_lie_in_their_shell(
+    distribution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, made = (
+        GLASS(**TINY, distribution=distribution, epochs=1, ascent_steps=7, noise_std=0.3),
+        [],
+    )
 
     def watch(logits, vectors, project, steps, rate):  # type: ignore[no-untyped-def]
         risen = glass_ascend(logits, vectors, project, steps, rate)
@@ -59,7 +70,9 @@ def test_made_up_vectors_lie_in_their_shell(distribution: str, monkeypatch: pyte
 def test_the_hypersphere_reaches_as_far_as_three_quarters_of_the_normal_vectors() -> None:
     normal, painted = torch.zeros(80, 3), torch.zeros(20, 3)
     normal[:, 0], painted[:, 1] = torch.linspace(0, 1, 80), torch.linspace(0, 1, 20)
-    assert glass._radius_p75(normal, painted, torch.zeros(80, 3), torch.zeros(20, 3)).item() == pytest.approx(0.75, abs=0.02)
+    assert glass._radius_p75(
+        normal, painted, torch.zeros(80, 3), torch.zeros(20, 3)
+    ).item() == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_rising_vector_is_held_without_its_history_and_the_adaptor_learns_under_it() -> None:
@@ -75,7 +88,9 @@ def test_the_way_up_leaves_no_trace_in_the_running_statistics() -> None:
     method, both = GLASS(**TINY, ascent_steps=10), networks().train()
     normal = torch.randn(50, 12)
     before = both.discriminator.norm.running_mean.clone()
-    project = partial(truncated_projection, about=normal, near=torch.tensor(0.5), far=torch.tensor(1.0))
+    project = partial(
+        truncated_projection, about=normal, near=torch.tensor(0.5), far=torch.tensor(1.0)
+    )
     method._synthesise_global(both.discriminator, normal, project)
     assert torch.equal(both.discriminator.norm.running_mean, before)
     assert both.discriminator.training
@@ -90,14 +105,18 @@ def test_the_focal_loss_is_that_of_the_half_most_wrong() -> None:
 
 
 def test_the_focal_loss_ends_where_the_discriminator_is_sure_and_wrong() -> None:
-    assert focal_loss(torch.tensor([200.0, 200.0]), torch.zeros(2)).item() == pytest.approx(-np.log(1e-5), rel=1e-3)
+    assert focal_loss(torch.tensor([200.0, 200.0]), torch.zeros(2)).item() == pytest.approx(
+        -np.log(1e-5), rel=1e-3
+    )
 
 
 def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
     for spread in (1.0, 4.0):
         method = GLASS(**TINY, epochs=1, target_rms=spread).fit(Batches(GOOD, SIZE))
         assert isinstance(method, GLASS)
-        vectors = method.trained_networks().adaptor.scale * torch.cat([method.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)])
+        vectors = method.trained_networks().adaptor.scale * torch.cat(
+            [method.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)]
+        )
         vectors = vectors.flatten(0, 2)
         apart = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
         assert apart.item() == pytest.approx(spread, rel=1e-3)
@@ -107,16 +126,25 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
 
 def test_vectors_are_as_long_as_the_layers_have_channels() -> None:
     method = GLASS(**TINY)
-    assert method.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(method.feature_extractor.channels)
-    assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64)).maps[0].shape == (1, 8, 8, 10)
+    assert method.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(
+        method.feature_extractor.channels
+    )
+    assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64)).maps[0].shape == (
+        1,
+        8,
+        8,
+        10,
+    )
 
 
 @pytest.mark.parametrize("evenly", [True, False])
-def test_the_spectrum_chooses_where_it_is_left_to(evenly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spectrum_chooses_where_it_is_left_to(
+    evenly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[np.ndarray] = []
 
-    def rule(picture: np.ndarray) -> bool:
-        seen.append(picture)
+    def rule(image: np.ndarray) -> bool:
+        seen.append(image)
         return evenly
 
     monkeypatch.setattr(glass, "is_hypersphere", rule)
@@ -125,8 +153,8 @@ def test_the_spectrum_chooses_where_it_is_left_to(evenly: bool, monkeypatch: pyt
     assert method.distribution_ == ("hypersphere" if evenly else "manifold")
     assert method.distribution_ in method.notes[0]
     assert method.options()["distribution"] == "auto"
-    # The mean picture comes in grey levels, whatever it was prepared with.
-    mean = np.mean([picture.astype(np.float32) for picture in GOOD], axis=0)
+    # The mean image comes in grey levels, whatever it was prepared with.
+    mean = np.mean([image.astype(np.float32) for image in GOOD], axis=0)
     mine = (mean / 255 - 0.5) / 0.5
     theirs = mine * np.array(method.feature_extractor.std) + np.array(method.feature_extractor.mean)
     assert np.allclose(seen[0], 255 * theirs, atol=1e-2)
@@ -136,16 +164,24 @@ def test_its_judge_is_the_formula() -> None:
     method = GLASS(**TINY, epochs=1).fit(Batches(GOOD, SIZE))
     (batch,) = Batches(GOOD, SIZE, 8)
     grid, both = method.encode(batch.images).maps[0], method.trained_networks()
-    adapted = functional.linear(grid * both.adaptor.scale, both.adaptor.linear.weight, both.adaptor.linear.bias)
-    inner = functional.linear(adapted, both.discriminator.inner.weight, both.discriminator.inner.bias)
+    adapted = functional.linear(
+        grid * both.adaptor.scale, both.adaptor.linear.weight, both.adaptor.linear.bias
+    )
+    inner = functional.linear(
+        adapted, both.discriminator.inner.weight, both.discriminator.inner.bias
+    )
     norm = both.discriminator.norm
-    inner = (inner - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+    inner = (inner - norm.running_mean) / (
+        norm.running_var + norm.eps
+    ).sqrt() * norm.weight + norm.bias
     inner = torch.where(inner > 0, inner, 0.2 * inner)
     odd = torch.sigmoid(inner @ both.discriminator.last.weight[0])
     assert torch.allclose(method.score(batch.images).image, odd.amax(dim=(1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"embedding_dim": 0}])
+@pytest.mark.parametrize(
+    "options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"embedding_dim": 0}]
+)
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         GLASS(**options)

@@ -1,4 +1,4 @@
-"""PaDiM against a second, deliberately naive implementation in float64, and leaving out against really refitting."""
+"""PaDiM against a naive float64 implementation, and leave-out against real refits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RIDGE = 1e-5  # random weights make small vectors: beside 0.01 their covariance 
 TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20, "ridge": RIDGE}
 
 
-def batches(pictures: list[np.ndarray], size: int = 4) -> Batches:
-    return Batches(pictures, SIZE, size)
+def batches(images: list[np.ndarray], size: int = 4) -> Batches:
+    return Batches(images, SIZE, size)
 
 
-def images(pictures: list[np.ndarray]) -> torch.Tensor:
-    (batch,) = batches(pictures, len(pictures))
+def images(arrays: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(arrays, len(arrays))
     return batch.images
 
 
@@ -48,16 +48,18 @@ def stretch(grid: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def naive_vectors(network: Backbone, picture: np.ndarray, channels: list[int]) -> np.ndarray:
+def naive_vectors(network: Backbone, image: np.ndarray, channels: list[int]) -> np.ndarray:
     """(row, column, channel), coarse layers repeated over their blocks."""
-    maps = [layer[0].double().numpy() for layer in network(images([picture]))]
+    maps = [layer[0].double().numpy() for layer in network(images([image]))]
     height, width = maps[0].shape[1:]
-    blocks = [np.kron(one, np.ones((1, height // one.shape[1], width // one.shape[2]))) for one in maps]
+    blocks = [
+        np.kron(one, np.ones((1, height // one.shape[1], width // one.shape[2]))) for one in maps
+    ]
     return np.concatenate(blocks)[channels].transpose(1, 2, 0)
 
 
 def naive_map(good: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """(picture, row, column, channel) and (row, column, channel) to distances, position by position."""
+    """Distances by position of (image, row, column, channel) to (row, column, channel)."""
     distances = np.empty(new.shape[:2])
     for row, column in np.ndindex(distances.shape):
         here = good[:, row, column]
@@ -74,29 +76,38 @@ def close(one: State, two: State, tolerance: float) -> bool:
 def test_the_golden_distance() -> None:
     whitening = PaDiM()._whiten(torch.tensor([[[2.0, 1.0], [1.0, 2.0]]], dtype=torch.float64))
     gaussians = Gaussians(torch.zeros(1, 1, 2), whitening.float(), torch.tensor([0, 1]))
-    assert float(gaussians(torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1))) == pytest.approx(1.4106970, abs=1e-6)
+    assert float(gaussians(torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1))) == pytest.approx(
+        1.4106970, abs=1e-6
+    )
 
 
-# With 7 pictures the ridge stands in for most directions of 50 channels; with 40 it does not for 20.
+# With 7 images the ridge stands in for most directions of 50 channels; with 40 it does not for 20.
 @pytest.mark.parametrize(("count", "channels"), [(7, 50), (40, 20)])
 def test_agrees_with_its_naive_twin(count: int, channels: int) -> None:
-    pictures = [texture(seed, 64, 96) for seed in range(count)]
-    method = PaDiM(**TINY | {"channels": channels}).fit(batches(pictures))
+    arrays = [texture(seed, 64, 96) for seed in range(count)]
+    method = PaDiM(**TINY | {"channels": channels}).fit(batches(arrays))
     kept = method.fitted_state()["channels"].tolist()
-    good = np.stack([naive_vectors(method.feature_extractor, picture, kept) for picture in pictures])
+    good = np.stack([naive_vectors(method.feature_extractor, image, kept) for image in arrays])
     scores = method.score(images(NEW))
-    for number, picture in enumerate(NEW):
-        expected = naive_map(good, naive_vectors(method.feature_extractor, picture, kept))
+    for number, image in enumerate(NEW):
+        expected = naive_map(good, naive_vectors(method.feature_extractor, image, kept))
         assert np.allclose(scores.pixel[number], expected, rtol=1e-5, atol=0)
         assert float(scores.image[number]) == pytest.approx(expected.max(), rel=1e-5)
 
 
-def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_the_batches_the_moments_are_those_of_all_vectors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(padim, "IMAGES_PER_UPDATE", 3)
     monkeypatch.setattr(padim, "MAX_BLOCK_ELEMENTS", 20 * 20 * 50)
     method = PaDiM(**TINY)
     part = method.extract(batches(GOOD, 2))
-    vectors = np.stack([naive_vectors(method.feature_extractor, picture, part["channels"].tolist()) for picture in GOOD])
+    vectors = np.stack(
+        [
+            naive_vectors(method.feature_extractor, image, part["channels"].tolist())
+            for image in GOOD
+        ]
+    )
     vectors = vectors.reshape(len(GOOD), 16 * 24, 20)
     assert int(part["count"]) == len(GOOD)
     assert np.allclose(part["mean"], vectors.mean(axis=0), rtol=1e-5)
@@ -107,29 +118,36 @@ def test_whatever_the_batches_the_moments_are_those_of_all_vectors(monkeypatch: 
 
 @pytest.mark.parametrize("cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
 def test_shares_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
-    # In batches of one the network rounds the same however pictures are shared out.
+    # In batches of one the network rounds the same however images are shared out.
     whole = PaDiM(**TINY).fit(batches(GOOD, 1)).fitted_state()
     shares = [GOOD[start:end] for start, end in zip((0, *cuts), (*cuts, len(GOOD)), strict=True)]
     parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in shares]
     before = [{key: tensor.clone() for key, tensor in part.items()} for part in parts]
     method = PaDiM(**TINY).fit_shards(parts)
     assert close(whole, method.fitted_state(), 1e-6)
-    assert all(torch.equal(one[key], two[key]) for one, two in zip(parts, before, strict=True) for key in one)
+    assert all(
+        torch.equal(one[key], two[key])
+        for one, two in zip(parts, before, strict=True)
+        for key in one
+    )
 
 
-def test_shares_of_unlike_pictures_add_up() -> None:
+def test_shares_of_unlike_images_add_up() -> None:
     # Means far apart: all of the covariance is between the shares.
     dark, bright = np.full((64, 96, 3), 5, np.uint8), np.full((64, 96, 3), 250, np.uint8)
-    pictures = [dark, dark, dark, bright]
-    whole = PaDiM(**TINY).fit(batches(pictures, 1)).fitted_state()
-    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in (pictures[:3], pictures[3:])]
+    images = [dark, dark, dark, bright]
+    whole = PaDiM(**TINY).fit(batches(images, 1)).fitted_state()
+    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in (images[:3], images[3:])]
     assert parts[0]["scatter"].abs().max() < 1e-9
     assert close(whole, PaDiM(**TINY).fit_shards(parts).fitted_state(), 1e-5)
 
 
 def test_vectors_far_from_zero_cost_no_digits() -> None:
     method, (maps,) = PaDiM(**TINY), [torch.randn(9, 20, 2, 2)]
-    near, far = ({key: tensor.clone() for key, tensor in method._empty_shard(20, 2, 2).items()} for _ in range(2))
+    near, far = (
+        {key: tensor.clone() for key, tensor in method._empty_shard(20, 2, 2).items()}
+        for _ in range(2)
+    )
     vectors = maps.permute(2, 3, 0, 1).flatten(0, 1).double()
     for some in vectors.split(4, dim=1):
         padim._add(near, some)
@@ -140,26 +158,26 @@ def test_vectors_far_from_zero_cost_no_digits() -> None:
 @pytest.mark.parametrize(("count", "channels"), [(3, 20), (7, 20), (24, 8)])
 def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
     options = TINY | {"channels": channels}
-    pictures = [texture(seed, 64, 96) for seed in range(count)]
+    arrays = [texture(seed, 64, 96) for seed in range(count)]
     method = PaDiM(**options)
-    held_out = method.cross_fit_scores(batches(pictures))
+    held_out = method.cross_fit_scores(batches(arrays))
     assert torch.equal(held_out.image, held_out.peak)
     for left_out in {0, 1, count - 1}:
-        others = PaDiM(**options).fit(batches(pictures[:left_out] + pictures[left_out + 1 :]))
-        score = others.score(images([pictures[left_out]]))
+        others = PaDiM(**options).fit(batches(arrays[:left_out] + arrays[left_out + 1 :]))
+        score = others.score(images([arrays[left_out]]))
         assert float(held_out.image[left_out]) == pytest.approx(float(score.image[0]), rel=1e-4)
     # What is learned is learned from all of them.
-    assert close(method.fitted_state(), PaDiM(**options).fit(batches(pictures)).fitted_state(), 0)
+    assert close(method.fitted_state(), PaDiM(**options).fit(batches(arrays)).fitted_state(), 0)
 
 
-def test_two_pictures_judge_each_other() -> None:
+def test_two_images_judge_each_other() -> None:
     held_out = PaDiM(**TINY).cross_fit_scores(batches(GOOD[:2]))
     by_the_other = PaDiM(**TINY).fit(batches(GOOD[1:2])).score(images(GOOD[:1]))
     assert float(held_out.image[0]) == pytest.approx(float(by_the_other.image[0]), rel=1e-4)
 
 
-def test_pictures_of_one_group_are_left_out_together() -> None:
-    twins = [picture for picture in GOOD[:4] for _ in range(2)]
+def test_images_of_one_group_are_left_out_together() -> None:
+    twins = [image for image in GOOD[:4] for _ in range(2)]
     groups = [str(number // 2) for number in range(len(twins))]
     together = PaDiM(**TINY).cross_fit_scores(Batches(twins, SIZE, groups=groups))
     others = PaDiM(**TINY).fit(batches(twins[2:])).score(images(twins[:2]))
@@ -169,13 +187,17 @@ def test_pictures_of_one_group_are_left_out_together() -> None:
 def test_saved_and_restored_it_scores_the_same_bit_for_bit() -> None:
     method = PaDiM(**TINY, seed=3).fit(batches(GOOD))
     assert {"mean", "whitening", "channels"} == set(method.fitted_state())
-    again = PaDiM.from_options(method.options()).load_state_dict({key: value.clone() for key, value in method.state_dict().items()})
+    again = PaDiM.from_options(method.options()).load_state_dict(
+        {key: value.clone() for key, value in method.state_dict().items()}
+    )
     for one, two in zip(method.score(images(NEW)), again.score(images(NEW)), strict=True):
         assert torch.equal(one, two)
 
 
 def test_the_seed_chooses_the_channels() -> None:
-    one, same, other = (PaDiM(**TINY, seed=seed).fit(batches(GOOD)).fitted_state() for seed in (1, 1, 2))
+    one, same, other = (
+        PaDiM(**TINY, seed=seed).fit(batches(GOOD)).fitted_state() for seed in (1, 1, 2)
+    )
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["channels"], other["channels"])
     assert one["channels"].unique().tolist() == one["channels"].tolist()
@@ -183,7 +205,9 @@ def test_the_seed_chooses_the_channels() -> None:
 
 def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
     def kept(**options: object) -> int:
-        return len(PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._channel_indices())
+        return len(
+            PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._channel_indices()
+        )
 
     assert kept() == 100
     assert kept(layers=(1,)) == sum(Backbone("test_resnet", (1,), "random").channels)
@@ -193,35 +217,39 @@ def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_picture_is_enough_to_score(count: int) -> None:
+def test_one_image_is_enough_to_score(count: int) -> None:
     method = PaDiM(**TINY).fit(batches(GOOD[:count]))
     scores = method.score(images([*GOOD[:1], *NEW]))
     assert torch.isfinite(scores.pixel).all()
     assert scores.image[0] < scores.image[1:].min()
 
 
-def test_a_batch_is_its_pictures_one_by_one() -> None:
+def test_a_batch_is_its_images_one_by_one() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
-    together, alone = method.score(images(NEW)), [method.score(images([picture])) for picture in NEW]
+    together, alone = method.score(images(NEW)), [method.score(images([image])) for image in NEW]
     assert torch.allclose(together.pixel, torch.cat([one.pixel for one in alone]), rtol=1e-5)
     assert torch.equal(together.image, together.pixel.amax(dim=(1, 2)))
 
 
-def test_the_graph_takes_any_number_of_pictures_and_scores_the_same() -> None:
+def test_the_graph_takes_any_number_of_images_and_scores_the_same() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
     programs = export_programs(method.encoder(), method.exportable_head(), 64, 96)
     look, compare = programs.encoder.module(), programs.head.module()
     for count in (1, 3):
-        pictures = images(GOOD[:count])
-        image, pixel = compare(*look(pictures))
-        assert torch.allclose(pixel, method.score(pictures).pixel, rtol=1e-5)
+        arrays = images(GOOD[:count])
+        image, pixel = compare(*look(arrays))
+        assert torch.allclose(pixel, method.score(arrays).pixel, rtol=1e-5)
         assert torch.equal(image, pixel.amax(dim=(1, 2)))
 
 
-def test_too_much_for_the_memory_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_for_the_memory_is_refused_before_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # 16×24 positions of 20 channels take 1.84 MB.
     monkeypatch.setattr(padim, "available_memory", lambda: 1_000_000)
-    with pytest.raises(OptionError, match=r"20 channels at 16×24 .* 0.00 GB are free; use channels=14 or fewer"):
+    with pytest.raises(
+        OptionError, match=r"20 channels at 16×24 .* 0.00 GB are free; use channels=14 or fewer"
+    ):
         PaDiM(**TINY).fit(batches(GOOD))
     PaDiM(**TINY | {"channels": 14}).fit(batches(GOOD))
     monkeypatch.setattr(padim, "available_memory", lambda: None)
@@ -234,7 +262,11 @@ def test_it_says_what_memory_it_takes() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"channels": 0}, "are too few"), ({"ridge": 0.0}, "more than 0"), ({"ridge": float("nan")}, "more than 0")],
+    [
+        ({"channels": 0}, "are too few"),
+        ({"ridge": 0.0}, "more than 0"),
+        ({"ridge": float("nan")}, "more than 0"),
+    ],
 )
 def test_options_that_cannot_work(options: dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):

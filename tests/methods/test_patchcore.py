@@ -1,4 +1,4 @@
-"""PatchCore and the improved PatchCore against second, deliberately naive implementations in float64."""
+"""PatchCore and improved PatchCore against naive float64 implementations."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Align = Callable[[np.ndarray, int, int], np.ndarray]
 TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 
 
-def images(pictures: list[np.ndarray]) -> torch.Tensor:
-    (batch,) = Batches(pictures, SIZE, len(pictures))
+def images(arrays: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = Batches(arrays, SIZE, len(arrays))
     return batch.images
 
 
@@ -49,7 +49,9 @@ def window_mean(maps: np.ndarray) -> np.ndarray:
 def window_max(maps: np.ndarray) -> np.ndarray:
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     height, width = maps.shape[1:]
-    return np.max([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+    return np.max(
+        [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0
+    )
 
 
 def attend(maps: np.ndarray) -> np.ndarray:
@@ -94,8 +96,8 @@ def half_attention(maps: np.ndarray) -> np.ndarray:
     return np.concatenate([attend(window_max(maps[:half])), window_mean(maps[half:])])
 
 
-def naive_vectors(method: PatchCore, picture: np.ndarray, treat: Treat, align: Align) -> np.ndarray:
-    fine, deep = (maps[0].double().numpy() for maps in method.feature_extractor(images([picture])))
+def naive_vectors(method: PatchCore, image: np.ndarray, treat: Treat, align: Align) -> np.ndarray:
+    fine, deep = (maps[0].double().numpy() for maps in method.feature_extractor(images([image])))
     joined = np.concatenate([window_mean(fine), align(treat(deep), *fine.shape[1:])])
     vectors = joined.reshape(len(joined), -1).T
     if not isinstance(method.reducer, ChannelAggregation):
@@ -113,11 +115,13 @@ def naive_vectors(method: PatchCore, picture: np.ndarray, treat: Treat, align: A
     ],
     ids=["patchcore", "improved", "sa"],
 )
-def test_agrees_with_its_naive_twin(make: Callable[..., PatchCore], treat: Treat, align: Align) -> None:
+def test_agrees_with_its_naive_twin(
+    make: Callable[..., PatchCore], treat: Treat, align: Align
+) -> None:
     parts = {} if make is improved_patchcore else {"reducer": NoReduction()}
     method = make(**TINY | {"coreset": 1.0} | parts)
     method.fit(Batches(GOOD, SIZE))
-    bank = np.concatenate([naive_vectors(method, picture, treat, align) for picture in GOOD])
+    bank = np.concatenate([naive_vectors(method, image, treat, align) for image in GOOD])
     distances = cdist(naive_vectors(method, NEW, treat, align), bank).min(axis=1).reshape(1, 8, 12)
     scores = method.score(images([NEW]))
     assert float(scores.image[0]) == pytest.approx(distances.max(), rel=1e-5)
@@ -125,7 +129,7 @@ def test_agrees_with_its_naive_twin(make: Callable[..., PatchCore], treat: Treat
     assert np.allclose(scores.pixel[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_bank_is_the_greedy_coreset_and_knows_its_pictures() -> None:
+def test_the_bank_is_the_greedy_coreset_and_knows_its_images() -> None:
     method = PatchCore(**TINY, reducer=NoReduction())
     part = method.extract(Batches(GOOD, SIZE))
     method.fit_shards([part])
@@ -140,7 +144,9 @@ def test_the_bank_is_the_greedy_coreset_and_knows_its_pictures() -> None:
 
 def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> None:
     whole = PatchCore(**TINY, reducer=GaussianRandomProjection(20)).fit(Batches(GOOD, SIZE))
-    reduced = PatchCore(**TINY, reducer=GaussianRandomProjection(20), reducer_scope="bank").fit(Batches(GOOD, SIZE))
+    reduced = PatchCore(**TINY, reducer=GaussianRandomProjection(20), reducer_scope="bank").fit(
+        Batches(GOOD, SIZE)
+    )
     assert whole.bank_.vectors.shape[1] == 240
     assert reduced.bank_.vectors.shape[1] == 20
 
@@ -148,7 +154,13 @@ def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> 
 @pytest.mark.parametrize("scope", ["bank", "coreset"])
 @pytest.mark.parametrize(
     "reducer",
-    [NoReduction(), PCA(), SparseRandomProjection(30), GaussianRandomProjection(30), ChannelAggregation(aggregate="max")],
+    [
+        NoReduction(),
+        PCA(),
+        SparseRandomProjection(30),
+        GaussianRandomProjection(30),
+        ChannelAggregation(aggregate="max"),
+    ],
     ids=repr,
 )
 def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object) -> None:
@@ -157,22 +169,24 @@ def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object)
     scores = method.score(images([NEW]))
     again = PatchCore.from_options(method.options()).load_state_dict(method.state_dict())
     assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
-    # Good pictures look odd to a memory without them about as a new one does.
+    # Good images look odd to a memory without them about as a new one does.
     assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
 
 
-def test_a_picture_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> None:
+def test_an_image_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> (
+    None
+):
     method = PatchCore(**TINY)
-    # Of two equal vectors the first is taken, so the second picture gives none.
+    # Of two equal vectors the first is taken, so the second image gives none.
     held_out = method.cross_fit_scores(Batches([GOOD[0], GOOD[0]], SIZE))
     assert set(method.bank_.image_ids.tolist()) == {0}
     by_the_other = PatchCore(**TINY).fit(Batches([GOOD[0]], SIZE)).score(images([GOOD[0]])).image[0]
     assert torch.allclose(held_out.image, by_the_other, rtol=0.5)
 
 
-def test_pictures_of_one_group_are_left_out_together() -> None:
-    # Each picture has a twin; only without the twin is it new.
-    twins = [picture for picture in GOOD for _ in range(2)]
+def test_images_of_one_group_are_left_out_together() -> None:
+    # Each image has a twin; only without the twin is it new.
+    twins = [image for image in GOOD for _ in range(2)]
     options = TINY | {"coreset": 1.0}
     alone = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE))
     groups = [str(number // 2) for number in range(len(twins))]
@@ -184,14 +198,18 @@ def test_pictures_of_one_group_are_left_out_together() -> None:
 
 def test_the_reweighted_score_is_smaller() -> None:
     plain = PatchCore(**TINY).fit(Batches(GOOD, SIZE)).score(images([NEW]))
-    weighed = PatchCore(**TINY, image_score=Reweighted()).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    weighed = (
+        PatchCore(**TINY, image_score=Reweighted()).fit(Batches(GOOD, SIZE)).score(images([NEW]))
+    )
     assert 0 < weighed.image[0] < plain.image[0]
     assert torch.allclose(weighed.pixel, plain.pixel)
 
 
 def test_the_improved_one_is_the_papers() -> None:
     method = improved_patchcore()
-    assert method.context == PartialSelfAttention(ratio=0.5, channel_choice="first", attend="tokens")
+    assert method.context == PartialSelfAttention(
+        ratio=0.5, channel_choice="first", attend="tokens"
+    )
     assert method.reducer == ChannelAggregation(ratio=0.1, grouping="permuted", aggregate="mean")
     assert (method.reducer_scope, method.coreset, method.layers) == ("bank", 0.01, (2, 3))
 

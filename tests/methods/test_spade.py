@@ -22,12 +22,12 @@ NEW = [texture(seed, 64, 96) for seed in range(50, 54)]
 TINY = {"backbone": "test_resnet", "weights": "random", "neighbours": 2}
 
 
-def batches(pictures: list[np.ndarray], size: int = 4, **options: object) -> Batches:
-    return Batches(pictures, SIZE, size, **options)
+def batches(images: list[np.ndarray], size: int = 4, **options: object) -> Batches:
+    return Batches(images, SIZE, size, **options)
 
 
-def images(pictures: list[np.ndarray]) -> torch.Tensor:
-    (batch,) = batches(pictures, len(pictures))
+def images(arrays: list[np.ndarray]) -> torch.Tensor:
+    (batch,) = batches(arrays, len(arrays))
     return batch.images
 
 
@@ -42,33 +42,41 @@ def stretch(values: np.ndarray, length: int) -> np.ndarray:
     return np.stack([np.interp(centres, np.arange(len(values)), line) for line in values.T], axis=1)
 
 
-def naive(method: SPADE, good: list[np.ndarray], picture: np.ndarray) -> tuple[float, np.ndarray]:
+def naive(method: SPADE, good: list[np.ndarray], image: np.ndarray) -> tuple[float, np.ndarray]:
     def look(one: np.ndarray) -> list[np.ndarray]:
         return [maps[0].double().numpy() for maps in method.feature_extractor(images([one]))]
 
-    looks, mine = [look(one) for one in good], look(picture)
-    apart = np.array([np.linalg.norm(one[-1].mean(axis=(1, 2)) - mine[-1].mean(axis=(1, 2))) for one in looks])
+    looks, mine = [look(one) for one in good], look(image)
+    apart = np.array(
+        [np.linalg.norm(one[-1].mean(axis=(1, 2)) - mine[-1].mean(axis=(1, 2))) for one in looks]
+    )
     nearest = apart.argsort()[: method.neighbours]
     total = np.zeros((64, 96))
     for layer, maps in enumerate(mine):
-        gallery = np.concatenate([looks[number][layer].reshape(len(maps), -1).T for number in nearest])
-        distances = cdist(maps.reshape(len(maps), -1).T, gallery).min(axis=1).reshape(maps.shape[1:])
+        gallery = np.concatenate(
+            [looks[number][layer].reshape(len(maps), -1).T for number in nearest]
+        )
+        distances = (
+            cdist(maps.reshape(len(maps), -1).T, gallery).min(axis=1).reshape(maps.shape[1:])
+        )
         total += stretch(stretch(distances, 64).T, 96).T
     return apart[nearest].mean(), gaussian_filter(total / len(mine), method.sigma)
 
 
-@pytest.mark.parametrize("options", [{}, {"neighbours": 50}, {"layers": (2, 3), "sigma": 2.0}], ids=repr)
+@pytest.mark.parametrize(
+    "options", [{}, {"neighbours": 50}, {"layers": (2, 3), "sigma": 2.0}], ids=repr
+)
 def test_agrees_with_its_naive_twin(options: dict[str, object]) -> None:
     method = SPADE(**TINY | options).fit(batches(GOOD))
     scores = method.score(images(NEW))
-    for place, picture in enumerate(NEW):
-        score, pixel = naive(method, GOOD, picture)
+    for place, image in enumerate(NEW):
+        score, pixel = naive(method, GOOD, image)
         assert float(scores.image[place]) == pytest.approx(score, rel=1e-5)
         assert np.allclose(scores.pixel[place], pixel, rtol=1e-5, atol=0)
 
 
 def test_only_the_most_alike_are_compared_with(fitted: SPADE) -> None:
-    # A picture of another kind is never among the two, so it changes nothing.
+    # An image of another kind is never among the two, so it changes nothing.
     more = SPADE(**TINY).fit(batches([*GOOD, 255 - GOOD[0]]))
     assert torch.equal(more.score(images(NEW)).pixel, fitted.score(images(NEW)).pixel)
     everyone = SPADE(**TINY | {"neighbours": 7}).fit(batches([*GOOD, 255 - GOOD[0]]))
@@ -84,7 +92,7 @@ def test_shares_add_up(fitted: SPADE) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1, 5), (4, 2), (2, 2, 2)], ids=repr)
-def test_however_the_pictures_come_all_are_kept_in_order(sizes: tuple[int, ...]) -> None:
+def test_however_the_images_come_all_are_kept_in_order(sizes: tuple[int, ...]) -> None:
     shares = images(GOOD).split(list(sizes))
     # An iterator does not say how many will come.
     part = SPADE(**TINY).extract(Batch(share, [""] * len(share)) for share in shares)
@@ -102,24 +110,24 @@ def test_a_restored_method_scores_the_same_bit_for_bit(fitted: SPADE) -> None:
         assert torch.equal(one, two)
 
 
-def test_a_batch_is_its_pictures_one_by_one(fitted: SPADE) -> None:
-    together, alone = fitted.score(images(NEW)), [fitted.score(images([picture])) for picture in NEW]
+def test_a_batch_is_its_images_one_by_one(fitted: SPADE) -> None:
+    together, alone = fitted.score(images(NEW)), [fitted.score(images([image])) for image in NEW]
     assert torch.allclose(together.image, torch.cat([score.image for score in alone]), rtol=1e-4)
     assert torch.allclose(together.pixel, torch.cat([score.pixel for score in alone]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("count", [2, 50])
-def test_held_out_scores_are_those_of_a_method_that_never_saw_the_picture(count: int) -> None:
+def test_held_out_scores_are_those_of_a_method_that_never_saw_the_image(count: int) -> None:
     options = TINY | {"neighbours": count}
     heard = []
     with listen(lambda stage, done, total: heard.append((stage, done, total))):
         held_out = SPADE(**options).cross_fit_scores(batches(GOOD))
     assert ("scoring good images", 6, 6) in heard
-    # Each picture was read once.
-    assert heard.count(("reading pictures", 6, 6)) == 1
-    for left_out, picture in enumerate(GOOD):
+    # Each image was read once.
+    assert heard.count(("reading images", 6, 6)) == 1
+    for left_out, image in enumerate(GOOD):
         others = SPADE(**options).fit(batches(GOOD[:left_out] + GOOD[left_out + 1 :]))
-        score = others.score(images([picture]))
+        score = others.score(images([image]))
         assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=1e-4)
         assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=1e-4)
 
@@ -131,12 +139,14 @@ def test_holding_out_learns_what_fit_learns(fitted: SPADE) -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_pictures_of_one_group_are_left_out_together() -> None:
-    # Each picture has a twin; only without the twin is it new.
-    twins = [picture for picture in GOOD for _ in range(2)]
+def test_images_of_one_group_are_left_out_together() -> None:
+    # Each image has a twin; only without the twin is it new.
+    twins = [image for image in GOOD for _ in range(2)]
     options = TINY | {"neighbours": 1}
     alone = SPADE(**options).cross_fit_scores(batches(twins))
-    together = SPADE(**options).cross_fit_scores(batches(twins, groups=[str(place // 2) for place in range(len(twins))]))
+    together = SPADE(**options).cross_fit_scores(
+        batches(twins, groups=[str(place // 2) for place in range(len(twins))])
+    )
     assert alone.image.max() < 1e-3 * together.image.min()
     assert alone.peak.max() < 1e-3 * together.peak.min()
     expected = SPADE(**options).cross_fit_scores(batches(GOOD))
@@ -158,7 +168,8 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
 @pytest.mark.parametrize("block", [1, 1000, 5000])
 def test_blocks_change_nothing(fitted: SPADE, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     whole = fitted.score(images(NEW[:1]))
-    # Of layer 1 with its 384 patches 1, 2 or 13 at once, of layer 2 with its 96 1, 10 or 52: the last block is smaller.
+    # Of layer 1 with its 384 patches 1, 2 or 13 at once, of layer 2 with its 96 1, 10 or 52: the
+    # last block is smaller.
     monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
     blocks = fitted.score(images(NEW[:1]))
     assert torch.equal(blocks.image, whole.image)

@@ -1,4 +1,7 @@
-"""What methods that are trained get without doing anything for it: going on, stopping, refusing, setting aside."""
+"""What methods that are trained get without doing anything for it.
+
+Going on, stopping, refusing, setting aside.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ every = pytest.mark.parametrize("name", NAMES)
 
 
 def fit(name: str, folder: Path | None = None, **options: object) -> Fitted:
-    method = make_method(name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options})
+    method = make_method(
+        name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options}
+    )
     heard: list[Event] = []
     with listen(lambda *_: None, heard.append):
         method.fit(Batches(GOOD, SIZE), folder)
@@ -66,7 +71,9 @@ def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -
     assert same(resumed, through)
     assert rounds(heard) == [3, 4]
     assert "The training goes on after epoch 2 of 4" in heard
-    assert [epoch.losses for epoch in resumed.history_] == [epoch.losses for epoch in through.history_]
+    assert [epoch.losses for epoch in resumed.history_] == [
+        epoch.losses for epoch in through.history_
+    ]
 
 
 @every
@@ -91,11 +98,13 @@ def test_ctrl_c_says_where_it_stopped(name: str, tmp_path: Path) -> None:
 def test_other_settings_begin_anew(name: str, change: dict[str, int], tmp_path: Path) -> None:
     fit(name, tmp_path)
     again, heard = fit(name, tmp_path, **change)
-    assert any("is of other pictures or settings; the training begins anew" in str(news) for news in heard)
+    assert any(
+        "is of other images or settings; the training begins anew" in str(news) for news in heard
+    )
     assert same(again, fit(name, **change)[0])
 
 
-def test_other_pictures_begin_anew(tmp_path: Path) -> None:
+def test_other_images_begin_anew(tmp_path: Path) -> None:
     fit("crad", tmp_path)
     heard: list[Event] = []
     method = make_method("crad", "smoke", backbone="test_resnet", weights="random")
@@ -112,18 +121,22 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
 
 
 @every
-def test_its_record_is_left_in_json_and_as_a_picture(name: str, tmp_path: Path) -> None:
+def test_its_record_is_left_in_json_and_as_an_image(name: str, tmp_path: Path) -> None:
     method, heard = fit(name, tmp_path)
     record = json.loads((tmp_path / "history.json").read_text())
     assert record["options"] == method.options()
-    assert [epoch["losses"] for epoch in record["history"]] == [epoch.losses for epoch in method.history_]
+    assert [epoch["losses"] for epoch in record["history"]] == [
+        epoch.losses for epoch in method.history_
+    ]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
     assert (forecast.what, forecast.epochs) == ("Training", 2)
 
 
 @every
-def test_a_loss_that_is_no_number_stops_with_epoch_and_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_no_number_stops_with_epoch_and_step(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     method = make_method(name, "smoke", backbone="test_resnet", weights="random", batch_size=3)
     loss: Callable[..., Losses] = type(method).loss
     calls: list[int] = []
@@ -131,14 +144,18 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_step(name: str, monkeypat
     def break_off(self: object, networks: torch.nn.Module, lesson: list[torch.Tensor]) -> Losses:
         calls.append(0)
         losses = loss(self, networks, lesson)
-        return {key: value * float("nan") for key, value in losses.items()} if len(calls) == 5 else losses
+        return (
+            {key: value * float("nan") for key, value in losses.items()}
+            if len(calls) == 5
+            else losses
+        )
 
     monkeypatch.setattr(type(method), "loss", break_off)
     with pytest.raises(TrainingError, match="the loss became nan in epoch 2, step 2 of 3"):
         method.fit(Batches(GOOD, SIZE))
 
 
-def test_each_epoch_draws_its_pictures_anew_where_they_are_not_all_taken() -> None:
+def test_each_epoch_draws_its_images_anew_where_they_are_not_all_taken() -> None:
     seen: list[list[int]] = []
 
     class Looks(CRAD):
@@ -147,30 +164,40 @@ def test_each_epoch_draws_its_pictures_anew_where_they_are_not_all_taken() -> No
             return super().training_batches(held, order, epoch)
 
     options = METHODS["crad"].presets["smoke"].options
-    Looks(backbone="test_resnet", weights="random", **options | {"epochs": 4, "most": 5}).fit(Batches(GOOD, SIZE))
+    Looks(backbone="test_resnet", weights="random", **options | {"epochs": 4, "most": 5}).fit(
+        Batches(GOOD, SIZE)
+    )
     assert [len(set(order)) for order in seen] == [5, 5, 5, 5]
     assert len({tuple(sorted(order)) for order in seen}) > 1
 
 
-def test_too_much_for_the_memory_is_said_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_for_the_memory_is_said_before_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(trained, "available_memory", lambda: 1000)
-    with pytest.raises(OptionError, match=r"to train on 12 pictures takes 0.00 GB and 0.00 GB are free; use fewer"):
+    with pytest.raises(
+        OptionError, match=r"to train on 12 images takes 0.00 GB and 0.00 GB are free; use fewer"
+    ):
         fit("crad")
     monkeypatch.setattr(trained, "available_memory", lambda: None)
     fit("crad")
 
 
 @every
-@pytest.mark.parametrize(("good", "said"), [([], "no picture could be used"), (GOOD[:1], "1 picture could be used")])
-def test_too_few_pictures(name: str, good: list[np.ndarray], said: str) -> None:
+@pytest.mark.parametrize(
+    ("good", "said"), [([], "no image could be used"), (GOOD[:1], "1 image could be used")]
+)
+def test_too_few_images(name: str, good: list[np.ndarray], said: str) -> None:
     method = make_method(name, "smoke", backbone="test_resnet", weights="random")
     with pytest.raises(DatasetError, match=f"{said}, and 2 are the fewest to train with"):
-        method.fit(Batches([b"no picture", *good], SIZE))
+        method.fit(Batches([b"no image", *good], SIZE))
 
 
 @every
 def test_the_saved_graph_judges_as_torch_does(name: str, tmp_path: Path) -> None:
-    inspector = Inspector(name, preset="smoke", backbone="test_resnet", weights="random", size=64).fit(GOOD)
+    inspector = Inspector(
+        name, preset="smoke", backbone="test_resnet", weights="random", size=64
+    ).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     if inspector.method.not_exportable:
         with pytest.raises(NotExportable, match=inspector.method.not_exportable):
@@ -179,7 +206,9 @@ def test_the_saved_graph_judges_as_torch_does(name: str, tmp_path: Path) -> None
     runtime = Runtime.load(tmp_path / "part.flawmap")
     new = texture(50)
     assert runtime.inspect(new).score == pytest.approx(inspector.inspect(new).score, rel=1e-4)
-    assert np.allclose(runtime.inspect(new).heatmap, inspector.inspect(new).heatmap, rtol=1e-3, atol=1e-4)
+    assert np.allclose(
+        runtime.inspect(new).heatmap, inspector.inspect(new).heatmap, rtol=1e-3, atol=1e-4
+    )
 
 
 @every
@@ -199,11 +228,15 @@ def test_a_preset_brings_its_size_unless_one_is_given() -> None:
 
 
 def test_presets_by_name() -> None:
-    assert make_method("glass", "paper", epochs=3).options()["backbone"] == "wide_resnet50_2.tv_in1k"
+    assert (
+        make_method("glass", "paper", epochs=3).options()["backbone"] == "wide_resnet50_2.tv_in1k"
+    )
     assert make_method("glass", "paper", epochs=3).options()["epochs"] == 3
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         make_method("glass", "huge")
-    with pytest.raises(OptionError, match="patchcore has no preset 'cpu'; of the methods glass, crad"):
+    with pytest.raises(
+        OptionError, match="patchcore has no preset 'cpu'; of the methods glass, crad"
+    ):
         make_method("patchcore", "cpu")
 
 
@@ -236,6 +269,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), tests]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert (
-        "checkpoint.safetensors: could not be written (File too large); what was there before still is" in done.stdout
+        "checkpoint.safetensors: could not be written (File too large); what was there before "
+        "still is" in done.stdout
     )
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

@@ -27,16 +27,34 @@ def test_each_differs_from_patchcore_by_its_parts_alone() -> None:
 
 def test_the_parts_are_the_papers() -> None:
     plain = make_method("patchcore")
-    assert (plain.context, plain.reducer, plain.image_score) == (Neighbourhood(), SparseRandomProjection(), Maximum())
-    assert (plain.coreset, plain.alignment, plain.registration) == (0.01, "bilinear", NoRegistration())
+    assert (plain.context, plain.reducer, plain.image_score) == (
+        Neighbourhood(),
+        SparseRandomProjection(),
+        Maximum(),
+    )
+    assert (plain.coreset, plain.alignment, plain.registration) == (
+        0.01,
+        "bilinear",
+        NoRegistration(),
+    )
     official = make_method("patchcore-official")
-    assert (official.context, official.reducer) == (PooledNeighbourhood(1024), UniformRandomProjection(128))
+    assert (official.context, official.reducer) == (
+        PooledNeighbourhood(1024),
+        UniformRandomProjection(128),
+    )
     assert make_method("patchcore-paper").image_score == Reweighted(9)
     attention = make_method("sa-patchcore")
-    assert (attention.context, attention.alignment) == (PartialSelfAttention(1.0, attend="per_channel"), "nearest")
+    assert (attention.context, attention.alignment) == (
+        PartialSelfAttention(1.0, attend="per_channel"),
+        "nearest",
+    )
     assert make_method("rail-patchcore").context == Gated("dual_axis")
-    assert make_method("fr-patchcore").registration == SpatialTransformerRegistration(epochs=50, learning_rate=1e-4, batch_size=32)
+    assert make_method("fr-patchcore").registration == SpatialTransformerRegistration(
+        epochs=50, learning_rate=1e-4, batch_size=32
+    )
 
 
 def test_any_part_may_be_given_otherwise() -> None:
-    assert make_method("rail-patchcore", context=Gated("channels"), coreset=0.5).context == Gated("channels")
+    assert make_method("rail-patchcore", context=Gated("channels"), coreset=0.5).context == Gated(
+        "channels"
+    )

@@ -13,7 +13,11 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(9)]
-TINY = {**METHODS["vqflow"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
+TINY = {
+    **METHODS["vqflow"].presets["smoke"].options,
+    "backbone": "test_resnet",
+    "weights": "random",
+}
 
 
 class Given(torch.nn.Module):
@@ -26,7 +30,9 @@ class Given(torch.nn.Module):
 
 
 def test_the_loss_falls() -> None:
-    method = VQFlow(**TINY | {"epochs": 6, "learning_rate": 1e-3, "warmup_epochs": 0}).fit(Batches(GOOD, SIZE))
+    method = VQFlow(**TINY | {"epochs": 6, "learning_rate": 1e-3, "warmup_epochs": 0}).fit(
+        Batches(GOOD, SIZE)
+    )
     assert isinstance(method, VQFlow)
     assert method.history_[-1].loss < method.history_[0].loss - 50
 
@@ -98,13 +104,16 @@ def test_the_rate_rises_and_falls() -> None:
     assert paces == pytest.approx([0.1, 0.55, 1, 1, 0.33, 0.1089])
 
 
-def test_steps_of_fewer_pictures_are_left_out() -> None:
+def test_steps_of_fewer_images_are_left_out() -> None:
     method = VQFlow(**TINY)
     assert [len(chunk) for chunk in method._chunks(range(9))] == [4, 4]
     assert [len(chunk) for chunk in method._chunks(range(3))] == [3]
 
 
-@pytest.mark.parametrize("options", [{"layers": (1, 2, 3)}, {"flow_steps": (1, 2)}, {"position_dim": 6}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"layers": (1, 2, 3)}, {"flow_steps": (1, 2)}, {"position_dim": 6}, {"learning_rate": 0.0}],
+)
 def test_options_that_cannot_work(options: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(OptionError, match=r"takes four layers|divisible by 4"):
         VQFlow(**options)

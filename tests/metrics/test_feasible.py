@@ -77,7 +77,7 @@ def test_no_list_of_scores_breaks_a_bound(drawn: tuple[np.ndarray, np.ndarray]) 
 
 
 def ranked(good_above: np.ndarray, good: int) -> tuple[float, float, np.ndarray]:
-    """AUROC, ratio and each threshold's F1 of defects that have so many of the good ones above them."""
+    """AUROC, ratio and F1 by threshold of defects with given numbers of good ones above."""
     scores = np.concatenate([np.arange(good), good - good_above - 0.5])
     labels = np.repeat([0, 1], [good, len(good_above)])
     counts = count_scores(scores, labels)
@@ -128,7 +128,8 @@ def test_figures_at_the_ends() -> None:
 
 
 def test_a_rounded_computation_is_not_taken_for_a_worse_area() -> None:
-    # One defect of seven scores lowest, the others highest: at the threshold between, A = F1/(2 − F1) = 6/7 exactly.
+    # One defect of seven scores lowest, the others highest: at the threshold between, A = F1/(2 −
+    # F1) = 6/7 exactly.
     assert 0.1 in feasible_ratios(0.8571428571428571, 0.9230769230769231).any_threshold
     # Youden's loss of 1/3 is a third of the defects missed, and no good part rejected.
     assert 100.0 in feasible_ratios(1 - 1 / 18, 0.8).youden

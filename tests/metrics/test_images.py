@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "missing"), [(0, "no defective test pictures"), (1, "no good test pictures")]
+    ("label", "missing"), [(0, "no defective test images"), (1, "no good test images")]
 )
 def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
     label: int, missing: str
@@ -40,7 +40,7 @@ def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
     assert rate.value is not None
 
 
-def test_no_pictures_at_all() -> None:
+def test_no_images_at_all() -> None:
     metrics = image_metrics(SCORES[:0], LABELS[:0], REJECTED[:0])
     assert all(metric.value is None and metric.unavailable for metric in metrics.values())
 

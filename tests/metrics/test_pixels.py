@@ -9,7 +9,7 @@ from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 
 
 def draw(seed: int, count: int = 6, side: int = 48) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Heat maps and masks; every other picture has a few defects, some of them touching at a corner."""
+    """Heat maps and masks; every other image has defects, some touching at a corner."""
     rng = np.random.default_rng(seed)
     heatmaps, masks = [], []
     for number in range(count):
@@ -39,7 +39,10 @@ def count(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> PixelCounts:
 def brute_force_aupro(
     heatmaps: list[np.ndarray], masks: list[np.ndarray], limit: float = 0.3
 ) -> float:
-    """Every distinct value is a threshold, every region is looked at under each; no code shared with flawmap."""
+    """Every distinct value is a threshold, every region is looked at under each.
+
+    No code shared with flawmap.
+    """
     good = np.sort(np.concatenate([h[~m] for h, m in zip(heatmaps, masks, strict=True)]))
     regions = []
     for heatmap, mask in zip(heatmaps, masks, strict=True):
@@ -70,7 +73,8 @@ def test_agrees_with_scikit_learn_and_with_brute_force(seed: int) -> None:
         "AUPRO": brute_force_aupro(heatmaps, masks),
     }
     for name, value in expected.items():
-        # Two of these 14,000 pixels that share a level move the average precision more than they would among millions.
+        # Two of these 14,000 pixels that share a level move the average precision more than they
+        # would among millions.
         assert metrics[name].value == pytest.approx(value, abs=1e-5), name
 
 

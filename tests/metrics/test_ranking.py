@@ -59,7 +59,7 @@ def test_agrees_with_scikit_learn_ties_included(drawn: tuple[np.ndarray, np.ndar
 
 
 @given(scored(), st.integers(0, 5))
-def test_weights_count_a_picture_as_often_as_they_say(
+def test_weights_count_an_image_as_often_as_they_say(
     drawn: tuple[np.ndarray, np.ndarray], seed: int
 ) -> None:
     scores, labels = drawn
@@ -82,8 +82,9 @@ def test_a_map_that_says_nothing_has_an_aupro_of_half_the_limit() -> None:
 
 
 def test_aupro_of_two_regions_by_hand() -> None:
-    # Thresholds 3, 2, 1: the small region of one pixel is found first, then half of the large one at 10 % false
-    # positives, the rest at 100 %. Up to 30 %: a step to 1/2, a line to 3/4 at 0.1, a line to 1 at 1.
+    # Thresholds 3, 2, 1: the small region of one pixel is found first, then half of the large one
+    # at 10 % false positives, the rest at 100 %. Up to 30 %: a step to 1/2, a line to 3/4 at 0.1, a
+    # line to 1 at 1.
     good, covered = np.array([9.0, 1.0, 0.0]), np.array([0.5, 0.5, 1.0])
     at_limit = 0.75 + 0.25 * 0.2 / 0.9
     by_hand = 0.1 * (0.5 + 0.75) / 2 + 0.2 * (0.75 + at_limit) / 2

@@ -19,49 +19,54 @@ from flawmap.render.heatmap import RED, overlay
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
-PICTURE = texture(0, 80, 80)
+IMAGE = texture(0, 80, 80)
 CELL = 80
 BOTTOM, TOP = (0, 0, 128), (128, 0, 0)
 """The ends of jet."""
 
 
 def view(value: float, score: float = 0.5) -> DatasetScale:
-    return DatasetScale(np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0))
+    return DatasetScale(
+        np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0)
+    )
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:
     return Verdict(1.234, 0.5, reject, np.full((80, 80), value, np.float32))
 
 
-def below(picture: np.ndarray) -> np.ndarray:
+def below(image: np.ndarray) -> np.ndarray:
     """What is below the score."""
-    return picture[30:].astype(int)
+    return image[30:].astype(int)
 
 
 @pytest.mark.parametrize(
-    ("value", "colour"), [(2, BOTTOM), (6, TOP), (-9, BOTTOM), (99, TOP), (4, (130, 255, 126)), (3, (0, 128, 255))]
+    ("value", "colour"),
+    [(2, BOTTOM), (6, TOP), (-9, BOTTOM), (99, TOP), (4, (130, 255, 126)), (3, (0, 128, 255))],
 )
-def test_colours_span_the_test_set_half_and_half_with_the_picture(value: float, colour: tuple[int, int, int]) -> None:
-    expected = (PICTURE.astype(float) + colour) / 2
-    assert np.abs(below(view(value).draw(PICTURE)) - below(expected)).max() <= 2
+def test_colours_span_the_test_set_half_and_half_with_the_image(
+    value: float, colour: tuple[int, int, int]
+) -> None:
+    expected = (IMAGE.astype(float) + colour) / 2
+    assert np.abs(below(view(value).draw(IMAGE)) - below(expected)).max() <= 2
 
 
 def test_a_test_set_of_one_value_is_all_bottom() -> None:
     flat = replace(view(3), heatmaps=ValueRange(3.0, 3.0), scores=ValueRange(0.5, 0.5))
-    assert np.array_equal(flat.draw(PICTURE), replace(view(2), score=0.0).draw(PICTURE))
+    assert np.array_equal(flat.draw(IMAGE), replace(view(2), score=0.0).draw(IMAGE))
 
 
 def test_the_score_is_scaled_over_the_test_set_and_stands_in_the_top_left_corner() -> None:
-    one, other = view(2, 0.25).draw(PICTURE), view(2, 0.75).draw(PICTURE)
+    one, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
     changed = np.argwhere((one != other).any(axis=2))
     assert len(changed)
     assert (changed.max(axis=0) < (24, 50)).all()
     doubled = replace(view(2, 0.5), scores=ValueRange(0.0, 2.0))
-    assert np.array_equal(doubled.draw(PICTURE), one)
-    assert np.array_equal(view(2, 7.0).draw(PICTURE), view(2, 1.0).draw(PICTURE))
+    assert np.array_equal(doubled.draw(IMAGE), one)
+    assert np.array_equal(view(2, 7.0).draw(IMAGE), view(2, 1.0).draw(IMAGE))
 
 
-def test_a_map_of_another_size_is_brought_to_the_picture() -> None:
+def test_a_map_of_another_size_is_brought_to_the_image() -> None:
     half = np.full((10, 5), 2, np.float32)
     half[:, 3:] = 6
     drawn = replace(view(2), heatmap=half).draw(np.zeros((80, 80, 3), np.uint8)).astype(int)
@@ -78,35 +83,50 @@ def test_jet_goes_from_blue_to_red() -> None:
 
 def test_the_calibrated_view_is_the_overlay() -> None:
     assert np.array_equal(
-        CalibratedScale(verdict(1.3, reject=True)).draw(PICTURE), overlay(PICTURE, verdict(1.3, reject=True))
+        CalibratedScale(verdict(1.3, reject=True)).draw(IMAGE),
+        overlay(IMAGE, verdict(1.3, reject=True)),
     )
     smaller = replace(verdict(1.3), heatmap=np.full((20, 40), 1.3, np.float32))
-    assert np.array_equal(below(CalibratedScale(smaller).draw(PICTURE)), below(CalibratedScale(verdict(1.3)).draw(PICTURE)))
+    assert np.array_equal(
+        below(CalibratedScale(smaller).draw(IMAGE)),
+        below(CalibratedScale(verdict(1.3)).draw(IMAGE)),
+    )
 
 
-def find(page: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
-    """Where on the page the picture is."""
-    height, width = picture.shape[:2]
-    starts = np.argwhere((page[: len(page) - height, : page.shape[1] - width] == picture[0, 0]).all(axis=2))
-    return [(y, x) for y, x in starts.tolist() if np.array_equal(page[y : y + height, x : x + width], picture)]
+def find(page: np.ndarray, image: np.ndarray) -> list[tuple[int, int]]:
+    """Where on the page the image is."""
+    height, width = image.shape[:2]
+    starts = np.argwhere(
+        (page[: len(page) - height, : page.shape[1] - width] == image[0, 0]).all(axis=2)
+    )
+    return [
+        (y, x)
+        for y, x in starts.tolist()
+        if np.array_equal(page[y : y + height, x : x + width], image)
+    ]
 
 
-def test_a_row_is_the_picture_and_a_view_of_each_method() -> None:
+def test_a_row_is_the_image_and_a_view_of_each_method() -> None:
     other = texture(1, 80, 80)
     cases = [
-        LocalisationRow("Black", "good", PICTURE, [view(2), view(4)]),
+        LocalisationRow("Black", "good", IMAGE, [view(2), view(4)]),
         LocalisationRow("White", "scratch", other, [view(3), view(6)]),
     ]
     page = localisation_figure(cases, ["PaDiM", "Ours"], "Title", cell=CELL)
-    wanted = [[PICTURE, *(v.draw(PICTURE) for v in cases[0].views)], [other, *(v.draw(other) for v in cases[1].views)]]
-    found = [[find(page, picture) for picture in row] for row in wanted]
+    wanted = [
+        [IMAGE, *(v.draw(IMAGE) for v in cases[0].views)],
+        [other, *(v.draw(other) for v in cases[1].views)],
+    ]
+    found = [[find(page, image) for image in row] for row in wanted]
     assert all(len(places) == 1 for row in found for places in row)
     (top, left), (bottom, _) = found[0][0][0], found[1][0][0]
     assert [y for row in found for ((y, _),) in row] == [top] * 3 + [bottom] * 3
     assert [x for row in found for ((_, x),) in row] == [left, left + 86, left + 172] * 2
     words = (page < 128).any(axis=2)
     for column in range(3):
-        assert words[top - 26 : top, left + 86 * column : left + 86 * column + 80].any(), "its name is over each column"
+        assert words[top - 26 : top, left + 86 * column : left + 86 * column + 80].any(), (
+            "its name is over each column"
+        )
     assert words[top : top + 80, :left].any()
     assert words[bottom : bottom + 80, :left].any()
     assert find(page[bottom + 80 :], np.full((12, 1, 3), BOTTOM, np.uint8)), "the legend"
@@ -114,7 +134,7 @@ def test_a_row_is_the_picture_and_a_view_of_each_method() -> None:
 
 def test_the_two_scales_have_their_own_legends() -> None:
     pages = [
-        localisation_figure([LocalisationRow("a", "good", PICTURE, [v])], ["b"], cell=CELL)
+        localisation_figure([LocalisationRow("a", "good", IMAGE, [v])], ["b"], cell=CELL)
         for v in (view(2), CalibratedScale(verdict(0)))
     ]
     assert pages[0].shape == pages[1].shape
@@ -147,36 +167,50 @@ def test_the_smallest_defect_is_outlined_after_shrinking() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
-def test_pictures_may_be_grey_or_of_any_depth(dtype: type, channels: tuple[int, ...]) -> None:
+def test_images_may_be_grey_or_of_any_depth(dtype: type, channels: tuple[int, ...]) -> None:
     white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    picture = np.full((80, 80, *channels), white, dtype)
+    image = np.full((80, 80, *channels), white, dtype)
     plain = np.full((80, 80, 3), 255, np.uint8)
-    one, other = (localisation_figure([LocalisationRow("a", "good", p, [view(2)])], ["b"], cell=CELL) for p in (picture, plain))
+    one, other = (
+        localisation_figure([LocalisationRow("a", "good", p, [view(2)])], ["b"], cell=CELL)
+        for p in (image, plain)
+    )
     assert np.array_equal(one, other)
-    assert np.array_equal(sample_figure({"a": {"good": [picture]}}), sample_figure({"a": {"good": [plain]}}))
+    assert np.array_equal(
+        sample_figure({"a": {"good": [image]}}), sample_figure({"a": {"good": [plain]}})
+    )
 
 
 def test_what_cannot_be_laid_out() -> None:
-    with pytest.raises(OptionError, match="no pictures"):
+    with pytest.raises(OptionError, match="no images"):
         localisation_figure([], ["PaDiM"])
-    with pytest.raises(OptionError, match=r"good Black has 1 views and there are 2 methods \(PaDiM, Ours\)"):
-        localisation_figure([LocalisationRow("Black", "good", PICTURE, [view(2)])], ["PaDiM", "Ours"])
+    with pytest.raises(
+        OptionError, match=r"good Black has 1 views and there are 2 methods \(PaDiM, Ours\)"
+    ):
+        localisation_figure([LocalisationRow("Black", "good", IMAGE, [view(2)])], ["PaDiM", "Ours"])
     with pytest.raises(ImageError, match="too few"):
-        localisation_figure([LocalisationRow("Black", "good", PICTURE[:3], [view(2)])], ["PaDiM"])
-    with pytest.raises(OptionError, match="no pictures"):
+        localisation_figure([LocalisationRow("Black", "good", IMAGE[:3], [view(2)])], ["PaDiM"])
+    with pytest.raises(OptionError, match="no images"):
         sample_figure({"Black": {"good": []}})
 
 
 def test_samples_are_in_a_row_for_each_product_and_columns_for_each_kind() -> None:
     shots = [texture(seed, 64, 64) for seed in range(6)]
-    products = {"Black": {"stain": shots[:1], "good": shots[1:3]}, "White": {"good": shots[3:4], "scratch": shots[4:]}}
+    products = {
+        "Black": {"stain": shots[:1], "good": shots[1:3]},
+        "White": {"good": shots[3:4], "scratch": shots[4:]},
+    }
     page = sample_figure(products, "Samples", cell=64)
     places = [find(page, shot) for shot in shots]
     assert all(len(place) == 1 for place in places)
     (stain,), (good,), (second,), (other,), (scratch,), (last,) = places
     assert stain[0] == good[0] == second[0] < other[0] == scratch[0] == last[0]
-    assert good[1] == other[1] < second[1] < stain[1] < scratch[1] < last[1], "the good ones come first"
-    assert (page[good[0] : good[0] + 64, scratch[1] :] == 255).all(), "a kind that Black does not have"
+    assert good[1] == other[1] < second[1] < stain[1] < scratch[1] < last[1], (
+        "the good ones come first"
+    )
+    assert (page[good[0] : good[0] + 64, scratch[1] :] == 255).all(), (
+        "a kind that Black does not have"
+    )
     words = (page < 128).any(axis=2)
     assert words[good[0] : good[0] + 64, : good[1]].any()
     assert words[good[0] - 26 : good[0], scratch[1] : last[1] + 64].any()

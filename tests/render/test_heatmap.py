@@ -5,19 +5,26 @@ import numpy as np
 import pytest
 
 from flawmap.render.figures import sheet
-from flawmap.render.heatmap import COLOUR_MAX, RED, colourise, draw_label, draw_mask_outline, overlay
+from flawmap.render.heatmap import (
+    COLOUR_MAX,
+    RED,
+    colourise,
+    draw_label,
+    draw_mask_outline,
+    overlay,
+)
 from flawmap.runtime.preprocess import to_uint8
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
-PICTURE = texture(0, 120, 160)
+IMAGE = texture(0, 120, 160)
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:
     return Verdict(1.234, 0.5, reject, np.full((120, 160), value, np.float32))
 
 
-def test_a_value_has_one_colour_whatever_the_picture() -> None:
+def test_a_value_has_one_colour_whatever_the_image() -> None:
     one = colourise(np.array([[0, 1, 2, 9]], np.float32))
     other = colourise(np.array([[1, 1, 1, 1]], np.float32))
     assert (one[0, 1] == other[0, 0]).all()
@@ -31,13 +38,16 @@ def test_the_limit_is_green_and_half_as_much_again_is_red() -> None:
 
 
 def test_a_good_part_shows_through() -> None:
-    drawn = overlay(PICTURE, verdict(0.0))[40:]
-    assert np.abs(drawn.astype(int) - PICTURE[40:]).mean() < 15
-    assert np.abs(overlay(PICTURE, verdict(2.0))[40:].astype(int) - PICTURE[40:]).mean() > 40
+    drawn = overlay(IMAGE, verdict(0.0))[40:]
+    assert np.abs(drawn.astype(int) - IMAGE[40:]).mean() < 15
+    assert np.abs(overlay(IMAGE, verdict(2.0))[40:].astype(int) - IMAGE[40:]).mean() > 40
 
 
 def test_the_score_stands_in_the_top_left_corner() -> None:
-    plain, scored = overlay(PICTURE, verdict(0.0)), overlay(PICTURE, Verdict(9.87, 0.5, False, verdict(0.0).heatmap))
+    plain, scored = (
+        overlay(IMAGE, verdict(0.0)),
+        overlay(IMAGE, Verdict(9.87, 0.5, False, verdict(0.0).heatmap)),
+    )
     changed = np.argwhere((plain != scored).any(axis=2))
     assert len(changed)
     assert (changed.max(axis=0) < (30, 60)).all()
@@ -56,32 +66,34 @@ def test_a_score_is_legible_on_any_ground(ground: int, size: tuple[int, int]) ->
         if ground < 255:
             letters = drawn.min(axis=2) > 200
             assert letters.sum() > 20
-            assert cv2.dilate(dark.astype(np.uint8), np.ones((13, 13)))[letters].mean() > 0.9, "all around, close by"
+            assert cv2.dilate(dark.astype(np.uint8), np.ones((13, 13)))[letters].mean() > 0.9, (
+                "all around, close by"
+            )
 
 
 def test_a_reject_has_a_red_frame() -> None:
-    drawn = overlay(PICTURE, verdict(0.0, reject=True))
+    drawn = overlay(IMAGE, verdict(0.0, reject=True))
     assert (drawn[-1] == RED).all()
     assert (drawn[:, -1] == RED).all()
 
 
 def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
-    picture, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), bool)
+    image, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), bool)
     mask[20:40, 20:40] = True
-    drawn = draw_mask_outline(picture, mask)
+    drawn = draw_mask_outline(image, mask)
     assert (drawn == RED).all(axis=2).any()
     assert (drawn[mask] == 128).all()
-    assert (picture == 128).all()
+    assert (image == 128).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_any_depth_is_drawn(dtype: type) -> None:
     white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    assert np.abs(to_uint8((PICTURE / 255 * white).astype(dtype)).astype(int) - PICTURE).max() <= 1
+    assert np.abs(to_uint8((IMAGE / 255 * white).astype(dtype)).astype(int) - IMAGE).max() <= 1
 
 
-def test_a_sheet_holds_its_pictures_in_their_cells() -> None:
-    page = sheet([[PICTURE, PICTURE], [PICTURE]], ["one", "two"], cell=80, gap=4)
+def test_a_sheet_holds_its_images_in_their_cells() -> None:
+    page = sheet([[IMAGE, IMAGE], [IMAGE]], ["one", "two"], cell=80, gap=4)
     assert page.shape == (28 + 2 * 84, 2 * 84 + 4, 3)
     assert (page[28 + 84 :, 88:] == 255).all()
     assert (page[28 : 28 + 60, 4 : 4 + 80] != 255).any(axis=2).all()

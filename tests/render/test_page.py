@@ -9,7 +9,7 @@ CELL = 60
 
 
 def block(shade: int, height: int = CELL, width: int = CELL) -> np.ndarray:
-    """A picture of a colour that letters do not have."""
+    """An image of a colour that letters do not have."""
     return np.full((height, width, 3), (shade, 200, 90), np.uint8)
 
 
@@ -19,7 +19,7 @@ def places(page: np.ndarray, shade: int) -> tuple[int, int, int, int]:
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
 
-def test_pictures_lie_in_rows_and_columns() -> None:
+def test_images_lie_in_rows_and_columns() -> None:
     lines = [Line("", "", [block(10), block(20)]), Line("", "", [block(40, height=31), None])]
     page = lay_out(lines, [Heading("a"), Heading("b")], CELL)
     first, second, third = (places(page, shade) for shade in (10, 20, 40))
@@ -27,17 +27,21 @@ def test_pictures_lie_in_rows_and_columns() -> None:
     assert second[2] == first[3] + GAP
     assert third == (first[1] + GAP, first[1] + GAP + 31, *first[2:])
     assert page.shape == (third[1] + MARGIN, second[3] + MARGIN, 3)
-    assert (page[third[0] :, second[2] :] == 255).all(), "where no picture is, the page is white"
+    assert (page[third[0] :, second[2] :] == 255).all(), "where no image is, the page is white"
 
 
-def test_a_narrow_picture_is_in_the_middle_of_its_column() -> None:
-    page = lay_out([Line("", "", [block(10, width=20)]), Line("", "", [block(20)])], [Heading("a")], CELL)
+def test_a_narrow_image_is_in_the_middle_of_its_column() -> None:
+    page = lay_out(
+        [Line("", "", [block(10, width=20)]), Line("", "", [block(20)])], [Heading("a")], CELL
+    )
     narrow, full = places(page, 10), places(page, 20)
     assert narrow[2] - full[2] == full[3] - narrow[3] == 20
 
 
-def test_a_low_picture_is_in_the_middle_of_its_row() -> None:
-    page = lay_out([Line("", "", [block(10, height=20), block(20)])], [Heading("a"), Heading("b")], CELL)
+def test_a_low_image_is_in_the_middle_of_its_row() -> None:
+    page = lay_out(
+        [Line("", "", [block(10, height=20), block(20)])], [Heading("a"), Heading("b")], CELL
+    )
     low, full = places(page, 10), places(page, 20)
     assert low[0] - full[0] == full[1] - low[1] == 20
 
@@ -57,7 +61,10 @@ def test_words_make_room_for_themselves() -> None:
     bare = lay_out([Line("", "", [block(10)])], [Heading("")], CELL)
     assert (bare[: places(bare, 10)[0]] == 255).all()
     page = lay_out(
-        [Line("Black", "foreign_colour", [block(10)])], [Heading("a heading that is too long")], CELL, "Title"
+        [Line("Black", "foreign_colour", [block(10)])],
+        [Heading("a heading that is too long")],
+        CELL,
+        "Title",
     )
     top, bottom, left, right = places(page, 10)
     assert left > places(bare, 10)[2] + 60
@@ -93,5 +100,9 @@ def test_a_legend_shows_its_colours_from_left_to_right(middle: str) -> None:
     assert bar[-1] == 255
     assert (np.diff(bar) >= 0).all()
     words = (page[without.shape[0] :] < 160).any(axis=2)[10:].any(axis=0)
-    thirds = [words[MARGIN : MARGIN + 50].any(), words[MARGIN + 80 : MARGIN + 120].any(), words[-MARGIN - 50 :].any()]
+    thirds = [
+        words[MARGIN : MARGIN + 50].any(),
+        words[MARGIN + 80 : MARGIN + 120].any(),
+        words[-MARGIN - 50 :].any(),
+    ]
     assert thirds == [True, bool(middle), True]

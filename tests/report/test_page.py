@@ -25,7 +25,13 @@ THRESHOLD = 2.0
 HELD_OUT = [round(0.5 + 0.02 * number, 2) for number in range(99)]
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ),
     *("--disable-sync", "--disable-quic", "--no-first-run"),
 ]
 HOSTILE = [
@@ -43,25 +49,27 @@ def verdict(score: float, heat: float = 0.5, shape: tuple[int, int] = (48, 64)) 
 
 
 def add(gallery: Gallery, path: str, kind: str | None, score: float) -> None:
-    picture = texture(0, 48, 64)
+    image = texture(0, 48, 64)
     mask = None
     if kind not in (None, "good"):
         mask = np.zeros((48, 64), bool)
         mask[10:14, 20:28] = True
-        picture = with_defect(picture, 12, 24, 3)
-    gallery.add(path, kind, verdict(score), picture, mask)
+        image = with_defect(image, 12, 24, 3)
+    gallery.add(path, kind, verdict(score), image, mask)
 
 
-def make_report(pictures: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any) -> ReportData:
-    """A report on pictures of some kinds and scores."""
+def make_report(
+    images: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any
+) -> ReportData:
+    """A report on images of some kinds and scores."""
     gallery, rows = Gallery(THRESHOLD), []
-    for number, (kind, score) in enumerate(pictures):
+    for number, (kind, score) in enumerate(images):
         path = paths[number] if paths else f"parts/{kind}/{number:03}.png"
         rows.append(Record(path, kind, score, 0.25))
         add(gallery, path, kind, score)
     report = ReportData(
         title="bolt",
-        subtitle="patchcore · 99 good pictures learned",
+        subtitle="patchcore · 99 good images learned",
         threshold=THRESHOLD,
         calibration_scores=HELD_OUT,
         guarantees=["At most 1 % of good parts are rejected."],
@@ -75,12 +83,13 @@ def make_report(pictures: Sequence[tuple[str | None, float]], paths: Sequence[st
     return replace(report, **changes)
 
 
-def labelled_pictures() -> list[tuple[str | None, float]]:
-    """Thirty good pictures, twenty defective ones of two kinds, with ties between and within them."""
+def labelled_images() -> list[tuple[str | None, float]]:
+    """Thirty good images, twenty defective ones of two kinds, with ties between and within them."""
     rng = np.random.default_rng(0)
     good = [("good", round(float(score), 1)) for score in rng.normal(1.4, 0.4, 30).clip(0.1)]
     defective = [
-        (("dent", "scratch")[n % 2], round(float(score), 1)) for n, score in enumerate(rng.normal(2.6, 0.7, 20))
+        (("dent", "scratch")[n % 2], round(float(score), 1))
+        for n, score in enumerate(rng.normal(2.6, 0.7, 20))
     ]
     return [*good, *defective]
 
@@ -88,24 +97,31 @@ def labelled_pictures() -> list[tuple[str | None, float]]:
 def labelled_report() -> ReportData:
     dent = {"image AUROC": Metric(0.9, 0.8, 0.95), "pixel AP": Metric(unavailable="no masks here")}
     return make_report(
-        labelled_pictures(),
-        metrics={"image AUROC": Metric(0.95871, 0.939, 0.974), "AUPRO": Metric(unavailable="no picture has a mask")},
+        labelled_images(),
+        metrics={
+            "image AUROC": Metric(0.95871, 0.939, 0.974),
+            "AUPRO": Metric(unavailable="no image has a mask"),
+        },
         kinds={"dent": dent, "scratch": dent},
         confusion={"TP": 15, "FP": 2, "FN": 5, "TN": 28},
     )
 
 
 def decode(data: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+    )
 
 
-def red(picture: np.ndarray) -> np.ndarray:
-    channels = picture.astype(int)
+def red(image: np.ndarray) -> np.ndarray:
+    channels = image.astype(int)
     return np.asarray(channels[..., 0] > channels[..., 1:].max(axis=2) + 60)
 
 
 def embedded(page: str) -> Any:
-    return json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
+    return json.loads(
+        re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0]
+    )
 
 
 # ---- the gallery ----
@@ -122,7 +138,12 @@ def test_the_gallery_keeps_the_worst_first() -> None:
         ("bare catch", "dent", 2.1),
     ]:
         add(gallery, path, kind, score)
-    assert [card.path for card in gallery.cards()] == ["miss", "false reject", "bare pass", "bare catch"]
+    assert [card.path for card in gallery.cards()] == [
+        "miss",
+        "false reject",
+        "bare pass",
+        "bare catch",
+    ]
     assert gallery.left_out == 2
 
 
@@ -133,7 +154,7 @@ def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_t
     assert [card.path for card in gallery.cards()] == ["1", "3", "0"]
 
 
-def test_a_picture_that_is_not_kept_costs_no_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_not_kept_costs_no_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = Gallery(THRESHOLD, capacity=1)
     add(gallery, "worst", None, 5.0)
     monkeypatch.setattr(module, "overlay", None)
@@ -154,7 +175,10 @@ def test_a_score_that_is_no_number_comes_first() -> None:
     assert [card.path for card in gallery.cards()] == ["odd"]
 
 
-@pytest.mark.parametrize(("height", "width"), [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 9), (4000, 8)])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 9), (4000, 8)],
+)
 def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
     gallery = Gallery(THRESHOLD)
     mask = np.zeros((height, width), bool)
@@ -173,7 +197,9 @@ def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
     mask = np.zeros((1400, 2000), bool)
     mask[place] = True
     gallery = Gallery(THRESHOLD)
-    gallery.add("a", "dent", verdict(1.0, shape=(1400, 2000)), np.full((1400, 2000, 3), 128, np.uint8), mask)
+    gallery.add(
+        "a", "dent", verdict(1.0, shape=(1400, 2000)), np.full((1400, 2000, 3), 128, np.uint8), mask
+    )
     (card,) = gallery.cards()
     assert card.truth
     where = np.argwhere(red(decode(card.truth)))
@@ -181,7 +207,7 @@ def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
     assert np.abs(where - np.array(place) * THUMBNAIL_SIDE / 2000).max() < 8
 
 
-def test_a_good_picture_has_no_truth() -> None:
+def test_a_good_image_has_no_truth() -> None:
     gallery = Gallery(THRESHOLD)
     gallery.add("a", "good", verdict(1.0), texture(0, 48, 64), np.zeros((48, 64), bool))
     assert gallery.cards()[0].truth is None
@@ -197,7 +223,7 @@ def test_small_regions_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_pictures_of_any_depth_have_thumbnails(dtype: type) -> None:
+def test_images_of_any_depth_have_thumbnails(dtype: type) -> None:
     white = {np.uint16: 65535, np.float32: 1}[dtype]
     gallery = Gallery(THRESHOLD)
     gallery.add("a", None, verdict(1.0), np.full((48, 64, 3), white, dtype))
@@ -216,7 +242,9 @@ def test_the_page_needs_nothing_from_outside() -> None:
 
 
 def test_paths_cannot_break_out() -> None:
-    page = render_page(make_report([("good", 1.0)] * len(HOSTILE), HOSTILE, title="<script>alert(1)</script>"))
+    page = render_page(
+        make_report([("good", 1.0)] * len(HOSTILE), HOSTILE, title="<script>alert(1)</script>")
+    )
     assert "<script>alert" not in page
     assert page.count("</script>") == 2
     assert "<img src=x" not in page
@@ -230,20 +258,24 @@ def test_a_path_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_never_reach_the_page() -> None:
-    report = make_report([("good", 1.0), ("good", math.nan), ("dent", math.inf)], held_out=[1.0, math.inf, math.nan])
+    report = make_report(
+        [("good", 1.0), ("good", math.nan), ("dent", math.inf)], held_out=[1.0, math.inf, math.nan]
+    )
     page = render_page(report)
     data = embedded(page)
     assert data["heldOut"] == [1.0]
     assert data["scores"] == [["good", 1.0]]
     assert sorted(card["score"] is None for card in data["cards"]) == [False, True, True]
-    assert not re.search(r"\b(nan|NaN|inf|Infinity)\b", page.split('id="data">')[1].split("</script>")[0])
+    assert not re.search(
+        r"\b(nan|NaN|inf|Infinity)\b", page.split('id="data">')[1].split("</script>")[0]
+    )
 
 
 def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> None:
     page = render_page(labelled_report())
     assert "95.87" in page
     assert "(93.9 – 97.4)" in page
-    assert "no picture has a mask" in page
+    assert "no image has a mask" in page
     assert "no masks here" in page
 
 
@@ -259,7 +291,7 @@ def test_without_labels_the_labelled_sections_are_not_there() -> None:
     assert 'id="count-good" class="big">1<' in body
 
 
-def test_pictures_that_are_not_shown_are_counted() -> None:
+def test_images_that_are_not_shown_are_counted() -> None:
     gallery = Gallery(THRESHOLD, capacity=2)
     for number in range(1500):
         add(gallery, str(number), "good", 1.0)
@@ -267,8 +299,11 @@ def test_pictures_that_are_not_shown_are_counted() -> None:
     assert "2 most telling of 1,500 images; all scores are in scores.csv" in " ".join(page.split())
 
 
-def test_unreadable_pictures_stand_with_their_errors() -> None:
-    rows = [Record("a.png", "dent", None, None, "the file is <empty>"), Record("b.png", "good", 1.0, 0.5)]
+def test_unreadable_images_stand_with_their_errors() -> None:
+    rows = [
+        Record("a.png", "dent", None, None, "the file is <empty>"),
+        Record("b.png", "good", 1.0, 0.5),
+    ]
     page = render_page(make_report([], rows=rows))
     assert "the file is &lt;empty&gt;" in page
     assert 'id="count-unreadable" class="big">1<' in page
@@ -351,16 +386,18 @@ def text(page: Any, selector: str) -> str:
 
 
 def visible(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".card", "all => all.filter(c => c.offsetParent).map(c => c.dataset.path)")
+    return page.eval_on_selector_all(
+        ".card", "all => all.filter(c => c.offsetParent).map(c => c.dataset.path)"
+    )
 
 
 def count(threshold: float) -> dict[str, int]:
-    pictures = labelled_pictures()
+    images = labelled_images()
     return {
-        "missed": sum(kind != "good" and score <= threshold for kind, score in pictures),
-        "detected": sum(kind != "good" and score > threshold for kind, score in pictures),
-        "false-rejects": sum(kind == "good" and score > threshold for kind, score in pictures),
-        "accepted": sum(kind == "good" and score <= threshold for kind, score in pictures),
+        "missed": sum(kind != "good" and score <= threshold for kind, score in images),
+        "detected": sum(kind != "good" and score > threshold for kind, score in images),
+        "false-rejects": sum(kind == "good" and score > threshold for kind, score in images),
+        "accepted": sum(kind == "good" and score <= threshold for kind, score in images),
     }
 
 
@@ -378,7 +415,17 @@ def test_the_page_opens_at_the_saved_threshold(page: Any) -> None:
 def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
     page.focus("#threshold")
     seen = set()
-    for key in ("ArrowRight", "ArrowRight", "PageUp", "PageDown", "PageDown", "Home", "ArrowUp", "End", "ArrowLeft"):
+    for key in (
+        "ArrowRight",
+        "ArrowRight",
+        "PageUp",
+        "PageDown",
+        "PageDown",
+        "Home",
+        "ArrowUp",
+        "End",
+        "ArrowLeft",
+    ):
         page.keyboard.press(key)
         seen.add(float(page.input_value("#threshold")))
         check_readout(page, float(page.input_value("#threshold")))
@@ -415,7 +462,9 @@ def test_the_command_sets_the_expected_share(page: Any) -> None:
 def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
     page.fill("#threshold-number", "2.55")
     missed = {
-        f"parts/{kind}/{n:03}.png" for n, (kind, s) in enumerate(labelled_pictures()) if kind != "good" and s <= 2.55
+        f"parts/{kind}/{n:03}.png"
+        for n, (kind, s) in enumerate(labelled_images())
+        if kind != "good" and s <= 2.55
     }
     page.click("[data-outcome=missed]")
     assert set(visible(page)) == missed
@@ -439,7 +488,9 @@ def test_kind_search_and_order(page: Any) -> None:
     page.select_option("#sort", "path")
     assert visible(page) == sorted(visible(page))
     page.select_option("#sort", "score")
-    scores = {f"parts/{kind}/{n:03}.png": score for n, (kind, score) in enumerate(labelled_pictures())}
+    scores = {
+        f"parts/{kind}/{n:03}.png": score for n, (kind, score) in enumerate(labelled_images())
+    }
     assert [scores[path] for path in visible(page)] == sorted(scores.values(), reverse=True)
     page.select_option("#sort", "worst")
     assert visible(page) == [card.path for card in labelled_report().gallery.cards()]
@@ -452,7 +503,14 @@ def test_the_large_view_by_keyboard(page: Any) -> None:
     page.keyboard.press("Enter")
     assert text(page, "#lightbox-path") == first
     assert page.locator("#lightbox img").count() == 3
-    assert page.locator("#lightbox-regions tbody tr td").all_inner_texts() == ["1", "20", "10", "8 × 4", "32", "1.30"]
+    assert page.locator("#lightbox-regions tbody tr td").all_inner_texts() == [
+        "1",
+        "20",
+        "10",
+        "8 × 4",
+        "32",
+        "1.30",
+    ]
     page.keyboard.press("ArrowRight")
     assert text(page, "#lightbox-path") == second
     page.keyboard.press("ArrowLeft")
@@ -461,7 +519,8 @@ def test_the_large_view_by_keyboard(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     assert not page.is_visible("#lightbox")
-    # The browser first gives the focus back to the card that was opened, and tells of the closing afterwards.
+    # The browser first gives the focus back to the card that was opened, and tells of the closing
+    # afterwards.
     page.wait_for_function("path => document.activeElement.dataset.path === path", arg=second)
     assert page.evaluate("document.activeElement.dataset.path") == second
 
@@ -494,11 +553,12 @@ def test_keys_search_and_walk_through_the_cards(page: Any) -> None:
 
 
 def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
-    labels = [int(kind != "good") for kind, _ in labelled_pictures()]
-    scores = [score for _, score in labelled_pictures()]
+    labels = [int(kind != "good") for kind, _ in labelled_images()]
+    scores = [score for _, score in labelled_images()]
     # Axis marks tell where 0 and 1 are.
     frame = page.evaluate("""() => Object.fromEntries(["roc", "pr"].map((id) => {
-        const grid = [...document.querySelectorAll(`#${id} .grid`)].map((g) => g.getAttribute("d").match(/[\\d.]+/g));
+        const lines = [...document.querySelectorAll(`#${id} .grid`)];
+        const grid = lines.map((g) => g.getAttribute("d").match(/[\\d.]+/g));
         return [id, {left: +grid[0][0], right: +grid[0][2], bottom: +grid[0][1], top: +grid[4][1],
                      path: document.querySelector(`#${id} .curve`).getAttribute("d")}];
     }))""")
@@ -514,7 +574,9 @@ def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
     for up, across in re.findall(r"V([\d.]+)H([\d.]+)", box["path"]):
         area += (box["bottom"] - float(up)) / (box["bottom"] - box["top"]) * (float(across) - at)
         at = float(across)
-    assert area / (box["right"] - box["left"]) == pytest.approx(average_precision_score(labels, scores), abs=0.005)
+    assert area / (box["right"] - box["left"]) == pytest.approx(
+        average_precision_score(labels, scores), abs=0.005
+    )
 
 
 def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
@@ -527,9 +589,14 @@ def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
 
 
 def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
-    write_page(tmp_path / "größe 裂.html", make_report([("good", 1.0), ("dent", 3.0), (None, 1.0), ("a<b>", 2.0)], HOSTILE))
+    write_page(
+        tmp_path / "größe 裂.html",
+        make_report([("good", 1.0), ("dent", 3.0), (None, 1.0), ("a<b>", 2.0)], HOSTILE),
+    )
     page = visit(tmp_path / "größe 裂.html")
-    shown = page.eval_on_selector_all(".card", "all => all.map(c => c.querySelector('.path').textContent)")
+    shown = page.eval_on_selector_all(
+        ".card", "all => all.map(c => c.querySelector('.path').textContent)"
+    )
     assert sorted(f"parts/{path}" for path in shown) == sorted(HOSTILE)
     assert sorted(visible(page)) == sorted(HOSTILE)
     page.focus(".card")
@@ -550,7 +617,7 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "held_out"),
+    ("images", "held_out"),
     [
         ([], []),
         ([], [1.0]),
@@ -561,12 +628,21 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
         ([("good", 1e-7), ("dent", 5e6)], [1e-7]),
         ([("good", math.nan), (None, 1.0)], [1.0]),
     ],
-    ids=["nothing", "held out", "one good", "defects only", "ties", "zeros", "far apart", "no number"],
+    ids=[
+        "nothing",
+        "held out",
+        "one good",
+        "defects only",
+        "ties",
+        "zeros",
+        "far apart",
+        "no number",
+    ],
 )
 def test_odd_scores_are_shown(
-    visit: Any, tmp_path: Path, pictures: list[tuple[str | None, float]], held_out: list[float]
+    visit: Any, tmp_path: Path, images: list[tuple[str | None, float]], held_out: list[float]
 ) -> None:
-    write_page(tmp_path / "report.html", make_report(pictures, held_out=held_out))
+    write_page(tmp_path / "report.html", make_report(images, held_out=held_out))
     page = visit(tmp_path / "report.html")
     page.focus("#threshold")
     for key in ("Home", "ArrowRight", "End"):
@@ -586,4 +662,4 @@ def test_without_scripts_what_does_not_need_them_is_there(visit: Any, labelled_f
     assert counts_on(page) == count(THRESHOLD)
     assert not page.is_visible("#threshold")
     assert page.locator(".card").count() == 50
-    assert page.is_visible("text=no picture has a mask")
+    assert page.is_visible("text=no image has a mask")

@@ -33,7 +33,9 @@ def test_comes_back(file: Path) -> None:
 
 
 def test_the_same_content_gives_the_same_bytes(file: Path, tmp_path: Path) -> None:
-    bundle.save(tmp_path / "again", dict(reversed(MANIFEST.items())), dict(reversed(ARRAYS.items())))
+    bundle.save(
+        tmp_path / "again", dict(reversed(MANIFEST.items())), dict(reversed(ARRAYS.items()))
+    )
     assert (tmp_path / "again").read_bytes() == file.read_bytes()
 
 
@@ -53,7 +55,9 @@ def test_a_file_cut_short_is_noticed(file: Path, share: float) -> None:
         bundle.load(file)
 
 
-def test_a_newer_file_asks_for_a_newer_flawmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_file_asks_for_a_newer_flawmap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bundle, "FORMAT", 99)
     bundle.save(tmp_path / "new", {"version": "9.9"}, ARRAYS)
     monkeypatch.undo()

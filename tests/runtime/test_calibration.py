@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
 from flawmap.errors import OptionError
-from flawmap.runtime.calibration import Budget, Calibration, confidence_at_rank, false_reject_upper_bound
+from flawmap.runtime.calibration import (
+    Budget,
+    Calibration,
+    confidence_at_rank,
+    false_reject_upper_bound,
+)
 
 
 def calibrate(count: int, false_rejects: float, confidence: float | None = None) -> Calibration:
@@ -25,8 +30,10 @@ def test_the_threshold_is_the_kth_largest_score() -> None:
     assert calibration.expected_false_rejects == 7 / 762
 
 
-@pytest.mark.parametrize(("false_rejects", "needed"), [(0.01, 99), (0.002, 499), (0.5, 1), (0.29, 3)])
-def test_pictures_needed(false_rejects: float, needed: int) -> None:
+@pytest.mark.parametrize(
+    ("false_rejects", "needed"), [(0.01, 99), (0.002, 499), (0.5, 1), (0.29, 3)]
+)
+def test_images_needed(false_rejects: float, needed: int) -> None:
     assert Budget(false_rejects).images_needed == needed
     enough, short = calibrate(needed, false_rejects), calibrate(max(1, needed - 1), false_rejects)
     assert enough.expected_false_rejects <= false_rejects
@@ -38,27 +45,37 @@ def test_pictures_needed(false_rejects: float, needed: int) -> None:
 
 
 @pytest.mark.parametrize(("false_rejects", "needed"), [(0.01, 299), (0.005, 598), (0.1, 29)])
-def test_pictures_needed_to_be_sure(false_rejects: float, needed: int) -> None:
+def test_images_needed_to_be_sure(false_rejects: float, needed: int) -> None:
     # (1 − α)ⁿ ≤ 5 %: that none of n is among the α oddest must be that unlikely.
     assert Budget(false_rejects, 0.95).images_needed == needed
     assert (1 - false_rejects) ** needed <= 0.05 < (1 - false_rejects) ** (needed - 1)
 
 
 @given(st.integers(1, 2000), st.floats(0.0005, 0.9), st.data())
-def test_certainty_is_that_of_the_beta_distribution(count: int, share: float, data: st.DataObject) -> None:
+def test_certainty_is_that_of_the_beta_distribution(
+    count: int, share: float, data: st.DataObject
+) -> None:
     rank = data.draw(st.integers(1, count))
-    assert confidence_at_rank(rank, count, share) == pytest.approx(beta.cdf(share, rank, count + 1 - rank), abs=1e-9)
-    assert confidence_at_rank(rank, count, share) == pytest.approx(binom.sf(rank - 1, count, share), abs=1e-9)
+    assert confidence_at_rank(rank, count, share) == pytest.approx(
+        beta.cdf(share, rank, count + 1 - rank), abs=1e-9
+    )
+    assert confidence_at_rank(rank, count, share) == pytest.approx(
+        binom.sf(rank - 1, count, share), abs=1e-9
+    )
 
 
 @given(st.integers(1, 2000), st.data())
 def test_the_sure_bound_is_its_quantile(count: int, data: st.DataObject) -> None:
     rank = data.draw(st.integers(1, count))
-    assert false_reject_upper_bound(rank, count) == pytest.approx(beta.ppf(0.95, rank, count + 1 - rank), abs=1e-9)
+    assert false_reject_upper_bound(rank, count) == pytest.approx(
+        beta.ppf(0.95, rank, count + 1 - rank), abs=1e-9
+    )
 
 
 @given(st.integers(1, 500), st.floats(0.001, 0.5), st.floats(0.5, 0.99))
-def test_to_be_sure_takes_the_largest_rank_that_is(count: int, false_rejects: float, confidence: float) -> None:
+def test_to_be_sure_takes_the_largest_rank_that_is(
+    count: int, false_rejects: float, confidence: float
+) -> None:
     budget = Budget(false_rejects, confidence)
     rank = budget.rank(count)
     assert rank <= Budget(false_rejects).rank(count) or confidence < 0.6
@@ -69,13 +86,20 @@ def test_to_be_sure_takes_the_largest_rank_that_is(count: int, false_rejects: fl
 
 
 def simulate(budget: Budget, count: int, draws: int = 2000) -> np.ndarray:
-    """The share of good parts beyond the threshold, in each of many sets of good pictures; scores uniform in 0…1."""
+    """The share of good parts beyond the threshold, in each of many sets of good images.
+
+    Scores uniform in 0…1.
+    """
     rng = np.random.default_rng(0)
-    thresholds = [Calibration(scores, scores, budget).threshold for scores in rng.random((draws, count))]
+    thresholds = [
+        Calibration(scores, scores, budget).threshold for scores in rng.random((draws, count))
+    ]
     return 1 - np.array(thresholds)
 
 
-@pytest.mark.parametrize(("false_rejects", "count"), [(0.01, 200), (0.05, 150), (0.1, 99), (0.2, 33)])
+@pytest.mark.parametrize(
+    ("false_rejects", "count"), [(0.01, 200), (0.05, 150), (0.1, 99), (0.2, 33)]
+)
 def test_the_share_of_false_rejects_is_kept_on_average(false_rejects: float, count: int) -> None:
     realised = simulate(Budget(false_rejects), count)
     promised = Budget(false_rejects).rank(count) / (count + 1)
@@ -84,7 +108,9 @@ def test_the_share_of_false_rejects_is_kept_on_average(false_rejects: float, cou
     assert abs(realised.mean() - promised) < 4 * error
 
 
-@pytest.mark.parametrize(("false_rejects", "count"), [(0.01, 500), (0.05, 150), (0.1, 99), (0.2, 33)])
+@pytest.mark.parametrize(
+    ("false_rejects", "count"), [(0.01, 500), (0.05, 150), (0.1, 99), (0.2, 33)]
+)
 def test_95_percent_sure_holds_in_95_percent_of_the_sets(false_rejects: float, count: int) -> None:
     realised = simulate(Budget(false_rejects, confidence=0.95), count)
     error = np.sqrt(0.95 * 0.05 / len(realised))
@@ -102,7 +128,9 @@ def test_the_bound_of_any_threshold_holds_as_often_as_it_says(count: int) -> Non
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=60), st.floats(0.01, 0.9))
-def test_what_is_rejected_has_a_p_value_within_the_budget(scores: list[float], false_rejects: float) -> None:
+def test_what_is_rejected_has_a_p_value_within_the_budget(
+    scores: list[float], false_rejects: float
+) -> None:
     calibration = Calibration(np.array(scores), np.array(scores), Budget(false_rejects))
     for score in [*scores, 0.0, 1000.0]:
         p_value = calibration.p_value(score)
@@ -140,7 +168,9 @@ def test_groups_that_differ_are_told() -> None:
     alike = Calibration(scores, scores, Budget(0.05), groups=("mon", "tue", "wed") * 40)
     assert len(alike.warnings()) == 1
     shifted = scores + 2 * np.array([0, 0, 1] * 40)
-    differing = Calibration(shifted, shifted, Budget(0.05), groups=("mon", "tue", "wed") * 40).warnings()
+    differing = Calibration(
+        shifted, shifted, Budget(0.05), groups=("mon", "tue", "wed") * 40
+    ).warnings()
     assert "3 groups" in differing[0]
     assert "wed scores highest" in differing[1]
 

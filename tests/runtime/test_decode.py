@@ -24,9 +24,9 @@ def test_reading_runs_ahead_but_not_far(monkeypatch: pytest.MonkeyPatch) -> None
     begun = []
     lock = threading.Lock()
 
-    def count(photo: object) -> np.ndarray:
+    def count(image: object) -> np.ndarray:
         with lock:
-            begun.append(photo)
+            begun.append(image)
         return texture(0)
 
     monkeypatch.setattr(module, "read", count)

@@ -19,7 +19,9 @@ NEW = with_defect(texture(90, 80, 120), 40, 60)
 
 @pytest.fixture(scope="module")
 def inspector() -> Inspector:
-    return Inspector(size=(64, 96), false_rejects=0.1, **TINY).fit([texture(seed) for seed in range(15)])
+    return Inspector(size=(64, 96), false_rejects=0.1, **TINY).fit(
+        [texture(seed) for seed in range(15)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,53 +45,60 @@ def changed(saved: Path, file: Path, change: Callable[[dict[str, np.ndarray]], N
 
 
 def test_it_says_what_the_inspector_says(inspector: Inspector, runtime: Runtime) -> None:
-    for photo in (NEW, texture(50, 200, 90)):
-        here, there = runtime.inspect(photo), inspector.inspect(photo)
+    for image in (NEW, texture(50, 200, 90)):
+        here, there = runtime.inspect(image), inspector.inspect(image)
         assert here.score == pytest.approx(there.score, rel=1e-4)
-        assert here.heatmap.shape == photo.shape[:2]
+        assert here.heatmap.shape == image.shape[:2]
         assert np.abs(here.heatmap - there.heatmap).max() < 1e-4 * there.heatmap.max()
         assert (here.p_value, here.reject) == (there.p_value, there.reject)
 
 
-def test_many_pictures_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> None:
-    photos = [texture(seed) for seed in range(30)]
-    alone = [runtime.inspect(photo).score for photo in photos]
-    mixed = [b"", *photos[:20], b"no picture", b"", *photos[20:], b""]
+def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> None:
+    images = [texture(seed) for seed in range(30)]
+    alone = [runtime.inspect(image).score for image in images]
+    mixed = [b"", *images[:20], b"no image", b"", *images[20:], b""]
     inspections = list(runtime.inspect_many(mixed))
     assert [inspection.image_input for inspection in inspections] == mixed
-    assert [one.verdict.score for one in inspections if one.verdict] == pytest.approx(alone, rel=1e-5)
-    assert [bool(one.error) for one in inspections] == [isinstance(photo, bytes) for photo in mixed]
+    assert [one.verdict.score for one in inspections if one.verdict] == pytest.approx(
+        alone, rel=1e-5
+    )
+    assert [bool(one.error) for one in inspections] == [isinstance(image, bytes) for image in mixed]
     assert all(one.inference_ms > 0 for one in inspections if one.verdict)
-    assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], photos[:2])] == [0, 1, 2]
+    assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], images[:2])] == [0, 1, 2]
     # What has no length may be a camera.
-    assert len(list(runtime.inspect_many(iter(photos[:3])))) == 3
+    assert len(list(runtime.inspect_many(iter(images[:3])))) == 3
 
 
-def test_one_bad_picture(runtime: Runtime) -> None:
+def test_one_bad_image(runtime: Runtime) -> None:
     with pytest.raises(ImageError, match="the file is empty"):
         runtime.inspect(b"")
 
 
-def test_a_fresh_process_judges_without_torch(saved: Path, runtime: Runtime, tmp_path: Path) -> None:
-    picture = save(tmp_path / "new.png", NEW)
+def test_a_fresh_process_judges_without_torch(
+    saved: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    image = save(tmp_path / "new.png", NEW)
     script = textwrap.dedent(
         """
         import sys
         from flawmap import load
         runtime = load(sys.argv[1])
-        print(runtime.inspect(sys.argv[2]).score, *(one.verdict.score for one in runtime.inspect_each([sys.argv[2]])))
+        many = runtime.inspect_many([sys.argv[2]])
+        print(runtime.inspect(sys.argv[2]).score, *(one.verdict.score for one in many))
         heavy = {"torch", "timm", "torchvision", "sklearn", "scipy", "matplotlib", "nncf"}
         sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
         """
     )
-    done = subprocess.run([sys.executable, "-c", script, saved, picture], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, saved, image], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     scores = [float(number) for number in done.stdout.split()]
-    assert scores == pytest.approx([runtime.inspect(picture).score] * 2, rel=1e-6)
+    assert scores == pytest.approx([runtime.inspect(image).score] * 2, rel=1e-6)
 
 
 def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
-    picture = save(tmp_path / "new.png", NEW)
+    image = save(tmp_path / "new.png", NEW)
     script = textwrap.dedent(
         """
         import sys
@@ -100,8 +109,10 @@ def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
             assert "torch" not in sys.modules
         """
     )
-    arguments = ["inspect", saved, picture, "--report", "-o", tmp_path / "results"]
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    arguments = ["inspect", saved, image, "--report", "-o", tmp_path / "results"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "results" / "report.html").exists()
 
@@ -112,7 +123,7 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")
     manifest, arrays = bundle.load(tmp_path / "part.flawmap")
-    assert "each picture chooses" in manifest["no_graph_reason"]
+    assert "each image chooses" in manifest["no_graph_reason"]
     assert not any(name.startswith(("graph.", "golden.")) for name in arrays)
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
@@ -126,12 +137,18 @@ def test_a_machine_that_scores_otherwise_is_refused_with_the_figures(
     def spoil(arrays: dict[str, np.ndarray]) -> None:
         arrays[array] *= factor
 
-    with pytest.raises(ParityError, match=r"other.flawmap, in f32 .* golden picture 1 of 2 .* allowed are 0.10%"):
+    with pytest.raises(
+        ParityError, match=r"other.flawmap, in f32 .* golden image 1 of 2 .* allowed are 0.10%"
+    ):
         load(changed(saved, tmp_path / "other.flawmap", spoil))
 
 
-def test_a_golden_picture_is_longer_and_larger_than_the_networks_input(saved: Path) -> None:
-    shapes = [array.shape for name, array in bundle.load(saved).arrays.items() if name.startswith("golden.pixels")]
+def test_a_golden_image_is_longer_and_larger_than_the_networks_input(saved: Path) -> None:
+    shapes = [
+        array.shape
+        for name, array in bundle.load(saved).arrays.items()
+        if name.startswith("golden.pixels")
+    ]
     assert sorted(shapes) == [(64, 96, 3), (80, 144, 3)]
 
 
@@ -140,7 +157,9 @@ def test_a_graph_in_part(saved: Path, tmp_path: Path) -> None:
         load(changed(saved, tmp_path / "other.flawmap", lambda arrays: arrays.pop("golden.maps")))
 
 
-def test_without_bf16_it_is_f32_and_says_so(saved: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bf16_it_is_f32_and_says_so(
+    saved: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graph, "has_bf16", lambda: False)
     with pytest.warns(UserWarning, match="this CPU cannot compute in bf16, so f32 is used"):
         told = load(saved, "bf16")
@@ -154,21 +173,27 @@ def test_an_unknown_precision() -> None:
 
 @pytest.mark.skipif(not graph.has_bf16(), reason="this CPU does not compute in bf16")
 def test_bf16_is_close(saved: Path, runtime: Runtime) -> None:
-    assert load(saved, "bf16").inspect(NEW).score == pytest.approx(runtime.inspect(NEW).score, rel=0.02)
+    assert load(saved, "bf16").inspect(NEW).score == pytest.approx(
+        runtime.inspect(NEW).score, rel=0.02
+    )
 
 
 def test_int8_takes_a_network_that_was_quantised_before_it_learned(saved: Path) -> None:
-    with pytest.raises(OptionError, match="fitted in f32 and cannot run in int8; fit with --precision int8"):
+    with pytest.raises(
+        OptionError, match="fitted in f32 and cannot run in int8; fit with --precision int8"
+    ):
         load(saved, "int8")
 
 
-def test_pictures_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_path: Path) -> None:
+def test_images_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_path: Path) -> None:
     inspector = Inspector(size=64, **TINY).fit([np.full((64, 64, 3), 90, np.uint8)] * 4)
     inspector.save(tmp_path / "part.flawmap")
     assert not load(tmp_path / "part.flawmap").inspect(np.full((64, 64, 3), 90, np.uint8)).reject
 
 
-def test_a_conversion_that_goes_wrong_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_that_goes_wrong_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
     monkeypatch.setattr("flawmap.inspector.TORCH_TOLERANCE", -1.0)
     inspector.save(tmp_path / "part.flawmap")

@@ -24,9 +24,9 @@ def encode(suffix: str, rgb: np.ndarray) -> bytes:
     return cv2.imencode(suffix, bgr)[1].tobytes()
 
 
-def encode_pillow(picture: Image.Image, kind: str, **options: object) -> bytes:
+def encode_pillow(image: Image.Image, kind: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -67,10 +67,10 @@ def test_cmyk_jpeg() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
-    picture = Image.fromarray(texture(1, 40, 64))
+    image = Image.fromarray(texture(1, 40, 64))
     tag = Image.Exif()
     tag[0x0112] = orientation
-    encoded = encode_pillow(picture, "PNG", exif=tag)
+    encoded = encode_pillow(image, "PNG", exif=tag)
     from PIL import ImageOps
 
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))))
@@ -120,9 +120,13 @@ def test_a_cut_off_file_is_refused(suffix: str, share: float) -> None:
     ("name", "content", "why"),
     [
         ("empty.png", b"", "empty"),
-        ("text.png", b"not a picture at all", "not a picture"),
+        ("text.png", b"not an image at all", "not an image"),
         ("dot.png", encode(".png", SMOOTH[:1, :1]), "1×1 pixels are too few"),
-        ("line.png", encode(".png", np.zeros((1, 20_000, 3), np.uint8)), "20000×1 pixels are too few"),
+        (
+            "line.png",
+            encode(".png", np.zeros((1, 20_000, 3), np.uint8)),
+            "20000×1 pixels are too few",
+        ),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, why: str) -> None:
@@ -148,13 +152,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (np.full((32, 32), np.nan), "0…1"),
     ],
 )
-def test_arrays_that_are_no_pictures(array: np.ndarray, why: str) -> None:
+def test_arrays_that_are_no_images(array: np.ndarray, why: str) -> None:
     with pytest.raises(ImageError, match=why):
         decode(array)
 
 
 def test_prepared_is_normalised() -> None:
-    white = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(np.full((50, 70, 3), 255, np.uint8))
+    white = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(
+        np.full((50, 70, 3), 255, np.uint8)
+    )
     assert np.allclose(white, 1, atol=1e-6)
 
 
@@ -169,10 +175,10 @@ def test_a_size_too_small_is_refused() -> None:
 
 
 def test_shrinking_sees_every_pixel() -> None:
-    picture = np.zeros((1000, 40, 3), np.uint8)
-    picture[501, 20] = 255
+    image = np.zeros((1000, 40, 3), np.uint8)
+    image[501, 20] = 255
     # The axis that grows must not turn off the averaging of the axis that shrinks.
-    assert resize(picture, 100, 80).max() > 0
+    assert resize(image, 100, 80).max() > 0
 
 
 @given(
@@ -180,11 +186,13 @@ def test_shrinking_sees_every_pixel() -> None:
     st.integers(8, 60),
     st.integers(8, 60),
 )
-def test_resize_stays_within_the_range_of_the_picture(picture: np.ndarray, height: int, width: int) -> None:
-    resized = resize(picture, height, width)
+def test_resize_stays_within_the_range_of_the_image(
+    image: np.ndarray, height: int, width: int
+) -> None:
+    resized = resize(image, height, width)
     assert resized.shape == (height, width, 3)
-    assert picture.min() <= resized.min()
-    assert resized.max() <= picture.max()
+    assert image.min() <= resized.min()
+    assert resized.max() <= image.max()
 
 
 def test_masks(tmp_path: Path) -> None:

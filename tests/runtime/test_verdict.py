@@ -42,4 +42,6 @@ def test_small_regions_are_left_out_only_when_asked() -> None:
 @given(st.integers(0, 10_000))
 def test_regions_hold_every_pixel_beyond_the_limit_once(seed: int) -> None:
     heatmap = np.random.default_rng(seed).uniform(0, 1.4, (12, 17))
-    assert sum(region.area for region in say(heatmap).regions()) == np.count_nonzero(heatmap.astype(np.float32) > 1)
+    assert sum(region.area for region in say(heatmap).regions()) == np.count_nonzero(
+        heatmap.astype(np.float32) > 1
+    )

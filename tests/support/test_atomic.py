@@ -38,7 +38,9 @@ def test_the_file_is_as_open_as_any_other(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "aside") as stream:
         stream.write(b"")
     (tmp_path / "plain").touch()
-    assert stat.S_IMODE((tmp_path / "aside").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "aside").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "plain").stat().st_mode
+    )
 
 
 def test_a_folder_appears_when_it_is_full(tmp_path: Path) -> None:
@@ -48,7 +50,10 @@ def test_a_folder_appears_when_it_is_full(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / "folder" / "file").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
     (tmp_path / "plain").mkdir()
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep" / "folder", tmp_path / "plain")}
+    modes = {
+        stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "deep" / "folder", tmp_path / "plain")
+    }
     assert len(modes) == 1
 
 
@@ -65,7 +70,9 @@ def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "mine"]
 
 
-def record_syncs(monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> list[tuple[bool, object]]:
+def record_syncs(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+) -> list[tuple[bool, object]]:
     """Record each fsync: of a folder or not, and what `look` sees at that time."""
     synced: list[tuple[bool, object]] = []
     fsync = os.fsync
@@ -89,7 +96,9 @@ def test_content_is_on_the_disk_before_the_rename_and_the_name_after_it(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
-def test_the_name_of_a_folder_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_folder_is_on_the_disk_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced = record_syncs(monkeypatch, (tmp_path / "folder").exists)
     with atomic_folder(tmp_path / "folder") as aside:
         (aside / "file").touch()

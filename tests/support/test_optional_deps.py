@@ -14,7 +14,8 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("torch.nn", "fit"), ("nncf", "int8"), ("onnxruntime", "onnx"), ("elpv_dataset", "elpv")]
+    ("module", "extra"),
+    [("torch.nn", "fit"), ("nncf", "int8"), ("onnxruntime", "onnx"), ("elpv_dataset", "elpv")],
 )
 def test_a_missing_package_names_what_to_install(module: str, extra: str) -> None:
     explained = explain_import_error(ImportError(name=module))
@@ -32,11 +33,21 @@ def test_the_command_line_says_it_in_one_line(good_folder: Path) -> None:
     asked = [sys.executable, "-c", script, "fit", good_folder]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.strip() == 'flawmap: torch is not installed, and this needs it; pip install "flawmap[fit]"'
+    assert (
+        done.stderr.strip()
+        == 'flawmap: torch is not installed, and this needs it; pip install "flawmap[fit]"'
+    )
 
 
 def test_so_does_python() -> None:
-    script = WITHOUT_TORCH + "import flawmap; print(flawmap.Runtime, flawmap.load); flawmap.Inspector"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    script = (
+        WITHOUT_TORCH + "import flawmap; print(flawmap.Runtime, flawmap.load); flawmap.Inspector"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert "flawmap.runtime.Runtime" in done.stdout
-    assert 'MissingExtra: torch is not installed, and this needs it; pip install "flawmap[fit]"' in done.stderr
+    assert (
+        'MissingExtra: torch is not installed, and this needs it; pip install "flawmap[fit]"'
+        in done.stderr
+    )

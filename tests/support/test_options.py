@@ -36,7 +36,11 @@ FAMILIES = (Part,)
 def test_parts_come_back() -> None:
     whole = Whole(Square(side=4.0), (1,), "散")
     values = to_dict(whole, FAMILIES)
-    assert values == {"part": {"type": "Square", "size": 3, "side": 4.0}, "layers": [1], "name": "散"}
+    assert values == {
+        "part": {"type": "Square", "size": 3, "side": 4.0},
+        "layers": [1],
+        "name": "散",
+    }
     assert from_dict(values, Whole, FAMILIES) == whole
 
 

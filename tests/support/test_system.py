@@ -36,11 +36,15 @@ def test_it_names_processor_cores_and_system(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_processor_is_the_first_model_that_linux_lists(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nmodel\t\t: 7\nmodel name\t: CPU A: fast\nmodel name\t: CPU B\n")
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel\t\t: 7\nmodel name\t: CPU A: fast\nmodel name\t: CPU B\n"
+    )
     assert system._processor(cpuinfo) == "CPU A: fast"
 
 
-@pytest.mark.parametrize(("known", "told"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")])
+@pytest.mark.parametrize(
+    ("known", "told"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")]
+)
 def test_elsewhere_the_processor_is_what_python_knows(
     known: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,17 +12,17 @@ SIZES = [(64, 64), (256, 256), (200, 320)]
 every_kind = pytest.mark.parametrize("kind", PAINTED_TYPES)
 
 
-def painted(picture, seed, *kinds, foreground=None):
-    return paint_defect(picture, np.random.default_rng(seed), kinds or PAINTED_TYPES, foreground)
+def painted(image, seed, *kinds, foreground=None):
+    return paint_defect(image, np.random.default_rng(seed), kinds or PAINTED_TYPES, foreground)
 
 
 def flat(level, height=224, width=224):
     return np.full((height, width, 3), level, np.uint8)
 
 
-def change(picture, result):
+def change(image, result):
     """The most that any channel changed, in grey levels, pixel by pixel."""
-    return np.abs(result.pixels.astype(int) - picture).max(axis=2)
+    return np.abs(result.pixels.astype(int) - image).max(axis=2)
 
 
 def extent(mask):
@@ -37,7 +37,7 @@ def off_the_frame(mask):
 
 @every_kind
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_the_mask_is_where_the_picture_changed(kind, height, width):
+def test_the_mask_is_where_the_image_changed(kind, height, width):
     good = texture(1, height, width)
     kept = good.copy()
     for seed in range(4):
@@ -49,7 +49,7 @@ def test_the_mask_is_where_the_picture_changed(kind, height, width):
         assert np.array_equal(result.mask, (result.pixels != good).any(axis=2))
         assert (change(good, result) >= 8).sum() >= 8, "it can be seen"
         assert result.mask.mean() < 0.6, "most of the part is good"
-    assert np.array_equal(good, kept), "the picture that came is left alone"
+    assert np.array_equal(good, kept), "the image that came is left alone"
 
 
 @every_kind
@@ -80,7 +80,7 @@ def test_a_defect_stays_in_the_foreground(kind, height, width):
 
 @every_kind
 @pytest.mark.parametrize("level", [0, 255])
-def test_black_and_white_pictures_get_visible_defects(kind, level):
+def test_black_and_white_images_get_visible_defects(kind, level):
     for seed in range(4):
         result = painted(flat(level, 96, 64), seed, kind)
         assert (change(flat(level, 96, 64), result) >= 8).sum() >= 8
@@ -98,7 +98,7 @@ def test_a_few_pixels_of_foreground_will_do(kind, marked):
 
 
 @every_kind
-def test_views_and_read_only_pictures_work(kind):
+def test_views_and_read_only_images_work(kind):
     good = texture(3)
     view = np.flip(np.flip(good, 1).copy(), 1)
     good.flags.writeable = False
@@ -137,7 +137,10 @@ def test_every_kind_has_the_same_chance():
     rng, good = np.random.default_rng(0), texture(0, 32, 32)
     drawn = [paint_defect(good, rng).defect_type for _ in range(200)]
     assert all(25 <= drawn.count(kind) <= 55 for kind in PAINTED_TYPES)
-    assert {paint_defect(good, rng, ["stain", "scratch"]).defect_type for _ in range(20)} == {"stain", "scratch"}
+    assert {paint_defect(good, rng, ["stain", "scratch"]).defect_type for _ in range(20)} == {
+        "stain",
+        "scratch",
+    }
 
 
 def scratches(side):
@@ -199,7 +202,7 @@ def test_textures_lie_on_spots_and_let_the_part_shine_through():
         assert corner.mean() > 0.4 * touched.mean(), "anywhere"
 
 
-def test_a_pasted_box_has_the_papers_size_and_is_of_the_picture():
+def test_a_pasted_box_has_the_papers_size_and_is_of_the_image():
     good = np.random.default_rng(5).integers(80, 170, (200, 320, 1), np.uint8).repeat(3, axis=2)
     shares, aspects = [], []
     for seed in range(40):
@@ -207,7 +210,9 @@ def test_a_pasted_box_has_the_papers_size_and_is_of_the_picture():
         high, wide = extent(result.mask)
         rows, columns = np.nonzero(result.mask)
         box = result.pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        assert result.mask.sum() > 0.9 * high * wide, "a box, but for pixels that are equal by chance"
+        assert result.mask.sum() > 0.9 * high * wide, (
+            "a box, but for pixels that are equal by chance"
+        )
         assert cv2.matchTemplate(good, box, cv2.TM_CCOEFF_NORMED).max() > 0.98
         assert 0.85 < box.std() / good.std() < 1.15
         assert abs(box.mean() - good.mean()) < 30
@@ -252,11 +257,11 @@ def test_a_foreground_must_hold_something_and_fit(shape):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, bool])
-def test_only_pictures_of_8_bits(dtype):
+def test_only_images_of_8_bits(dtype):
     with pytest.raises(OptionError, match=rf"64×64 pixels of {np.dtype(dtype)}; give uint8"):
         painted(texture(0).astype(dtype), 0)
 
 
-def test_only_pictures_of_some_size():
+def test_only_images_of_some_size():
     with pytest.raises(OptionError, match=r"40×31 pixels of uint8.*32×32"):
         painted(texture(0, 31, 40), 0)

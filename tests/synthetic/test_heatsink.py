@@ -21,8 +21,8 @@ EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in HEATSINK_DEF
 
 def change(product, kind, seed):
     """How much the defect changed each pixel, in grey levels, and the mask that came with it."""
-    picture, mask = draw_defective(product, kind, seed)
-    return np.abs(picture.astype(int) - draw_good(product, seed)).max(axis=2), mask > 0
+    image, mask = draw_defective(product, kind, seed)
+    return np.abs(image.astype(int) - draw_good(product, seed)).max(axis=2), mask > 0
 
 
 def written(root: Path) -> dict[str, bytes]:
@@ -37,29 +37,29 @@ def few(tmp_path_factory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_a_seed_is_a_picture(product):
-    picture = draw_good(product, 3)
-    assert picture.shape == (224, 224, 3)
-    assert picture.dtype == np.uint8
-    assert np.array_equal(picture, draw_good(product, 3))
-    assert not np.array_equal(picture, draw_good(product, 4))
+def test_a_seed_is_an_image(product):
+    image = draw_good(product, 3)
+    assert image.shape == (224, 224, 3)
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, draw_good(product, 3))
+    assert not np.array_equal(image, draw_good(product, 4))
 
 
 @pytest.mark.parametrize(("product", "kind"), EVERY_DEFECT)
 def test_a_seed_is_a_defect(product, kind):
-    picture, mask = draw_defective(product, kind, (1, 2, 3))
+    image, mask = draw_defective(product, kind, (1, 2, 3))
     again, mask_again = draw_defective(product, kind, (1, 2, 3))
     other, _ = draw_defective(product, kind, (1, 2, 4))
-    assert np.array_equal(picture, again)
+    assert np.array_equal(image, again)
     assert np.array_equal(mask, mask_again)
-    assert not np.array_equal(picture, other)
+    assert not np.array_equal(image, other)
     assert mask.shape == (224, 224)
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 255}
 
 
 @pytest.mark.parametrize(("product", "kind"), EVERY_DEFECT)
-def test_the_mask_is_where_the_picture_changed(product, kind):
+def test_the_mask_is_where_the_image_changed(product, kind):
     for seed in range(8):
         changed, inside = change(product, kind, seed)
         assert changed[~inside].max() <= 2
@@ -87,7 +87,10 @@ def test_defects_go_from_barely_visible_to_glaring(product, kind):
 
 
 def test_write_lays_out_mvtec_ad(few):
-    black, white = (("stain", 5), ("foreign_colour", 3), ("scratch", 2)), (("scratch", 3), ("stain", 1))
+    black, white = (
+        (("stain", 5), ("foreign_colour", 3), ("scratch", 2)),
+        (("scratch", 3), ("stain", 1)),
+    )
     expected = set()
     for product, train, test, kinds in (("Black", 3, 2, black), ("White", 2, 1, white)):
         expected |= {f"{product}/train/good/{i:03d}.png" for i in range(train)}
@@ -99,10 +102,15 @@ def test_write_lays_out_mvtec_ad(few):
 
 
 def test_write_keeps_every_pixel(few):
-    pictures = {name: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) for name, data in few.items()}
-    assert {p.shape for n, p in pictures.items() if "ground_truth" not in n} == {(224, 224, 3)}
-    assert {p.shape for n, p in pictures.items() if "ground_truth" in n} == {(224, 224)}
-    assert pictures["Black/train/good/000.png"][120, 80, 2] > 90, "the stripe is red, so the file is blue, green, red"
+    images = {
+        name: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        for name, data in few.items()
+    }
+    assert {p.shape for n, p in images.items() if "ground_truth" not in n} == {(224, 224, 3)}
+    assert {p.shape for n, p in images.items() if "ground_truth" in n} == {(224, 224)}
+    assert images["Black/train/good/000.png"][120, 80, 2] > 90, (
+        "the stripe is red, so the file is blue, green, red"
+    )
 
 
 def test_writing_again_gives_the_same_bytes_and_another_seed_does_not(few, tmp_path):
@@ -116,7 +124,7 @@ def test_writing_again_gives_the_same_bytes_and_another_seed_does_not(few, tmp_p
     assert len(set(few.values())) == len(few)
 
 
-def test_a_picture_does_not_depend_on_how_many_are_drawn(few, tmp_path):
+def test_an_image_does_not_depend_on_how_many_are_drawn(few, tmp_path):
     write_heatsinks(tmp_path, {"Black": ImageCounts(1, 3, 6)}, seed=5)
     both = {name: data for name, data in written(tmp_path).items() if name in few}
     assert {Path(name).parts[1] for name in both} == {"train", "test", "ground_truth"}

@@ -12,21 +12,23 @@ SIZE = Preprocessing(64, 96, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 def painted(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     prepared = SIZE(texture(0, 64, 96))
-    return prepared, *paint_preprocessed(prepared, np.random.default_rng(seed), SIZE.mean, SIZE.std, ("texture",))
+    return prepared, *paint_preprocessed(
+        prepared, np.random.default_rng(seed), SIZE.mean, SIZE.std, ("texture",)
+    )
 
 
-def test_a_picture_is_painted_as_it_would_be_before_it_was_prepared() -> None:
-    _, picture, spots = painted(1)
+def test_an_image_is_painted_as_it_would_be_before_it_was_prepared() -> None:
+    _, image, spots = painted(1)
     before = paint_defect(texture(0, 64, 96), np.random.default_rng(1), ("texture",))
-    assert np.allclose(picture, SIZE(before.pixels), atol=1e-5)
+    assert np.allclose(image, SIZE(before.pixels), atol=1e-5)
     assert np.array_equal(spots == 1, before.mask)
 
 
 def test_nothing_changes_where_nothing_was_painted() -> None:
-    before, picture, spots = painted(2)
+    before, image, spots = painted(2)
     assert spots.any()
-    assert np.array_equal(before[:, spots == 0], picture[:, spots == 0])
-    assert picture.dtype == spots.dtype == np.float32
+    assert np.array_equal(before[:, spots == 0], image[:, spots == 0])
+    assert image.dtype == spots.dtype == np.float32
 
 
 def test_the_same_seed_paints_the_same() -> None:

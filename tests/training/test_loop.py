@@ -27,13 +27,17 @@ class Count(TrainingRun[TrainingEpoch]):
     def run_epochs(self) -> Iterator[TrainingEpoch]:
         while len(self.history) < self.epochs:
             self.sum += 1
-            self.history.append(TrainingEpoch(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0))
+            self.history.append(
+                TrainingEpoch(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0)
+            )
             yield self.history[-1]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {"sum": self.sum}
 
-    def load_state_dict(self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]
+    ) -> None:
         self.sum, self.history = state["sum"], history
 
     def parse_epoch(self, epoch: dict[str, Any]) -> TrainingEpoch:
@@ -76,7 +80,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_another_training_or_a_longer_one_is_not_it(tmp_path: Path, other: Count) -> None:
     run(Count(2), tmp_path)
     (heard,) = run(other, tmp_path)
-    assert "is of other pictures or settings; the counting begins anew" in str(heard)
+    assert "is of other images or settings; the counting begins anew" in str(heard)
     assert other.sum == other.epochs
 
 
@@ -92,7 +96,7 @@ def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
     heard: list[Event] = []
     steps: list[tuple[str, int, int]] = []
     with listen(lambda *step: steps.append(step), heard.append):
-        watch = TrainingMonitor("Counting", "counting", ends=[5], steps=2, pictures=7)
+        watch = TrainingMonitor("Counting", "counting", ends=[5], steps=2, images=7)
         assert list(watch.iterate(4, "ab")) == ["a", "b"]
         assert list(watch.iterate(5, "ab")) == ["a", "b"]
     assert steps == [("counting", done, 10) for done in (6, 7, 8, 8, 9, 10)]
@@ -103,7 +107,7 @@ def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
 def test_each_phase_has_a_forecast_of_its_own() -> None:
     heard: list[Event] = []
     with listen(lambda *_: None, heard.append):
-        watch = TrainingMonitor("Counting", "counting", ends=[3, 5], steps=2, pictures=7)
+        watch = TrainingMonitor("Counting", "counting", ends=[3, 5], steps=2, images=7)
         for epoch in range(2, 6):
             list(watch.iterate(epoch, "ab"))
     assert [news.epochs for news in heard if isinstance(news, TrainingForecast)] == [2, 2]
@@ -111,13 +115,19 @@ def test_each_phase_has_a_forecast_of_its_own() -> None:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_it_and_says_where(loss: float) -> None:
-    watch = TrainingMonitor("Counting", "counting", ends=[5], steps=3, pictures=7)
+    watch = TrainingMonitor("Counting", "counting", ends=[5], steps=3, images=7)
     batches = watch.iterate(2, "abc")
     next(batches), next(batches)
     watch.check_loss(1e30, "advice")
-    with pytest.raises(TrainingError, match=rf"the loss became {loss} in epoch 2, step 2 of 3, use less"):
+    with pytest.raises(
+        TrainingError, match=rf"the loss became {loss} in epoch 2, step 2 of 3, use less"
+    ):
         watch.check_loss(loss, "use less")
 
 
 def test_a_round_is_drawn_as_a_whole_and_by_its_parts() -> None:
-    assert TrainingEpoch(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {"loss": 0.75, "loss/one": 0.25, "loss/two": 0.5}
+    assert TrainingEpoch(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {
+        "loss": 0.75,
+        "loss/one": 0.25,
+        "loss/two": 0.5,
+    }

@@ -12,11 +12,20 @@ from flawmap.cli.console import out, print_product_summary, progress_bars
 
 @app.command()
 def demo(output: OutputFolder = Path("demo"), seed: SeedOption = 0) -> None:
-    """Draw memory heat sinks, learn the good ones, find the defects of the others; leaves pictures to look at."""
+    """Draw memory heat sinks, learn the good ones, find the defects of the others.
+
+    Leaves images to look at.
+    """
     from flawmap.experiments.demo import run
 
     with progress_bars():
         result = run(output, seed)
     print_product_summary(result.metrics, means=False)
-    out.print(f"Look at [bold]{escape(str(result.contact_sheet))}[/]; pictures and inspectors are beside it.")
-    out.print(f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.pictures))} -o results")
+    out.print(
+        f"Look at [bold]{escape(str(result.contact_sheet))}[/]; images and inspectors are beside "
+        f"it."
+    )
+    out.print(
+        f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.images))} -o "
+        f"results"
+    )

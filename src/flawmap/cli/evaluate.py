@@ -36,7 +36,8 @@ def evaluate(
     dataset: Annotated[
         Path,
         typer.Argument(
-            help="A data set with test pictures: MVTec AD layout or a CSV manifest; or a folder of such products.",
+            help="A data set with test images: MVTec AD layout or a CSV manifest; or a folder of "
+            "such products.",
             metavar="DATASET",
         ),
     ],
@@ -44,7 +45,10 @@ def evaluate(
     min_area: MinAreaOption = 0,
     precision: PrecisionOption = None,
 ) -> None:
-    """Judge pictures whose truth is known, and say how well that went: report.html, metrics.json, scores.csv."""
+    """Judge images whose truth is known, and say how well that went.
+
+    Report.html, metrics.json, scores.csv.
+    """
     from flawmap.data.layouts import find_products
     from flawmap.support.tables import write_json
 
@@ -55,10 +59,15 @@ def evaluate(
         raise typer.Exit(job(part, dataset, output, part.stem))
     if not part.is_dir():
         parts = dict.fromkeys(products, part)
-    jobs = {name: partial(job, parts[name], products[name], output / name, name) for name in match_products(parts, products)}
+    jobs = {
+        name: partial(job, parts[name], products[name], output / name, name)
+        for name in match_products(parts, products)
+    }
     code = run_jobs(jobs)
     print_product_summary(figures)
-    write_json(output / "metrics.json", {name: _to_json(metrics) for name, metrics in figures.items()})
+    write_json(
+        output / "metrics.json", {name: _to_json(metrics) for name, metrics in figures.items()}
+    )
     raise typer.Exit(code)
 
 
@@ -86,8 +95,10 @@ def _evaluate(
     samples = labelled_test_samples(dataset)
     check_unchanged(samples)
     runtime = load(part, precision)
-    if (tuning := runtime.finetune_record) and (taught := len(samples) - len(samples := exclude_hashes(samples, tuning["excluded_sha256"]))):
-        err.print(f"[yellow]left out:[/] {taught} pictures that the backbone was fine-tuned with")
+    if (tuning := runtime.finetune_record) and (
+        taught := len(samples) - len(samples := exclude_hashes(samples, tuning["excluded_sha256"]))
+    ):
+        err.print(f"[yellow]left out:[/] {taught} images that the backbone was fine-tuned with")
     gallery = Gallery(runtime.calibration.threshold)
 
     def show(row: Record, inspection: Inspection, mask: Mask | None) -> None:
@@ -99,7 +110,9 @@ def _evaluate(
         evaluation = run(runtime, samples, on_image=show)
     write_csv(output / "scores.csv", [_record(row) for row in evaluation.records])
     write_json(output / "metrics.json", _summary(evaluation, runtime.calibration.threshold))
-    write_report(output / "report.html", from_evaluation(part, runtime, dataset, evaluation, gallery))
+    write_report(
+        output / "report.html", from_evaluation(part, runtime, dataset, evaluation, gallery)
+    )
     print_metrics(name, evaluation.metrics)
     for row in evaluation.records:
         if row.error:
@@ -124,7 +137,9 @@ def _record(row: Record) -> dict[str, Any]:
 def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:
     return {
         "metrics": _to_json(evaluation.metrics),
-        "by_defect_type": {kind: _to_json(metrics) for kind, metrics in evaluation.by_defect_type.items()},
+        "by_defect_type": {
+            kind: _to_json(metrics) for kind, metrics in evaluation.by_defect_type.items()
+        },
         "threshold": threshold,
         "confusion": evaluation.confusion,
     }

@@ -32,38 +32,53 @@ if TYPE_CHECKING:
     from flawmap.runtime.inference import Inspection
 
 Named = list[tuple[Path, str]]
-"""Pictures, each with the name of its heat map."""
+"""Images, each with the name of its heat map."""
 
 
 @app.command(epilog=EXIT_CODES)
 def inspect(
     part: InspectorFile,
-    pictures: Annotated[
+    images: Annotated[
         list[Path],
         typer.Argument(
-            help="Pictures, or folders of them; for a folder of inspectors, folders with a subfolder for each product.",
-            metavar="PICTURES...",
+            help="Images, or folders of them; for a folder of inspectors, folders with a "
+            "subfolder for each product.",
+            metavar="IMAGES...",
         ),
     ],
     output: OutputFolder = Path("results"),
     min_area: MinAreaOption = 0,
-    report: Annotated[bool, typer.Option("--report", help="Also write report.html, a page to look through.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write report.html, a page to look through.")
+    ] = False,
     precision: PrecisionOption = None,
 ) -> None:
-    """Judge pictures: a line each, results.csv, results.jsonl, and heat maps over the pictures."""
+    """Judge images: a line each, results.csv, results.jsonl, and heat maps over the images."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not part.is_dir():
-        raise typer.Exit(job(part, _find_pictures(pictures), output))
+        raise typer.Exit(job(part, _find_images(images), output))
     parts = find_inspectors(part)
-    found = {folder.name: folder for root in pictures for folder in sorted(root.glob("*")) if folder.is_dir()}
+    found = {
+        folder.name: folder
+        for root in images
+        for folder in sorted(root.glob("*"))
+        if folder.is_dir()
+    }
     jobs = {
-        name: partial(job, parts[name], _find_pictures([found[name]]), output / name) for name in match_products(parts, found)
+        name: partial(job, parts[name], _find_images([found[name]]), output / name)
+        for name in match_products(parts, found)
     }
     raise typer.Exit(run_jobs(jobs))
 
 
 def _inspect(
-    part: Path, named: Named, output: Path, *, min_area: int, report: bool, precision: Precision | None
+    part: Path,
+    named: Named,
+    output: Path,
+    *,
+    min_area: int,
+    report: bool,
+    precision: Precision | None,
 ) -> int:
     from flawmap import load
     from flawmap.render.encode import write_image
@@ -78,7 +93,9 @@ def _inspect(
     records: list[dict[str, Any]] = []
     try:
         with progress_bars():
-            inspections = track(runtime.inspect_many([path for path, _ in named]), "inspecting", len(named))
+            inspections = track(
+                runtime.inspect_many([path for path, _ in named]), "inspecting", len(named)
+            )
             for (path, name), inspection in zip(named, inspections, strict=True):
                 records.append(_record(path, inspection, min_area))
                 out.print(format_record(records[-1]))
@@ -86,14 +103,18 @@ def _inspect(
                     shown = overlay(inspection.image, inspection.verdict, min_area)
                     write_image(output / "overlays" / f"{name}.png", shown)
                     if report:
-                        gallery.add(str(path), None, inspection.verdict, inspection.image, min_area=min_area)
+                        gallery.add(
+                            str(path), None, inspection.verdict, inspection.image, min_area=min_area
+                        )
     finally:
         # An interruption loses nothing that was judged.
         write_csv(output / "results.csv", [_flat(record) for record in records])
         write_jsonl(output / "results.jsonl", records)
         if report:
             write_report(output / "report.html", from_records(part, runtime, records, gallery))
-    rejected, unreadable = (sum(bool(record[column]) for record in records) for column in ("reject", "error"))
+    rejected, unreadable = (
+        sum(bool(record[column]) for record in records) for column in ("reject", "error")
+    )
     good = len(records) - rejected - unreadable
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
     return SOME_UNREADABLE if unreadable else SOME_REJECTED if rejected else ALL_GOOD
@@ -123,15 +144,15 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _find_pictures(arguments: list[Path]) -> list[tuple[Path, str]]:
-    """Pair each picture with the name of its heat map: its place below the folder that was named."""
+def _find_images(arguments: list[Path]) -> list[tuple[Path, str]]:
+    """Pair each image with the name of its heat map: its place below the folder that was named."""
     from flawmap.data.layouts import images_below
 
     named: dict[str, Path] = {}
     for argument in arguments:
         below = images_below(argument) if argument.is_dir() else [argument]
         if not below:
-            raise DatasetError(f"{argument}: no pictures in this folder")
+            raise DatasetError(f"{argument}: no images in this folder")
         for path in below:
             name = path.relative_to(argument).as_posix() if argument.is_dir() else path.name
             number = sum(other == name or other.startswith(f"{name} (") for other in named)

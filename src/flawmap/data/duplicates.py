@@ -1,8 +1,10 @@
-"""Pictures that are all but the same in two splits: what was learned by heart would be taken for understood.
+"""Images that are all but the same in two splits.
 
-A picture's fingerprint are the coarse waves of its cosine transform. Parts in one pose look alike in most of them, so
-each wave is compared not with 0 but with its median over the data set: a bit then says how the picture differs from
-the usual one, and half the pictures have it.
+What was learned by heart would be taken for understood.
+
+An image's fingerprint are the coarse waves of its cosine transform. Parts in one pose look alike in
+most of them, so each wave is compared not with 0 but with its median over the data set: a bit then
+says how the image differs from the usual one, and half the images have it.
 """
 
 from __future__ import annotations
@@ -24,24 +26,25 @@ from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 
 DCTFingerprints = Float[np.ndarray, "_picture 255"]
-"""One row per picture, of length 1."""
+"""One row per image, of length 1."""
 
 RowIndices = Int[np.ndarray, " _row"]
 """Which rows of the waves."""
 
 DCT_SIDE = 32
-"""Pixels a side to which a picture is brought."""
+"""Pixels a side to which an image is brought."""
 
 DCT_KEPT = 16
 """Waves a side that are kept; all but the first, which is the mean: 255."""
 
 MAX_DISTANCE_BITS = 24
-"""Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by a fifth differ in
-less; pictures of different parts in about half, and hardly ever in so few."""
+"""Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by
+a fifth differ in less; images of different parts in about half, and hardly ever in so few."""
 
 SMALL_SET_SIZE = 64
-"""Pictures up to which each pair is compared with the median of the others. In its own median a pair has a hand: it
-lies between the two of them for one wave in so many pictures, and there their bits differ whatever they show."""
+"""Images up to which each pair is compared with the median of the others. In its own median a pair
+has a hand: it lies between the two of them for one wave in so many images, and there their bits
+differ whatever they show."""
 
 ROWS_PER_BLOCK = 1024
 """Rows compared at once; with 10,000 others that takes 40 MB."""
@@ -49,7 +52,7 @@ ROWS_PER_BLOCK = 1024
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two pictures of different splits that look the same.
+    """Two images of different splits that look the same.
 
     Args:
         a: the one in the split that is used first: train, calibration, test.
@@ -73,12 +76,12 @@ class _Match(NamedTuple):
 def near_duplicates(
     samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS
 ) -> list[DuplicatePair]:
-    """Find pictures in different splits that look the same, the most alike first.
+    """Find images in different splits that look the same, the most alike first.
 
-    Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of one part in one
-    pose. Contrast does not count. Where parts always lie in the same pose, a shift by a pixel already makes another
-    picture. Of two pictures alone, only equal ones are found: there is no usual one to compare them with. Pictures
-    that cannot be read are left out.
+    Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of
+    one part in one pose. Contrast does not count. Where parts always lie in the same pose, a shift
+    by a pixel already makes another image. Of two images alone, only equal ones are found: there is
+    no usual one to compare them with. Images that cannot be read are left out.
 
     Args:
         samples: of a data set, with their splits.
@@ -104,7 +107,7 @@ def near_duplicates(
 
 def _read(samples: Sequence[Sample]) -> tuple[list[Sample], DCTFingerprints]:
     readable, waves = [], [np.empty((0, DCT_KEPT**2 - 1), np.float32)]
-    for sample in track(samples, "comparing pictures", len(samples)):
+    for sample in track(samples, "comparing images", len(samples)):
         try:
             waves.append(_waves(decode(sample.path)))
         except ImageError:
@@ -117,7 +120,8 @@ def _waves(pixels: ImageArray) -> DCTFingerprints:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = np.ascontiguousarray(resize(grey, DCT_SIDE, DCT_SIDE))
     waves = cv2.dct(small - small.mean())[:DCT_KEPT, :DCT_KEPT].reshape(1, -1)[:, 1:]
-    # Without the length a brighter copy of a part that always looks much the same lands far from it.
+    # Without the length a brighter copy of a part that always looks much the same lands far from
+    # it.
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
 
 

@@ -1,11 +1,12 @@
-"""ELPV: real pictures of solar cells that glow under current, good and defective, as a data set in MVTec AD layout.
+"""ELPV: electroluminescence images of solar cells as a data set in MVTec AD layout.
 
-Electroluminescence pictures of 300×300 pixels by Deitsch et al. 2019, "Automatic classification of defective
-photovoltaic module cells in electroluminescence images", in the package `elpv-dataset` under CC BY-NC-SA 4.0: for
-research, not for sale, and to be passed on only under the same terms. The user's pip downloads it; nothing of it is
-flawmap's. It has no masks.
+Electroluminescence images of 300×300 pixels by Deitsch et al. 2019, "Automatic classification of
+defective photovoltaic module cells in electroluminescence images", in the package `elpv-dataset`
+under CC BY-NC-SA 4.0: for research, not for sale, and to be passed on only under the same terms.
+The user's pip downloads it; nothing of it is flawmap's. It has no masks.
 
-Of its 2,624 cells only monocrystalline ones are taken, and of these the ones that the experts were sure of.
+Of its 2,624 cells only monocrystalline ones are taken, and of these the ones that the experts were
+sure of.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ MATERIAL = "mono"
 """Polycrystalline cells have a grain of their own each, beside which a defect is not odd."""
 
 ELPV_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
-"""By the probability of a defect; of cells with one between, nobody can say which verdict is right."""
+"""By the probability of a defect.
+
+Of cells with one between, nobody can say which verdict is right.
+"""
 
 ELPV_FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
 """Of the good cells; the defective ones are all to test."""
 
 
 def list_samples() -> list[Sample]:
-    """List the cells where the package keeps them, shared out by their file names: the same at any time and place.
+    """List the cells where the package keeps them, shared out by their file names.
+
+    The same at any time and place.
 
     Raises:
         MissingExtra: the package is not installed.
@@ -44,7 +50,9 @@ def list_samples() -> list[Sample]:
 
 
 def write_elpv(folder: Path) -> None:
-    """Copy the cells to `folder`, as `train/good`, `test/good` and `test/defective`, unless they are there already.
+    """The folder of the cells; written first where it is missing.
+
+    It has `train/good`, `test/good` and `test/defective`.
 
     The folder is there when it is complete, or not at all.
 
@@ -58,7 +66,8 @@ def write_elpv(folder: Path) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(
-            f"{folder} holds other things than the {len(samples)} cells of ELPV; name another folder"
+            f"{folder} holds other things than the {len(samples)} cells of ELPV; name another "
+            f"folder"
         )
     try:
         with atomic_folder(folder) as aside:
@@ -86,7 +95,8 @@ def _labelled(data: Path) -> Iterator[Sample]:
             if material == MATERIAL and float(probability) in ELPV_LABELS:
                 yield Sample(data / path, "train", ELPV_LABELS[float(probability)])
     except (OSError, ValueError) as error:
-        message = f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); install that version"
+        message = f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); "
+        "install that version"
         raise DatasetError(message) from error
 
 

@@ -1,6 +1,7 @@
-"""Where data sets keep their pictures → a list of samples.
+"""Where data sets keep their images → a list of samples.
 
-A flat folder of good ones, folders named for what is in them, the MVTec AD layout, or a CSV manifest.
+A flat folder of good ones, folders named for what is in them, the MVTec AD layout, or a CSV
+manifest.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ MANIFEST_COLUMNS = ("path", "label", "mask", "split", "group", "sha256")
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set.
+    """One image of a data set.
 
     Args:
-        path: of the picture.
+        path: of the image.
         split: `train` to fit, `calibration` to set the threshold, `test` to evaluate.
         kind: `good`, or the name of the defect.
-        mask: the picture that is bright where the defect is, if there is one.
-        group: the lot, day or camera, if known: pictures of one group are alike in ways that others are not.
+        mask: the image that is bright where the defect is, if there is one.
+        group: the lot, day or camera, if known: images of one group are alike in ways that others
+            are not.
         sha256: of the file when its manifest was written, if known.
     """
 
@@ -57,11 +59,12 @@ class Sample:
 
 
 def find_samples(source: Path) -> list[Sample]:
-    """List the pictures of a data set, whichever way it is laid out.
+    """List the images of a data set, whichever way it is laid out.
 
     Args:
-        source: a CSV manifest (`read_manifest`), a folder with `train` or `test` in it (`walk_mvtec`), a folder of
-            good pictures (`walk_flat`), or a folder with `good` in it (`walk_classes`); the first that fits.
+        source: a CSV manifest (`read_manifest`), a folder with `train` or `test` in it
+            (`walk_mvtec`), a folder of good images (`walk_flat`), or a folder with `good` in it
+            (`walk_classes`); the first that fits.
 
     Raises:
         DatasetError: there is nothing there, or it is laid out in none of these ways.
@@ -85,13 +88,15 @@ def _layout(folder: Path) -> Callable[[Path], list[Sample]] | None:
 def find_products(source: Path) -> dict[str, Path]:
     """List the data sets that lie side by side in a folder, by name.
 
-    A file, and a folder with pictures or with `train`, `test` or `good` in it, is one data set itself and has no
-    products. In any other folder each subfolder in which `find_samples` finds pictures is a product, named as the
-    subfolder, and so is each `*.csv` with a column named path, named without its suffix. Where both have one name the
-    CSV counts: somebody wrote it about the folder. Subfolders of subfolders are not looked into.
+    A file, and a folder with images or with `train`, `test` or `good` in it, is one data set itself
+    and has no products. In any other folder each subfolder in which `find_samples` finds images is
+    a product, named as the subfolder, and so is each `*.csv` with a column named path, named
+    without its suffix. Where both have one name the CSV counts: somebody wrote it about the folder.
+    Subfolders of subfolders are not looked into.
 
     Returns:
-        Where each product is, in the order of their names; empty where `source` is one data set, or none.
+        Where each product is, in the order of their names; empty where `source` is one data set, or
+        none.
     """
     if not source.is_dir() or _layout(source):
         return {}
@@ -114,7 +119,8 @@ def _manifests(folder: Path) -> list[Path]:
 
 
 def _is_manifest(file: Path) -> bool:
-    # By its columns only: a manifest with a wrong row is still one, and reading it says what is wrong.
+    # By its columns only: a manifest with a wrong row is still one, and reading it says what is
+    # wrong.
     try:
         _rows(file)
     except DatasetError:
@@ -123,7 +129,9 @@ def _is_manifest(file: Path) -> bool:
 
 
 def good_training_samples(source: Path) -> list[Sample]:
-    """List the good pictures to learn from: those of the train split and, where there is one, the calibration split.
+    """List the good images to learn from.
+
+    Those of the train split and, where there is one, the calibration split.
 
     Raises:
         DatasetError: there are none in the train split.
@@ -132,12 +140,12 @@ def good_training_samples(source: Path) -> list[Sample]:
         sample for sample in find_samples(source) if sample.split != "test" and not sample.label
     ]
     if not any(sample.split == "train" for sample in samples):
-        raise DatasetError(f"{source}: no good pictures to learn from; put them in train/{GOOD}")
+        raise DatasetError(f"{source}: no good images to learn from; put them in train/{GOOD}")
     return samples
 
 
 def labelled_test_samples(source: Path) -> list[Sample]:
-    """List the pictures to evaluate on: the test split.
+    """List the images to evaluate on: the test split.
 
     Raises:
         DatasetError: there are none.
@@ -145,16 +153,16 @@ def labelled_test_samples(source: Path) -> list[Sample]:
     samples = [sample for sample in find_samples(source) if sample.split == "test"]
     if not samples:
         raise DatasetError(
-            f"{source}: no test pictures; put them in test/{GOOD} and test/<type of defect>"
+            f"{source}: no test images; put them in test/{GOOD} and test/<type of defect>"
         )
     return samples
 
 
 def walk_flat(folder: Path) -> list[Sample]:
-    """List a folder of good pictures; subfolders are not entered.
+    """List a folder of good images; subfolders are not entered.
 
     Raises:
-        DatasetError: there is no picture in it.
+        DatasetError: there is no image in it.
     """
     samples = [Sample(path, "train") for path in images_in(folder)]
     if not samples:
@@ -166,15 +174,16 @@ def walk_flat(folder: Path) -> list[Sample]:
             if inner
             else ""
         )
-        raise DatasetError(f"{folder}: no pictures ({', '.join(sorted(SUFFIXES))}) in it{hint}")
+        raise DatasetError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))}) in it{hint}")
     return samples
 
 
 def walk_mvtec(root: Path) -> list[Sample]:
     """List a data set laid out as MVTec AD.
 
-    `train/good`, `test/good`, `test/<type>`, and masks in `ground_truth/<type>` named as the picture, with or without
-    `_mask` behind, whatever their suffix. Folders that a data set does not have are left out.
+    `train/good`, `test/good`, `test/<type>`, and masks in `ground_truth/<type>` named as the image,
+    with or without `_mask` behind, whatever their suffix. Folders that a data set does not have are
+    left out.
     """
     train = [Sample(path, "train") for path in images_in(root / "train" / GOOD)]
     return train + [
@@ -183,7 +192,7 @@ def walk_mvtec(root: Path) -> list[Sample]:
 
 
 def walk_classes(root: Path) -> list[Sample]:
-    """List a folder with the subfolder `good`, to learn from, and others named for the type of defect, to test.
+    """The images of a folder with `good`, to fit on, and one folder per defect type, to test.
 
     Masks are in `ground_truth/<type>`, if anywhere, and named as `walk_mvtec` says.
     """
@@ -203,11 +212,11 @@ def _walk_kind(root: Path, folder: Path) -> Iterator[Sample]:
 
 
 def read_manifest(file: Path) -> list[Sample]:
-    """List the pictures of a CSV manifest.
+    """List the images of a CSV manifest.
 
-    Columns: `path`; optional `label` (empty, `good`, `ok`, `normal` or `0` for a good part, else the type of defect),
-    `mask`, `split` (`train`, the default, `calibration` or `test`), `group`, and `sha256`. Paths are relative to the
-    manifest. Comma or semicolon.
+    Columns: `path`; optional `label` (empty, `good`, `ok`, `normal` or `0` for a good part, else
+        the type of defect), `mask`, `split` (`train`, the default, `calibration` or `test`),
+        `group`, and `sha256`. Paths are relative to the manifest. Comma or semicolon.
 
     Raises:
         DatasetError: not a manifest, or a row that cannot be read, named by its line.
@@ -215,22 +224,22 @@ def read_manifest(file: Path) -> list[Sample]:
     rows = _rows(file)
     samples = [_row_to_sample(row, file, rows.line_num) for row in rows]
     if not samples:
-        raise DatasetError(f"{file}: the manifest lists no pictures")
+        raise DatasetError(f"{file}: the manifest lists no images")
     return samples
 
 
 def write_manifest(file: Path, samples: Sequence[Sample]) -> None:
     """Write a CSV manifest that `read_manifest` reads back.
 
-    Paths are relative to the manifest, with forward slashes, so that the folder may move; those on another drive are
-    absolute. `mask`, `group` and `sha256` are left out where no sample has them.
+    Paths are relative to the manifest, with forward slashes, so that the folder may move; those on
+    another drive are absolute. `mask`, `group` and `sha256` are left out where no sample has them.
 
     Raises:
         DatasetError: no samples, or a type of defect that would be read back as good.
         WriteError: the file cannot be written.
     """
     if not samples:
-        raise DatasetError(f"{file}: no pictures to list")
+        raise DatasetError(f"{file}: no images to list")
     rows = [_sample_to_row(sample, file) for sample in samples]
     columns = [
         name
@@ -280,8 +289,9 @@ def _row_to_sample(row: dict[str, str | None], file: Path, line: int) -> Sample:
 def _sample_to_row(sample: Sample, file: Path) -> dict[str, str]:
     if sample.label and sample.defect_type.strip().lower() in GOOD_WORDS:
         raise DatasetError(
-            f"{file}: {sample.path} has a defect of the type {sample.defect_type!r}, which a manifest takes for a good part; "
-            f"give that type another name, or call its pictures {GOOD}"
+            f"{file}: {sample.path} has a defect of the type {sample.defect_type!r}, which a "
+            f"manifest takes for a good part; "
+            f"give that type another name, or call its images {GOOD}"
         )
     mask = _relative(sample.mask, file.parent) if sample.mask else ""
     path = _relative(sample.path, file.parent)
@@ -293,7 +303,8 @@ def _relative(path: Path, folder: Path) -> str:
     try:
         relative = Path(os.path.relpath(path, folder))
         if ".." in relative.parts:
-            # The way up and down again must hold where one of the folders is a link; the name of the picture stays.
+            # The way up and down again must hold where one of the folders is a link; the name of
+            # the image stays.
             relative = Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve()))
     except ValueError:  # another drive
         relative = path.absolute()
@@ -302,16 +313,16 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """List the pictures of a folder by name, without its subfolders; an absent folder has none."""
-    return sorted(path for path in folder.glob("*") if _is_picture(path))
+    """List the images of a folder by name, without its subfolders; an absent folder has none."""
+    return sorted(path for path in folder.glob("*") if _is_image(path))
 
 
 def images_below(folder: Path) -> list[Path]:
-    """List the pictures of a folder and of all folders in it, by name."""
-    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+    """List the images of a folder and of all folders in it, by name."""
+    return sorted(path for path in folder.rglob("*") if _is_image(path))
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     # "._x.png" is what macOS leaves beside x.png on foreign disks.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 

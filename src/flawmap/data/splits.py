@@ -1,7 +1,9 @@
-"""Which good pictures teach, which set the threshold and which test: settled once, by hash, and written down.
+"""Which good images teach, which set the threshold and which test.
 
-The share-out of a data set is kept as a manifest with the SHA-256 of each file, so that it can be repeated, and so
-that a later run can tell whether it still reads the same pictures.
+Settled once, by hash, and written down.
+
+The share-out of a data set is kept as a manifest with the SHA-256 of each file, so that it can be
+repeated, and so that a later run can tell whether it still reads the same images.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ MAX_NAMED_FILES = 3
 
 @dataclass(frozen=True)
 class SplitFractions:
-    """How the good pictures are shared out; parts of 1.
+    """How the good images are shared out; parts of 1.
 
     Args:
         train: to learn from; more than 0.
@@ -61,24 +63,26 @@ def assign_splits(
     seed: int = 0,
     keep_test: bool = True,
 ) -> list[Sample]:
-    """Share the good pictures out; the defective ones are all to test.
+    """Share the good images out; the defective ones are all to test.
 
-    A picture's split follows from the seed and its file name alone, or its group's name if it has one. Pictures that
-    come later leave the others where they are, the folder may move, and a group stays together. The shares are met
-    only about; the more pictures or groups there are, the closer.
+    An image's split follows from the seed and its file name alone, or its group's name if it has
+    one. Images that come later leave the others where they are, the folder may move, and a group
+    stays together. The shares are met only about; the more images or groups there are, the closer.
 
     Args:
         samples: of a data set.
-        shares: of the good pictures.
+        shares: of the good images.
         seed: another one gives another share-out.
-        keep_test: whether good test pictures, where the data set has any, stay the only ones. The other good ones
-            are then shared out between train and calibration, in the ratio of these two shares.
+        keep_test: whether good test images, where the data set has any, stay the only ones. The
+            other good ones are then shared out between train and calibration, in the ratio of these
+            two shares.
 
     Returns:
         The samples in their order, with their splits and the SHA-256 of their files.
 
     Raises:
-        DatasetError: a split with a share comes out empty, a file cannot be read, or one is in two splits.
+        DatasetError: a split with a share comes out empty, a file cannot be read, or one is in two
+            splits.
     """
     kept = keep_test and any(sample.split == "test" and not sample.label for sample in samples)
 
@@ -94,10 +98,12 @@ def assign_splits(
 
 
 def _place(sample: Sample, shares: SplitFractions, test: float, seed: int) -> Split:
-    # One name has two spellings in Unicode, and macOS gives back the other one than Windows and Linux.
+    # One name has two spellings in Unicode, and macOS gives back the other one than Windows and
+    # Linux.
     name = unicodedata.normalize("NFC", sample.group or sample.path.name)
     digits = hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
-    # Two numbers in 0…1, so that train and calibration are the same whether the test pictures are kept or chosen here.
+    # Two numbers in 0…1, so that train and calibration are the same whether the test images are
+    # kept or chosen here.
     to_test, to_calibration = (int(part, 16) / 16**13 for part in (digits[:13], digits[13:26]))
     if to_test < test:
         return "test"
@@ -116,18 +122,21 @@ def _check_none_empty(samples: Sequence[Sample], asked: Sequence[Split]) -> None
         grouped = f" in {groups} group{'s' * (groups > 1)}, which stay together" if groups else ""
         found = ", ".join(f"{counts[name]} to {name}" for name in SPLITS)
         raise DatasetError(
-            f"{len(good)} good picture{'s' * (len(good) != 1)}{grouped}: {found}; none to {' and '.join(empty)}. "
-            f"Add good pictures{' of other groups' if groups else ''}, take another seed, or change the shares"
+            f"{len(good)} good image{'s' * (len(good) != 1)}{grouped}: {found}; none to "
+            f"{' and '.join(empty)}. "
+            f"Add good images{' of other groups' if groups else ''}, take another seed, or "
+            f"change the shares"
         )
 
 
 def _with_hashes(samples: Sequence[Sample]) -> list[Sample]:
-    hashes = [_hash(sample.path) for sample in track(samples, "hashing pictures", len(samples))]
+    hashes = [_hash(sample.path) for sample in track(samples, "hashing images", len(samples))]
     if missing := [
         sample.path for sample, sha256 in zip(samples, hashes, strict=True) if not sha256
     ]:
         raise DatasetError(
-            f"{_count(missing, 'file')} missing or not to be read: {_first(missing)}; put them back, or take them off "
+            f"{_count(missing, 'file')} missing or not to be read: {_first(missing)}; put them "
+            f"back, or take them off "
             "the manifest"
         )
     return [replace(sample, sha256=sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
@@ -154,7 +163,10 @@ def _hash(path: Path) -> str:
 
 
 def dataset_sha256(samples: Sequence[Sample]) -> str:
-    """Give one hash for a set of pictures: of their bytes and kinds, whatever their order and their folder."""
+    """Give one hash for a set of images.
+
+    Of their bytes and kinds, whatever their order and their folder.
+    """
     lines = sorted(
         f"{sample.sha256 or _hash(sample.path)} {sample.defect_type}" for sample in samples
     )
@@ -162,22 +174,28 @@ def dataset_sha256(samples: Sequence[Sample]) -> str:
 
 
 def check_unchanged(samples: Sequence[Sample]) -> None:
-    """Make sure that the files are those that the split was written for; samples without a SHA-256 pass.
+    """Make sure that the files are those that the split was written for.
+
+    Samples without a SHA-256 pass.
 
     Raises:
         DatasetError: some have changed or vanished since.
     """
     known = [sample for sample in samples if sample.sha256]
-    checked = track(known, "checking pictures", len(known))
+    checked = track(known, "checking images", len(known))
     if changed := [sample.path for sample in checked if _hash(sample.path) != sample.sha256]:
         raise DatasetError(
-            f"{_count(changed, 'picture')} changed or gone since the split was written: {_first(changed)}; "
+            f"{_count(changed, 'image')} changed or gone since the split was written: "
+            f"{_first(changed)}; "
             "put the old files back, or write the split again with `flawmap split`"
         )
 
 
 def exclude_hashes(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sample]:
-    """Leave out the samples whose files have one of these SHA-256; where there are none to look for, none is opened."""
+    """Leave out the samples whose files have one of these SHA-256.
+
+    Where there are none to look for, none is opened.
+    """
     unwanted = set(hashes)
     return [
         sample
@@ -187,7 +205,9 @@ def exclude_hashes(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sam
 
 
 def check_disjoint(samples: Sequence[Sample]) -> None:
-    """Make sure that no file is in two splits; a copy of a file is another file (`duplicates.near_duplicates`).
+    """Make sure that no file is in two splits.
+
+    A copy of a file is another file (`duplicates.near_duplicates`).
 
     Raises:
         DatasetError: some are.
@@ -197,7 +217,8 @@ def check_disjoint(samples: Sequence[Sample]) -> None:
         found.setdefault(sample.path.resolve(), set()).add(sample.split)
     if shared := [path for path, splits in found.items() if len(splits) > 1]:
         raise DatasetError(
-            f"{_count(shared, 'picture')} in more than one split: {_first(shared)}; list each of them once"
+            f"{_count(shared, 'image')} in more than one split: {_first(shared)}; list each of "
+            f"them once"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures from disk to batches for a network."""
+"""Images from disk to batches for a network."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
 
 BATCH = 4
-"""Pictures that a network takes at once; on a CPU more of them fall out of its cache and take longer each."""
+"""Images that a network takes at once.
+
+On a CPU more of them fall out of its cache and take longer each.
+"""
 
 
 class Batch(NamedTuple):
-    """Some pictures, ready for a network."""
+    """Some images, ready for a network."""
 
     images: Images
     names: list[str]
 
 
 class Batches:
-    """The pictures of `photos` in batches; may be gone round more than once.
+    """The images of `images` in batches; may be gone round more than once.
 
-    What cannot be used is left out and listed in `unreadable`, so that one bad picture never stops the others.
+    What cannot be used is left out and listed in `unreadable`, so that one bad image never stops
+    the others.
 
     Args:
-        photos: the pictures.
+        images: the images.
         preparation: what makes them ready for the network.
         size: of a batch.
         groups: the lot, day or camera of each, where they are known.
@@ -54,7 +58,7 @@ class Batches:
         self.readable_indices: list[int] = []
 
     def __len__(self) -> int:
-        """Count the batches, as if all pictures could be used."""
+        """Count the batches, as if all images could be used."""
         return math.ceil(len(self.image_inputs) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -66,19 +70,25 @@ class Batches:
 
     @property
     def readable_groups(self) -> list[str]:
-        """The groups of the pictures that could be used the last time round; none where there are not two of them."""
+        """The groups of the images that could be used the last time round.
+
+        None where there are not two of them.
+        """
         groups = [self.groups[place] for place in self.readable_indices] if self.groups else []
         return groups if len(set(groups)) > 1 else []
 
     @property
     def group_ids(self) -> Indices:
-        """The group of each of those pictures, numbered from 0; where there are none, each picture is its own."""
+        """The group of each of those images, numbered from 0.
+
+        Where there are none, each image is its own.
+        """
         groups = self.readable_groups or [str(place) for place in self.readable_indices]
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         return torch.tensor([numbers[group] for group in groups], dtype=torch.long)
 
     def subset(self, indices: Sequence[int]) -> Batches:
-        """Give batches of some of those pictures."""
+        """Give batches of some of those images."""
         return Batches(
             [self.image_inputs[self.readable_indices[place]] for place in indices],
             self.preprocessing,
@@ -88,7 +98,7 @@ class Batches:
     def _readable(self) -> Iterator[tuple[str, Preprocessed]]:
         loaded = track(
             decode_ahead(self.image_inputs, self.preprocessing),
-            "reading pictures",
+            "reading images",
             len(self.image_inputs),
         )
         for place, one in enumerate(loaded):
@@ -96,5 +106,5 @@ class Batches:
                 self.unreadable.append(one)
             else:
                 self.readable_indices.append(place)
-                # Only the prepared picture is kept: the decoded one may be a hundred times larger.
+                # Only the prepared image is kept: the decoded one may be a hundred times larger.
                 yield name_of(one.image_input), one.preprocessed

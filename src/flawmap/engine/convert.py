@@ -166,9 +166,7 @@ def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> op
     return model
 
 
-def program_to_onnx(
-    program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
-) -> Any:
+def program_to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
     """What torch exported as an ONNX model.
 
     Args:

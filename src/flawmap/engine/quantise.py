@@ -13,7 +13,7 @@ from flawmap.engine.convert import _quiet
 from flawmap.support.optional_deps import explain_import_error
 
 QUANTISATION_IMAGES = 300
-"""Good pictures by which a network is quantised; NNCF's own default."""
+"""Good images by which a network is quantised; NNCF's own default."""
 
 
 FLOAT_OPS = (
@@ -28,11 +28,11 @@ FLOAT_CONVS = 2
 
 
 def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> Any:
-    """Turn a model's numbers to eight bits, scaled by how large they get on these pictures (NNCF, post-training).
+    """The model in eight bits, with ranges measured on these images (NNCF, post-training).
 
     Args:
         model: of OpenVINO or ONNX.
-        pictures: good ones, prepared.
+        images: good ones, prepared.
         name: of the input, for ONNX.
 
     Raises:
@@ -47,8 +47,9 @@ def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> A
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     sample = [image[None] for image in images]
-    # Weights of seven bits: a CPU without VNNI adds products in 16 bits, and with eight they overflow there. Ranges up
-    # to the largest number ever seen: NNCF's default, a mean of largest numbers, cuts off what is unlike good parts.
+    # Weights of seven bits: a CPU without VNNI adds products in 16 bits, and with eight they
+    # overflow there. Ranges up to the largest number ever seen: NNCF's default, a mean of largest
+    # numbers, cuts off what is unlike good parts.
     with _quiet():
         return nncf.quantize(
             model,
@@ -66,7 +67,10 @@ def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> A
 
 
 def _first_convolutions(model: Any) -> list[str]:
-    """Name those that keep their floats: few channels carry all there is, and most of the error comes from them."""
+    """Name those that keep their floats.
+
+    Few channels carry all there is, and most of the error comes from them.
+    """
     operations = (
         ((one.get_friendly_name(), one.get_type_name()) for one in model.get_ordered_ops())
         if isinstance(model, openvino.Model)

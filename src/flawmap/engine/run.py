@@ -78,7 +78,9 @@ class EncoderRunner:
         """
         if self._engine is None:
             if self._precision == "int8":
-                raise NotFitted("what was quantised is in the saved graph; open the file with flawmap.load")
+                raise NotFitted(
+                    "what was quantised is in the saved graph; open the file with flawmap.load"
+                )
             self._engine = TorchEngine(self._encoder, self._precision)
         return Embedded.unflatten(self._engine(images))
 

@@ -1,4 +1,4 @@
-"""Where a table's pictures come from: the user's folder, or a set by name."""
+"""Where a table's images come from: the user's folder, or a set by name."""
 
 from __future__ import annotations
 
@@ -35,4 +35,7 @@ def _draw(folder: Path) -> None:
 
 
 NAMED_DATASETS: dict[str, Callable[[Path], None]] = {HEAT_SINKS: _draw, "elpv": elpv.write_elpv}
-"""Data sets that flawmap makes: drawn heat sinks, as many as the paper has; solar cells from a PyPI package."""
+"""Data sets that flawmap makes: drawn heat sinks, as many as the paper has.
+
+Solar cells from a PyPI package.
+"""

@@ -1,4 +1,7 @@
-"""The whole of flawmap in a minute: draw parts, learn the good ones, find the defects of the others."""
+"""The whole of flawmap in a minute.
+
+Draw parts, learn the good ones, find the defects of the others.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from flawmap.synthetic import heatsink
 
 DEMO_METHODS = ("patchcore", "improved-patchcore")
 DEFECTIVE, GOOD = 6, 2
-"""Pictures of each product on the contact sheet: the first ones of each kind, not the best ones."""
+"""Images of each product on the contact sheet: the first ones of each kind, not the best ones."""
 
 Overlays = dict[Path, ImageU8]
 
@@ -31,7 +34,7 @@ class DemoResult(NamedTuple):
     metrics: dict[str, dict[str, Metric]]
     contact_sheet: Path
     inspector: Path
-    pictures: Path
+    images: Path
 
 
 def run(folder: Path, seed: int = 0) -> DemoResult:
@@ -46,12 +49,20 @@ def run(folder: Path, seed: int = 0) -> DemoResult:
             inspector = Inspector(name, seed=seed).fit(data)
             inspector.save(folder / f"{product}-{name}.flawmap")
             metrics[f"{product} {name}"], overlays[name] = _evaluate(inspector, data)
-        halves.append([[decode(s.path), _truth(s), *(overlays[name][s.path] for name in DEMO_METHODS)] for s in shown])
+        halves.append(
+            [
+                [decode(s.path), _truth(s), *(overlays[name][s.path] for name in DEMO_METHODS)]
+                for s in shown
+            ]
+        )
     rows = [left + right for left, right in zip(*halves, strict=True)]
     titles = [title for product in heatsink.PRODUCTS for title in (product, "truth", *DEMO_METHODS)]
     contact_sheet = folder / "contact_sheet.png"
     write_image(contact_sheet, sheet(rows, titles, cell=168))
-    write_json(folder / "metrics.json", {key: {k: m.to_dict() for k, m in of.items()} for key, of in metrics.items()})
+    write_json(
+        folder / "metrics.json",
+        {key: {k: m.to_dict() for k, m in of.items()} for key, of in metrics.items()},
+    )
     example = heatsink.PRODUCTS[0]
     return DemoResult(
         metrics,
@@ -61,11 +72,17 @@ def run(folder: Path, seed: int = 0) -> DemoResult:
     )
 
 
-def contact_sheet_samples(samples: list[Sample], defective: int = DEFECTIVE, good: int = GOOD) -> list[Sample]:
-    """Take the first samples of each kind of defect, as many of one as of another, and the first good ones."""
+def contact_sheet_samples(
+    samples: list[Sample], defective: int = DEFECTIVE, good: int = GOOD
+) -> list[Sample]:
+    """The first samples of each defect type, equally many of each, and the first good ones."""
     kinds = sorted({sample.defect_type for sample in samples if sample.label})
     counts = dict.fromkeys(kinds, defective // max(1, len(kinds))) | {"good": good}
-    return [sample for kind, count in counts.items() for sample in [s for s in samples if s.defect_type == kind][:count]]
+    return [
+        sample
+        for kind, count in counts.items()
+        for sample in [s for s in samples if s.defect_type == kind][:count]
+    ]
 
 
 def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Overlays]:

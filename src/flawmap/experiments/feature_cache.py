@@ -1,4 +1,4 @@
-"""What cells share: the maps that a frozen network gives of each picture, looked up from the second time on."""
+"""The backbone's maps of each image, computed once for all runs and looked up afterwards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from flawmap.support.tensors import Features, Images
 
 
 class CachedBackbone(Backbone):
-    """A backbone that looks at each picture once.
+    """A backbone that looks at each image once.
 
-    Methods differ in what they make of the maps; with a large network those take most of the time. They are kept for
-    as long as half of the memory that is free now has room for them; what does not fit is computed every time.
+    Methods differ in what they make of the maps; with a large network those take most of the time.
+    They are kept for as long as half of the memory that is free now has room for them; what does
+    not fit is computed every time.
 
     Args:
         backbone: what looks.
@@ -32,7 +33,9 @@ class CachedBackbone(Backbone):
         self.name, self.layers, self.channels = backbone.name, backbone.layers, backbone.channels
         self.mean, self.std, self._indices = backbone.mean, backbone.std, backbone._indices
         self.network = backbone.network
-        self._look = engine.make_engine(backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ())
+        self._look = engine.make_engine(
+            backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ()
+        )
         self._maps: dict[bytes, list[torch.Tensor]] = {}
         self._room = (available_memory() or 0) // 2
 
@@ -41,7 +44,10 @@ class CachedBackbone(Backbone):
         keys = [hashlib.blake2b(image.cpu().numpy().tobytes()).digest() for image in images]
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._maps}
         found = ChainMap(self._seen(new) if new else {}, self._maps)
-        return [torch.stack(maps).to(images.device) for maps in zip(*(found[key] for key in keys), strict=True)]
+        return [
+            torch.stack(maps).to(images.device)
+            for maps in zip(*(found[key] for key in keys), strict=True)
+        ]
 
     def _seen(self, new: dict[bytes, torch.Tensor]) -> dict[bytes, list[torch.Tensor]]:
         layers = self._look(torch.stack(list(new.values())))

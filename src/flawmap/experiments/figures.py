@@ -1,4 +1,7 @@
-"""Figures 5 and 6 of Li et al. (2025): what the pictures look like, and where each method sees the defects."""
+"""Figures 5 and 6 of Li et al.
+
+(2025): what the images look like, and where each method sees the defects.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,10 @@ FIGURE6_METHODS: dict[str, MethodSetup] = {
 """The methods of figure 6, in the order of its columns."""
 
 SAMPLES = 2
-"""Pictures of each kind in figure 5."""
+"""Images of each kind in figure 5."""
 
 CASES = 4
-"""Defective pictures of each product in figure 6; the first ones of each kind, not the best ones."""
+"""Defective images of each product in figure 6; the first ones of each kind, not the best ones."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,20 @@ class LocalisationFigures:
 
 
 def draw_samples(study: StudyConfig) -> ImageU8:
-    """Draw figure 5: for each product some good pictures and some of each kind of defect."""
-    pictures = {}
+    """Draw figure 5: for each product some good images and some of each kind of defect."""
+    images = {}
     for product, place in study.products.items():
         kinds: dict[str, list[Sample]] = {GOOD: good_training_samples(place)}
         for sample in labelled_test_samples(place):
             kinds.setdefault(sample.defect_type, []).append(sample)
-        pictures[product] = {kind: [sample.path for sample in some[:SAMPLES]] for kind, some in kinds.items()}
-    return sample_figure(pictures, f"Samples of {study.source.name}")
+        images[product] = {
+            kind: [sample.path for sample in some[:SAMPLES]] for kind, some in kinds.items()
+        }
+    return sample_figure(images, f"Samples of {study.source.name}")
 
 
 def draw_localisation(study: StudyConfig, folder: Path, cases: int = CASES) -> LocalisationFigures:
-    """Draw figure 6: the first defective pictures of each product, as each method sees them.
+    """Draw figure 6: the first defective images of each product, as each method sees them.
 
     Args:
         study: its first seed counts.
@@ -76,20 +81,31 @@ def draw_localisation(study: StudyConfig, folder: Path, cases: int = CASES) -> L
     for product, place in study.products.items():
         samples = first_defects_by_type(labelled_test_samples(place), cases)
         seen = [
-            _look(lab, RunSpec(setup, product, 0), samples) for setup in track(FIGURE6_METHODS.values(), "methods", len(FIGURE6_METHODS))
+            _look(lab, RunSpec(setup, product, 0), samples)
+            for setup in track(FIGURE6_METHODS.values(), "methods", len(FIGURE6_METHODS))
         ]
         for number, sample in enumerate(samples):
-            for page, views in zip(shown, zip(*(one[number] for one in seen), strict=True), strict=True):
-                page.append(LocalisationRow(product, sample.defect_type, decode(sample.path), views, _mask(sample)))
+            for page, views in zip(
+                shown, zip(*(one[number] for one in seen), strict=True), strict=True
+            ):
+                page.append(
+                    LocalisationRow(
+                        product, sample.defect_type, decode(sample.path), views, _mask(sample)
+                    )
+                )
     title = f"Where {study.source.name} is defective"
     return LocalisationFigures(
-        localisation_figure(shown[0], list(FIGURE6_METHODS), f"{title}: each method on the scale of its test set"),
-        localisation_figure(shown[1], list(FIGURE6_METHODS), f"{title}: on the scale that good parts set"),
+        localisation_figure(
+            shown[0], list(FIGURE6_METHODS), f"{title}: each method on the scale of its test set"
+        ),
+        localisation_figure(
+            shown[1], list(FIGURE6_METHODS), f"{title}: on the scale that good parts set"
+        ),
     )
 
 
 def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Take the first defective samples, as many of one kind as of another, `count` in all where there are so many."""
+    """The first defective samples, equally many of each type, at most `count` in all."""
     kinds: dict[str, list[Sample]] = {}
     for sample in samples:
         if sample.label:
@@ -99,14 +115,16 @@ def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]
 
 
 def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tuple[View, View]]:
-    """Judge the test set by one method; gives both views of the pictures to show."""
+    """Judge the test set by one method; gives both views of the images to show."""
     runtime = lab.inspector(cell).runtime
     samples = labelled_test_samples(lab.study.products[cell.product])
     verdicts: dict[Path, Verdict] = {}
     scores: list[float] = []
     values: list[float] = []
     wanted = {sample.path for sample in shown}
-    for sample, one in zip(samples, runtime.inspect_many([sample.path for sample in samples]), strict=True):
+    for sample, one in zip(
+        samples, runtime.inspect_many([sample.path for sample in samples]), strict=True
+    ):
         if one.verdict is None:
             emit(f"left out: {one.error}")
             continue
@@ -124,7 +142,8 @@ def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tupl
 def _in_order(verdicts: Mapping[Path, Verdict], shown: Sequence[Sample]) -> list[Verdict]:
     if missing := [sample.path for sample in shown if sample.path not in verdicts]:
         raise ImageError(
-            f"{missing[0]} cannot be used, so it cannot be shown; repair it or take it out of the test set"
+            f"{missing[0]} cannot be used, so it cannot be shown; repair it or take it out of "
+            f"the test set"
         )
     return [verdicts[sample.path] for sample in shown]
 

@@ -1,6 +1,7 @@
 """The figures of Li et al. (2025), doi 10.19651/j.cnki.emt.2518329, in percent: image AUROC and F1.
 
-Their pictures are private, so none of them can be reproduced; they stand beside ours to be compared in kind.
+Their images are private, so none of them can be reproduced; they stand beside ours to be compared
+in kind.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TABLE_2: dict[str, dict[str, tuple[float, float]]] = {
     "PCA": {"Black": (0.169, 97), "White": (0.184, 724)},
     "CA": {"Black": (0.155, 82), "White": (0.163, 566)},
 }
-"""Seconds a picture, and to build the bank (its unit is not printed there)."""
+"""Seconds an image, and to build the bank (its unit is not printed there)."""
 
 TABLE_3: dict[str, PublishedLine] = {
     "RP": {MEAN: Published(98.53, 97.44)},

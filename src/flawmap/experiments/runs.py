@@ -1,4 +1,7 @@
-"""One cell of a table: a method on a product with a seed. Measured once, and from then on a row on disk."""
+"""One cell of a table: a method on a product with a seed.
+
+Measured once, and from then on a row on disk.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class StudyConfig:
     """What all cells of a table have in common.
 
     Args:
-        source: a data set, or a folder of products, with test pictures.
+        source: a data set, or a folder of products, with test images.
         backbone: of all methods; None for each method's own.
         weights: of the backbone; see `Backbone`.
         size: of the network's input, (height, width).
@@ -75,7 +78,10 @@ class StudyConfig:
         if self.seeds < 1:
             raise OptionError(f"{self.seeds} seeds measure nothing; use 1 or more")
         if self.finetune.mode not in ("synthetic", "products"):
-            raise OptionError(f"fine-tuned by {self.finetune.mode} a table tests what taught; use synthetic or product")
+            raise OptionError(
+                f"fine-tuned by {self.finetune.mode} a table tests what taught; use synthetic or "
+                f"product"
+            )
 
     @cached_property
     def products(self) -> dict[str, Path]:
@@ -111,9 +117,10 @@ class RunResult:
     Args:
         about: all that tells it from other rows: settings, and the hashes of data and weights.
         metrics: figures by name, as `evaluate` gives them.
-        pictures: how many good ones a method had, to learn from and to set its threshold, and how many were judged.
-        left_out: pictures that could not be used.
-        seconds: from the first picture to the last figure, without what other cells had done already.
+        images: how many good ones a method had, to learn from and to set its threshold, and how
+            many were judged.
+        left_out: images that could not be used.
+        seconds: from the first image to the last figure, without what other cells had done already.
         error: why there are no figures.
     """
 
@@ -157,10 +164,12 @@ class StudyRunner:
         self._last: tuple[Any, CachedBackbone] | None = None
 
     def results(self, setups: Sequence[MethodSetup]) -> dict[tuple[str, int, int], RunResult]:
-        """Give the rows of all setups, by product, place among the setups, and seed; those that are there are read.
+        """Give the rows of all setups, by product, place among the setups, and seed.
 
-        A cell that cannot be measured has a row that says why, and is tried again the next time. Interrupted, this
-        gives what is there.
+        Those that are there are read.
+
+        A cell that cannot be measured has a row that says why, and is tried again the next time.
+        Interrupted, this gives what is there.
         """
         cells = [
             (place, RunSpec(setup, product, seed))
@@ -231,23 +240,39 @@ class StudyRunner:
     def inspector(self, cell: RunSpec) -> Inspector:
         """Fit the inspector of a cell."""
         method = self.study.method(cell.setup, cell.seed)
-        network = self._tuned_backbone(cell, method) if cell.setup.finetuned else self._backbone(method)
-        # A registration works inside the network, and a training shows it ever new pictures.
-        itself = isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
-        method.feature_extractor = network if itself else self._remembering(self._shares(cell, method), network)
-        return Inspector(method, name=cell.setup.method, size=self.study.size).fit(self.study.products[cell.product])
+        network = (
+            self._tuned_backbone(cell, method) if cell.setup.finetuned else self._backbone(method)
+        )
+        # A registration works inside the network, and a training shows it ever new images.
+        itself = (
+            isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
+        )
+        method.feature_extractor = (
+            network if itself else self._remembering(self._shares(cell, method), network)
+        )
+        return Inspector(method, name=cell.setup.method, size=self.study.size).fit(
+            self.study.products[cell.product]
+        )
 
     def _measure(self, cell: RunSpec, row: RunResult) -> RunResult:
         place = self.study.products[cell.product]
-        inspector, good, samples = self.inspector(cell), good_training_samples(place), labelled_test_samples(place)
+        inspector, good, samples = (
+            self.inspector(cell),
+            good_training_samples(place),
+            labelled_test_samples(place),
+        )
         evaluation = evaluate(inspector.runtime, samples)
-        unreadable = len(inspector.unreadable) + sum(one.score is None for one in evaluation.records)
+        unreadable = len(inspector.unreadable) + sum(
+            one.score is None for one in evaluation.records
+        )
         counts = len(good) - len(inspector.unreadable), len(samples)
         return replace(row, metrics=evaluation.metrics, images=counts, unreadable=unreadable)
 
     def _read(self, row: RunResult) -> RunResult | None:
         try:
-            return RunResult.from_dict(json.loads((self.folder / RESULTS_FOLDER / f"{row.key}.json").read_text()))
+            return RunResult.from_dict(
+                json.loads((self.folder / RESULTS_FOLDER / f"{row.key}.json").read_text())
+            )
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError) as error:
@@ -262,8 +287,13 @@ class StudyRunner:
         return *self._shares(cell, self.study.method(cell.setup, cell.seed)), cell.seed
 
     def _shares(self, cell: RunSpec, method: Method) -> tuple[Any, ...]:
-        """Say what cells have in common that look at the same pictures with the same network."""
-        return cell.product, cell.seed if cell.setup.finetuned else -1, method.backbone, method.layers
+        """Say what cells have in common that look at the same images with the same network."""
+        return (
+            cell.product,
+            cell.seed if cell.setup.finetuned else -1,
+            method.backbone,
+            method.layers,
+        )
 
     def _hash(self, product: str) -> str:
         if product not in self._data:
@@ -284,7 +314,9 @@ class StudyRunner:
         by_all = self.study.finetune.mode == "products"
         key = "" if by_all else cell.product, *self._shares(cell, method)[1:]
         if key not in self._tuned:
-            good = [sample.path for sample in good_training_samples(self.study.products[cell.product])]
+            good = [
+                sample.path for sample in good_training_samples(self.study.products[cell.product])
+            ]
             classes = classes_by_product(self.study.source) if by_all else {GOOD: good}
             self._tuned[key] = fine_tune(
                 method.backbone,

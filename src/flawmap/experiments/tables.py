@@ -1,8 +1,10 @@
-"""What each table of Li et al. (2025) compares, and what we add to it (`+` in front of its label says so).
+"""What each table of Li et al.
 
-The paper's parts: SA, self-attention for half of layer 3; CFA, channel aggregation to a tenth, in the bank; TL, a
-fine-tuned backbone. Without CFA a random projection chooses the coreset and the bank keeps all numbers, as published
-for PatchCore; without SA all of layer 3 is averaged.
+(2025) compares, and what we add to it (`+` in front of its label says so).
+
+The paper's parts: SA, self-attention for half of layer 3; CFA, channel aggregation to a tenth, in
+the bank; TL, a fine-tuned backbone. Without CFA a random projection chooses the coreset and the
+bank keeps all numbers, as published for PatchCore; without SA all of layer 3 is averaged.
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ from dataclasses import dataclass, field
 from flawmap.experiments import published
 from flawmap.experiments.runs import MethodSetup
 from flawmap.features.context import AttentionKind, ChannelChoice, PartialSelfAttention
-from flawmap.features.reducers import PCA, ChannelAggregation, GaussianRandomProjection, SparseRandomProjection
+from flawmap.features.reducers import (
+    PCA,
+    ChannelAggregation,
+    GaussianRandomProjection,
+    SparseRandomProjection,
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,17 @@ class TableSpec:
 
 
 def _family(
-    *, sa: float = 0.0, cfa: bool = False, tl: bool = False, half: ChannelChoice = "first", attend: AttentionKind = "tokens"
+    *,
+    sa: float = 0.0,
+    cfa: bool = False,
+    tl: bool = False,
+    half: ChannelChoice = "first",
+    attend: AttentionKind = "tokens",
 ) -> MethodSetup:
-    """Set up a relative of PatchCore by the paper's three changes; `sa` is the share of channels that attend."""
+    """Set up a relative of PatchCore by the paper's three changes.
+
+    `sa` is the share of channels that attend.
+    """
     context = {"context": PartialSelfAttention(sa, half, attend)} if sa else {}
     reducer = {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"} if cfa else {}
     return MethodSetup("patchcore", context | reducer, tl)
@@ -67,16 +82,31 @@ SA_TL = _family(sa=0.5, tl=True)
 
 _REDUCED = (
     TableLine("RP", SA_TL),
-    TableLine("PCA", MethodSetup("patchcore", {**SA_TL.options, "reducer": PCA(0.1), "reducer_scope": "bank"}, finetuned=True)),
+    TableLine(
+        "PCA",
+        MethodSetup(
+            "patchcore",
+            {**SA_TL.options, "reducer": PCA(0.1), "reducer_scope": "bank"},
+            finetuned=True,
+        ),
+    ),
     TableLine("CA", OURS),
     TableLine(
         "+ RP, Gaussian, to a tenth, in the bank",
-        MethodSetup("patchcore", {**SA_TL.options, "reducer": GaussianRandomProjection(), "reducer_scope": "bank"}, finetuned=True),
+        MethodSetup(
+            "patchcore",
+            {**SA_TL.options, "reducer": GaussianRandomProjection(), "reducer_scope": "bank"},
+            finetuned=True,
+        ),
         added=True,
     ),
     TableLine(
         "+ RP, sparse, in the bank",
-        MethodSetup("patchcore", {**SA_TL.options, "reducer": SparseRandomProjection(), "reducer_scope": "bank"}, finetuned=True),
+        MethodSetup(
+            "patchcore",
+            {**SA_TL.options, "reducer": SparseRandomProjection(), "reducer_scope": "bank"},
+            finetuned=True,
+        ),
         added=True,
     ),
     TableLine(
@@ -87,7 +117,8 @@ _REDUCED = (
 )
 
 _FAIR = (
-    "RP as published only helps to choose the coreset; the bank keeps all numbers. PCA and CA reduce the bank too. The "
+    "RP as published only helps to choose the coreset; the bank keeps all numbers. PCA and CA "
+    "reduce the bank too. The "
     "lines with + compare like with like."
 )
 
@@ -110,19 +141,39 @@ TABLES: dict[int, TableSpec] = {
             TableLine("+ improved PatchCore without TL", _family(sa=0.5, cfa=True), added=True),
         ),
         published.TABLE_1,
-        notes=("Rail-PatchCore and FR-PatchCore are reconstructions: their articles leave open what they do.",),
+        notes=(
+            "Rail-PatchCore and FR-PatchCore are reconstructions: their articles leave open what "
+            "they do.",
+        ),
     ),
-    2: TableSpec("Times of the improved algorithm by reducer", _REDUCED, timed=True, notes=(_FAIR,)),
+    2: TableSpec(
+        "Times of the improved algorithm by reducer", _REDUCED, timed=True, notes=(_FAIR,)
+    ),
     3: TableSpec("The improved algorithm by reducer", _REDUCED, published.TABLE_3, notes=(_FAIR,)),
     4: TableSpec(
         "Share of layer 3 that attends",
         (
             TableLine("+ 0 %", _family(cfa=True, tl=True), added=True),
-            *(TableLine(f"{100 * share:.0f} %", _family(sa=share, cfa=True, tl=True)) for share in (0.25, 0.5, 0.75, 1.0)),
-            TableLine("+ 50 %, last half", _family(sa=0.5, cfa=True, tl=True, half="last"), added=True),
-            TableLine("+ 50 %, random half", _family(sa=0.5, cfa=True, tl=True, half="random"), added=True),
-            TableLine("+ 50 %, each channel by itself", _family(sa=0.5, cfa=True, tl=True, attend="per_channel"), added=True),
-            TableLine("+ 100 %, each channel by itself", _family(sa=1.0, cfa=True, tl=True, attend="per_channel"), added=True),
+            *(
+                TableLine(f"{100 * share:.0f} %", _family(sa=share, cfa=True, tl=True))
+                for share in (0.25, 0.5, 0.75, 1.0)
+            ),
+            TableLine(
+                "+ 50 %, last half", _family(sa=0.5, cfa=True, tl=True, half="last"), added=True
+            ),
+            TableLine(
+                "+ 50 %, random half", _family(sa=0.5, cfa=True, tl=True, half="random"), added=True
+            ),
+            TableLine(
+                "+ 50 %, each channel by itself",
+                _family(sa=0.5, cfa=True, tl=True, attend="per_channel"),
+                added=True,
+            ),
+            TableLine(
+                "+ 100 %, each channel by itself",
+                _family(sa=1.0, cfa=True, tl=True, attend="per_channel"),
+                added=True,
+            ),
         ),
         published.TABLE_4,
     ),

@@ -48,12 +48,12 @@ class LineTimings:
     """What was measured of one line.
 
     Args:
-        picture: median and 95th percentile of each section, in milliseconds, one image at a time.
+        image: median and 95th percentile of each section, in milliseconds, one image at a time.
         bank: seconds that each section of building the bank took.
         size: vectors in the bank, and numbers in each.
     """
 
-    picture: dict[str, tuple[float, float]]
+    image: dict[str, tuple[float, float]]
     bank: dict[str, float]
     size: tuple[int, int]
 

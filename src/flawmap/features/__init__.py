@@ -1,1 +1,1 @@
-"""From pictures to one vector per patch, and back to pixels."""
+"""From images to one vector per patch, and back to pixels."""

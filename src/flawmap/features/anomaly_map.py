@@ -11,11 +11,11 @@ from flawmap.support.tensors import Distances, Maps
 
 
 class AnomalyMap(nn.Module):
-    """Distances per patch to a map per pixel: bilinear to the picture's size, then a Gaussian.
+    """Distances per patch to a map per pixel: bilinear to the image's size, then a Gaussian.
 
     Args:
-        sigma: of the Gaussian in pixels; 0 for none. Its kernel ends at 4 σ and the border is mirrored, edge pixels
-            included, as SciPy's `gaussian_filter` does.
+        sigma: of the Gaussian in pixels; 0 for none. Its kernel ends at 4 σ and the border is
+            mirrored, edge pixels included, as SciPy's `gaussian_filter` does.
     """
 
     def __init__(self, sigma: float = 4.0) -> None:
@@ -34,12 +34,17 @@ class AnomalyMap(nn.Module):
         radius = len(self.kernel) // 2
         if radius:
             left, right = maps[..., :radius].flip(-1), maps[..., maps.shape[-1] - radius :].flip(-1)
-            maps = functional.conv2d(torch.cat([left, maps, right], dim=-1), self.kernel[None, None, None])
+            maps = functional.conv2d(
+                torch.cat([left, maps, right], dim=-1), self.kernel[None, None, None]
+            )
         return maps
 
 
 def gaussian_kernel(sigma: float) -> Tensor:
-    """Sample a Gaussian of `sigma` pixels out to 4 σ, to a sum of 1; σ = 4 makes 33 taps, the middle one 0.0997391."""
+    """Sample a Gaussian of `sigma` pixels out to 4 σ, to a sum of 1.
+
+    Σ = 4 makes 33 taps, the middle one 0.0997391.
+    """
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / max(sigma, 1e-9)) ** 2)

@@ -1,7 +1,7 @@
 """Self-attention without anything learned: queries, keys and values are all the map itself.
 
-Over positions by all their channels (Li et al. 2025, eq. 2) or by their direction alone, or channel by channel
-(SA-PatchCore, Ishida et al. 2023).
+Over positions by all their channels (Li et al. 2025, eq. 2) or by their direction alone, or channel
+by channel (SA-PatchCore, Ishida et al. 2023).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def max_pool_3x3(features: Features) -> Features:
 
 
 def self_attention(features: Features) -> Features:
-    """Let each position look at all positions: softmax(T Tᵀ / √d) T, with d channels (Li et al. 2025, eq. 2).
+    """Let each position look at all positions: softmax(T Tᵀ / √d) T, with d channels (Li et al.
+
+    2025, eq. 2).
 
     >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> attend_tokens(points.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
@@ -34,10 +36,12 @@ def self_attention(features: Features) -> Features:
 
 
 def cosine_attention(features: Features) -> Features:
-    """Let each position look at all positions that point its way: softmax(√d cos(T, T)) T, with d channels.
+    """Let each position look at all positions that point its way.
 
-    The length of a network's vectors then no longer decides how sharply a position looks (query-key normalisation,
-    Henry et al. 2020, without anything learned).
+    Softmax(√d cos(T, T)) T, with d channels.
+
+    The length of a network's vectors then no longer decides how sharply a position looks (query-key
+    normalisation, Henry et al. 2020, without anything learned).
 
     >>> points = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
     >>> attend_directions(points.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
@@ -49,19 +53,21 @@ def cosine_attention(features: Features) -> Features:
 
 
 def attention_weights(tokens: Tensor) -> Tensor:
-    """Say how much each position takes of each, (batch, position, position), by tokens (batch, position, channel)."""
+    """Attention weights (batch, position, position) of tokens (batch, position, channel)."""
     return torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
 
 
 def cosine_attention_weights(tokens: Tensor) -> Tensor:
-    """Say how much each position takes of each as `token_weights` does, of tokens whose mean square is 1."""
+    """The same as `attention_weights`, for tokens whose mean square is 1."""
     return attention_weights(functional.normalize(tokens, dim=-1) * tokens.shape[-1] ** 0.5)
 
 
 def per_channel_attention(features: Features, at_once: int = 64) -> Features:
-    """Let each channel look at all positions by its own values: softmax(q kᵀ) v, unscaled (SA-PatchCore's code).
+    """Let each channel look at all positions by its own values.
 
-    `at_once` channels at a time: each takes positions² numbers per picture.
+    Softmax(q kᵀ) v, unscaled (SA-PatchCore's code).
+
+    `at_once` channels at a time: each takes positions² numbers per image.
     """
     values = rearrange(features, "b c h w -> b c (h w)")
     attended = [_attend_each(chunk) for chunk in values.split(at_once, dim=1)]

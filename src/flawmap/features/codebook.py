@@ -1,7 +1,7 @@
-"""Vectors replaced by the nearest of a few that are learned as running means, and where a position is, in sines.
+"""Vector quantisation with running means, and the sine encoding of positions.
 
-The quantiser of van den Oord et al. 2017 with a codebook of moving averages, and the position code of Vaswani et al.
-2017 for two axes, as VQ-Flow (Zhou et al. 2024) uses them.
+The quantiser of van den Oord et al. 2017 with a codebook of moving averages, and the position code
+of Vaswani et al. 2017 for two axes, as VQ-Flow (Zhou et al. 2024) uses them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class QuantisedVectors(NamedTuple):
 
 
 class Codebook(nn.Module):
-    """Codes e_k; x becomes the nearest of them. They learn as running means of what comes to them, by no gradient.
+    """Codes e_k; x becomes the nearest of them.
+
+    They learn as running means of what comes to them, by no gradient.
 
     In training n_k and m_k follow the number and the sum of the vectors that are nearest to e_k;
     e_k = m_k / n̂_k with n̂_k = (n_k + ε) / (Σ n + K ε) · Σ n.
@@ -77,11 +79,15 @@ class Codebook(nn.Module):
         self.sizes = torch.where(dead, torch.ones_like(self.sizes), self.sizes)
 
 
-def sinusoidal_position_encoding(length: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Say where each position is: (length, row, column), the first half by column, the second by row.
+def sinusoidal_position_encoding(
+    length: int, rows: int, columns: int, device: torch.device | None = None
+) -> Tensor:
+    """Say where each position is.
 
-    In each half sine and cosine alternate, of the place times 10000^(−2 i / half) for the i-th pair; `length` is
-    divisible by 4.
+    (length, row, column), the first half by column, the second by row.
+
+    In each half sine and cosine alternate, of the place times 10000^(−2 i / half) for the i-th
+    pair; `length` is divisible by 4.
     """
     pairs = torch.arange(length // 4, dtype=torch.float32, device=device)
     pace = MAX_POSITION_WAVELENGTH ** (-pairs / (length // 4))

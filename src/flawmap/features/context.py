@@ -1,8 +1,8 @@
 """What a position of a map sees of its surroundings before it becomes part of a patch vector.
 
-Its neighbours (PatchCore), the whole picture by self-attention (Li et al. 2025; SA-PatchCore), or its neighbours in a
-map whose rows and columns were weighed (Rail-PatchCore). Nothing here is learned. Ambiguities of the papers' texts, and
-their other readings, are options.
+Its neighbours (PatchCore), the whole image by self-attention (Li et al. 2025; SA-PatchCore), or its
+neighbours in a map whose rows and columns were weighed (Rail-PatchCore). Nothing here is learned.
+Ambiguities of the papers' texts, and their other readings, are options.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from einops import rearrange
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import cosine_attention, max_pool_3x3, per_channel_attention, self_attention
+from flawmap.features.attention import (
+    cosine_attention,
+    max_pool_3x3,
+    per_channel_attention,
+    self_attention,
+)
 from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
@@ -30,7 +35,8 @@ class Context(ABC):
     """Gives each position of the maps some of its surroundings; keeps their height and width.
 
     Args:
-        count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1 counts them.
+        count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1
+            counts them.
     """
 
     count_padding: bool = field(default=True, kw_only=True)
@@ -48,7 +54,7 @@ class Context(ABC):
         return features
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Say the runs of channels of the joined maps that come from one source, given the layers' channels."""
+        """Runs of channels of the joined maps with one source, from the layers' channels."""
         return tuple(channels)
 
 
@@ -63,10 +69,11 @@ class Neighbourhood(Context):
 
 @dataclass(frozen=True)
 class PooledNeighbourhood(Context):
-    """The 3×3 neighbourhood's numbers pooled to a fixed length, as in PatchCore's own code (Roth et al. 2022).
+    """The 3×3 neighbourhood pooled to a fixed length (Roth et al. 2022, their code).
 
-    Each position's C·3·3 numbers, by channel, row and column, are averaged in `length` windows (which is the spatial
-    mean only where 9 C / `length` is 9); so are the joined layers. Zeros beyond the border count.
+    Each position's C·3·3 numbers, by channel, row and column, are averaged in `length` windows
+    (which is the spatial mean only where 9 C / `length` is 9); so are the joined layers. Zeros
+    beyond the border count.
 
     Args:
         length: of what comes from each layer, and of the whole vector.
@@ -86,7 +93,9 @@ class PooledNeighbourhood(Context):
 
     def after_concat(self, features: Features) -> Features:
         """Pool the joined layers."""
-        return _pool(features.flatten(2), self.length).reshape(features.shape[0], -1, *features.shape[2:])
+        return _pool(features.flatten(2), self.length).reshape(
+            features.shape[0], -1, *features.shape[2:]
+        )
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
         """Count the whole vector as one run."""
@@ -96,14 +105,17 @@ class PooledNeighbourhood(Context):
 
 @dataclass(frozen=True)
 class PartialSelfAttention(Context):
-    """Attention for a share of the channels, the 3×3 average for the rest, as in the improved PatchCore.
+    """Attention for a fraction of the channels, the 3×3 average for the rest.
+
+    Source: the improved PatchCore (Li et al. 2025).
 
     Args:
         ratio: the share of channels that attend, 0…1; 0 is PatchCore.
         half: which of them: the first (the paper's text), the last, or a random choice.
-        attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq. 2); `directions`
-            does so with queries and keys of one length, for networks whose long vectors would else only look at
-            themselves; `channels` lets each channel attend on its own, unscaled (SA-PatchCore's code).
+        attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq.
+            2); `directions` does so with queries and keys of one length, for networks whose long
+            vectors would else only look at themselves; `channels` lets each channel attend on its
+            own, unscaled (SA-PatchCore's code).
         seed: of the random choice.
 
     The attending channels pass a 3×3 max pool first and come out ahead of the averaged ones.
@@ -129,7 +141,10 @@ class PartialSelfAttention(Context):
         return torch.cat(parts, dim=1)
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Part the deepest layer into attending and averaged channels; a share of nothing is left out."""
+        """Part the deepest layer into attending and averaged channels.
+
+        A share of nothing is left out.
+        """
         *shallow, deep = channels
         attending = round(self.ratio * deep)
         return (*shallow, *(size for size in (attending, deep - attending) if size))
@@ -140,20 +155,25 @@ class PartialSelfAttention(Context):
         if self.channel_choice == "last":
             return features[:, channels - attending :], features[:, : channels - attending]
         if self.channel_choice == "random":
-            features = features[:, torch.randperm(channels, generator=torch.Generator().manual_seed(self.seed))]
+            features = features[
+                :, torch.randperm(channels, generator=torch.Generator().manual_seed(self.seed))
+            ]
         return features[:, :attending], features[:, attending:]
 
 
 @dataclass(frozen=True)
 class Gated(Context):
-    """The 3×3 average of maps whose rows and columns were weighed: our reconstruction of Rail-PatchCore.
+    """The 3×3 average of maps whose rows and columns were weighed.
 
-    The article (Zhang et al. 2025) is closed, and known here as "a dual-dimension channel attention module" alone. So
-    that nothing need be trained, the gates are the maps' own means, standardised.
+    Our reconstruction of Rail-PatchCore.
+
+    The article (Zhang et al. 2025) is closed, and known here as "a dual-dimension channel attention
+    module" alone. So that nothing need be trained, the gates are the maps' own means, standardised.
 
     Args:
-        gate: `dual_axis` weighs each channel's rows and columns by how their means stand out; `channels` weighs each
-            channel by how its mean and its maximum stand out among all channels (after CBAM, Woo et al. 2018).
+        gate: `dual_axis` weighs each channel's rows and columns by how their means stand out;
+            `channels` weighs each channel by how its mean and its maximum stand out among all
+            channels (after CBAM, Woo et al. 2018).
     """
 
     gate: Gate = "dual_axis"
@@ -178,17 +198,25 @@ def gate_axes(features: Features) -> Features:
 
 
 def gate_channels(features: Features) -> Features:
-    """Weigh channels: F · 2 σ(z(means) + z(maxima)), z over the channels; the 2 makes up for σ(0) = 1/2."""
+    """Weigh channels: F · 2 σ(z(means) + z(maxima)), z over the channels.
+
+    The 2 makes up for σ(0) = 1/2.
+    """
     means, maxima = features.mean(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
     return features * (2 * torch.sigmoid(_standardise(means, dim=1) + _standardise(maxima, dim=1)))
 
 
 def average_pool_3x3(features: Features, *, count_padding: bool = True) -> Features:
-    """Average each 3×3 neighbourhood; beyond the border are zeros, which count unless told otherwise.
+    """Average each 3×3 neighbourhood.
 
-    Counted, a map of ones becomes 4/9 in the corners and 6/9 along the edges, as in Li et al. 2025, eq. 1.
+    Beyond the border are zeros, which count unless told otherwise.
+
+    Counted, a map of ones becomes 4/9 in the corners and 6/9 along the edges, as in Li et al. 2025,
+    eq. 1.
     """
-    return functional.avg_pool2d(features, kernel_size=3, stride=1, padding=1, count_include_pad=count_padding)
+    return functional.avg_pool2d(
+        features, kernel_size=3, stride=1, padding=1, count_include_pad=count_padding
+    )
 
 
 def _pool(features: torch.Tensor, length: int) -> torch.Tensor:
@@ -204,5 +232,9 @@ def _standardise(values: torch.Tensor, dim: int) -> torch.Tensor:
 
 _TINY = 1e-6
 
-_ATTENTION = {"tokens": self_attention, "cosine": cosine_attention, "per_channel": per_channel_attention}
+_ATTENTION = {
+    "tokens": self_attention,
+    "cosine": cosine_attention,
+    "per_channel": per_channel_attention,
+}
 _GATES = {"dual_axis": gate_axes, "channels": gate_channels}

@@ -1,4 +1,6 @@
-"""A continuous memory: grids of features that are sampled anywhere between their nodes, and how maps are made of it.
+"""A continuous memory.
+
+Grids of features that are sampled anywhere between their nodes, and how maps are made of it.
 
 CRAD (Lee et al. 2024), written from its formulas.
 """
@@ -26,13 +28,18 @@ class FeatureGrid(nn.Module):
         self.nodes = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, length, nodes, nodes)))
 
     def forward(self, places: Tensor) -> Tensor:
-        """Sample at places (batch, row, column, 2) within −1…1, along and down; gives (batch, length, row, column).
+        """Sample at places (batch, row, column, 2) within −1…1, along and down.
 
-        All pictures in one go, one below the other, so that the grid is not copied for each. Beyond the outermost
-        nodes their own features go on: zeros there would be a rim that no feature has.
+        Gives (batch, length, row, column).
+
+        All images in one go, one below the other, so that the grid is not copied for each. Beyond
+        the outermost nodes their own features go on: zeros there would be a rim that no feature
+        has.
         """
         below = rearrange(places, "b h w two -> 1 (b h) w two")
-        sampled = functional.grid_sample(self.nodes, below, padding_mode="border", align_corners=False)
+        sampled = functional.grid_sample(
+            self.nodes, below, padding_mode="border", align_corners=False
+        )
         return rearrange(sampled, "1 c (b h) w -> b c h w", h=places.shape[1])
 
 
@@ -45,7 +52,9 @@ class CoordinateHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Tanh(), nn.Conv2d(channels, 2, 1), nn.Tanh())
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 1), nn.Tanh(), nn.Conv2d(channels, 2, 1), nn.Tanh()
+        )
 
     def forward(self, features: Features) -> Tensor:
         """Give places (batch, row, column, 2) within −1…1."""
@@ -54,7 +63,9 @@ class CoordinateHead(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look about, weigh channels, narrow, and add what came (Sandler et al. 2018; Howard et al. 2019).
+    """Widen, look about, weigh channels, narrow, and add what came (Sandler et al.
+
+    2018; Howard et al. 2019).
 
     Args:
         channels: that come and go.
@@ -65,14 +76,19 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.look = nn.Sequential(
             *(nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish()),
-            *(nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False), nn.BatchNorm2d(inner)),
+            *(
+                nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False),
+                nn.BatchNorm2d(inner),
+            ),
         )
         squeezed = max(1, inner // 4)
         self.weigh = nn.Sequential(
             *(nn.AdaptiveAvgPool2d(1), nn.Conv2d(inner, squeezed, 1), nn.ReLU()),
             *(nn.Conv2d(squeezed, inner, 1), nn.Hardsigmoid()),
         )
-        self.narrow = nn.Sequential(nn.Hardswish(), nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.narrow = nn.Sequential(
+            nn.Hardswish(), nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        )
 
     def forward(self, features: Features) -> Features:
         """Treat a map."""
@@ -82,10 +98,10 @@ class InvertedResidual(nn.Module):
 
 
 def refine(made: Features, features: Features) -> Features:
-    """Mix a map with the one that it was made after, position by position, by how alike they are there.
+    """Blend the reconstructed map with the input map at each position, by their similarity there.
 
-    b = 1 − round(min(0.05 · mean_c (R − F)², 1)), which is 1 while that mean is at most 10 and teaches nothing;
-    s = 0.3 b + 0.7 cos(R, F); R′ = s F + (1 − s) R.
+    b = 1 − round(min(0.05 · mean_c (R − F)², 1)), which is 1 while that mean is at most 10 and
+    teaches nothing; s = 0.3 b + 0.7 cos(R, F); R′ = s F + (1 − s) R.
 
     Args:
         made: R, put together from the grids.

@@ -1,8 +1,8 @@
 """Normalising flows over maps: invertible, with a known determinant, so that they give a density.
 
-Affine coupling with a condition (Dinh et al. 2017; Ardizzone et al. 2019), and one over several maps at once, as
-VQ-Flow (Zhou et al. 2024) has them. Written from the formulas: a flow of this kind is a page, and the library that has
-one asks for NumPy and SciPy of its own.
+Affine coupling with a condition (Dinh et al. 2017; Ardizzone et al. 2019), and one over several
+maps at once, as VQ-Flow (Zhou et al. 2024) has them. Written from the formulas: a flow of this kind
+is a page, and the library that has one asks for NumPy and SciPy of its own.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ BOTTLENECK = 4
 
 
 class FlowOutput(NamedTuple):
-    """A map that a flow changed, and the logarithm of the determinant of the change, of each picture."""
+    """A map after a flow, and the log determinant of its Jacobian per image."""
 
     maps: Features
     log_det: PerImage
 
 
 class CrossScaleOutput(NamedTuple):
-    """Maps that a flow changed together, and the logarithm of the determinant of the change, of each picture."""
+    """Maps after a joint flow, and the log determinant of its Jacobian per image."""
 
     maps: list[Features]
     log_det: PerImage
@@ -54,11 +54,13 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class CouplingBlock(nn.Module):
-    """One step: some channels are scaled and shifted as the others and a condition say; then scaled, shifted, permuted.
+    """One step: some channels are scaled and shifted as the others and a condition say.
 
-    With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α tanh(a₁ / α), α = 1.9;
-    y₂ = x₂ eˢ + a₂; times g = 0.1 · softplus(γ) with β = ½ per channel, plus an offset.
-    log |det| = Σ s + H · W · Σ log g.
+    Then scaled, shifted, permuted.
+
+    With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α
+    tanh(a₁ / α), α = 1.9; y₂ = x₂ eˢ + a₂; times g = 0.1 · softplus(γ) with β = ½ per channel, plus
+    an offset. log |det| = Σ s + H · W · Σ log g.
 
     Args:
         channels: of the map.
@@ -122,7 +124,9 @@ class CouplingStack(nn.Module):
 
 
 class CrossScaleCoupling(nn.Module):
-    """One step over maps of several sizes at once: half of the channels of all tell how to change the others of each.
+    """One step over maps of several sizes at once.
+
+    Half of the channels of all tell how to change the others of each.
 
     Both halves are changed, one after the other. log-scale = 1.9 · 0.636 · atan(· / 1.9).
 
@@ -136,7 +140,10 @@ class CrossScaleCoupling(nn.Module):
         second = [one // 2 for one in channels]
         first = [one - half for one, half in zip(channels, second, strict=True)]
         self.halves = list(zip(first, second, strict=True))
-        self.by_first, self.by_second = _Joint(first, second, condition), _Joint(second, first, condition)
+        self.by_first, self.by_second = (
+            _Joint(first, second, condition),
+            _Joint(second, first, condition),
+        )
         for place, one in enumerate(channels):
             self.register_buffer(f"order{place}", torch.randperm(one))
 
@@ -144,12 +151,16 @@ class CrossScaleCoupling(nn.Module):
         """Go one step towards the Gaussian with all maps."""
         orders = [self.get_buffer(f"order{place}") for place in range(len(maps))]
         halves = [
-            one[:, order].split(list(half), dim=1) for one, order, half in zip(maps, orders, self.halves, strict=True)
+            one[:, order].split(list(half), dim=1)
+            for one, order, half in zip(maps, orders, self.halves, strict=True)
         ]
         first, second = [half[0] for half in halves], [half[1] for half in halves]
         second, by_first = self._change(second, self.by_first(first, condition))
         first, by_second = self._change(first, self.by_second(second, condition))
-        joined = [torch.cat(both, dim=1).clamp(-ACTIVATION_CLIP, ACTIVATION_CLIP) for both in zip(first, second, strict=True)]
+        joined = [
+            torch.cat(both, dim=1).clamp(-ACTIVATION_CLIP, ACTIVATION_CLIP)
+            for both in zip(first, second, strict=True)
+        ]
         return CrossScaleOutput(joined, by_first + by_second)
 
     def inverse(self, maps: Sequence[Features], condition: Features) -> list[Features]:
@@ -163,17 +174,26 @@ class CrossScaleCoupling(nn.Module):
         return [one[:, order] for one, order in zip(joined, orders, strict=True)]
 
     @staticmethod
-    def _change(maps: list[Tensor], asked: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], Tensor]:
-        changed = [one * scale.exp() + shift for one, (scale, shift) in zip(maps, asked, strict=True)]
+    def _change(
+        maps: list[Tensor], asked: list[tuple[Tensor, Tensor]]
+    ) -> tuple[list[Tensor], Tensor]:
+        changed = [
+            one * scale.exp() + shift for one, (scale, shift) in zip(maps, asked, strict=True)
+        ]
         return changed, torch.stack([scale.sum(dim=(1, 2, 3)) for scale, _ in asked]).sum(dim=0)
 
     @staticmethod
     def _change_back(maps: list[Tensor], asked: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        return [(one - shift) * (-scale).exp() for one, (scale, shift) in zip(maps, asked, strict=True)]
+        return [
+            (one - shift) * (-scale).exp() for one, (scale, shift) in zip(maps, asked, strict=True)
+        ]
 
 
 class _Joint(nn.Module):
-    """Looks at some channels of all maps; says by how much to scale and shift the others of each."""
+    """Looks at some channels of all maps.
+
+    Says by how much to scale and shift the others of each.
+    """
 
     def __init__(self, seen: Sequence[int], asked: Sequence[int], condition: int) -> None:
         super().__init__()
@@ -184,7 +204,9 @@ class _Joint(nn.Module):
             *(nn.Conv2d(width, narrow, 3, padding=1), ChannelNorm(narrow), nn.ReLU()),
             *(nn.Conv2d(narrow, sum(seen), 3, padding=1), nn.ReLU()),
         )
-        heads = (nn.Conv2d(one, 2 * other, 3, padding=1) for one, other in zip(seen, asked, strict=True))
+        heads = (
+            nn.Conv2d(one, 2 * other, 3, padding=1) for one, other in zip(seen, asked, strict=True)
+        )
         self.heads = nn.ModuleList(heads)
         for head in self.heads:
             # Begins with changing nothing.

@@ -1,4 +1,6 @@
-"""Anomalies made of normal feature vectors: pushed up the gradient of a discriminator, kept at a distance from normal.
+"""Anomalies made of normal feature vectors.
+
+Pushed up the gradient of a discriminator, kept at a distance from normal.
 
 GLASS (Chen et al. 2024), global anomaly synthesis: gradient ascent with truncated projection.
 """
@@ -18,7 +20,9 @@ PROJECT_EVERY = 5
 
 
 def truncated_projection(vectors: Patches, about: Patches, near: Tensor, far: Tensor) -> Patches:
-    """Bring each vector to a distance of `near` to `far` from its centre, in its own direction (truncated projection).
+    """Truncated projection: each vector moved to between `near` and `far` from its centre.
+
+    Its direction from the centre stays.
 
     With h = x − c: c + h/‖h‖ · min(max(‖h‖, near), far).
     """
@@ -35,10 +39,12 @@ def gradient_ascent(
     steps: int,
     rate: float,
 ) -> Patches:
-    """Make anomalous vectors harder to tell: up the gradient of the loss of calling them anomalous, with projections.
+    """Make anomalous vectors harder to tell.
 
-    Each step goes `rate` along ∇L/‖∇L‖, L = −log D(x), D = σ(logit). As ∇L = −(1 − D) ∇logit, that is down the
-    logit's own gradient, which does not vanish where D is sure.
+    Up the gradient of the loss of calling them anomalous, with projections.
+
+    Each step goes `rate` along ∇L/‖∇L‖, L = −log D(x), D = σ(logit). As ∇L = −(1 − D) ∇logit, that
+    is down the logit's own gradient, which does not vanish where D is sure.
 
     Args:
         logits: of being anomalous, one for each vector, each depending on that vector alone.

@@ -1,7 +1,7 @@
 """Fewer numbers per patch: channel aggregation, random projections, PCA.
 
-A reducer is its options; `fit` gives the module that reduces. Those that need not look at the vectors (`learns` is
-False) are drawn from the seed alone, so vectors can be reduced as they come.
+A reducer is its options; `fit` gives the module that reduces. Those that need not look at the
+vectors (`learns` is False) are drawn from the seed alone, so vectors can be reduced as they come.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class GroupMax(nn.Module):
         self.register_buffer("groups", groups)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Aggregate the last axis; a row of `groups` lists the channels of one group, some of them twice."""
+        """Aggregate the last axis.
+
+        A row of `groups` lists the channels of one group, some of them twice.
+        """
         return vectors[..., self.groups].amax(dim=-1)
 
 
@@ -91,17 +94,21 @@ class NoReduction(Reducer):
 
 @dataclass(frozen=True)
 class ChannelAggregation(Reducer):
-    """Average groups of channels (Li et al. 2025, eqs. 3–5: "randomly divided into contiguous subgroups").
+    """Average groups of channels (Li et al.
+
+    2025, eqs. 3–5: "randomly divided into contiguous subgroups").
 
     Args:
         ratio: groups as a share of the channels, 0…1; 0.1 of 1536 channels makes 153 groups.
-        grouping: `perm` cuts a random permutation of all channels into runs, the only reading in which "random",
-            "contiguous" and equal groups all hold; `contig` cuts the natural order; `perm-within` permutes inside each
-            source only; `cuts` cuts the natural order at random places.
-        remainder: who takes the channels that do not divide: `spread` gives the first groups one more, `drop` leaves
-            them out, `last` puts them into the last group, `extra` makes a group of them, `adaptive` lets equal
-            windows overlap.
-        aggregate: `mean`; `sum`; `orthonormal`, the sum over √size, which is an orthogonal projection; `max`.
+        grouping: `perm` cuts a random permutation of all channels into runs, the only reading in
+            which "random", "contiguous" and equal groups all hold; `contig` cuts the natural order;
+            `perm-within` permutes inside each source only; `cuts` cuts the natural order at random
+            places.
+        remainder: who takes the channels that do not divide: `spread` gives the first groups one
+            more, `drop` leaves them out, `last` puts them into the last group, `extra` makes a
+            group of them, `adaptive` lets equal windows overlap.
+        aggregate: `mean`; `sum`; `orthonormal`, the sum over √size, which is an orthogonal
+            projection; `max`.
     """
 
     ratio: float = 0.1
@@ -111,7 +118,9 @@ class ChannelAggregation(Reducer):
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
-            raise OptionError(f"aggregation ratio {self.ratio} is not a share; use more than 0 and at most 1")
+            raise OptionError(
+                f"aggregation ratio {self.ratio} is not a share; use more than 0 and at most 1"
+            )
 
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """Draw the groups."""
@@ -132,9 +141,13 @@ class ChannelAggregation(Reducer):
         if self.grouping == "permuted":
             order = rng.permutation(channels)
         elif self.grouping == "permuted_within_layer":
-            order = np.concatenate([rng.permutation(run) for run in np.split(order, np.cumsum(blocks)[:-1])])
+            order = np.concatenate(
+                [rng.permutation(run) for run in np.split(order, np.cumsum(blocks)[:-1])]
+            )
         elif self.grouping == "random_cuts":
-            return np.split(order, np.sort(rng.choice(np.arange(1, channels), count - 1, replace=False)))
+            return np.split(
+                order, np.sort(rng.choice(np.arange(1, channels), count - 1, replace=False))
+            )
         return _cut(order, count, self.remainder)
 
 
@@ -143,7 +156,10 @@ def _cut(order: np.ndarray, count: int, remainder: Remainder) -> list[np.ndarray
     if remainder == "spread":
         return np.array_split(order, count)
     if remainder == "adaptive":
-        starts, ends = np.arange(count) * channels // count, -(-np.arange(1, count + 1) * channels // count)
+        starts, ends = (
+            np.arange(count) * channels // count,
+            -(-np.arange(1, count + 1) * channels // count),
+        )
         return [order[start:end] for start, end in zip(starts, ends, strict=True)]
     groups = np.split(order[: count * size], count)
     rest = order[count * size :]
@@ -154,11 +170,14 @@ def _cut(order: np.ndarray, count: int, remainder: Remainder) -> list[np.ndarray
 
 @dataclass(frozen=True)
 class SparseRandomProjection(Reducer):
-    """Sparse random projection (Li, Hastie & Church 2006), as many numbers as Johnson–Lindenstrauss asks for.
+    """Sparse random projection (Li, Hastie & Church 2006).
+
+    The number of channels is what Johnson–Lindenstrauss asks for.
 
     Args:
-        dim: numbers to keep; None takes ⌊4 ln N / (ε²/2 − ε³/3)⌋ for N vectors, or leaves the vectors as they are where
-            that is more than half of what they have: the product would cost more than it saves.
+        dim: numbers to keep; None takes ⌊4 ln N / (ε²/2 − ε³/3)⌋ for N vectors, or leaves the
+            vectors as they are where that is more than half of what they have: the product would
+            cost more than it saves.
         eps: ε, how much a squared distance may be off.
     """
 
@@ -238,6 +257,8 @@ class PCA(Reducer):
         count, channels = vectors.shape
         chosen = np.sort(np.random.default_rng(seed).permutation(count)[: self.rows])
         components = max(1, min(int(channels * self.ratio), len(chosen)))
-        pca = decomposition.PCA(components, svd_solver="covariance_eigh").fit(vectors[chosen].double().numpy())
+        pca = decomposition.PCA(components, svd_solver="covariance_eigh").fit(
+            vectors[chosen].double().numpy()
+        )
         matrix = torch.from_numpy(pca.components_.T)
         return Projection(matrix.float(), (torch.from_numpy(pca.mean_) @ matrix).float())

@@ -1,9 +1,12 @@
-"""Bring all pictures of a product into one pose, inside the backbone: spatial transformers between its stages.
+"""Bring all images of a product into one pose, inside the backbone.
 
-A reconstruction. FR-PatchCore (Jiang et al. 2024) says that it registers features as RegAD does (Huang et al. 2022) but
-not with which layers or numbers; where it is silent, layers and numbers are RegAD's, and no figure of either paper has
-been reproduced here. Only good pictures teach: the weights kept are those with the lowest training loss, where RegAD's
-published code selects by the score on the test set.
+Spatial transformers between its stages.
+
+A reconstruction. FR-PatchCore (Jiang et al. 2024) says that it registers features as RegAD does
+(Huang et al. 2022) but not with which layers or numbers; where it is silent, layers and numbers are
+RegAD's, and no figure of either paper has been reproduced here. Only good images teach: the weights
+kept are those with the lowest training loss, where RegAD's published code selects by the score on
+the test set.
 """
 
 from __future__ import annotations
@@ -27,8 +30,14 @@ from flawmap.support.tensors import Distances, Features, Images
 
 TransformModel = Literal["rotation_scale", "affine"]
 
-_IDENTITY: dict[TransformModel, tuple[float, ...]] = {"rotation_scale": (0, 1, 1), "affine": (1, 0, 0, 0, 1, 0)}
-"""The parameters that leave a map as it is: angle, scale across and scale down; or a 2×3 matrix row by row."""
+_IDENTITY: dict[TransformModel, tuple[float, ...]] = {
+    "rotation_scale": (0, 1, 1),
+    "affine": (1, 0, 0, 0, 1, 0),
+}
+"""The parameters that leave a map as it is: angle, scale across and scale down.
+
+Or a 2×3 matrix row by row.
+"""
 
 
 class AlignedFeatures(NamedTuple):
@@ -37,11 +46,16 @@ class AlignedFeatures(NamedTuple):
     maps: list[Features]
     """The maps of the backbone's layers, registered."""
     transforms: list[Tensor]
-    """Where each transformer looked: (batch, 2, 3) per stage, a place of its result to the place it was taken from."""
+    """Where each transformer looked.
+
+    (batch, 2, 3) per stage, a place of its result to the place it was taken from.
+    """
 
 
 class SpatialTransformer(nn.Module):
-    """Looks at a map and says how to turn and stretch it (Jaderberg et al. 2015, in RegAD's layout).
+    """Looks at a map and says how to turn and stretch it (Jaderberg et al.
+
+    2015, in RegAD's layout).
 
     Args:
         channels: of the map.
@@ -52,8 +66,18 @@ class SpatialTransformer(nn.Module):
     def __init__(self, channels: int, places: int, mode: TransformModel) -> None:
         super().__init__()
         self.look = nn.Sequential(
-            *(nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
-            *(nn.Conv2d(64, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+            *(
+                nn.Conv2d(channels, 64, 3, padding=1, bias=False),
+                nn.BatchNorm2d(64),
+                nn.ReLU(),
+                nn.MaxPool2d(3, 2, 1),
+            ),
+            *(
+                nn.Conv2d(64, 16, 3, padding=1, bias=False),
+                nn.BatchNorm2d(16),
+                nn.ReLU(),
+                nn.MaxPool2d(3, 2, 1),
+            ),
         )
         last = nn.Linear(1024, len(_IDENTITY[mode]))
         with torch.no_grad():
@@ -62,27 +86,44 @@ class SpatialTransformer(nn.Module):
         self.decide = nn.Sequential(nn.Flatten(), nn.Linear(16 * places, 1024), nn.ReLU(), last)
 
     def forward(self, features: Features) -> Tensor:
-        """Give the transform of each map: (batch, 2, 3), in units of half the map's width and height."""
+        """Give the transform of each map.
+
+        (batch, 2, 3), in units of half the map's width and height.
+        """
         numbers: Tensor = self.decide(self.look(features))
         if numbers.shape[1] == 3:
             angle, across, down = numbers.unbind(dim=1)
-            # An angle in pixels: in units of width and height a turn would shear a map that is not square.
+            # An angle in pixels: in units of width and height a turn would shear a map that is not
+            # square.
             aspect = features.shape[-1] / features.shape[-2]
             cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-            rows = [cos * across, -sin * down / aspect, zero, sin * across * aspect, cos * down, zero]
+            rows = [
+                cos * across,
+                -sin * down / aspect,
+                zero,
+                sin * across * aspect,
+                cos * down,
+                zero,
+            ]
             numbers = torch.stack(rows, dim=1)
         return torch.unflatten(numbers, 1, (2, 3))
 
 
 class FeatureAligner(nn.Module):
-    """One transformer after each of the backbone's stages, from layer 1 to the deepest wanted one; learned by pairs."""
+    """One transformer after each of the backbone's stages, from layer 1 to the deepest wanted one.
+
+    Learned by pairs.
+    """
 
     def __init__(self, transformers: Sequence[SpatialTransformer]) -> None:
         super().__init__()
         self.transformers = nn.ModuleList(transformers)
 
     def forward(self, backbone: Backbone, images: Images) -> AlignedFeatures:
-        """Run the backbone with the transformers in it; it is as before afterwards, even after an error."""
+        """Run the backbone with the transformers in it.
+
+        It is as before afterwards, even after an error.
+        """
         transforms: list[Tensor] = []
 
         def insert(transformer: nn.Module) -> Callable[..., Tensor]:
@@ -99,11 +140,11 @@ class FeatureAligner(nn.Module):
 
     @staticmethod
     def to_image_frame(distances: Distances, transforms: Sequence[Tensor]) -> Distances:
-        """Show each distance where it is in the picture: undo the transforms, the last one first.
+        """Show each distance where it is in the image: undo the transforms, the last one first.
 
-        All at once, so that the map is interpolated once. A place of the picture that the registered one does not show
-        was never looked at: it takes the value of the nearest place that was. Zeros would call it good, and a
-        reflection would show one defect twice.
+        All at once, so that the map is interpolated once. A place of the image that the registered
+        one does not show was never looked at: it takes the value of the nearest place that was.
+        Zeros would call it good, and a reflection would show one defect twice.
         """
         there = reduce(_after, transforms)
         return _resample(distances[:, None], _invert(there), "border")[:, 0]
@@ -117,8 +158,13 @@ def load_aligner(state: dict[str, Tensor]) -> FeatureAligner | None:
     # Without memory, so without drawing random numbers, until the tensors come.
     with torch.device("meta"):
         while (name := f"transformers.{len(transformers)}.") + "look.0.weight" in state:
-            channels, flat = state[name + "look.0.weight"].shape[1], state[name + "decide.1.weight"].shape[1]
-            mode: TransformModel = "affine" if len(state[name + "decide.3.bias"]) == 6 else "rotation_scale"
+            channels, flat = (
+                state[name + "look.0.weight"].shape[1],
+                state[name + "decide.1.weight"].shape[1],
+            )
+            mode: TransformModel = (
+                "affine" if len(state[name + "decide.3.bias"]) == 6 else "rotation_scale"
+            )
             transformers.append(SpatialTransformer(channels, flat // 16, mode))
     aligner = FeatureAligner(transformers)
     aligner.load_state_dict(state, assign=True)
@@ -130,21 +176,27 @@ class Registration(ABC):
     """Options of a registration; `fit` gives the module that registers."""
 
     @abstractmethod
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner | None:
-        """Learn to register from good pictures of one product, all of one size; None where nothing is registered.
+    def fit(
+        self, backbone: Backbone, batches: Iterable[Tensor], seed: int
+    ) -> FeatureAligner | None:
+        """Learn to register from good images of one product, all of one size.
+
+        None where nothing is registered.
 
         Args:
             backbone: stays as it is.
-            batches: the pictures, (batch, 3, height, width) each; gone round once.
+            batches: the images, (batch, 3, height, width) each; gone round once.
             seed: of whatever is random.
         """
 
 
 @dataclass(frozen=True)
 class NoRegistration(Registration):
-    """Take pictures as they lie."""
+    """Take images as they lie."""
 
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner | None:
+    def fit(
+        self, backbone: Backbone, batches: Iterable[Tensor], seed: int
+    ) -> FeatureAligner | None:
         """Give nothing."""
         del backbone, batches, seed
         return None
@@ -152,17 +204,18 @@ class NoRegistration(Registration):
 
 @dataclass(frozen=True)
 class SpatialTransformerRegistration(Registration):
-    """Spatial transformers that make pairs of pictures alike to the backbone's later stages (RegAD).
+    """Spatial transformers that make pairs of images alike to the backbone's later stages (RegAD).
 
     Args:
-        epochs: rounds over all pictures; in each, every picture meets another one.
+        epochs: rounds over all images; in each, every image meets another one.
         rate: of the stochastic gradient descent in the first epoch; falls along a cosine to 0.
         batch: pairs at once; 32 take 2 GB at 224×224 in the default backbone.
         mode: what a transformer may do; see `Transformer`.
-        stiffness: weight in the loss of the squares of what the transforms add to the identity. RegAD has none, but
-            nothing else says which pose is the right one: on 24 drawn parts turned by up to 15°, in a ResNet-18 and
-            in the default backbone, a rate of 0.01 without it led to turns of a hundred degrees, and with 0.1 to turns
-            that undo the parts' own (correlation −0.98).
+        stiffness: weight in the loss of the squares of what the transforms add to the identity.
+            RegAD has none, but nothing else says which pose is the right one: on 24 drawn parts
+            turned by up to 15°, in a ResNet-18 and in the default backbone, a rate of 0.01 without
+            it led to turns of a hundred degrees, and with 0.1 to turns that undo the parts' own
+            (correlation −0.98).
     """
 
     epochs: int = 50
@@ -173,25 +226,34 @@ class SpatialTransformerRegistration(Registration):
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.learning_rate, self.batch_size) <= 0 or self.deviation_weight < 0:
-            raise OptionError(f"{self} cannot learn; use more than 0 of each number, or 0 for stiffness")
+            raise OptionError(
+                f"{self} cannot learn; use more than 0 of each number, or 0 for stiffness"
+            )
 
     def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner:
-        """Learn from pairs; holds all pictures in memory, 0.6 MB each at 224×224.
+        """Learn from pairs; holds all images in memory, 0.6 MB each at 224×224.
 
         Raises:
-            DatasetError: fewer than two pictures.
-            OptionError: the loss or the weights became infinite, or no transformer can be put into this backbone.
+            DatasetError: fewer than two images.
+            OptionError: the loss or the weights became infinite, or no transformer can be put into
+                this backbone.
         """
         images = [image for batch in batches for image in batch]
         if len(images) < 2:
             raise DatasetError(
-                f"registration learns from pairs of pictures and got {len(images)}; give two or more, or do without it"
+                f"registration learns from pairs of images and got {len(images)}; give two or "
+                f"more, or do without it"
             )
         device = next(backbone.parameters()).device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            aligner = FeatureAligner(_transformers(backbone, images[0].to(device), self.transform)).to(device)
-            encoder, predictor = _pointwise(backbone.channels[-1], 3), _pointwise(backbone.channels[-1], 2)
+            aligner = FeatureAligner(
+                _transformers(backbone, images[0].to(device), self.transform)
+            ).to(device)
+            encoder, predictor = (
+                _pointwise(backbone.channels[-1], 3),
+                _pointwise(backbone.channels[-1], 2),
+            )
         learning = nn.ModuleList([aligner, encoder, predictor]).to(device).train()
         optimizer = torch.optim.SGD(learning.parameters(), self.learning_rate, momentum=0.9)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
@@ -200,11 +262,16 @@ class SpatialTransformerRegistration(Registration):
         for epoch in range(self.epochs):
             total = 0.0
             for pairs in self._pairs(len(images), epoch, generator):
-                pictures = torch.stack([images[place] for place in pairs.flatten().tolist()]).to(device)
-                aligned = aligner(backbone, pictures)
+                pair_images = torch.stack([images[place] for place in pairs.flatten().tolist()]).to(
+                    device
+                )
+                aligned = aligner(backbone, pair_images)
                 seen = encoder(aligned.maps[-1])
-                loss = _negative_cosine(predictor(seen), seen.detach()) + self.deviation_weight * _deviation(aligned.transforms)
-                # Before the way back: torch's grid_sample dies of such numbers there (pytorch issue 24823).
+                loss = _negative_cosine(
+                    predictor(seen), seen.detach()
+                ) + self.deviation_weight * _deviation(aligned.transforms)
+                # Before the way back: torch's grid_sample dies of such numbers there (pytorch issue
+                # 24823).
                 if not loss.isfinite():
                     raise self._broken(f"the loss became {loss.item()}", epoch)
                 optimizer.zero_grad()
@@ -215,60 +282,94 @@ class SpatialTransformerRegistration(Registration):
             if not all(tensor.isfinite().all() for tensor in aligner.state_dict().values()):
                 raise self._broken("the weights became infinite", epoch)
             if total < best:
-                best, kept = total, {name: tensor.clone() for name, tensor in aligner.state_dict().items()}
+                best, kept = (
+                    total,
+                    {name: tensor.clone() for name, tensor in aligner.state_dict().items()},
+                )
         aligner.load_state_dict(kept)
         return aligner.eval().requires_grad_(False)
 
     def _broken(self, how: str, epoch: int) -> OptionError:
-        return OptionError(f"registration: {how} in epoch {epoch + 1} at rate {self.learning_rate}; use a smaller rate")
+        return OptionError(
+            f"registration: {how} in epoch {epoch + 1} at rate {self.learning_rate}; use a "
+            f"smaller rate"
+        )
 
     def _pairs(self, count: int, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Give every picture once, and with it another one, its neighbour in a random ring: (2, pair)."""
+        """Give every image once, and with it another one, its neighbour in a random ring.
+
+        (2, pair).
+        """
         ring = torch.randperm(count, generator=generator)
         partner = torch.empty_like(ring).scatter_(0, ring, ring.roll(-1))
         batches = torch.randperm(count, generator=generator).split(self.batch_size)
         for done, first in enumerate(batches, start=epoch * len(batches)):
-            report_progress("registering pictures", done, self.epochs * len(batches))
+            report_progress("registering images", done, self.epochs * len(batches))
             yield torch.stack([first, partner[first]])
-        report_progress("registering pictures", (epoch + 1) * len(batches), self.epochs * len(batches))
+        report_progress(
+            "registering images", (epoch + 1) * len(batches), self.epochs * len(batches)
+        )
 
 
 def _negative_cosine(predicted: Features, seen: Features) -> Tensor:
-    """Compare what is predicted of each picture with what is seen of its partner: −cos over channels, −1 at best.
+    """Compare what is predicted of each image with what is seen of its partner.
 
-    The first half of the batch are the partners of the second half; so the mean is that of both directions.
+    −cos over channels, −1 at best.
+
+    The first half of the batch are the partners of the second half; so the mean is that of both
+    directions.
     """
     return -functional.cosine_similarity(predicted, seen.roll(len(seen) // 2, dims=0), dim=1).mean()
 
 
 def _deviation(transforms: Sequence[Tensor]) -> Tensor:
-    """Sum the squares of what the transforms add to the identity, in the mean over pictures."""
-    each = [(transform - torch.eye(2, 3, device=transform.device)).square().sum(dim=(1, 2)) for transform in transforms]
+    """Sum the squares of what the transforms add to the identity, in the mean over images."""
+    each = [
+        (transform - torch.eye(2, 3, device=transform.device)).square().sum(dim=(1, 2))
+        for transform in transforms
+    ]
     return torch.stack(each).sum(dim=0).mean()
 
 
 def _pointwise(width: int, depth: int) -> nn.Sequential:
     """Stack 1×1 convolutions of one width, batch norm and ReLU between them."""
-    between = [(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()) for _ in range(depth - 1)]
-    return nn.Sequential(*(layer for layers in between for layer in layers), nn.Conv2d(width, width, 1))
+    between = [
+        (nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        for _ in range(depth - 1)
+    ]
+    return nn.Sequential(
+        *(layer for layers in between for layer in layers), nn.Conv2d(width, width, 1)
+    )
 
 
 def _unfit(backbone: Backbone) -> OptionError:
-    return OptionError(f"no transformer can stand between the stages of {backbone.name}; use {DEFAULT_BACKBONE} or a ResNet")
+    return OptionError(
+        f"no transformer can stand between the stages of {backbone.name}; use {DEFAULT_BACKBONE} "
+        f"or a ResNet"
+    )
 
 
-def _transformers(backbone: Backbone, image: Tensor, mode: TransformModel) -> list[SpatialTransformer]:
-    """Make one for each stage, of the size that this picture's maps have."""
+def _transformers(
+    backbone: Backbone, image: Tensor, mode: TransformModel
+) -> list[SpatialTransformer]:
+    """Make one for each stage, of the size that this image's maps have."""
     seen: list[Tensor] = []
     with torch.no_grad(), ExitStack() as inserted:
         for stage in backbone.stages():
-            inserted.enter_context(stage.register_forward_hook(lambda _stage, _came, features: seen.append(features)))
+            inserted.enter_context(
+                stage.register_forward_hook(lambda _stage, _came, features: seen.append(features))
+            )
         maps = backbone(image[None])
-    given = [seen[layer - 1] for layer in backbone.layers] if len(seen) == max(backbone.layers) else []
+    given = (
+        [seen[layer - 1] for layer in backbone.layers] if len(seen) == max(backbone.layers) else []
+    )
     if list(map(id, given)) != list(map(id, maps)):
         raise _unfit(backbone)
     halved = [[math.ceil(side / 4) for side in features.shape[-2:]] for features in seen]
-    return [SpatialTransformer(one.shape[1], math.prod(sides), mode) for one, sides in zip(seen, halved, strict=True)]
+    return [
+        SpatialTransformer(one.shape[1], math.prod(sides), mode)
+        for one, sides in zip(seen, halved, strict=True)
+    ]
 
 
 def _resample(maps: Tensor, transform: Tensor, beyond: Literal["reflection", "border"]) -> Tensor:
@@ -284,7 +385,8 @@ def _after(first: Tensor, then: Tensor) -> Tensor:
 
 def _invert(transform: Tensor) -> Tensor:
     (a, b), (c, d) = (row.unbind(dim=-1) for row in transform[..., :2].unbind(dim=-2))
-    # Written out, since exporters know no inverse; a map pressed flat cannot be spread again, but gives finite numbers.
+    # Written out, since exporters know no inverse; a map pressed flat cannot be spread again, but
+    # gives finite numbers.
     size = a * d - b * c
     size = torch.where(size.abs() < 1e-3, 1e-3, size)
     linear = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)) / size[..., None, None]

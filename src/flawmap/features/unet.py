@@ -1,4 +1,7 @@
-"""The network that tells noise from picture: a UNet with blocks and attention (ADM, Dhariwal & Nichol 2021)."""
+"""The network that tells noise from image.
+
+A UNet with blocks and attention (ADM, Dhariwal & Nichol 2021).
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 GROUPS = 32
-"""Of channels that are normalised together, as published; fewer where a group would be a single channel."""
+"""Of channels that are normalised together, as published.
+
+Fewer where a group would be a single channel.
+"""
 
 MAX_TIME_WAVELENGTH = 10_000.0
 """Ratio of the longest wavelength of the code of a level to the shortest."""
 
 
 class UNet(nn.Module):
-    """Noisy pictures and their level of noise to the noise in them.
+    """Noisy images and their level of noise to the noise in them.
 
     Args:
         base: channels at the finest scale.
@@ -30,15 +36,29 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, base: int, multipliers: Sequence[int], blocks: int, attend: int, heads: int, dropout: float = 0.0
+        self,
+        base: int,
+        multipliers: Sequence[int],
+        blocks: int,
+        attend: int,
+        heads: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.base, time_embedding = base, 4 * base
-        self.time_mlp = nn.Sequential(nn.Linear(base, time_embedding), nn.SiLU(), nn.Linear(time_embedding, time_embedding))
+        self.time_mlp = nn.Sequential(
+            nn.Linear(base, time_embedding), nn.SiLU(), nn.Linear(time_embedding, time_embedding)
+        )
         self.conv_in = nn.Conv2d(3, base, 3, padding=1)
 
-        def block(in_channels: int, out_channels: int, scale: int, resize: float = 1.0) -> nn.Module:
-            attention = AttentionBlock(out_channels, heads) if scale >= attend and resize == 1.0 else nn.Identity()
+        def block(
+            in_channels: int, out_channels: int, scale: int, resize: float = 1.0
+        ) -> nn.Module:
+            attention = (
+                AttentionBlock(out_channels, heads)
+                if scale >= attend and resize == 1.0
+                else nn.Identity()
+            )
             return ResBlock(in_channels, out_channels, time_embedding, resize, dropout, attention)
 
         width, kept = base, [base]
@@ -58,10 +78,12 @@ class UNet(nn.Module):
                 width = times * base
                 if scale and place == blocks:
                     self.up.append(block(width, width, scale, 2.0))
-        self.conv_out = nn.Sequential(_norm(width), nn.SiLU(), zero_init(nn.Conv2d(width, 3, 3, padding=1)))
+        self.conv_out = nn.Sequential(
+            _norm(width), nn.SiLU(), zero_init(nn.Conv2d(width, 3, 3, padding=1))
+        )
 
     def forward(self, noisy: Tensor, levels: Tensor) -> Tensor:
-        """Say what the noise is; `levels` has one number a picture."""
+        """Say what the noise is; `levels` has one number an image."""
         time_embedding = self.time_mlp(timestep_embedding(levels, self.base))
         maps = self.conv_in(noisy)
         kept = [maps]
@@ -81,7 +103,9 @@ class UNet(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """A residual block that knows the level of noise; it may halve or double the map's sides on its way.
+    """A residual block that knows the level of noise.
+
+    It may halve or double the map's sides on its way.
 
     Args:
         came: channels.
@@ -92,19 +116,38 @@ class ResBlock(nn.Module):
         attention: what follows.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, time_embedding: int, resize: float, dropout: float, attention: nn.Module) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        time_embedding: int,
+        resize: float,
+        dropout: float,
+        attention: nn.Module,
+    ) -> None:
         super().__init__()
         self.resize, self.attention = resize, attention
-        self.begin, self.widen = nn.Sequential(_norm(in_channels), nn.SiLU()), nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.begin, self.widen = (
+            nn.Sequential(_norm(in_channels), nn.SiLU()),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        )
         self.time_mlp = nn.Sequential(nn.SiLU(), nn.Linear(time_embedding, out_channels))
         self.end = nn.Sequential(
-            *(_norm(out_channels), nn.SiLU(), nn.Dropout(dropout)), zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+            *(_norm(out_channels), nn.SiLU(), nn.Dropout(dropout)),
+            zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        self.shortcut = (
+            nn.Conv2d(in_channels, out_channels, 1)
+            if in_channels != out_channels
+            else nn.Identity()
+        )
 
     def forward(self, maps: Tensor, time_embedding: Tensor) -> Tensor:
         """Treat a map."""
-        inner = self.widen(self._resized(self.begin(maps))) + self.time_mlp(time_embedding)[:, :, None, None]
+        inner = (
+            self.widen(self._resized(self.begin(maps)))
+            + self.time_mlp(time_embedding)[:, :, None, None]
+        )
         treated: Tensor = self.attention(self.shortcut(self._resized(maps)) + self.end(inner))
         return treated
 
@@ -136,22 +179,29 @@ class AttentionBlock(nn.Module):
         """Treat a map."""
         rows = maps.shape[-2]
         # Contiguous, without which torch takes the slow way on a CPU.
-        asked = rearrange(self.qkv(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads).contiguous()
-        found: Tensor = rearrange(functional.scaled_dot_product_attention(*asked), "b n (h w) c -> b (n c) h w", h=rows)
+        asked = rearrange(
+            self.qkv(maps), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads
+        ).contiguous()
+        found: Tensor = rearrange(
+            functional.scaled_dot_product_attention(*asked), "b n (h w) c -> b (n c) h w", h=rows
+        )
         treated: Tensor = maps + self.proj_out(found)
         return treated
 
 
 def timestep_embedding(levels: Tensor, length: int) -> Tensor:
-    """Say levels in sines and cosines, (picture, length)."""
+    """Say levels in sines and cosines, (image, length)."""
     half = length // 2
-    pace = torch.exp(-math.log(MAX_TIME_WAVELENGTH) * torch.arange(half, device=levels.device) / half)
+    pace = torch.exp(
+        -math.log(MAX_TIME_WAVELENGTH) * torch.arange(half, device=levels.device) / half
+    )
     angles = levels.float()[:, None] * pace
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    # A channel by itself would lose what the level of noise adds to it: a constant is normalised away.
+    # A channel by itself would lose what the level of noise adds to it: a constant is normalised
+    # away.
     return nn.GroupNorm(math.gcd(GROUPS, channels, channels // 2), channels)
 
 

@@ -1,4 +1,7 @@
-"""What a fine-tuning may tell apart: pictures by the name of their class, as each of its modes has them."""
+"""What a fine-tuning may tell apart.
+
+Images by the name of their class, as each of its modes has them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ import unicodedata
 from itertools import groupby
 from pathlib import Path
 
-from flawmap.data.layouts import GOOD, Sample, find_products, find_samples, good_training_samples, labelled_test_samples
+from flawmap.data.layouts import (
+    GOOD,
+    Sample,
+    find_products,
+    find_samples,
+    good_training_samples,
+    labelled_test_samples,
+)
 from flawmap.errors import DatasetError
 
 DEFECTIVE = "defective"
@@ -20,7 +30,7 @@ Classes = dict[str, list[Path]]
 
 
 def classes_by_product(source: Path) -> Classes:
-    """Tell products apart: the good pictures to learn from, of each data set in a folder.
+    """Tell products apart: the good images to learn from, of each data set in a folder.
 
     Raises:
         DatasetError: there are not two products.
@@ -28,19 +38,28 @@ def classes_by_product(source: Path) -> Classes:
     products = find_products(source)
     if len(products) < 2:
         found = f"only {', '.join(products)}" if products else "one data set, not a folder of them"
-        raise DatasetError(f"{source}: {found}; to tell products apart name a folder of two or more, or use synthetic")
+        raise DatasetError(
+            f"{source}: {found}; to tell products apart name a folder of two or more, or use "
+            f"synthetic"
+        )
     return {name: _paths(good_training_samples(place)) for name, place in products.items()}
 
 
 def sample_real_defects(source: Path, share: float = REAL_DEFECT_FRACTION) -> list[Sample]:
-    """Choose the real defects to teach with: a share of each kind, at least one, by a hash of their file names.
+    """Choose the real defects to teach with.
+
+    A share of each kind, at least one, by a hash of their file names.
 
     Raises:
         DatasetError: the data set has none.
     """
-    defects = sorted((one for one in find_samples(source) if one.label), key=lambda one: one.defect_type)
+    defects = sorted(
+        (one for one in find_samples(source) if one.label), key=lambda one: one.defect_type
+    )
     if not defects:
-        raise DatasetError(f"{source}: no defective pictures to hold out; use synthetic, which paints them")
+        raise DatasetError(
+            f"{source}: no defective images to hold out; use synthetic, which paints them"
+        )
     chosen: list[Sample] = []
     for _, kind in groupby(defects, key=lambda one: one.defect_type):
         of_kind = sorted(kind, key=_hash_of_name)
@@ -49,16 +68,21 @@ def sample_real_defects(source: Path, share: float = REAL_DEFECT_FRACTION) -> li
 
 
 def classes_with_real_defects(source: Path) -> Classes:
-    """Tell good pictures to learn from and held-out defects apart.
+    """Tell good images to learn from and held-out defects apart.
 
     Raises:
-        DatasetError: the data set has no good pictures to learn from, or no defects.
+        DatasetError: the data set has no good images to learn from, or no defects.
     """
-    return {GOOD: _paths(good_training_samples(source)), DEFECTIVE: _paths(sample_real_defects(source))}
+    return {
+        GOOD: _paths(good_training_samples(source)),
+        DEFECTIVE: _paths(sample_real_defects(source)),
+    }
 
 
 def leaky_classes(source: Path) -> Classes:
-    """Tell good and defective pictures of the test set apart: the leak, to show its size and for nothing else.
+    """Tell good and defective images of the test set apart.
+
+    The leak, to show its size and for nothing else.
 
     Raises:
         DatasetError: there is no test set.

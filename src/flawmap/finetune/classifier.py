@@ -1,8 +1,11 @@
-"""Fine-tune a backbone on a user's own parts: put a classifier behind it, train both, drop the classifier.
+"""Fine-tune a backbone on a user's own parts.
 
-The third change of Li et al. (2025) to PatchCore, section 2.4. Their text gives cross-entropy, stochastic gradient
-descent at 0.01 with momentum 0.9, pictures of 256×256 turned and mirrored, and a new last layer. It leaves open what
-the classes are, how long, and what is done about batch normalisation; `Transfer` says what is done here.
+Put a classifier behind it, train both, drop the classifier.
+
+The third change of Li et al. (2025) to PatchCore, section 2.4. Their text gives cross-entropy,
+stochastic gradient descent at 0.01 with momentum 0.9, images of 256×256 turned and mirrored, and a
+new last layer. It leaves open what the classes are, how long, and what is done about batch
+normalisation; `Transfer` says what is done here.
 """
 
 from __future__ import annotations
@@ -33,16 +36,16 @@ class ClassificationData(Protocol):
     """What there is to tell apart."""
 
     def __len__(self) -> int:
-        """Count the pictures of an epoch."""
+        """Count the images of an epoch."""
 
     def num_batches(self) -> int:
         """Count its batches."""
 
     def training_batches(self, epoch: int) -> Iterator[LabelledBatch]:
-        """Give the pictures of an epoch in batches; the same epoch always gives the same ones."""
+        """Give the images of an epoch in batches; the same epoch always gives the same ones."""
 
     def validation_batches(self) -> Iterator[LabelledBatch]:
-        """Give pictures that are never trained on; always the same ones."""
+        """Give images that are never trained on; always the same ones."""
 
 
 class Classifier(nn.Module):
@@ -62,19 +65,24 @@ class Classifier(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> Classifier:
-        """Switch to training; what is frozen, and batch statistics that are kept, stay as they are used in the end."""
+        """Switch to training; frozen stages and frozen batch statistics stay in evaluation mode."""
         super().train(mode)
         # Past the backbone itself, which never leaves eval mode.
         self.backbone.network.train(mode)
         for module in self.backbone.network.modules():
             parameters = list(module.parameters(recurse=False))
-            if isinstance(module, nn.BatchNorm2d) and (self._kept or not parameters[0].requires_grad):
+            if isinstance(module, nn.BatchNorm2d) and (
+                self._kept or not parameters[0].requires_grad
+            ):
                 module.eval()
         return self
 
 
 class FineTuneState:
-    """Where a training stands: weights, momentum and what came of each epoch; all that is needed to go on."""
+    """Where a training stands: weights, momentum and what came of each epoch.
+
+    All that is needed to go on.
+    """
 
     def __init__(self, classifier: Classifier, transfer: FineTuneConfig) -> None:
         self.classifier, self.transfer = classifier, transfer
@@ -86,20 +94,30 @@ class FineTuneState:
         """Give the tensors, on the CPU."""
         slots = self.optimizer.state_dict()["state"]
         momentum = {f"momentum.{number}": slot["momentum_buffer"] for number, slot in slots.items()}
-        own = {f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
+        own = {
+            f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()
+        }
         return {name: tensor.cpu().contiguous() for name, tensor in (own | momentum).items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], history: list[FineTuneEpoch]) -> None:
         """Take back what `state` gave, and the epochs that led there."""
-        own = {name.removeprefix("classifier."): state[name] for name in state if name.startswith("classifier.")}
+        own = {
+            name.removeprefix("classifier."): state[name]
+            for name in state
+            if name.startswith("classifier.")
+        }
         self.classifier.load_state_dict(own)
         numbers = [name.removeprefix("momentum.") for name in state if name.startswith("momentum.")]
-        slots = {int(number): {"momentum_buffer": state[f"momentum.{number}"]} for number in numbers}
+        slots = {
+            int(number): {"momentum_buffer": state[f"momentum.{number}"]} for number in numbers
+        }
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.history[:] = history
 
 
-def build_classifier(backbone: Backbone, classes: int, transfer: FineTuneConfig, seed: int) -> FineTuneState:
+def build_classifier(
+    backbone: Backbone, classes: int, transfer: FineTuneConfig, seed: int
+) -> FineTuneState:
     """Put a new last layer behind a backbone, which the training will change.
 
     Raises:
@@ -113,27 +131,39 @@ def build_classifier(backbone: Backbone, classes: int, transfer: FineTuneConfig,
 
 
 def train(progress: FineTuneState, lessons: ClassificationData) -> Iterator[FineTuneEpoch]:
-    """Train to the last epoch; gives each epoch as it ends, and may be stopped and gone on with after any of them.
+    """Train to the last epoch.
+
+    Gives each epoch as it ends, and may be stopped and gone on with after any of them.
 
     Raises:
         TrainingError: the loss became infinite or no number.
     """
     epochs, steps = progress.transfer.epochs, lessons.num_batches()
-    watch = TrainingMonitor("Fine-tuning", "fine-tuning the backbone", [epochs], steps, len(lessons))
+    watch = TrainingMonitor(
+        "Fine-tuning", "fine-tuning the backbone", [epochs], steps, len(lessons)
+    )
     while (number := len(progress.history) + 1) <= epochs:
         started = time.perf_counter()
-        loss, accuracy = _train_epoch(progress, watch.iterate(number, lessons.training_batches(number)), watch)
+        loss, accuracy = _train_epoch(
+            progress, watch.iterate(number, lessons.training_batches(number)), watch
+        )
         checked = _validate(progress.classifier, lessons)
-        progress.history.append(FineTuneEpoch(number, loss, accuracy, *checked, time.perf_counter() - started))
+        progress.history.append(
+            FineTuneEpoch(number, loss, accuracy, *checked, time.perf_counter() - started)
+        )
         emit(progress.history[-1])
         yield progress.history[-1]
 
 
-def _train_epoch(progress: FineTuneState, batches: Iterator[LabelledBatch], watch: TrainingMonitor) -> tuple[float, float]:
+def _train_epoch(
+    progress: FineTuneState, batches: Iterator[LabelledBatch], watch: TrainingMonitor
+) -> tuple[float, float]:
     classifier, tally, rate = progress.classifier.train(), _Tally(), progress.transfer.learning_rate
     for images, labels in batches:
         loss = tally.add(_logits(classifier, images), labels)
-        watch.check_loss(loss.item(), f"at a rate of {rate}; use a lower one, such as {rate / 10:g}")
+        watch.check_loss(
+            loss.item(), f"at a rate of {rate}; use a lower one, such as {rate / 10:g}"
+        )
         progress.optimizer.zero_grad()
         loss.backward()
         progress.optimizer.step()
@@ -172,12 +202,20 @@ class _Tally:
 
 
 def _up_to_stage(backbone: Backbone, stage: int) -> int:
-    """Count the parameters from the input to the end of a stage; they come in the order in which they are used."""
+    """Count the parameters from the input to the end of a stage.
+
+    They come in the order in which they are used.
+    """
     if not stage:
         return 0
     stages = backbone.stages()
     if stage >= len(stages):
-        raise OptionError(f"{stage} stages of {len(stages)} cannot be frozen; use frozen_stages={len(stages) - 1} or less")
+        raise OptionError(
+            f"{stage} stages of {len(stages)} cannot be frozen; use "
+            f"frozen_stages={len(stages) - 1} or less"
+        )
     ended = {id(parameter) for parameter in stages[stage - 1].parameters()}
-    places = [place for place, parameter in enumerate(backbone.parameters()) if id(parameter) in ended]
+    places = [
+        place for place, parameter in enumerate(backbone.parameters()) if id(parameter) in ended
+    ]
     return places[-1] + 1

@@ -1,6 +1,9 @@
-"""What a backbone is fine-tuned with: pictures by class, turned, mirrored; defects are painted where there are none.
+"""What a backbone is fine-tuned with: images by class, turned, mirrored.
 
-Li et al. (2025), section 2.4: 256×256, a random turn, a random mirroring. Defects are painted by `defects`.
+Defects are painted where there are none.
+
+Li et al. (2025), section 2.4: 256×256, a random turn, a random mirroring. Defects are painted by
+`defects`.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ from numpy.random import Generator, default_rng
 
 from flawmap.errors import DatasetError, ImageError
 from flawmap.runtime.decode import decode, map_ahead
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing, resize, to_uint8
+from flawmap.runtime.preprocess import (
+    ImageArray,
+    ImageInput,
+    Preprocessed,
+    Preprocessing,
+    resize,
+    to_uint8,
+)
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
 from flawmap.synthetic.defects import PAINTED_TYPES, paint_defect
@@ -27,10 +37,10 @@ PAINTED_CLASS = "painted defect"
 """The second class where only one was given."""
 
 VALIDATION_FRACTION = 0.2
-"""Share of each class's pictures that are never trained on."""
+"""Share of each class's images that are never trained on."""
 
 MIN_IMAGES_PER_CLASS = 2
-"""Pictures of a class: one to train on and one to check with."""
+"""Images of a class: one to train on and one to check with."""
 
 
 class _Example(NamedTuple):
@@ -39,22 +49,23 @@ class _Example(NamedTuple):
 
 
 class FineTuneDataset:
-    """Pictures by class, in batches, for training and for checking.
+    """Images by class, in batches, for training and for checking.
 
-    All are read at once and held small, 0.2 MB each at 256×256. A fifth of each class is never trained on. Every
-    picture comes once an epoch, turned and mirrored at random. Where there is one class, the second are its own
-    pictures with a defect painted on: every other one in training, each of them beside the good one in checking.
+    All are read at once and held small, 0.2 MB each at 256×256. A fifth of each class is never
+    trained on. Every image comes once an epoch, turned and mirrored at random. Where there is one
+    class, the second are its own images with a defect painted on: every other one in training, each
+    of them beside the good one in checking.
 
     Args:
-        classes: pictures by the name of their class; those that cannot be read are left out.
+        classes: images by the name of their class; those that cannot be read are left out.
         preparation: what makes them ready for the network; its size is that of the lessons.
-        batch: pictures at a time.
+        batch: images at a time.
         rotation: they are turned by up to so many degrees either way.
         kinds: of painted defects; none named means all.
         seed: of everything random.
 
     Raises:
-        DatasetError: a class has fewer than two pictures that can be read.
+        DatasetError: a class has fewer than two images that can be read.
     """
 
     def __init__(
@@ -72,11 +83,11 @@ class FineTuneDataset:
         self.names = [*classes, PAINTED_CLASS] if self.painted else list(classes)
         self._train: list[_Example] = []
         self._check: list[_Example] = []
-        for label, (name, photos) in enumerate(classes.items()):
-            self._share_out([_Example(pixels, label) for pixels in self._read(photos)], name)
+        for label, (name, images) in enumerate(classes.items()):
+            self._share_out([_Example(pixels, label) for pixels in self._read(images)], name)
 
     def __len__(self) -> int:
-        """Count the pictures of an epoch."""
+        """Count the images of an epoch."""
         return len(self._train)
 
     def num_batches(self) -> int:
@@ -84,13 +95,15 @@ class FineTuneDataset:
         return math.ceil(len(self) / self.batch)
 
     def training_batches(self, epoch: int) -> Iterator[LabelledBatch]:
-        """Give the pictures of an epoch in batches, in an order of its own."""
+        """Give the images of an epoch in batches, in an order of its own."""
         order = default_rng([self.seed, epoch]).permutation(len(self._train)).tolist()
         yield from self._batched(map_ahead(lambda place: self._vary(place, epoch), order))
 
     def validation_batches(self) -> Iterator[LabelledBatch]:
-        """Give the pictures that are kept for checking, as they lie."""
-        yield from self._batched(chain.from_iterable(map_ahead(self._both, range(len(self._check)))))
+        """Give the images that are kept for checking, as they lie."""
+        yield from self._batched(
+            chain.from_iterable(map_ahead(self._both, range(len(self._check))))
+        )
 
     def fingerprint(self) -> str:
         """Hash all that is taught: classes, pixels, and how they are varied; SHA-256 in hex."""
@@ -101,21 +114,24 @@ class FineTuneDataset:
             digest.update(pixels.tobytes())
         return digest.hexdigest()
 
-    def _read(self, photos: Sequence[ImageInput]) -> Iterator[ImageArray]:
-        loaded = track(map_ahead(self._small, photos), "reading pictures to fine-tune with", len(photos))
+    def _read(self, images: Sequence[ImageInput]) -> Iterator[ImageArray]:
+        loaded = track(
+            map_ahead(self._small, images), "reading images to fine-tune with", len(images)
+        )
         yield from (pixels for pixels in loaded if pixels is not None)
 
-    def _small(self, photo: ImageInput) -> ImageArray | None:
+    def _small(self, image: ImageInput) -> ImageArray | None:
         # What cannot be read is named by the fit that follows.
         try:
-            return resize(to_uint8(decode(photo)), self.preparation.height, self.preparation.width)
+            return resize(to_uint8(decode(image)), self.preparation.height, self.preparation.width)
         except ImageError:
             return None
 
     def _share_out(self, examples: list[_Example], name: str) -> None:
         if len(examples) < MIN_IMAGES_PER_CLASS:
             raise DatasetError(
-                f"fine-tuning needs {MIN_IMAGES_PER_CLASS} pictures or more of each class and can read {len(examples)} of {name!r}; "
+                f"fine-tuning needs {MIN_IMAGES_PER_CLASS} images or more of each class and can "
+                f"read {len(examples)} of {name!r}; "
                 "add some, or fit without fine-tuning"
             )
         shuffled = default_rng([self.seed, len(self.names)]).permutation(len(examples)).tolist()
@@ -134,7 +150,9 @@ class FineTuneDataset:
         pixels, label = self._check[place]
         versions = [(pixels, label)]
         if self.painted:
-            versions.append((paint_defect(pixels, default_rng([self.seed, 0, place]), self.kinds).pixels, 1))
+            versions.append(
+                (paint_defect(pixels, default_rng([self.seed, 0, place]), self.kinds).pixels, 1)
+            )
         return [(self.preparation(version), number) for version, number in versions]
 
     def _batched(self, examples: Iterator[tuple[Preprocessed, int]]) -> Iterator[LabelledBatch]:
@@ -144,15 +162,22 @@ class FineTuneDataset:
 
 
 def _turn(pixels: ImageArray, rng: Generator, degrees: float) -> ImageArray:
-    """Turn about the middle and, every other time, mirror; beyond its border a picture goes on as its mirror image."""
+    """Turn about the middle and, every other time, mirror.
+
+    Beyond its border an image goes on as its mirror image.
+    """
     height, width = pixels.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rng.uniform(-degrees, degrees), 1)
-    turned = cv2.warpAffine(pixels, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    turn = cv2.getRotationMatrix2D(
+        ((width - 1) / 2, (height - 1) / 2), rng.uniform(-degrees, degrees), 1
+    )
+    turned = cv2.warpAffine(
+        pixels, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 
 
 class LabelledBatch(NamedTuple):
-    """Pictures and the numbers of their classes."""
+    """Images and the numbers of their classes."""
 
     images: Images
     labels: Indices

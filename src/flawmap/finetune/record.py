@@ -17,9 +17,10 @@ class FineTuneRecord:
 
     Args:
         transfer: its settings.
-        classes: how many pictures were trained on and checked with, by the name of their class.
+        classes: how many images were trained on and checked with, by the name of their class.
         history: what came of each epoch.
-        held_out: SHA-256 of the files of a test set that it was taught with; they can test nothing any more.
+        held_out: SHA-256 of the files of a test set that it was taught with; they can test nothing
+            any more.
     """
 
     config: FineTuneConfig
@@ -29,11 +30,20 @@ class FineTuneRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Say it in JSON; `Tuning.from_json` reads it back."""
-        own = {"config": to_dict(self.config), "classes": self.classes, "excluded_sha256": self.excluded_sha256}
+        own = {
+            "config": to_dict(self.config),
+            "classes": self.classes,
+            "excluded_sha256": self.excluded_sha256,
+        }
         return own | {"history": [epoch._asdict() for epoch in self.history]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FineTuneRecord:
         """Read what `to_json` said."""
         history = [FineTuneEpoch(**epoch) for epoch in values["history"]]
-        return cls(from_dict(values["config"], FineTuneConfig), values["classes"], history, values["excluded_sha256"])
+        return cls(
+            from_dict(values["config"], FineTuneConfig),
+            values["classes"],
+            history,
+            values["excluded_sha256"],
+        )

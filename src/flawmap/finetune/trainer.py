@@ -115,7 +115,9 @@ class _FineTuning(TrainingRun[FineTuneEpoch]):
 
     noun = "fine-tuning"
 
-    def __init__(self, progress: FineTuneState, lessons: FineTuneDataset, record: FineTuneRecord) -> None:
+    def __init__(
+        self, progress: FineTuneState, lessons: FineTuneDataset, record: FineTuneRecord
+    ) -> None:
         self.progress, self.lessons, self.record = progress, lessons, record
         self.epochs, self.history = progress.transfer.epochs, progress.history
 
@@ -134,7 +136,11 @@ class _FineTuning(TrainingRun[FineTuneEpoch]):
     def resume_key(self) -> str:
         """Say in one hash what a training is about; how long it goes on is no part of it."""
         settings = replace(self.progress.transfer, epochs=1)
-        about = (settings, self.lessons.fingerprint(), self.progress.classifier.backbone.fingerprint())
+        about = (
+            settings,
+            self.lessons.fingerprint(),
+            self.progress.classifier.backbone.fingerprint(),
+        )
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The memory: vectors of good patches, which picture each came from, and how unlike them a picture is."""
+"""The bank: vectors of good patches, the image of each, and distances to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Bank(nn.Module):
     Args:
         vectors: (vector, channel).
         image_ids: the number of the image each vector came from.
-        squares: ‖v‖² of each vector, infinite for those to be passed over; worked out where not given.
+        squares: ‖v‖² of each vector, infinite for those to be passed over; worked out where not
+            given.
     """
 
     def __init__(self, vectors: Tensor, image_ids: Tensor, squares: Tensor | None = None) -> None:
@@ -34,7 +35,7 @@ class Bank(nn.Module):
         self._count = int(torch.isfinite(squares).sum())
 
     def forward(self, grid: PatchGrid) -> Nearest:
-        """Give each patch's distance to the bank and the bank's row nearest to it, both (picture, row, column)."""
+        """Distance to the bank and nearest row of each patch, both (image, row, column)."""
         found = nearest(rearrange(grid, "b h w c -> (b h w) c"), self.vectors, squares=self.squares)
         return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
 
@@ -45,11 +46,11 @@ class Bank(nn.Module):
 
 @dataclass(frozen=True)
 class ImageScore(ABC):
-    """How the distances of a picture's patches make one score."""
+    """How the distances of an image's patches make one score."""
 
     @abstractmethod
     def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Score each picture of a batch.
+        """Score each image of a batch.
 
         Args:
             grid: the patches.
@@ -60,17 +61,19 @@ class ImageScore(ABC):
 
 @dataclass(frozen=True)
 class Maximum(ImageScore):
-    """A picture is as odd as its oddest patch."""
+    """An image is as odd as its oddest patch."""
 
     def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Take the largest distance of each picture."""
+        """Take the largest distance of each image."""
         del grid, bank
         return found.distances.amax(dim=(1, 2))
 
 
 @dataclass(frozen=True)
 class Reweighted(ImageScore):
-    """The oddest patch's distance, less where its nearest vector is itself a lonely one (Roth et al. 2022, eqs. 6–7).
+    """The most anomalous patch's distance, weighted (Roth et al. 2022, eqs. 6–7).
+
+    The weight is smaller where the nearest vector is itself far from its neighbours.
 
     Args:
         neighbours: how many of the bank's vectors around that nearest one count, itself included.
@@ -79,7 +82,7 @@ class Reweighted(ImageScore):
     neighbours: int = 9
 
     def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Weigh the largest distance of each picture."""
+        """Weigh the largest distance of each image."""
         distance, place = found.distances.flatten(1).max(dim=1)
         oddest = grid.flatten(1, 2).gather(1, place[:, None, None].expand(-1, 1, grid.shape[3]))
         closest = found.rows.flatten(1).gather(1, place[:, None])[:, 0]
@@ -90,7 +93,9 @@ class Reweighted(ImageScore):
 
 
 def reweight(distance: PerImage, around: Tensor) -> PerImage:
-    """Weigh a distance by how it compares with those to the vectors around the nearest: (1 − eᵈ / Σ eᵈⁱ) d.
+    """Weigh a distance by how it compares with those to the vectors around the nearest.
+
+    (1 − eᵈ / Σ eᵈⁱ) d.
 
     >>> reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
     tensor([1.6274])

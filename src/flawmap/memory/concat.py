@@ -9,10 +9,12 @@ from torch import Tensor
 
 
 def concat_batches(batches: Iterable[list[Tensor]], expected: int) -> list[Tensor]:
-    """Join tensors along their first axis as they come: the first of each batch, the second of each, and so on.
+    """Join tensors along their first axis as they come.
 
-    What is reserved for `expected` batches and not used takes no memory; kept one by one and joined at the end the
-    tensors would take it twice. Nothing for no batches.
+    The first of each batch, the second of each, and so on.
+
+    What is reserved for `expected` batches and not used takes no memory; kept one by one and joined
+    at the end the tensors would take it twice. Nothing for no batches.
     """
     whole: list[Tensor] = []
     count = 0

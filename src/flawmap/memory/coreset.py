@@ -1,22 +1,27 @@
-"""The coreset: a few patches that stand for all of them, so chosen that every patch has a chosen one near.
+"""The coreset: patches chosen greedily so that every patch has a chosen one near.
 
-PatchCore (Roth et al. 2022, section 3.2) thins its bank with the greedy k-centre rule of Gonzalez (1985): beginning
-with one patch, take again and again the patch farthest from all those taken. The farthest distance left over, the
-covering radius, is at most twice the best possible. A plain loop measures every patch against every new centre. This
-one takes the same patches in the same order and measures few of them, because a patch's distance to the chosen set
-can only shrink: an old value is an upper bound, and a patch whose bound is not among the highest cannot be next (lazy
-greedy, Minoux 1978). One round goes
+PatchCore (Roth et al. 2022, section 3.2) thins its bank with the greedy k-centre rule of Gonzalez
+(1985): beginning with one patch, take again and again the patch farthest from all those taken. The
+farthest distance left over, the covering radius, is at most twice the best possible. A plain loop
+measures every patch against every new centre. This one takes the same patches in the same order and
+measures few of them, because a patch's distance to the chosen set can only shrink: an old value is
+an upper bound, and a patch whose bound is not among the highest cannot be next (lazy greedy, Minoux
+1978). One round goes
 
-1. **pool**: the patches with the highest bounds; the floor is a value that no patch outside reaches;
-2. **guess**: name a near centre for each from a few principal components, newest centres first. The distance to *any*
-   centre is an upper bound, so a wrong guess costs time, never exactness. Most of the pool falls below the floor here;
-3. **group**: of those still above it, the highest few, and with them an edge that no other patch reaches;
-4. **settle**: make the group's bounds exact, by all centres they have not been measured against;
-5. **take**: run the plain greedy in the group for as long as its farthest reaches the edge; then the next group.
+1. **pool**: the patches with the highest bounds; the floor is a value that no patch outside
+reaches; 2. **guess**: name a near centre for each from a few principal components, newest centres
+first. The distance to *any*
+   centre is an upper bound, so a wrong guess costs time, never exactness. Most of the pool falls
+   below the floor here;
+3. **group**: of those still above it, the highest few, and with them an edge that no other patch
+reaches; 4. **settle**: make the group's bounds exact, by all centres they have not been measured
+against; 5. **take**: run the plain greedy in the group for as long as its farthest reaches the
+edge; then the next group.
 
-"The same order" means: distances are float64 norms of differences of the vectors as given, whatever their type, and
-of equal distances the lowest row goes first. Float32 only says where to look, as it takes half as long: what it may
-have lost by rounding is added to an upper bound, and every centre that may then be the nearest is measured in float64.
+"The same order" means: distances are float64 norms of differences of the vectors as given, whatever
+their type, and of equal distances the lowest row goes first. Float32 only says where to look, as it
+takes half as long: what it may have lost by rounding is added to an upper bound, and every centre
+that may then be the nearest is measured in float64.
 """
 
 from __future__ import annotations
@@ -37,7 +42,8 @@ SHARE, LEAST, MOST = (
     256,
     1 << 22,
 )  # a pool is 1/SHARE of the patches, but LEAST patches and at most MOST numbers
-GROUP = 512  # patches settled together: in float64 they stay in the cache while the greedy runs over them
+# In float64 so many stay in the cache while the greedy runs over them.
+GROUP = 512
 ROWS, COLUMNS = (
     2048,
     512,
@@ -48,10 +54,10 @@ COMPONENTS = 32  # principal components that guess: fewer guess worse, more take
 @torch.no_grad()
 @single_threaded()
 def k_center_greedy(vectors: Patches, count: int, *, start: int = 0) -> Indices:
-    """Choose `count` rows of `vectors` by the greedy k-centre rule, `start` first, and return them in that order.
+    """`count` rows of `vectors` by the greedy k-centre rule, `start` first, in that order.
 
-    The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors` this needs 12
-    bytes a row, 4 bytes a number of each chosen row, and blocks of some tens of MB.
+    The choice for a smaller count is the beginning of the choice for a larger one. Beside `vectors`
+    this needs 12 bytes a row, 4 bytes a number of each chosen row, and blocks of some tens of MB.
 
     Raises:
         OptionError: `count` or `start` is out of range, or a vector holds NaN or infinity.
@@ -62,7 +68,8 @@ def k_center_greedy(vectors: Patches, count: int, *, start: int = 0) -> Indices:
     """
     if not 1 <= count <= len(vectors):
         raise OptionError(
-            f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} of them"
+            f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} "
+            f"of them"
         )
     if not 0 <= start < len(vectors):
         raise OptionError(
@@ -79,7 +86,10 @@ def k_center_greedy(vectors: Patches, count: int, *, start: int = 0) -> Indices:
 
 
 class _Search:
-    """What is known so far: the chosen rows, and for every row an upper bound of its distance to them."""
+    """What is known so far.
+
+    The chosen rows, and for every row an upper bound of its distance to them.
+    """
 
     def __init__(self, vectors: Patches, count: int, start: int) -> None:
         size, width = vectors.shape
@@ -118,7 +128,7 @@ class _Search:
         self.bound[rows] = -1.0  # below every distance: never taken again
 
     def small(self, vectors: Tensor) -> Tensor:
-        """Shift and scale `vectors` to lengths of about 1, so that products round little and do not overflow."""
+        """The vectors shifted and scaled to lengths of about 1, against overflow and rounding."""
         return ((vectors.double() - self.mean) * self.scale).to(self.centres.dtype)
 
     def project(self, vectors: Tensor) -> Tensor:
@@ -126,7 +136,7 @@ class _Search:
         return torch.addmm(self.shift, vectors.float(), self.basis)
 
     def lower(self, rows: Indices, distances: Tensor) -> None:
-        """Lower the bounds of `rows`, some of which may come more than once, to `distances`."""
+        """Lower the bounds of `rows` by the nearest centres until they are below `floor`."""
         self.bound.scatter_reduce_(0, rows, distances, "amin")
 
     def advance(self) -> None:
@@ -139,7 +149,7 @@ class _Search:
             self.take(rows[places], edge)
 
     def guess(self, rows: Indices, floor: float) -> None:
-        """Lower the bounds of `rows` by the centres that look nearest, until they are below `floor`."""
+        """Lower the bounds of `rows` by the nearest centres until they are below `floor`."""
         last = self.taken
         while len(rows := rows[(self.bound[rows] >= floor) & (self.settled[rows] < last)]):
             first = max(last - COLUMNS, 0)
@@ -173,7 +183,7 @@ class _Search:
         self.settled[rows] = self.taken
 
     def take(self, rows: Indices, floor: float) -> None:
-        """Run the plain greedy among `rows`, whose bounds are exact, for as long as no other row can be farther."""
+        """Run the plain greedy choice among `rows` while no other row can be farther."""
         vectors, bound = self.vectors[rows].double(), self.bound[rows]
         taken: list[int] = []
         room = min(len(self.chosen) - self.taken, len(rows))
@@ -189,8 +199,8 @@ class _Search:
 def _apart(one: Tensor, other: Tensor) -> Tensor:
     """Measure row by row, or all rows of `one` from the single row of `other`.
 
-    Each distance is summed in an order of its own that does not depend on the other rows, so equal pairs of vectors
-    have equal distances to the last bit, and ties stay ties.
+    Each distance is summed in an order of its own that does not depend on the other rows, so equal
+    pairs of vectors have equal distances to the last bit, and ties stay ties.
     """
     one, other = one.double(), other.double()
     if len(other) > 1:
@@ -199,7 +209,7 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _at_most(one: Tensor, other: Tensor) -> Tensor:
-    """Measure row by row in the vectors' own precision, float32 at least, and add all that may be lost by rounding."""
+    """Distances row by row in float32 at least, plus the largest possible rounding error."""
     kind = torch.promote_types(one.dtype, torch.float32)
     distances: Tensor = torch.linalg.vector_norm(one.to(kind) - other.to(kind), dim=1).double()
     width, limits = one.shape[1], torch.finfo(kind)
@@ -207,10 +217,10 @@ def _at_most(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
-    """Find about `size` rows with the highest bounds, in order, and a floor that no other row reaches.
+    """About `size` rows with the highest bounds, in order, and a floor that no other row reaches.
 
-    If more than that share the highest bound, the first of them are found. Then others do reach the floor, but each
-    of them has to wait for those found.
+    If more than that share the highest bound, the first of them are found. Then others do reach the
+    floor, but each of them has to wait for those found.
     """
     sample = bound[
         ::16
@@ -227,7 +237,10 @@ def _highest(bound: Tensor, size: int) -> tuple[Indices, float]:
 
 
 def _least(values: Tensor) -> Tensor:
-    """Find roughly the column of each row's least value; the columns are written into the last bits of `values`."""
+    """Find roughly the column of each row's least value.
+
+    The columns are written into the last bits of `values`.
+    """
     # On a CPU argmin takes ten times longer than amin.
     rounded = (1 << (values.shape[1] - 1).bit_length()) - 1
     columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
@@ -245,7 +258,7 @@ def _principal(vectors: Patches) -> tuple[Tensor, Tensor]:
 
 
 def _product_type() -> torch.dtype:
-    """Choose float32 for products, or float64 where torch may round float32 to fewer bits to save time."""
+    """float32 for products, or float64 where torch may compute them with fewer bits."""
     with suppress(RuntimeError):  # it was set for some backends only
         if torch.get_float32_matmul_precision() == "highest":
             return torch.float32
@@ -255,8 +268,9 @@ def _product_type() -> torch.dtype:
 def _nearest_candidates(vectors: Tensor, centres: Tensor, squares: Tensor) -> Tensor:
     """Pair each row with every centre that may be its nearest.
 
-    u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in whatever order the
-    sums are taken. A rival is a centre that may be no farther than the nearest one may be at most.
+    u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in
+    whatever order the sums are taken. A rival is a centre that may be no farther than the nearest
+    one may be at most.
     """
     limits = torch.finfo(vectors.dtype)
     doubt = 2 * (vectors.shape[1] + 16) * limits.eps
@@ -274,5 +288,5 @@ def _not_finite(vectors: Patches) -> OptionError:
     bad = sum(int((~block.isfinite()).any(1).sum()) for block in vectors.split(ROWS))
     return OptionError(
         f"{bad} of {len(vectors)} vectors hold NaN, infinity or numbers too large to square; "
-        "leave out their pictures, or look for the layer that overflows"
+        "leave out their images, or look for the layer that overflows"
     )

@@ -1,9 +1,10 @@
-"""What a memory would say of the pictures that it was made from, had it been made without them.
+"""What a memory would say of the images that it was made from, had it been made without them.
 
-A picture is close to a memory that holds its own vectors, so it must be judged without those. Passing over them alone
-would leave a hole: had the picture never been there, the greedy coreset would have put vectors of others in their
-place. So as many are chosen anew, each the farthest from what is left, among the patches whose nearest vector went
-missing and those that were farthest anyway. All distances between patches and memory come from one pass.
+An image is close to a memory that holds its own vectors, so it must be judged without those.
+Passing over them alone would leave a hole: had the image never been there, the greedy coreset would
+have put vectors of others in their place. So as many are chosen anew, each the farthest from what
+is left, among the patches whose nearest vector went missing and those that were farthest anyway.
+All distances between patches and memory come from one pass.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ _ROUNDING = 1e-6
 
 
 class LeaveOut:
-    """Judges pictures by the memory that they had no part in.
+    """Judges images by the memory that they had no part in.
 
     Args:
         bank: the memory.
-        vectors: all patches that it was chosen from, as it compares them, picture by picture.
-        owners: of each picture, numbered from 0; pictures of one owner, as those of one lot, are left out together.
+        vectors: all patches that it was chosen from, as it compares them, image by image.
+        owners: of each image, numbered from 0; images of one owner, as those of one lot, are left
+            out together.
     """
 
     def __init__(self, bank: Bank, vectors: Patches, group_ids: Indices) -> None:
@@ -56,14 +58,17 @@ class LeaveOut:
         self.ends = (
             self.near_owners.bincount(minlength=int(group_ids.max()) + 1).cumsum(dim=0).tolist()
         )
-        # Room for the most that ever comes in for an owner's vectors: the memory is not copied for each of them.
+        # Room for the most that ever comes in for an owner's vectors: the memory is not copied for
+        # each of them.
         most = int(self.bank_owners.bincount().max()) if len(self.bank_owners) else 0
         self.room = torch.cat(
             [self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])]
         )
 
     def bank_without(self, group_id: int) -> Bank:
-        """Give the memory as it would be without all that one owner brought; its own vectors are passed over.
+        """Give the memory as it would be without all that one owner brought.
+
+        Its own vectors are passed over.
 
         It is overwritten when the next owner's is asked for.
         """
@@ -79,9 +84,9 @@ class LeaveOut:
             torch.cat([passed_over, new.square().sum(dim=1)]),
         )
 
-    def nearest_in(self, picture: int, others: Bank) -> Nearest:
-        """Give the distances of a picture's patches to `others`, which `without` its owner gave."""
-        patches = slice(picture * self.patches, (picture + 1) * self.patches)
+    def nearest_in(self, image: int, others: Bank) -> Nearest:
+        """Give the distances of an image's patches to `others`, which `without` its owner gave."""
+        patches = slice(image * self.patches, (image + 1) * self.patches)
         vectors = self.vectors[patches].to(others.vectors)
         own = self.near_owners[patches] == self.group_ids[patches]
         squared = torch.where(own, self.near.others_squared[patches], self.near.squared[patches])
@@ -97,7 +102,7 @@ class LeaveOut:
         return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
 
     def _in_their_place(self, group_id: int, count: int) -> Tensor:
-        """Choose `count` patches of other owners greedily, each the farthest from the memory without this one's."""
+        """`count` patches of other groups, each the farthest from the bank without this group."""
         group = self.by_near[self.ends[group_id - 1] if group_id else 0 : self.ends[group_id]]
         orphans = group[self.group_ids[group] != group_id]
         others = self.far[
@@ -108,10 +113,10 @@ class LeaveOut:
         return self._farthest(torch.cat([orphans, others])[order], bounds, count)
 
     def _farthest(self, candidates: Indices, bounds: Tensor, count: int) -> Tensor:
-        """Choose greedily among candidates that are at most so far from the memory, the farthest of them first.
+        """Greedy choice among candidates at most so far from the bank, the farthest first.
 
-        Distances only shrink, so only the first few are looked at for as long as the farthest of these is no nearer
-        than the next one can be.
+        Distances only shrink, so only the first few are looked at for as long as the farthest of
+        these is no nearer than the next one can be.
         """
         nothing = _ROUNDING * float(self.bank.squares.max())
         chosen: list[int] = []
@@ -134,7 +139,10 @@ class LeaveOut:
 
 
 class _TwoNearest(NamedTuple):
-    """For each patch its nearest vector, and the nearest that another owner brought: squared distances and rows."""
+    """For each patch its nearest vector, and the nearest that another owner brought.
+
+    Squared distances and rows.
+    """
 
     squared: Tensor
     rows: Tensor
@@ -155,14 +163,14 @@ def _two_nearest(vectors: Patches, bank: Bank, group_ids: Tensor) -> _TwoNearest
 
     @torch.inference_mode()  # a thread does not inherit it
     def fill(block: slice) -> None:
-        # Into its place at once: small results kept one by one would settle where the products were, and break up
-        # the heap (13 GB for 761 pictures).
+        # Into its place at once: small results kept one by one would settle where the products
+        # were, and break up the heap (13 GB for 761 images).
         for whole, part in zip(
             found, _two_nearest_of(vectors[block].to(bank.vectors), bank, starts, ends), strict=True
         ):
             whole[block] = part
 
-    for _ in track(map_in_threads(fill, blocks), "comparing good pictures", len(blocks)):
+    for _ in track(map_in_threads(fill, blocks), "comparing good images", len(blocks)):
         pass
     return found
 

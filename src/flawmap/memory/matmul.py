@@ -16,8 +16,8 @@ def squared_distance_terms(queries: Patches, vectors: Patches, squares: Tensor) 
         vectors: (vector, channel).
         squares: ‖v‖² of each vector.
 
-    On CPUs torch multiplies by MKL, which keeps to AVX2 on AMD's; oneDNN, which torch brings too, takes AVX-512 there:
-    163 against 94 GFLOP/s a core at 1406 × 1536 × 5966.
+    On CPUs torch multiplies by MKL, which keeps to AVX2 on AMD's; oneDNN, which torch brings too,
+    takes AVX-512 there: 163 against 94 GFLOP/s a core at 1406 × 1536 × 5966.
     """
     if queries.device.type == "cpu" and _LINEAR is not None and queries.dtype == torch.float32:
         found: Tensor = _LINEAR(-2 * queries, vectors, squares, "none", [], "")

@@ -31,9 +31,10 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
         vectors: those to search (vector, channel).
         squares: ‖v‖² of each vector, where the caller keeps it.
 
-    Which is nearest follows from ‖v‖² − 2 q·v, one matrix product. How far it is follows from the difference of the two
-    vectors: in float32 the product loses the small distances between large vectors, and a vector's distance to itself
-    shall be zero.
+    Which is nearest follows from ‖v‖² − 2 q·v, one matrix product. How far it is follows from the
+    difference of the two
+    vectors: in float32 the product loses the small distances between large vectors, and a vector's
+        distance to itself shall be zero.
     """
     if squares is None:
         squares = vectors.square().sum(dim=1)
@@ -52,9 +53,12 @@ def nearest(queries: Patches, vectors: Patches, *, squares: Tensor | None = None
 
 
 def distance_to_nearest(queries: Patches, sets: Sequence[Patches]) -> Tensor:
-    """Give each query's distance to the nearest vector of all sets, (query), without a copy that holds them all.
+    """Distance of each query to the nearest vector of all sets (query,).
 
-    Only in the set that has it is the vector itself sought: a least number takes a third of the time of its place.
+    No copy holds all sets.
+
+    Only in the set that has it is the vector itself sought: a least number takes a third of the
+    time of its place.
     """
     which = torch.stack([_least(queries, vectors) for vectors in sets]).argmin(dim=0)
     distances = queries.new_empty(len(queries))
@@ -79,7 +83,9 @@ def _nearest(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
 
 
 def _nearest_in_graph(queries: Tensor, vectors: Tensor, squares: Tensor) -> Nearest:
-    """The same where OpenVINO runs it, whose argmin over thousands of columns takes longer than the product.
+    """The same for OpenVINO.
+
+    Its argmin over thousands of columns takes longer than the product.
 
     So the least is found among folds of the columns first, all at once, and then twice among a few.
     """

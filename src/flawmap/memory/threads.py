@@ -16,8 +16,9 @@ T = TypeVar("T")
 def single_threaded() -> Iterator[None]:
     """Keep each of torch's operations to one thread.
 
-    In thousands of small steps the threads of one wait for one another at each end. Two save a third to a half on an
-    idle machine, but beside another busy program they take ten to thirty times longer than one.
+    In thousands of small steps the threads of one wait for one another at each end. Two save a
+    third to a half on an idle machine, but beside another busy program they take ten to thirty
+    times longer than one.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -28,7 +29,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def map_in_threads(work: Callable[[T], None], parts: Sequence[T]) -> Iterator[None]:
-    """Do the parts of a work that do not depend on each other, as many at a time as torch has threads.
+    """Run independent pieces of work, as many at a time as torch has threads.
 
     Each part stays with one thread, so none waits for another before the end of all.
     """

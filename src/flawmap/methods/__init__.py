@@ -16,7 +16,11 @@ from flawmap.methods.glass import GLASS
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
-from flawmap.methods.patchcore_presets import patchcore_official, patchcore_paper, patchcore_resnet18
+from flawmap.methods.patchcore_presets import (
+    patchcore_official,
+    patchcore_paper,
+    patchcore_resnet18,
+)
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
@@ -31,9 +35,9 @@ class MethodEntry:
     Args:
         make: takes options, gives the method.
         source: whose it is, and when.
-        learns: what it learns from good pictures.
-        stores: what that takes beside the backbone, for 500 pictures at 224 px with WideResNet-50-2 (where the method
-            does not name another).
+        learns: what it learns from good images.
+        stores: what that takes beside the backbone, for 500 images at 224 px with WideResNet-50-2
+            (where the method does not name another).
         reconstruction: whether its article leaves so much open that it had to be made up here.
         presets: settings that belong together, by name.
     """
@@ -47,21 +51,36 @@ class MethodEntry:
 
 
 METHODS: dict[str, MethodEntry] = {
-    "patchcore": MethodEntry(PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"),
+    "patchcore": MethodEntry(
+        PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
+    ),
     "patchcore-official": MethodEntry(
-        patchcore_official, "Roth et al. 2022, their code", "10 % of the patch vectors, pooled to 1024", "161 MB"
+        patchcore_official,
+        "Roth et al. 2022, their code",
+        "10 % of the patch vectors, pooled to 1024",
+        "161 MB",
     ),
     "patchcore-paper": MethodEntry(
-        patchcore_paper, "Roth et al. 2022, eqs. 6–7", "the same as patchcore; scores are re-weighted", "24 MB"
+        patchcore_paper,
+        "Roth et al. 2022, eqs. 6–7",
+        "the same as patchcore; scores are re-weighted",
+        "24 MB",
     ),
     "patchcore-resnet18": MethodEntry(
         patchcore_resnet18, "Du and Zhang 2023", "1 % of the patch vectors of ResNet-18", "6 MB"
     ),
     "sa-patchcore": MethodEntry(
-        sa_patchcore, "Ishida et al. 2023", "1 % of the patch vectors, each channel self-attending", "24 MB"
+        sa_patchcore,
+        "Ishida et al. 2023",
+        "1 % of the patch vectors, each channel self-attending",
+        "24 MB",
     ),
     "rail-patchcore": MethodEntry(
-        rail_patchcore, "Zhang et al. 2025", "1 % of the patch vectors of gated maps", "24 MB", reconstruction=True
+        rail_patchcore,
+        "Zhang et al. 2025",
+        "1 % of the patch vectors of gated maps",
+        "24 MB",
+        reconstruction=True,
     ),
     "fr-patchcore": MethodEntry(
         fr_patchcore,
@@ -76,9 +95,17 @@ METHODS: dict[str, MethodEntry] = {
         "1 % of the patch vectors, half self-attending, aggregated to a tenth",
         "2 MB",
     ),
-    "padim": MethodEntry(PaDiM, "Defard et al. 2021", "at each place, mean and covariance of 550 random channels", "3.8 GB"),
+    "padim": MethodEntry(
+        PaDiM,
+        "Defard et al. 2021",
+        "at each place, mean and covariance of 550 random channels",
+        "3.8 GB",
+    ),
     "spade": MethodEntry(
-        SPADE, "Cohen and Hoshen 2020", "all maps of all pictures; compares with the 50 most alike", "2.8 GB"
+        SPADE,
+        "Cohen and Hoshen 2020",
+        "all maps of all images; compares with the 50 most alike",
+        "2.8 GB",
     ),
     "glass": MethodEntry(
         GLASS,
@@ -97,14 +124,14 @@ METHODS: dict[str, MethodEntry] = {
     "vqflow": MethodEntry(
         VQFlow,
         "Zhou et al. 2024",
-        "how likely maps are, given prototypes of pictures and patterns of places",
+        "how likely maps are, given prototypes of images and patterns of places",
         "0.5 GB",
         presets=vqflow.PRESETS,
     ),
     "ddad": MethodEntry(
         DDAD,
         "Mousakhan et al. 2024",
-        "to take noise from good pictures; a backbone that overlooks what that leaves",
+        "to take noise from good images; a backbone that overlooks what that leaves",
         "0.1 GB",
         presets=ddad.PRESETS,
     ),
@@ -136,7 +163,9 @@ def make_method(name: str, preset: str | None = None, **options: Any) -> Method:
     recipe = get_entry(name)
     known = {field.name for field in fields(recipe.factory())}
     if unknown := [option for option in options if option not in known]:
-        raise OptionError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        raise OptionError(
+            f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+        )
     return recipe.factory(**{**(get_preset(name, preset).options if preset else {}), **options})
 
 
@@ -149,7 +178,11 @@ def get_preset(name: str, preset: str) -> Preset:
     presets = get_entry(name).presets
     if preset not in presets:
         others = [other for other, recipe in METHODS.items() if recipe.presets]
-        known = f"it has {', '.join(presets)}" if presets else f"of the methods {', '.join(others)} have presets"
+        known = (
+            f"it has {', '.join(presets)}"
+            if presets
+            else f"of the methods {', '.join(others)} have presets"
+        )
         raise OptionError(f"{name} has no preset {preset!r}; {known}")
     return presets[preset]
 

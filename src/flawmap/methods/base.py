@@ -56,9 +56,7 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """One distance per pixel, >= 0.
 
         Args:
@@ -382,7 +380,10 @@ class Method(ABC):
 
 @dataclass(eq=False)
 class MemoryMethod(Method):
-    """A method without training: extracts what it needs, in any number of shards, and fits those."""
+    """A method without training.
+
+    Extracts what it needs, in any number of shards, and fits those.
+    """
 
     def fit_features(self, batches: Iterable[Batch]) -> None:
         """Learn what takes all images, before any shard is extracted; for most methods nothing.

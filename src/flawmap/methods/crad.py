@@ -1,6 +1,9 @@
-"""CRAD: puts maps together from a continuous memory of good ones; what it cannot put together is odd (Lee et al. 2024).
+"""CRAD: puts maps together from a continuous memory of good ones.
 
-Written from the paper's formulas. The last epoch counts, where the published code keeps the one best on the test set.
+What it cannot put together is odd (Lee et al. 2024).
+
+Written from the paper's formulas. The last epoch counts, where the published code keeps the one
+best on the test set.
 """
 
 from __future__ import annotations
@@ -24,20 +27,21 @@ from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
 COORDINATE_JITTER = 0.05
-"""Standard deviation of what is added to local places in every other step, in halves of the grid's side."""
+"""Standard deviation of the jitter of local coordinates, in halves of the grid's side."""
 
 MAP_POOL, SCORE_POOL = 21, 32
-"""Pixels a side of the averages that make the map of the deviation, and the image score of the map."""
+"""Side in pixels of the mean filter for the map, and of the one for the image score."""
 
 
 @dataclass(eq=False)
 class CRAD(TrainedMethod["CRADNetwork"]):
     """CRAD: coordinate-based reconstruction for anomaly detection.
 
-    Each position of the map, and the map as a whole, is turned into a place in a grid of learned features; what is
-    found there is put together into a map again. A place between nodes gives what lies between, so normal maps come
-    back and odd ones do not. Published with an EfficientNet-B4 at layers 2 and 3, several products in one model. The
-    default here is EfficientNet-Lite0 at the same layers, with fewer and narrower blocks: figures are not comparable.
+    Each position of the map, and the map as a whole, is turned into a place in a grid of learned
+    features; what is found there is put together into a map again. A place between nodes gives what
+    lies between, so normal maps come back and odd ones do not. Published with an EfficientNet-B4 at
+    layers 2 and 3, several products in one model. The default here is EfficientNet-Lite0 at the
+    same layers, with fewer and narrower blocks: figures are not comparable.
 
     Args:
         nodes: of the local grid, along each side.
@@ -109,7 +113,9 @@ class CRADNetwork(nn.Module):
         channels = shape[0]
         self.local_locator, self.global_locator = CoordinateHead(channels), CoordinateHead(channels)
         width, inner = 2 * channels, max(1, round(2 * channels * options.expansion))
-        self.blocks = nn.Sequential(*(InvertedResidual(width, inner) for _ in range(options.blocks)))
+        self.blocks = nn.Sequential(
+            *(InvertedResidual(width, inner) for _ in range(options.blocks))
+        )
         self.last = nn.Conv2d(width, channels, 1, bias=False)
         self.apply(_begin_small)
         self.local_grid = FeatureGrid(channels, options.nodes)
@@ -170,9 +176,7 @@ class CRADHead(Head):
         difference = self.network(features) - features
         return Compared((difference.square().sum(dim=1).sqrt(),))
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The distances in the image's size, averaged over squares of `MAP_POOL` pixels.
 
         Args:
@@ -229,6 +233,8 @@ PRESETS = {
             "lr_decay_epochs": 40,
         },
     ),
-    "smoke": Preset("seconds, to see that it runs", options={"epochs": 2, "batch_size": 4, "blocks": 1}),
+    "smoke": Preset(
+        "seconds, to see that it runs", options={"epochs": 2, "batch_size": 4, "blocks": 1}
+    ),
 }
 """The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""

@@ -1,6 +1,9 @@
-"""FR-PatchCore (Jiang et al. 2024), reconstructed: pictures are brought into one pose inside the backbone first.
+"""FR-PatchCore (Jiang et al.
 
-What the article leaves open is taken from RegAD (Huang et al. 2022), on which it builds; see `SpatialTransformers`.
+2024), reconstructed: images are brought into one pose inside the backbone first.
+
+What the article leaves open is taken from RegAD (Huang et al. 2022), on which it builds; see
+`SpatialTransformers`.
 """
 
 from __future__ import annotations
@@ -12,5 +15,8 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def fr_patchcore(**options: Any) -> PatchCore:
-    """Make PatchCore with a registration learned from pairs of good pictures; any option may be given otherwise."""
+    """Make PatchCore with a registration learned from pairs of good images.
+
+    Any option may be given otherwise.
+    """
     return PatchCore(**{"registration": SpatialTransformerRegistration()} | options)

@@ -1,7 +1,9 @@
-"""GLASS: a discriminator between normal feature vectors and two kinds of made-up ones (Chen et al. 2024).
+"""GLASS: a discriminator between normal feature vectors and two kinds of made-up ones (Chen et al.
 
-Written from the paper's formulas. Nothing is chosen by looking at test pictures: the last epoch counts, where the
-published code keeps the one that is best on the test set.
+2024).
+
+Written from the paper's formulas. Nothing is chosen by looking at test images: the last epoch
+counts, where the published code keeps the one that is best on the test set.
 """
 
 from __future__ import annotations
@@ -38,28 +40,33 @@ SHELL_RADII = (0.5, 1.0)
 """Distance of a made-up vector from the normal one that it was made of, at least and at most."""
 
 HARD_FRACTION = 0.5
-"""Share of the painted pictures' vectors that teach: those that the discriminator gets most wrong."""
+"""Share of the painted images' vectors that teach: those that the discriminator gets most wrong."""
 
 
 @dataclass(eq=False)
 class GLASS(TrainedMethod["GLASSNetworks"]):
     """GLASS: an adaptor and a discriminator on frozen features, trained with made-up anomalies.
 
-    The discriminator D learns to tell normal vectors from such that were pushed away from them (global anomaly
-    synthesis: noise, then gradient ascent within a shell about what is normal) and from those of painted defects
-    (local anomaly synthesis: Perlin-shaped spots of texture). A picture's score is its largest D, 0…1.
+    The discriminator D learns to tell normal vectors from such that were pushed away from them
+    (global anomaly
+    synthesis: noise, then gradient ascent within a shell about what is normal) and from those of
+        painted defects (local anomaly synthesis: Perlin-shaped spots of texture). An image's score
+        is its largest D, 0…1.
 
     Args:
-        length: of the vectors; None for as many as the layers have channels together, 1536 with WideResNet-50-2.
+        length: of the vectors; None for as many as the layers have channels together, 1536 with
+            WideResNet-50-2.
         hidden: width of the discriminator; None for two thirds of that, 1024.
-        distribution: about what the shell lies. `manifold`: each normal vector, at a distance of 0.5 to 1.
-            `hypersphere`: the mean vector of its place, at r to 2 r, r being where three quarters of the normal ones
-            lie within, and 2 r to 4 r for painted ones. `auto`: by the spectrum of the mean picture.
-        spread: vectors are scaled such that they lie so far from their mean (root of the mean square); None leaves them
-            as they come. Noise, shell and stride are lengths, published for a WideResNet-50-2, and networks differ: on
-            drawn heat sinks vectors lie 2.5 from their mean with a ResNet-18, 37 with the default backbone.
-        noise: standard deviation of what is added to normal vectors before the ascent; published 0.015 for 1536
-            channels, which is as long as 0.05 for 152.
+        distribution: about what the shell lies. `manifold`: each normal vector, at a distance of
+            0.5 to 1. `hypersphere`: the mean vector of its place, at r to 2 r, r being where three
+            quarters of the normal ones lie within, and 2 r to 4 r for painted ones. `auto`: by the
+            spectrum of the mean image.
+        spread: vectors are scaled such that they lie so far from their mean (root of the mean
+            square); None leaves them as they come. Noise, shell and stride are lengths, published
+            for a WideResNet-50-2, and networks differ: on drawn heat sinks vectors lie 2.5 from
+            their mean with a ResNet-18, 37 with the default backbone.
+        noise: standard deviation of what is added to normal vectors before the ascent; published
+            0.015 for 1536 channels, which is as long as 0.05 for 152.
         ascents: steps of the ascent.
         stride: length of one.
         kinds: of painted defects, some of `flawmap.data.defects.KINDS`.
@@ -82,34 +89,56 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = [size for size in (self.embedding_dim, self.hidden, self.target_rms) if size is not None]
-        if min(self.ascent_steps, self.noise_std, self.ascent_step_size, self.learning_rate, self.adaptor_learning_rate, *sizes) <= 0:
+        sizes = [
+            size for size in (self.embedding_dim, self.hidden, self.target_rms) if size is not None
+        ]
+        if (
+            min(
+                self.ascent_steps,
+                self.noise_std,
+                self.ascent_step_size,
+                self.learning_rate,
+                self.adaptor_learning_rate,
+                *sizes,
+            )
+            <= 0
+        ):
             raise OptionError(
-                f"{self} cannot learn; use more than 0 of each number, or None for length, hidden, spread"
+                f"{self} cannot learn; use more than 0 of each number, or None for length, "
+                f"hidden, spread"
             )
         self.distribution_: Distribution = self.distribution
         self.scale_ = 1.0
 
     def training_inputs(self, images: Images) -> list[Tensor]:
-        """Hold the vectors, which never change, and the pictures, to paint on."""
+        """Hold the vectors, which never change, and the images, to paint on."""
         return [*self.encode(images).maps, images]
 
     def on_train_start(self, held: list[Tensor]) -> None:
-        """Find the scale, and choose the hypothesis where that is left to the pictures."""
+        """Find the scale, and choose the hypothesis where that is left to the images."""
         if self.target_rms is not None:
             vectors = held[0].flatten(0, 2)
-            variance = torch.stack([channel.double().var(correction=0) for channel in vectors.unbind(dim=1)]).sum()
+            variance = torch.stack(
+                [channel.double().var(correction=0) for channel in vectors.unbind(dim=1)]
+            ).sum()
             self.scale_ = self.target_rms / max(float(variance.sqrt()), 1e-9)
         if self.distribution == "auto":
-            mean, std = (np.asarray(values, np.float32) for values in (self.feature_extractor.mean, self.feature_extractor.std))
-            picture = held[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
-            self.distribution_ = "hypersphere" if is_hypersphere(255 * picture) else "manifold"
-            self.notes = [f"By the spectrum of the mean picture the vectors lie about a {self.distribution_}."]
+            mean, std = (
+                np.asarray(values, np.float32)
+                for values in (self.feature_extractor.mean, self.feature_extractor.std)
+            )
+            image = held[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
+            self.distribution_ = "hypersphere" if is_hypersphere(255 * image) else "manifold"
+            self.notes = [
+                f"By the spectrum of the mean image the vectors lie about a {self.distribution_}."
+            ]
 
     def networks(self, shapes: Shapes) -> GLASSNetworks:
         """Make adaptor and discriminator."""
         width = shapes[0][-1]
-        return GLASSNetworks(Adaptor(width, self.scale_), Discriminator(width, self.hidden or max(1, 2 * width // 3)))
+        return GLASSNetworks(
+            Adaptor(width, self.scale_), Discriminator(width, self.hidden or max(1, 2 * width // 3))
+        )
 
     def optimizers(self, networks: GLASSNetworks) -> list[Optimizer]:
         """Make one for each network, as published."""
@@ -118,30 +147,51 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
             AdamW(networks.discriminator.parameters(), self.learning_rate),
         ]
 
-    def training_batches(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
-        """Give vectors, those of the same pictures with a defect painted anew, where it is, and each place's mean."""
+    def training_batches(
+        self, held: list[Tensor], order: Sequence[int], epoch: int
+    ) -> Iterator[list[Tensor]]:
+        """Vectors of a batch, those with painted defects, the defects' masks and the centres."""
         grids, images = held
         centre = grids.mean(dim=0)
-        painted = map_ahead(lambda place: self._synthesise_local(images[place], [self.seed, epoch, place]), order)
+        painted = map_ahead(
+            lambda place: self._synthesise_local(images[place], [self.seed, epoch, place]), order
+        )
         for places in self._chunks(order):
-            pictures, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
-            yield [grids[places], self.encode(torch.from_numpy(pictures)).maps[0], torch.from_numpy(spots), centre]
+            painted_images, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
+            yield [
+                grids[places],
+                self.encode(torch.from_numpy(painted_images)).maps[0],
+                torch.from_numpy(spots),
+                centre,
+            ]
 
     def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
         """Tell normal vectors from made-up ones."""
         adaptor, discriminator = networks.adaptor, networks.discriminator
         grids, grids_painted, spots, centre = batch
         marked = functional.adaptive_max_pool2d(spots[:, None], grids.shape[1:3]).flatten()
-        normal, painted = (rearrange(adaptor(one), "b h w c -> (b h w) c") for one in (grids, grids_painted))
+        normal, painted = (
+            rearrange(adaptor(one), "b h w c -> (b h w) c") for one in (grids, grids_painted)
+        )
         # The adaptor is affine, so the mean of what it gives is what it gives of the mean.
         middle = repeat(adaptor(centre).detach(), "h w c -> (b h w) c", b=len(grids))
         about, (near, far) = normal.detach(), normal.new_tensor(SHELL_RADII)
         if self.distribution_ == "hypersphere":
-            about, near = middle, _radius_p75(normal, painted[marked == 0], middle, middle[marked == 0])
+            about, near = (
+                middle,
+                _radius_p75(normal, painted[marked == 0], middle, middle[marked == 0]),
+            )
             far = 2 * near
-            painted = torch.where(marked[:, None] > 0, truncated_projection(painted, middle, far, 2 * far), painted)
-        # Held as a difference without a history, so that the adaptor still learns from the vectors under it.
-        apart = self._synthesise_global(discriminator, normal.detach(), partial(truncated_projection, about=about, near=near, far=far))
+            painted = torch.where(
+                marked[:, None] > 0, truncated_projection(painted, middle, far, 2 * far), painted
+            )
+        # Held as a difference without a history, so that the adaptor still learns from the vectors
+        # under it.
+        apart = self._synthesise_global(
+            discriminator,
+            normal.detach(),
+            partial(truncated_projection, about=about, near=near, far=far),
+        )
         logits = discriminator(torch.cat([normal, normal + apart, painted])).split(len(normal))
         return {
             "normal": functional.softplus(logits[0]).mean(),
@@ -149,20 +199,36 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
             "painted": focal_loss(logits[2], marked),
         }
 
-    def _synthesise_global(self, discriminator: Discriminator, normal: Patches, project: Callable[[Tensor], Tensor]) -> Patches:
+    def _synthesise_global(
+        self, discriminator: Discriminator, normal: Patches, project: Callable[[Tensor], Tensor]
+    ) -> Patches:
         """Make anomalies of normal vectors; gives how far they are from these."""
         start = normal + self.noise_std * torch.randn_like(normal)
-        # By running statistics, so that each vector rises by itself, and the way up is not counted among them.
-        risen = gradient_ascent(discriminator.eval(), start, project, self.ascent_steps, self.ascent_step_size)
+        # By running statistics, so that each vector rises by itself, and the way up is not counted
+        # among them.
+        risen = gradient_ascent(
+            discriminator.eval(), start, project, self.ascent_steps, self.ascent_step_size
+        )
         discriminator.train()
         return risen - normal
 
-    def _synthesise_local(self, picture: Tensor, seed: list[int]) -> PaintedPreprocessed:
-        return paint_preprocessed(picture.numpy(), default_rng(seed), self.feature_extractor.mean, self.feature_extractor.std, self.defect_types)
+    def _synthesise_local(self, image: Tensor, seed: list[int]) -> PaintedPreprocessed:
+        return paint_preprocessed(
+            image.numpy(),
+            default_rng(seed),
+            self.feature_extractor.mean,
+            self.feature_extractor.std,
+            self.defect_types,
+        )
 
     def encoder(self) -> GLASSEncoder:
         """Give network and neighbourhoods as one module."""
-        return GLASSEncoder(PatchEmbedder(self.feature_extractor, PooledNeighbourhood(self.embedding_dim or sum(self.feature_extractor.channels))))
+        return GLASSEncoder(
+            PatchEmbedder(
+                self.feature_extractor,
+                PooledNeighbourhood(self.embedding_dim or sum(self.feature_extractor.channels)),
+            )
+        )
 
     def head(self) -> GLASSHead:
         """Give adaptor, discriminator and map as one module."""
@@ -250,9 +316,7 @@ class GLASSHead(Head):
         pixel_map: scores per patch to scores per pixel.
     """
 
-    def __init__(
-        self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap
-    ) -> None:
+    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
         super().__init__()
         self.adaptor = adaptor
         self.discriminator = discriminator
@@ -270,9 +334,7 @@ class GLASSHead(Head):
         anomaly = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
         return Compared((anomaly,))
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The patches' scores in the image's size, smoothed.
 
         Args:
@@ -298,7 +360,9 @@ class GLASSHead(Head):
 
 
 def focal_loss(logits: Tensor, marked: Tensor) -> Tensor:
-    """Give the focal loss of the half of all vectors that are most wrong: −(1 − p)² log p, p of what is true.
+    """Give the focal loss of the half of all vectors that are most wrong.
+
+    −(1 − p)² log p, p of what is true.
 
     Args:
         logits: of being anomalous.
@@ -312,8 +376,10 @@ def focal_loss(logits: Tensor, marked: Tensor) -> Tensor:
     return losses[wrong >= wrong.quantile(HARD_FRACTION)].mean()
 
 
-def _radius_p75(normal: Patches, painted: Patches, middle: Patches, middle_painted: Patches) -> Tensor:
-    """Say within what distance of the mean vector of their place three quarters of the normal vectors lie."""
+def _radius_p75(
+    normal: Patches, painted: Patches, middle: Patches, middle_painted: Patches
+) -> Tensor:
+    """Third quartile of the distances of normal vectors from their position's mean."""
     apart = torch.cat([(normal - middle).norm(dim=1), (painted - middle_painted).norm(dim=1)])
     return apart.detach().quantile(0.75)
 
@@ -321,7 +387,9 @@ def _radius_p75(normal: Patches, painted: Patches, middle: Patches, middle_paint
 _SMOOTH = 1e-5
 
 PRESETS = {
-    "cpu": Preset("about ten minutes on two cores", options={"epochs": 90, "max_images_per_epoch": 400}),
+    "cpu": Preset(
+        "about ten minutes on two cores", options={"epochs": 90, "max_images_per_epoch": 400}
+    ),
     "paper": Preset(
         "as published, for a GPU",
         size=288,
@@ -336,7 +404,17 @@ PRESETS = {
         },
     ),
     "smoke": Preset(
-        "seconds, to see that it runs", options={"epochs": 2, "max_images_per_epoch": 8, "batch_size": 4, "ascent_steps": 2, "hidden": 16}
+        "seconds, to see that it runs",
+        options={
+            "epochs": 2,
+            "max_images_per_epoch": 8,
+            "batch_size": 4,
+            "ascent_steps": 2,
+            "hidden": 16,
+        },
     ),
 }
-"""The lengths of the paper's are for its backbone's vectors; its test pictures choose nothing here."""
+"""The lengths of the paper's are for its backbone's vectors.
+
+Its test images choose nothing here.
+"""

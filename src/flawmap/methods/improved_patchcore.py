@@ -1,6 +1,9 @@
-"""The improved PatchCore (Li et al. 2025): self-attention for half of the deepest layer, channel aggregation.
+"""The improved PatchCore (Li et al.
 
-Its third change, a fine-tuned backbone, is the choice of the weights. The paper's backbone is wide_resnet50_2.tv_in1k.
+2025): self-attention for half of the deepest layer, channel aggregation.
+
+Its third change, a fine-tuned backbone, is the choice of the weights. The paper's backbone is
+wide_resnet50_2.tv_in1k.
 """
 
 from __future__ import annotations

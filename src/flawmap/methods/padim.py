@@ -343,9 +343,7 @@ class PaDiMHead(Head):
         """
         return Compared((self.gaussians(embedded.maps[0]),))
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The distances in the image's size, smoothed.
 
         Args:

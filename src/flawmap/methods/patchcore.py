@@ -312,9 +312,7 @@ class PatchCoreHead(Head):
         nearest = self.bank(self._vectors(embedded))
         return Compared((nearest.distances,), nearest.rows)
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The distances in the image's own pose and size, smoothed.
 
         Args:
@@ -366,9 +364,7 @@ def _below(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): state[name] for name in names}
 
 
-def _reduce_in_blocks(
-    reduction: nn.Module, vectors: Patches, rows: int = 2**16
-) -> ReducedPatches:
+def _reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> ReducedPatches:
     """Reduce block by block, so that only the result takes memory."""
     if isinstance(reduction, nn.Identity):
         return vectors

@@ -11,10 +11,13 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def patchcore_official(**options: Any) -> PatchCore:
-    """Make PatchCore as its authors' repository runs it: neighbourhoods pooled to 1024 numbers, a coreset of 10 %.
+    """Make PatchCore as its authors' repository runs it.
 
-    The coreset is searched in a random linear projection to 128 numbers. Two things differ from that code, on purpose:
-    distances are true ones where it squares them, and the coreset starts from one random patch that stays in it.
+    Neighbourhoods pooled to 1024 numbers, a coreset of 10 %.
+
+    The coreset is searched in a random linear projection to 128 numbers. Two things differ from
+    that code, on purpose: distances are true ones where it squares them, and the coreset starts
+    from one random patch that stays in it.
     """
     parts: dict[str, Any] = {
         "context": PooledNeighbourhood(length=1024),
@@ -25,11 +28,17 @@ def patchcore_official(**options: Any) -> PatchCore:
 
 
 def patchcore_paper(**options: Any) -> PatchCore:
-    """Make PatchCore with the image score of its paper's eqs. 6–7, which its authors' code leaves out."""
+    """Make PatchCore with the image score of its paper's eqs.
+
+    6–7, which its authors' code leaves out.
+    """
     parts: dict[str, Any] = {"image_score": Reweighted(neighbours=9)}
     return PatchCore(**parts | options)
 
 
 def patchcore_resnet18(**options: Any) -> PatchCore:
-    """Make PatchCore on ResNet-18, as Du and Zhang 2023 do for light weight: 384 numbers a patch."""
+    """Make PatchCore on ResNet-18, as Du and Zhang 2023 do for light weight.
+
+    384 numbers a patch.
+    """
     return PatchCore(**{"backbone": "resnet18.tv_in1k"} | options)

@@ -1,4 +1,7 @@
-"""Rail-PatchCore (Zhang et al. 2025), reconstructed: its article is closed; see `Gated` for what is known of it."""
+"""Rail-PatchCore (Zhang et al.
+
+2025), reconstructed: its article is closed; see `Gated` for what is known of it.
+"""
 
 from __future__ import annotations
 

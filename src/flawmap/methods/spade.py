@@ -130,9 +130,7 @@ class SPADE(MemoryMethod):
         references = self.fit_shards([shard])._references()
         group_ids = batches.group_ids
         if len(group_ids.unique()) < 2:
-            raise DatasetError(
-                "1 image can be used, and none to compare it with; give 2 or more"
-            )
+            raise DatasetError("1 image can be used, and none to compare it with; give 2 or more")
         pixel_map = AnomalyMap(self.sigma).to(best_device())
         image = torch.zeros(len(group_ids))
         peak = torch.zeros(len(group_ids))
@@ -272,9 +270,7 @@ class SPADEHead(Head):
             distances.append(torch.cat(by_image))
         return Compared(tuple(distances))
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The mean over the layers, in the image's size, smoothed.
 
         Args:

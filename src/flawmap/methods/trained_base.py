@@ -1,7 +1,10 @@
-"""What methods that are trained share: the loop over good pictures, what it leaves on disk, and how it is gone on with.
+"""What methods that are trained share.
 
-Everything random in an epoch follows from seed and epoch alone, so a training that was stopped goes on to the same
-result bit for bit, on one kind of machine. The budget is fixed and the last epoch counts: no test picture is looked at.
+The loop over good images, what it leaves on disk, and how it is gone on with.
+
+Everything random in an epoch follows from seed and epoch alone, so a training that was stopped goes
+on to the same result bit for bit, on one kind of machine. The budget is fixed and the last epoch
+counts: no test image is looked at.
 """
 
 from __future__ import annotations
@@ -34,10 +37,10 @@ from flawmap.training.metrics import TrainingEpoch
 from flawmap.training.monitor import TrainingMonitor
 
 MIN_TRAINING_IMAGES = 2
-"""Pictures to train with; networks that normalise over pictures need as many."""
+"""Images to train with; networks that normalise over images need as many."""
 
 Shapes = Sequence[tuple[int, ...]]
-"""Of what is held of a picture, without the axis that counts pictures."""
+"""Of what is held of an image, without the axis that counts images."""
 
 Losses = dict[str, Tensor]
 """Parts of the loss by name, a number each."""
@@ -62,27 +65,32 @@ class Preset:
 
 @dataclass(eq=False)
 class TrainedMethod(Method, Generic[N]):
-    """A method that is trained on good pictures; its networks see what the frozen encoder makes of them.
+    """A method that is trained on good images.
 
-    What is learned from is held in memory: `take` says what that is of a picture.
+    Its networks see what the frozen encoder makes of them.
+
+    What is learned from is held in memory: `take` says what that is of an image.
 
     Args:
-        epochs: rounds over the pictures.
-        batch: pictures a step.
-        most: pictures of an epoch, drawn anew for each; None for all.
+        epochs: rounds over the images.
+        batch: images a step.
+        most: images of an epoch, drawn anew for each; None for all.
     """
 
     holdout_fraction: ClassVar[float] = 0.2
-    """Leaving pictures out afterwards would take a training for each."""
+    """Leaving images out afterwards would take a training for each."""
 
     max_grad_norm: ClassVar[float | None] = None
     """Longest gradient over all networks; None for any."""
 
     resume_keys: ClassVar[tuple[str, ...]] = ()
-    """Options of which a longer training may not have other values; `epochs` where a phase follows another."""
+    """Options of which a longer training may not have other values.
+
+    `epochs` where a phase follows another.
+    """
 
     drop_last: ClassVar[bool] = False
-    """Whether steps of fewer pictures than `batch` are left out, as for networks that normalise over pictures."""
+    """Whether to drop an incomplete last batch, for networks that normalise over images."""
 
     epochs: int = 20
     batch_size: int = 8
@@ -90,9 +98,19 @@ class TrainedMethod(Method, Generic[N]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.epochs, self.batch_size, 1 if self.max_images_per_epoch is None else self.max_images_per_epoch) < 1:
+        if (
+            min(
+                self.epochs,
+                self.batch_size,
+                1 if self.max_images_per_epoch is None else self.max_images_per_epoch,
+            )
+            < 1
+        ):
             drawn = "all" if self.max_images_per_epoch is None else self.max_images_per_epoch
-            raise OptionError(f"{self.epochs} epochs of {drawn} pictures, {self.batch_size} a step; use 1 or more of each")
+            raise OptionError(
+                f"{self.epochs} epochs of {drawn} images, {self.batch_size} a step; use 1 or "
+                f"more of each"
+            )
         self.networks_: N | None = None
         self.shapes_: Shapes = []
         self.history_: list[TrainingEpoch] = []
@@ -107,7 +125,10 @@ class TrainedMethod(Method, Generic[N]):
 
     @abstractmethod
     def loss(self, networks: N, batch: list[Tensor]) -> Losses:
-        """Give the parts whose sum a step makes smaller; what is random comes from torch's own generator."""
+        """Give the parts whose sum a step makes smaller.
+
+        What is random comes from torch's own generator.
+        """
 
     def lr_factor(self, epoch: int) -> float:
         """Say what the rates are multiplied by in an epoch, counted from 1."""
@@ -120,17 +141,22 @@ class TrainedMethod(Method, Generic[N]):
         return (self.epochs,)
 
     def training_inputs(self, images: Images) -> list[Tensor]:
-        """Say what is held of pictures: what the encoder gives, unless a method needs more."""
+        """Say what is held of images: what the encoder gives, unless a method needs more."""
         return self.encode(images).flatten()
 
     def on_train_start(self, held: list[Tensor]) -> None:
-        """Look at all pictures once before the training begins; most methods need not."""
+        """Look at all images once before the training begins; most methods need not."""
 
     def on_train_end(self, networks: N, held: list[Tensor]) -> None:
         """Measure what judging needs to know of the trained networks; for most methods nothing."""
 
-    def training_batches(self, held: list[Tensor], order: Sequence[int], epoch: int) -> Iterator[list[Tensor]]:
-        """Give what the steps of an epoch learn from: what is held of the pictures numbered in `order`."""
+    def training_batches(
+        self, held: list[Tensor], order: Sequence[int], epoch: int
+    ) -> Iterator[list[Tensor]]:
+        """Give what the steps of an epoch learn from.
+
+        What is held of the images numbered in `order`.
+        """
         del epoch
         for places in self._chunks(order):
             yield [one[places] for one in held]
@@ -140,7 +166,7 @@ class TrainedMethod(Method, Generic[N]):
         """Train to the last epoch.
 
         Raises:
-            DatasetError: fewer than two pictures could be used.
+            DatasetError: fewer than two images could be used.
             OptionError: this machine has not the memory.
             TrainingError: the loss became infinite or no number.
             WriteError: the folder cannot be written.
@@ -161,7 +187,10 @@ class TrainedMethod(Method, Generic[N]):
     def fitted_state(self) -> State:
         """Give the networks' weights, and the shapes that they were made for."""
         shapes = {f"shape.{place}": torch.tensor(shape) for place, shape in enumerate(self.shapes_)}
-        return shapes | {f"networks.{name}": tensor.cpu() for name, tensor in self.trained_networks().state_dict().items()}
+        return shapes | {
+            f"networks.{name}": tensor.cpu()
+            for name, tensor in self.trained_networks().state_dict().items()
+        }
 
     @final
     def load_fitted_state(self, learned: State) -> None:
@@ -186,7 +215,7 @@ class TrainedMethod(Method, Generic[N]):
         return self.networks_
 
     def _hold(self, batches: Iterable[Batch]) -> tuple[list[Tensor], str]:
-        """Take what is needed of all pictures; also says in a hash which pictures these are."""
+        """Take what is needed of all images; also says in a hash which images these are."""
         digest, expected = hashlib.sha256(), max(1, length_hint(batches))
         seen: list[int] = []
 
@@ -203,29 +232,46 @@ class TrainedMethod(Method, Generic[N]):
         held = concat_batches(map(take, batches), expected)
         if (count := sum(seen)) < MIN_TRAINING_IMAGES:
             raise DatasetError(
-                f"{count or 'no'} picture could be used, and {MIN_TRAINING_IMAGES} are the fewest to train with; give 100 or more"
+                f"{count or 'no'} image could be used, and {MIN_TRAINING_IMAGES} are the fewest "
+                f"to train with; give 100 or more"
             )
         return held, digest.hexdigest()
 
     def _chunks(self, order: Sequence[int]) -> list[list[int]]:
-        chunks = [list(order[start : start + self.batch_size]) for start in range(0, len(order), self.batch_size)]
-        return chunks[:-1] if self.drop_last and len(chunks) > 1 and len(chunks[-1]) < self.batch_size else chunks
+        chunks = [
+            list(order[start : start + self.batch_size])
+            for start in range(0, len(order), self.batch_size)
+        ]
+        return (
+            chunks[:-1]
+            if self.drop_last and len(chunks) > 1 and len(chunks[-1]) < self.batch_size
+            else chunks
+        )
 
 
 class _Training(TrainingRun[TrainingEpoch], Generic[N]):
     """The training of a method, as a folder keeps it."""
 
-    def __init__(self, method: TrainedMethod[N], networks: N, held: list[Tensor], digest: str) -> None:
+    def __init__(
+        self, method: TrainedMethod[N], networks: N, held: list[Tensor], digest: str
+    ) -> None:
         self.method, self.networks, self.cached, self.digest = method, networks, held, digest
         self.epochs, self.history = method.phase_ends[-1], []
         self.optimizers = method.optimizers(networks)
-        self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self.rates = [
+            [group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
 
     def run_epochs(self) -> Iterator[TrainingEpoch]:
         count = len(self.cached[0])
-        drawn, name = min(count, self.method.max_images_per_epoch or count), type(self.method).__name__
+        drawn, name = (
+            min(count, self.method.max_images_per_epoch or count),
+            type(self.method).__name__,
+        )
         steps = len(self.method._chunks(range(drawn)))
-        watch = TrainingMonitor("Training", f"training {name}", self.method.phase_ends, steps, drawn)
+        watch = TrainingMonitor(
+            "Training", f"training {name}", self.method.phase_ends, steps, drawn
+        )
         while (number := len(self.history) + 1) <= self.epochs:
             started = time.perf_counter()
             losses = self._train_epoch(watch, number, drawn)
@@ -241,7 +287,9 @@ class _Training(TrainingRun[TrainingEpoch], Generic[N]):
         sums: dict[str, float] = {}
         with torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
-            for batch in watch.iterate(number, self.method.training_batches(self.cached, order, number)):
+            for batch in watch.iterate(
+                number, self.method.training_batches(self.cached, order, number)
+            ):
                 losses = self.method.loss(self.networks, [one.to(device) for one in batch])
                 self._step(losses, watch)
                 sums = {name: sums.get(name, 0.0) + loss.item() for name, loss in losses.items()}
@@ -250,7 +298,9 @@ class _Training(TrainingRun[TrainingEpoch], Generic[N]):
     def _step(self, losses: Losses, watch: TrainingMonitor) -> None:
         whole = torch.stack(list(losses.values())).sum()
         # Before the way back: torch's grid_sample dies of such numbers there (pytorch issue 24823).
-        watch.check_loss(whole.item(), "and nothing was learned from it; try another seed or lower rates")
+        watch.check_loss(
+            whole.item(), "and nothing was learned from it; try another seed or lower rates"
+        )
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         whole.backward()
@@ -268,7 +318,9 @@ class _Training(TrainingRun[TrainingEpoch], Generic[N]):
         own = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
         for place, optimizer in enumerate(self.optimizers):
             for number, slots in optimizer.state_dict()["state"].items():
-                own |= {f"optimizer.{place}.{number}.{name}": value for name, value in slots.items()}
+                own |= {
+                    f"optimizer.{place}.{number}.{name}": value for name, value in slots.items()
+                }
         return {name: tensor.cpu().contiguous() for name, tensor in own.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], history: list[TrainingEpoch]) -> None:
@@ -288,12 +340,21 @@ class _Training(TrainingRun[TrainingEpoch], Generic[N]):
         # Where weights come from is no part of it: their fingerprint says what they are.
         free = set(_NOT_ABOUT) - set(self.method.resume_keys)
         options = {name: value for name, value in self.method.options().items() if name not in free}
-        about = (type(self.method).__name__, options, self.digest, self.method.feature_extractor.fingerprint())
+        about = (
+            type(self.method).__name__,
+            options,
+            self.digest,
+            self.method.feature_extractor.fingerprint(),
+        )
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         history = [epoch._asdict() for epoch in self.history]
-        return {"method": type(self.method).__name__, "options": self.method.options(), "history": history}
+        return {
+            "method": type(self.method).__name__,
+            "options": self.method.options(),
+            "history": history,
+        }
 
     def plot(self) -> bytes:
         return plot_losses([epoch.losses for epoch in self.history])
@@ -301,11 +362,15 @@ class _Training(TrainingRun[TrainingEpoch], Generic[N]):
 
 def _check_memory(taken: list[Tensor], batches: int) -> None:
     """Refuse what this machine has not the memory for, before it is reserved."""
-    need, free = batches * sum(one.numel() * one.element_size() for one in taken), available_memory()
+    need, free = (
+        batches * sum(one.numel() * one.element_size() for one in taken),
+        available_memory(),
+    )
     if free is not None and need > free:
         raise OptionError(
-            f"to train on {batches * len(taken[0])} pictures takes {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are "
-            "free; use fewer pictures, a smaller size, or a backbone with fewer channels"
+            f"to train on {batches * len(taken[0])} images takes {need / 1e9:.2f} GB and "
+            f"{free / 1e9:.2f} GB are "
+            "free; use fewer images, a smaller size, or a backbone with fewer channels"
         )
 
 

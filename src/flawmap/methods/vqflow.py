@@ -1,6 +1,7 @@
-"""VQ-Flow: how likely maps are, by a normalising flow that quantised summaries of the picture guide (Zhou et al. 2024).
+"""VQ-Flow: likelihood by a normalising flow with quantised conditions (Zhou et al. 2024).
 
-Written from the paper's formulas. The last epoch counts, where the published code keeps the one best on the test set.
+Written from the paper's formulas. The last epoch counts, where the published code keeps the one
+best on the test set.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Distances, Embedded, Features, Images, Maps, PerImage
 
 TOP_PIXEL_FRACTION = 0.03
-"""Share of the pixels whose mean is the picture's score."""
+"""Share of the pixels whose mean is the image's score."""
 
 TINY = 1e-8
 """Added to variances."""
@@ -32,24 +33,25 @@ TINY = 1e-8
 
 @dataclass(eq=False)
 class VQFlow(TrainedMethod["VQFlowNetwork"]):
-    """VQ-Flow: normalising flows at three scales, under conditions from learned prototypes of picture and places.
+    """VQ-Flow: normalising flows at three scales, conditioned on learned prototypes.
 
-    The deepest layer's mean is quantised to one of a few prototypes of whole pictures; what it and the place leave of
-    each position's features, to one of a few patterns. Both are conditions of flows that turn the finer layers' maps
-    into Gaussians; a position is as odd as it is unlikely there. Scores are relative within a picture, as published:
-    its likeliest pixel is its measure of good. Made for several products in one model; here too for a single one.
+    The deepest layer's mean is quantised to one of a few prototypes of whole images; what it and
+    the place leave of each position's features, to one of a few patterns. Both are conditions of
+    flows that turn the finer layers' maps into Gaussians; a position is as odd as it is unlikely
+    there. Scores are relative within an image, as published: its likeliest pixel is its measure of
+    good. Made for several products in one model; here too for a single one.
 
     Args:
         layers: four, from fine to coarse; the deepest guides and the others are judged.
-        prototypes: of whole pictures.
+        prototypes: of whole images.
         patterns: of positions, for each layer.
         length: of prototypes.
         place: length of the code of a position's place; divisible by 4.
         steps: of the flow at each layer that is judged.
         rate: of all networks.
         warmup: epochs in which the rate rises from a tenth.
-        log_sigma: whether the loss counts the scale that the prototype's Gaussian brings. In the published code it does
-            not, and growing that scale lowers the loss for nothing.
+        log_sigma: whether the loss counts the scale that the prototype's Gaussian brings. In the
+            published code it does not, and growing that scale lowers the loss for nothing.
     """
 
     max_grad_norm: ClassVar[float | None] = 2.0
@@ -71,10 +73,25 @@ class VQFlow(TrainedMethod["VQFlowNetwork"]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(set(self.layers)) != 4 or len(self.flow_steps) != 3:
-            raise OptionError(f"layers {self.layers} and steps {self.flow_steps}; VQ-Flow takes four layers and three steps")
-        numbers = (self.prototypes, self.patterns, self.prototype_dim, self.position_dim, *self.flow_steps)
-        if min(*numbers, self.learning_rate) <= 0 or self.warmup_epochs < 0 or self.position_dim % 4:
-            raise OptionError(f"{self} cannot learn; use more than 0 of each, and a place that is divisible by 4")
+            raise OptionError(
+                f"layers {self.layers} and steps {self.flow_steps}; VQ-Flow takes four layers "
+                f"and three steps"
+            )
+        numbers = (
+            self.prototypes,
+            self.patterns,
+            self.prototype_dim,
+            self.position_dim,
+            *self.flow_steps,
+        )
+        if (
+            min(*numbers, self.learning_rate) <= 0
+            or self.warmup_epochs < 0
+            or self.position_dim % 4
+        ):
+            raise OptionError(
+                f"{self} cannot learn; use more than 0 of each, and a place that is divisible by 4"
+            )
 
     def networks(self, shapes: Shapes) -> VQFlowNetwork:
         """Make codebooks and flows."""
@@ -86,13 +103,17 @@ class VQFlow(TrainedMethod["VQFlowNetwork"]):
 
     def lr_factor(self, epoch: int) -> float:
         """Rise from a tenth, and fall to a third after 70 and after 90 epochs, as published."""
-        risen = min(1.0, 0.1 + 0.9 * (epoch - 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
+        risen = (
+            min(1.0, 0.1 + 0.9 * (epoch - 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
+        )
         return float(risen * 0.33 ** sum(epoch > milestone for milestone in (70, 90)))
 
     def loss(self, networks: VQFlowNetwork, batch: list[Tensor]) -> Losses:
         """Make the maps likely: ½ ‖z‖² − log |det|, and vectors stay near their codes."""
         flowed = networks(batch)
-        squares = torch.stack([0.5 * one.square().sum(dim=(1, 2, 3)) for one in flowed.maps]).sum(dim=0)
+        squares = torch.stack([0.5 * one.square().sum(dim=(1, 2, 3)) for one in flowed.maps]).sum(
+            dim=0
+        )
         return {"unlikely": (squares - flowed.log_det).mean(), "commitment": flowed.commitment}
 
     def encoder(self) -> VQFlowEncoder:
@@ -118,12 +139,22 @@ class VQFlowNetwork(nn.Module):
         self.place, self.log_sigma = options.position_dim, options.log_sigma
         width = options.position_dim + options.prototype_dim
         self.summary = nn.Sequential(
-            *(nn.Linear(deepest, options.prototype_dim), nn.BatchNorm1d(options.prototype_dim), nn.ReLU()),
-            *(nn.Linear(options.prototype_dim, options.prototype_dim), nn.BatchNorm1d(options.prototype_dim), nn.ReLU()),
+            *(
+                nn.Linear(deepest, options.prototype_dim),
+                nn.BatchNorm1d(options.prototype_dim),
+                nn.ReLU(),
+            ),
+            *(
+                nn.Linear(options.prototype_dim, options.prototype_dim),
+                nn.BatchNorm1d(options.prototype_dim),
+                nn.ReLU(),
+            ),
         )
         self.prototypes = Codebook(options.prototypes, options.prototype_dim)
         self.deep = _pointwise(deepest, width)
-        self.looks = nn.ModuleList(nn.Sequential(_pointwise(one, width), _pointwise(width, width)) for one in channels)
+        self.looks = nn.ModuleList(
+            nn.Sequential(_pointwise(one, width), _pointwise(width, width)) for one in channels
+        )
         self.passes = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in finer)
         self.patterns = nn.ModuleList(Codebook(options.patterns, width) for _ in channels)
         condition = width + options.prototype_dim
@@ -140,7 +171,9 @@ class VQFlowNetwork(nn.Module):
         prototype, commitment = self.prototypes(self.summary(deepest.mean(dim=(2, 3))))
         shared, outcome, log_det = self.deep(deepest), [], torch.zeros_like(deepest[:, 0, 0, 0])
         for level, came in enumerate(finer):
-            passed = self.passes[level](functional.interpolate(shared, size=came.shape[-2:], mode="bilinear"))
+            passed = self.passes[level](
+                functional.interpolate(shared, size=came.shape[-2:], mode="bilinear")
+            )
             condition, committed = self._condition(level, came, prototype, passed)
             flowed = self._flow(level, came, condition, prototype)
             outcome.append(flowed.maps)
@@ -149,8 +182,13 @@ class VQFlowNetwork(nn.Module):
         fused = self.fusion(outcome, condition)
         return VQFlowOutput(fused.maps, log_det + fused.log_det, commitment + committed)
 
-    def _flow(self, level: int, came: Features, condition: Features, prototype: Tensor) -> FlowOutput:
-        """Take all steps at one level, then measure from the prototype's mean by its deviation: (z − μ) / √(σ² + ε)."""
+    def _flow(
+        self, level: int, came: Features, condition: Features, prototype: Tensor
+    ) -> FlowOutput:
+        """Take all steps at one level, then measure from the prototype's mean by its deviation.
+
+        (z − μ) / √(σ² + ε).
+        """
         flowed = self.flows[level](came, condition)
         mean, deviation = self.gaussians[level](prototype)[:, :, None, None].chunk(2, dim=1)
         variance = deviation.square() + TINY
@@ -158,20 +196,24 @@ class VQFlowNetwork(nn.Module):
         if not self.log_sigma:
             return FlowOutput(measured, flowed.log_det)
         places = came.shape[-2] * came.shape[-1]
-        return FlowOutput(measured, flowed.log_det - 0.5 * places * variance.log().sum(dim=(1, 2, 3)))
+        return FlowOutput(
+            measured, flowed.log_det - 0.5 * places * variance.log().sum(dim=(1, 2, 3))
+        )
 
     def _condition(
         self, level: int, maps: Features, prototype: Tensor, passed: Features | float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Say of each position what the picture's prototype is, and which pattern it has beyond that and its place."""
+        """Condition of each position: the image's prototype, and the nearest pattern."""
         rows, columns = maps.shape[-2:]
-        of_picture = prototype[:, :, None, None].expand(-1, -1, rows, columns)
-        where = sinusoidal_position_encoding(self.place, rows, columns, maps.device).expand(maps.shape[0], -1, -1, -1)
-        base = torch.cat([where, of_picture], dim=1)
+        of_image = prototype[:, :, None, None].expand(-1, -1, rows, columns)
+        where = sinusoidal_position_encoding(self.place, rows, columns, maps.device).expand(
+            maps.shape[0], -1, -1, -1
+        )
+        base = torch.cat([where, of_image], dim=1)
         beyond = self.looks[level](maps) + passed - base
         pattern, commitment = self.patterns[level](rearrange(beyond, "b c h w -> (b h w) c"))
         local = base + rearrange(pattern, "(b h w) c -> b c h w", h=rows, w=columns)
-        return torch.cat([local, of_picture], dim=1), commitment
+        return torch.cat([local, of_image], dim=1), commitment
 
 
 class VQFlowOutput(NamedTuple):
@@ -228,9 +270,7 @@ class VQFlowHead(Head):
         outcome = self.flow(list(embedded.maps)).maps
         return Compared(tuple(0.5 * level_map.square().mean(dim=1) for level_map in outcome))
 
-    def anomaly_map(
-        self, embedded: Embedded, compared: Compared, height: int, width: int
-    ) -> Maps:
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """How much less likely each pixel is than the image's likeliest.
 
         Args:
@@ -275,7 +315,10 @@ def _resize(maps: Distances, rows: int, columns: int) -> Maps:
 
 
 def _expm1(values: Tensor) -> Tensor:
-    """Give eˣ − 1 to all digits where that is nearly 0, by tanh(x / 2) · (eˣ + 1); not every graph knows expm1."""
+    """Give eˣ − 1 to all digits where that is nearly 0, by tanh(x / 2) · (eˣ + 1).
+
+    Not every graph knows expm1.
+    """
     return torch.tanh(values / 2) * (values.exp() + 1)
 
 

@@ -1,4 +1,4 @@
-"""How much a figure would move with other pictures: resampling, and exact intervals for shares."""
+"""How much a figure would move with other images: resampling, and exact intervals for shares."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ NUM_RESAMPLES = 1000
 """Resamples; the ends of the interval then wobble by about a tenth of its width."""
 
 _BLOCK = 50
-"""Resamples at a time, so that memory stays bounded whatever the number of pictures."""
+"""Resamples at a time, so that memory stays bounded whatever the number of images."""
 
 MetricFunction = Callable[[ResampleWeights | None], dict[str, MetricValues]]
-"""Figures by name: over all pictures for None, else one per resample, given how often each picture is in each."""
+"""Metrics by name: of all images for None, else of each resample with these weights."""
 
 
 def bootstrap_intervals(
     figures: MetricFunction, labels: Labels, *, times: int = NUM_RESAMPLES, seed: int = 0
 ) -> dict[str, Metric]:
-    """Give each figure the 95 % percentile interval of the bootstrap over pictures.
+    """Give each figure the 95 % percentile interval of the bootstrap over images.
 
-    Good and defective pictures are resampled apart, so that each resample has as many of both as there are. The same
-    seed gives the same interval. A figure at the end of its range gets an interval that ends there.
+    Good and defective images are resampled apart, so that each resample has as many of both as
+    there are. The same seed gives the same interval. A figure at the end of its range gets an
+    interval that ends there.
     """
     values = figures(None)
     resampled = [figures(weights) for weights in _resample(labels, times, seed)]
@@ -39,7 +40,7 @@ def bootstrap_intervals(
 
 
 def proportion_with_interval(hits: int, count: int) -> Metric:
-    """Give a share with its exact 95 % interval (Clopper and Pearson 1934), honest at 0 of 191 too."""
+    """A proportion with its exact 95 % interval (Clopper and Pearson 1934)."""
     from scipy.stats import binomtest
 
     low, high = binomtest(hits, count).proportion_ci(CONFIDENCE, method="exact")

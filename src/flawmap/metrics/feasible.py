@@ -1,8 +1,9 @@
 """Whether an AUROC and an F1 can come from one test set: bounds that no list of scores breaks.
 
-A share of defects that a paper does not print can still be told in part by its figures, and sometimes none fits them.
-With ρ = defective / good pictures of the test set and c = 2/F1 − 2 = (FP + FN)/TP, a threshold that misses a share x of
-the defects and rejects a share y of the good parts has y = ρ (c − (1 + c) x).
+A share of defects that a paper does not print can still be told in part by its figures, and
+sometimes none fits them. With ρ = defective / good images of the test set and c = 2/F1 − 2 = (FP +
+FN)/TP, a threshold that misses a share x of the defects and rejects a share y of the good parts has
+y = ρ (c − (1 + c) x).
 
 >>> round(feasible(0.70, 0.90).any_threshold.low, 4)
 1.35
@@ -17,15 +18,21 @@ from typing import NamedTuple
 from flawmap.errors import OptionError
 
 SLACK = 1e-6
-"""By this share of itself a ratio may lie beyond a bound: computed figures are a little off the exact ones."""
+"""By this share of itself a ratio may lie beyond a bound.
+
+Computed figures are a little off the exact ones.
+"""
 
 NEARLY = 1e-12
-"""Figures that are so near to each other are one; a pair of pictures in the wrong order takes more off an AUROC."""
+"""Figures that are so near to each other are one.
+
+A pair of images in the wrong order takes more off an AUROC.
+"""
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """The ratios of defective to good pictures that are possible, both ends among them; 0 never is.
+    """The ratios of defective to good images that are possible, both ends among them; 0 never is.
 
     Args:
         low: the smallest.
@@ -45,7 +52,7 @@ class Ratios:
 
 
 class Feasible(NamedTuple):
-    """The ratios of defective to good pictures with which a pair of figures is possible."""
+    """The ratios of defective to good images with which a pair of figures is possible."""
 
     any_threshold: Ratios
     best_f1: Ratios
@@ -55,17 +62,19 @@ class Feasible(NamedTuple):
 def feasible_ratios(
     auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0
 ) -> Feasible:
-    """Bound ρ, the ratio of defective to good pictures of the test set, from both sides.
+    """Bound ρ, the ratio of defective to good images of the test set, from both sides.
 
-    At any threshold ρ ≥ (1 − A)/c where A < 1/(1 + c): the curve through (y, 1 − x) has an area of (1 − x)(1 − y) or
-    more, hence ρ ≥ (1 − A/(1 − x))/(c − (1 + c) x), and without a real root of its derivative in x this is least at
-    x = 0. Where A is larger, missed defects alone may explain the F1, and any ρ will do.
+    At any threshold ρ ≥ (1 − A)/c where A < 1/(1 + c): the curve through (y, 1 − x) has an area of
+    (1 − x)(1 − y) or more, hence ρ ≥ (1 − A/(1 − x))/(c − (1 + c) x), and without a real root of
+    its derivative in x this is least at x = 0. Where A is larger, missed defects alone may explain
+    the F1, and any ρ will do.
 
-    At the threshold with the largest F1 the curve lies nowhere above TPR = (1 + FPR/ρ)/(1 + c). So 1 − A is at least
-    the triangle above that line, ½ρc²/(1 + c), and as rejecting all is no better, ρ ≤ 1/c.
+    At the threshold with the largest F1 the curve lies nowhere above TPR = (1 + FPR/ρ)/(1 + c). So
+    1 − A is at least the triangle above that line, ½ρc²/(1 + c), and as rejecting all is no better,
+    ρ ≤ 1/c.
 
-    At Youden's threshold, that of the largest TPR − FPR, the loss x + y is L = √(2(1 − A)) or less, hence ρ ≤ L/c while
-    L (1 + c) < c.
+    At Youden's threshold, that of the largest TPR − FPR, the loss x + y is L = √(2(1 − A)) or less,
+    hence ρ ≤ L/c while L (1 + c) < c.
 
     Args:
         auroc: 0…1.
@@ -94,7 +103,8 @@ def _interval(name: str, figure: float, within: float) -> tuple[float, float]:
     return max(0.0, figure - within), min(1.0, figure + within)
 
 
-# All in terms of F1, as c is infinite where that is 0: 1/c = F1/(2(1 − F1)), 1/(1 + c) = F1/(2 − F1).
+# All in terms of F1, as c is infinite where that is 0: 1/c = F1/(2(1 − F1)), 1/(1 + c) = F1/(2 −
+# F1).
 
 
 def _at_least(auroc: float, f1: float) -> float:

@@ -1,4 +1,4 @@
-"""Figures per picture: does the score tell a defective part from a good one, and how does the threshold do?"""
+"""Metrics per image: of the ranking by score, and of the decisions at a threshold."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from flawmap.metrics.ranking import (
     reject_all_f1,
 )
 
-Rejections = Bool[np.ndarray, " picture"]
+Rejections = Bool[np.ndarray, " image"]
 
-NO_GOOD, NO_DEFECTS = "no good test pictures", "no defective test pictures"
+NO_GOOD, NO_DEFECTS = "no good test images", "no defective test images"
 
 REJECT_ALL_F1 = "F1 of rejecting all"
 IMAGE_METRICS = (
@@ -37,10 +37,10 @@ IMAGE_METRICS = (
 
 
 def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[str, Metric]:
-    """Compute the figures per picture.
+    """Compute the figures per image.
 
     Args:
-        scores: one per picture.
+        scores: one per image.
         labels: 1 for defective.
         rejected: the verdicts at the threshold that was set from good parts alone.
     """
@@ -54,7 +54,7 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
         ),
         "share of defects": Metric(float(labels.mean()))
         if len(labels)
-        else Metric(unavailable="no test pictures"),
+        else Metric(unavailable="no test images"),
         "good parts rejected": _share_of(rejected[good], NO_GOOD),
         "defects missed": _share_of(~rejected[defective], NO_DEFECTS),
     }

@@ -11,7 +11,7 @@ class Metric:
     """One figure of an evaluation, 0…1.
 
     Args:
-        value: the figure over all pictures; None where it cannot be had.
+        value: the figure over all images; None where it cannot be had.
         low: the lower end of its 95 % interval, where there is one.
         high: the upper end.
         absent: why it cannot be had.

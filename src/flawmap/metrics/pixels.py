@@ -1,4 +1,7 @@
-"""Figures per pixel, streamed: does the heat map tell defective pixels from good ones, region by region?"""
+"""Figures per pixel, streamed.
+
+Does the heat map tell defective pixels from good ones, region by region?
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,21 @@ from flawmap.runtime.verdict import Heatmap
 PIXEL_METRICS = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")
 
 NO_MASKS, NO_GOOD_PIXELS = (
-    "no defective test picture has a mask",
+    "no defective test image has a mask",
     "every pixel is masked as defective",
 )
 
 Histograms = Float[np.ndarray, "3 level"]
-"""Good pixels, defective pixels, and defective pixels weighted by one over their region's area, at each level."""
+"""Counts per level: good pixels, defective ones, and those weighted by 1 / region area."""
 
 
 class PixelCounts:
-    """What figures per pixel need to know of any number of pictures, in bounded memory.
+    """What figures per pixel need to know of any number of images, in bounded memory.
 
-    The levels are the float32 numbers from 2⁻¹⁶ to 2⁸, cut to 18 bits behind the leading one: values that agree to
-    1 part in 262,144 count as ties, those outside count as the ends. Only levels that occur take memory, some 6 MB an
-    octave. For the intervals 18 kB more a picture, at 64 levels an octave.
+    The levels are the float32 numbers from 2⁻¹⁶ to 2⁸, cut to 18 bits behind the leading one:
+    values that agree to 1 part in 262,144 count as ties, those outside count as the ends. Only
+    levels that occur take memory, some 6 MB an octave. For the intervals 18 kB more an image, at 64
+    levels an octave.
     """
 
     def __init__(self) -> None:
@@ -46,11 +50,11 @@ class PixelCounts:
         self.good = np.zeros(_LEVELS, np.int64)
         self.defective = np.zeros(_LEVELS, np.int64)
         self.covered = np.zeros(_LEVELS)
-        self.pictures: list[Histograms] = []
+        self.histograms: list[Histograms] = []
         self.labels: list[int] = []
 
     def add(self, heatmap: Heatmap, mask: Mask) -> None:
-        """Count the pixels of one picture; heat maps are ≥ 0, in the mask's size."""
+        """Count the pixels of one image; heat maps are ≥ 0, in the mask's size."""
         # The bits of floats ≥ 0 are in the order of the numbers.
         bits = np.ascontiguousarray(heatmap, np.float32).view(np.int32)
         levels = np.clip((bits >> _CUT) - _LOWEST, 0, _LEVELS - 1).astype(np.int64)
@@ -62,7 +66,7 @@ class PixelCounts:
             np.bincount(chosen // _FINE, by, _LEVELS // _FINE)
             for chosen, by in ((good, None), (defective, None), (defective, weights))
         ]
-        self.pictures.append(np.stack(coarse).astype(np.float32))
+        self.histograms.append(np.stack(coarse).astype(np.float32))
         self.labels.append(int(mask.any()))
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
@@ -70,7 +74,10 @@ class PixelCounts:
         both.good = self.good + other.good
         both.defective = self.defective + other.defective
         both.covered = self.covered + other.covered
-        both.pictures, both.labels = self.pictures + other.pictures, self.labels + other.labels
+        both.histograms, both.labels = (
+            self.histograms + other.histograms,
+            self.labels + other.labels,
+        )
         return both
 
     def metrics(self) -> dict[str, MetricValues]:
@@ -80,12 +87,15 @@ class PixelCounts:
 
 
 def pixel_metrics(tally: PixelCounts) -> dict[str, Metric]:
-    """Compute the figures per pixel, over all pixels of all pictures; AUPRO to a false positive rate of 30 %."""
+    """Compute the figures per pixel, over all pixels of all images.
+
+    AUPRO to a false positive rate of 30 %.
+    """
     if not any(tally.labels) or not tally.good.any():
         return dict.fromkeys(
             PIXEL_METRICS, Metric(unavailable=NO_GOOD_PIXELS if any(tally.labels) else NO_MASKS)
         )
-    coarse = np.stack(tally.pictures)
+    coarse = np.stack(tally.histograms)
 
     def figures(weights: ResampleWeights | None) -> dict[str, MetricValues]:
         if weights is None:
@@ -106,7 +116,10 @@ def _figures(good: Counts, defective: Counts, covered: Counts) -> dict[str, Metr
 
 
 def _weights(mask: Mask) -> np.ndarray:
-    """Weigh each defective pixel by one over its region's area; pixels that touch at a corner are of one region."""
+    """Weigh each defective pixel by one over its region's area.
+
+    Pixels that touch at a corner are of one region.
+    """
     if not mask.any():
         return np.zeros(0)
     _, regions, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

@@ -1,8 +1,11 @@
-"""How well scores rank defective above good, from counts per score: the same few lines for pictures and for pixels.
+"""How well scores rank defective above good, from counts per score.
 
-A curve over thresholds needs no more than how many good and how many defective there are at each distinct score. Counts
-can be streamed, weighted and resampled; leading axes of the arrays are resamples, and each figure is then one per
-resample. Positive means defective. Both classes must be there.
+The same few lines for images and for pixels.
+
+A curve over thresholds needs no more than how many good and how many defective there are at each
+distinct score. Counts can be streamed, weighted and resampled; leading axes of the arrays are
+resamples, and each figure is then one per resample. Positive means defective. Both classes must be
+there.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ Counts = Num[np.ndarray, "... score"]
 MetricValues = Float[np.ndarray, "..."] | float
 """One figure, 0…1, or one per resample."""
 
-ImageScores = Float[np.ndarray, " picture"]
-Labels = Int[np.ndarray, " picture"]
-ResampleWeights = Num[np.ndarray, "resample picture"]
+ImageScores = Float[np.ndarray, " image"]
+Labels = Int[np.ndarray, " image"]
+ResampleWeights = Num[np.ndarray, "resample image"]
 
 
 class ScoreCounts(NamedTuple):
@@ -31,7 +34,9 @@ class ScoreCounts(NamedTuple):
 def count_scores(
     scores: ImageScores, labels: Labels, weights: ResampleWeights | None = None
 ) -> ScoreCounts:
-    """Count good (label 0) and defective (label 1) at each distinct score; with weights, once per resample.
+    """Count good (label 0) and defective (label 1) at each distinct score.
+
+    With weights, once per resample.
 
     >>> tally(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
     Tally(good=array([1., 0.]), defective=array([1., 1.]))
@@ -71,12 +76,15 @@ def best_f1(tally: ScoreCounts) -> MetricValues:
 
 
 def reject_all_f1(tally: ScoreCounts) -> MetricValues:
-    """F1 of rejecting everything, 2π / (1 + π) for a share π of defects: what any F1 must be held against."""
+    """F1 of rejecting everything, 2π / (1 + π) for a share π of defects.
+
+    What any F1 must be held against.
+    """
     return f1_by_threshold(tally)[..., 0]
 
 
 def false_positive_rate(tally: ScoreCounts, recall: float = 0.95) -> MetricValues:
-    """Share of the good that are rejected at the highest threshold that catches `recall` of the defective."""
+    """False reject rate at the highest threshold with this recall."""
     caught = _at_least(_share(tally.defective))
     # The lowest score catches all; rounding must not hide that.
     enough = np.maximum(caught, np.arange(caught.shape[-1]) == 0) >= recall - _ROUNDING
@@ -85,14 +93,17 @@ def false_positive_rate(tally: ScoreCounts, recall: float = 0.95) -> MetricValue
 
 
 def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> MetricValues:
-    """AUPRO: area under the per-region overlap up to a false positive rate of `limit`, divided by it.
+    """AUPRO: area under the per-region overlap up to a false positive rate of `limit`.
 
-    The overlap at a threshold is the mean over true regions of the share of their pixels beyond it (Bergmann et al.
-    2021, MVTec AD, section 6). As every region weighs the same, each of its pixels weighs one by the region's area, and
-    no region needs to be looked at twice. The curve is linear between thresholds, its end point interpolated.
+    It is divided by the limit.
+
+    The overlap at a threshold is the mean over true regions of the share of their pixels beyond it
+    (Bergmann et al. 2021, MVTec AD, section 6). As every region weighs the same, each of its pixels
+    weighs one by the region's area, and no region needs to be looked at twice. The curve is linear
+    between thresholds, its end point interpolated.
 
     Args:
-        good: defect-free pixels at each distinct score, those of defective pictures included.
+        good: defect-free pixels at each distinct score, those of defective images included.
         covered: weights of defective pixels at each distinct score.
         limit: of the false positive rate, 0…1.
     """

@@ -1,4 +1,4 @@
-"""The curves of a training as a picture."""
+"""The curves of a training as an image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ PANELS = {"loss": "cross-entropy", "accuracy": "told right"}
 
 
 def plot_finetuning(history: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw loss and accuracy over the epochs, of the pictures trained on and of those kept for checking.
+    """Plot loss and accuracy over the epochs, of training and of validation.
 
     Args:
-        history: for each epoch `number`, `loss`, `accuracy`, `validation_loss` and `validation_accuracy`.
+        history: for each epoch `number`, `loss`, `accuracy`, `validation_loss` and
+            `validation_accuracy`.
 
     Returns:
         A PNG of 900×320 pixels.
@@ -29,7 +30,10 @@ def plot_finetuning(history: Sequence[Mapping[str, float]]) -> bytes:
     figure = Figure(figsize=(9, 3.2), dpi=100, layout="constrained")
     numbers = [epoch["number"] for epoch in history]
     for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
-        for prefix, which, colour in (("", "trained on", "#0072b2"), ("validation_", "checked with", "#d55e00")):
+        for prefix, which, colour in (
+            ("", "trained on", "#0072b2"),
+            ("validation_", "checked with", "#d55e00"),
+        ):
             values = [epoch[prefix + name] for epoch in history]
             axes.plot(numbers, values, color=colour, label=which, marker="o", markersize=4)
         top = (
@@ -59,7 +63,13 @@ def plot_losses(history: Sequence[Mapping[str, float]]) -> bytes:
     figure = Figure(figsize=(6, 3.2), dpi=100, layout="constrained")
     axes = figure.subplots()
     for name in history[0] if history else ():
-        axes.plot(range(1, len(history) + 1), [epoch[name] for epoch in history], label=name, marker="o", markersize=3)
+        axes.plot(
+            range(1, len(history) + 1),
+            [epoch[name] for epoch in history],
+            label=name,
+            marker="o",
+            markersize=3,
+        )
     axes.set(xlabel="epoch", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""A white page with pictures in rows and columns, and words around them."""
+"""A white page with images in rows and columns, and words around them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLE, WORD, NOTE = 0.7, 0.5, 0.42
 """Sizes of letters."""
 
 MARGIN, GAP, APART = 18, 6, 12
-"""Pixels around the page, between pictures, and between groups of columns besides."""
+"""Pixels around the page, between images, and between groups of columns besides."""
 
 TITLE_ROOM, HEADING_ROOM, LEGEND_ROOM = 34, 26, 40
 """Pixels from top to bottom that they take."""
@@ -34,7 +34,10 @@ class Heading(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A row of pictures, None where there is none, and the words at its left: one, and a note below it."""
+    """A row of images, None where there is none, and the words at its left.
+
+    One, and a note below it.
+    """
 
     word: str
     note: str
@@ -51,22 +54,30 @@ class Legend(NamedTuple):
 
 
 def lay_out(
-    lines: Sequence[Line], headings: Sequence[Heading], cell: int, title: str = "", legend: Legend | None = None
+    lines: Sequence[Line],
+    headings: Sequence[Heading],
+    cell: int,
+    title: str = "",
+    legend: Legend | None = None,
 ) -> ImageU8:
-    """Lay out rows of pictures under their headings.
+    """Lay out rows of images under their headings.
 
     Args:
         lines: from top to bottom, each with as many cells as the headings have columns.
         headings: from left to right.
-        cell: width of a column; pictures in it are as wide or narrower.
+        cell: width of a column; images in it are as wide or narrower.
         title: over the page.
-        legend: under the pictures.
+        legend: under the images.
     """
     lefts = _columns(lines, headings, cell)
     header = MARGIN + (TITLE_ROOM if title else 0) + HEADING_ROOM
     tops = header + np.cumsum([0, *(_height(line, cell) + GAP for line in lines)])
     foot = int(tops[-1]) - GAP
-    page = np.full((foot + MARGIN + (LEGEND_ROOM if legend else 0), lefts[-1] + cell + MARGIN, 3), 255, np.uint8)
+    page = np.full(
+        (foot + MARGIN + (LEGEND_ROOM if legend else 0), lefts[-1] + cell + MARGIN, 3),
+        255,
+        np.uint8,
+    )
     _write(page, title, MARGIN, MARGIN + 16, page.shape[1] - 2 * MARGIN, TITLE, BOLD)
     _write_headings(page, headings, lefts, cell, header)
     for top, line in zip(tops.tolist(), lines, strict=False):
@@ -77,7 +88,9 @@ def lay_out(
 
 
 def _columns(lines: Sequence[Line], headings: Sequence[Heading], cell: int) -> list[int]:
-    words = [_width(line.word, WORD, BOLD) for line in lines] + [_width(line.note, NOTE, PLAIN) for line in lines]
+    words = [_width(line.word, WORD, BOLD) for line in lines] + [
+        _width(line.note, NOTE, PLAIN) for line in lines
+    ]
     left = MARGIN + (max(words) + MARGIN if any(words) else 0)
     apart = APART if any(heading.columns > 1 for heading in headings) else 0
     lefts = []
@@ -88,10 +101,12 @@ def _columns(lines: Sequence[Line], headings: Sequence[Heading], cell: int) -> l
 
 
 def _height(line: Line, cell: int) -> int:
-    return max((picture.shape[0] for picture in line.cells if picture is not None), default=cell)
+    return max((image.shape[0] for image in line.cells if image is not None), default=cell)
 
 
-def _write_headings(page: ImageU8, headings: Sequence[Heading], lefts: Sequence[int], cell: int, base: int) -> None:
+def _write_headings(
+    page: ImageU8, headings: Sequence[Heading], lefts: Sequence[int], cell: int, base: int
+) -> None:
     first = 0
     for heading in headings:
         left, right = lefts[first], lefts[first + heading.columns - 1] + cell
@@ -106,11 +121,11 @@ def _draw_line(page: ImageU8, line: Line, lefts: Sequence[int], cell: int, top: 
     middle, room = top + height // 2, lefts[0] - 2 * MARGIN
     _write(page, line.word, MARGIN, middle + (-3 if line.note else 5), room, WORD, BOLD)
     _write(page, line.note, MARGIN, middle + 15, room, NOTE, PLAIN, colour=GREY)
-    for left, picture in zip(lefts, line.cells, strict=True):
-        if picture is not None:
-            rows, columns = picture.shape[:2]
+    for left, image in zip(lefts, line.cells, strict=True):
+        if image is not None:
+            rows, columns = image.shape[:2]
             y, x = top + (height - rows) // 2, left + (cell - columns) // 2
-            page[y : y + rows, x : x + columns] = picture
+            page[y : y + rows, x : x + columns] = image
 
 
 def _draw_legend(page: ImageU8, legend: Legend, left: int, top: int) -> None:
@@ -133,7 +148,7 @@ def _write(
     place: float = 0.0,
     colour: tuple[int, int, int] = DARK,
 ) -> None:
-    """Write into a room of so many pixels, at its left (0), in its middle (0.5) or at its right (1); smaller to fit."""
+    """Draw text into a box of this width, left (0), centred (0.5) or right (1)."""
     if text:
         size *= min(1, room / _width(text, size, font))
         x = left + round(place * (room - _width(text, size, font)))

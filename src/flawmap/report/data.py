@@ -1,4 +1,7 @@
-"""What the page says of an inspector and of pictures that it judged: from what was found to `render.report`."""
+"""What the page says of an inspector and of images that it judged.
+
+From what was found to `render.report`.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,14 @@ MAX_NAMED_MASKS = 3
 Section = dict[str, str]
 
 
-def from_evaluation(part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery) -> ReportData:
-    """Tell of pictures whose truth is known."""
-    rows = [Record(str(row.sample.path), row.sample.defect_type, row.score, row.p_value, row.error) for row in evaluation.records]
+def from_evaluation(
+    part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery
+) -> ReportData:
+    """Tell of images whose truth is known."""
+    rows = [
+        Record(str(row.sample.path), row.sample.defect_type, row.score, row.p_value, row.error)
+        for row in evaluation.records
+    ]
     milliseconds = [row.inference_ms for row in evaluation.records if row.score is not None]
     masks = [row.error for row in evaluation.records if row.error and row.score is not None]
     details = _details(part, runtime, milliseconds)
@@ -49,19 +57,28 @@ def from_evaluation(part: Path, runtime: Runtime, dataset: Path, evaluation: Eva
     )
 
 
-def from_records(part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery) -> ReportData:
-    """Tell of pictures whose truth is not known."""
-    rows = [Record(record["path"], None, record["score"], record["p_value"], record["error"]) for record in records]
+def from_records(
+    part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery
+) -> ReportData:
+    """Tell of images whose truth is not known."""
+    rows = [
+        Record(record["path"], None, record["score"], record["p_value"], record["error"])
+        for record in records
+    ]
     milliseconds = [record["inference_ms"] for record in records if record["score"] is not None]
     report = _report(part, runtime, rows, gallery, _details(part, runtime, milliseconds))
     return replace(report, table="results.csv")
 
 
 def _report(
-    part: Path, runtime: Runtime, rows: Sequence[Record], gallery: Gallery, details: Mapping[str, Section]
+    part: Path,
+    runtime: Runtime,
+    rows: Sequence[Record],
+    gallery: Gallery,
+    details: Mapping[str, Section],
 ) -> ReportData:
     calibration = runtime.calibration
-    calibrated = f"calibrated on {len(calibration.scores)} good pictures"
+    calibrated = f"calibrated on {len(calibration.scores)} good images"
     return ReportData(
         title=part.stem,
         subtitle=f"{runtime.method_name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
@@ -82,7 +99,9 @@ def _report(
 def _curves(runtime: Runtime) -> dict[str, bytes]:
     if not runtime.finetune_record:
         return {}
-    classes = ", ".join(f"{name} ({count})" for name, count in runtime.finetune_record["classes"].items())
+    classes = ", ".join(
+        f"{name} ({count})" for name, count in runtime.finetune_record["classes"].items()
+    )
     title = f"Fine-tuning of the backbone, {runtime.finetune_record['config']['mode']}: {classes}"
     return {title: plot_finetuning(runtime.finetune_record["history"])}
 
@@ -90,9 +109,16 @@ def _curves(runtime: Runtime) -> dict[str, bytes]:
 def _say_masks(errors: list[str]) -> list[str]:
     if not errors:
         return []
-    more = f"; and {len(errors) - MAX_NAMED_MASKS} more, see {ReportData.table}" if len(errors) > MAX_NAMED_MASKS else ""
+    more = (
+        f"; and {len(errors) - MAX_NAMED_MASKS} more, see {ReportData.table}"
+        if len(errors) > MAX_NAMED_MASKS
+        else ""
+    )
     named = "; ".join(errors[:MAX_NAMED_MASKS])
-    return [f"{len(errors)} masks cannot be used; their pictures count in no figure per pixel: {named}{more}."]
+    return [
+        f"{len(errors)} masks cannot be used; their images count in no figure per pixel: "
+        f"{named}{more}."
+    ]
 
 
 def _details(part: Path, runtime: Runtime, milliseconds: list[float]) -> dict[str, Section]:
@@ -102,16 +128,28 @@ def _details(part: Path, runtime: Runtime, milliseconds: list[float]) -> dict[st
         **dict(_flat(runtime.method_options)),
         "size": f"{preparation.height} × {preparation.width}",
         "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
-        "confidence": f"{calibration.budget.confidence:.0%}" if calibration.budget.confidence else "on average",
+        "confidence": f"{calibration.budget.confidence:.0%}"
+        if calibration.budget.confidence
+        else "on average",
         "calibration": "split" if calibration.exact else "leave-out",
     }
-    tuning = {"Fine-tuning": dict(_flat(runtime.finetune_record["config"]))} if runtime.finetune_record else {}
+    tuning = (
+        {"Fine-tuning": dict(_flat(runtime.finetune_record["config"]))}
+        if runtime.finetune_record
+        else {}
+    )
     files = {
         "inspector": str(part),
         "SHA-256 of it": sha256_of(part),
         "weights": runtime.weights_sha256,
     }
-    return {"Settings": settings, **tuning, "Files": files, "Timings": _timings(milliseconds), "Versions": _versions()}
+    return {
+        "Settings": settings,
+        **tuning,
+        "Files": files,
+        "Timings": _timings(milliseconds),
+        "Versions": _versions(),
+    }
 
 
 def _timings(milliseconds: list[float]) -> Section:
@@ -119,16 +157,23 @@ def _timings(milliseconds: list[float]) -> Section:
         return {}
     median, late = np.percentile(milliseconds, [50, 95])
     return {
-        "pictures judged": str(len(milliseconds)),
-        "median": f"{median:.1f} ms a picture, from prepared to verdict",
+        "images judged": str(len(milliseconds)),
+        "median": f"{median:.1f} ms an image, from prepared to verdict",
         "95th percentile": f"{late:.1f} ms",
     }
 
 
 def _versions() -> Section:
-    libraries = {name: version(name) for name in ("openvino", "numpy")} | {"OpenCV": cv2.__version__}
+    libraries = {name: version(name) for name in ("openvino", "numpy")} | {
+        "OpenCV": cv2.__version__
+    }
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
-    return {"flawmap": __version__, "Python": platform.python_version(), **libraries, "machine": machine}
+    return {
+        "flawmap": __version__,
+        "Python": platform.python_version(),
+        **libraries,
+        "machine": machine,
+    }
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -137,7 +182,9 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     for name, value in options.items():
         if isinstance(value, Mapping):
             flat.append((prefix + name, str(value["type"])))
-            flat += _flat({key: inner for key, inner in value.items() if key != "type"}, f"{prefix}{name}.")
+            flat += _flat(
+                {key: inner for key, inner in value.items() if key != "type"}, f"{prefix}{name}."
+            )
         else:
             flat.append((prefix + name, str(value)))
     return flat

@@ -19,7 +19,7 @@ THUMBNAIL_SIDE = 320
 """The longer side of a thumbnail, in pixels, at most."""
 
 LISTED_REGIONS = 100
-"""Regions of one picture that the page lists, the oddest first."""
+"""Regions of one image that the page lists, the oddest first."""
 
 _QUALITY = 80
 """Of JPEG: as small as WebP of like quality, and encoded forty times as fast."""
@@ -27,17 +27,17 @@ _QUALITY = 80
 
 @dataclass(frozen=True)
 class Card:
-    """One picture of the gallery.
+    """One image of the gallery.
 
     Args:
-        path: of the picture.
+        path: of the image.
         kind: "good", a kind of defect, or None where the truth is not known.
         score: of its verdict.
         p_value: of its verdict.
         regions: where it lies beyond the limit of good parts, as `Region.to_json` says it.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
-        picture: a JPEG thumbnail, its longer side up to `SIDE` pixels.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        image: a JPEG thumbnail, its longer side up to `SIDE` pixels.
         overlay: likewise with the heat map.
         truth: likewise with the outline of the true defect; None without one.
     """
@@ -55,13 +55,14 @@ class Card:
 
 
 class Gallery:
-    """The most telling of any number of pictures, in bounded memory: the worst errors first.
+    """The most telling of any number of images, in bounded memory: the worst errors first.
 
     Args:
         threshold: the score beyond which a part is rejected.
-        capacity: how many pictures are kept.
+        capacity: how many images are kept.
 
-    Worst is a defect far below the threshold or a good part far beyond it; where the truth is not known, a high score.
+    Worst is a defect far below the threshold or a good part far beyond it; where the truth is not
+    known, a high score.
     """
 
     def __init__(self, threshold: float, capacity: int = 500) -> None:
@@ -80,7 +81,7 @@ class Gallery:
         mask: Mask | None = None,
         min_area: int = 0,
     ) -> None:
-        """Show the gallery one more picture; thumbnails are made only if it is kept."""
+        """Show the gallery one more image; thumbnails are made only if it is kept."""
         self._added += 1
         place = (_badness(verdict.score, kind, self._threshold), -self._added)
         full = len(self._kept) >= self._capacity
@@ -94,15 +95,29 @@ class Gallery:
             heapq.heappush(self._kept, entry)
 
     def cards(self) -> list[Card]:
-        """List the pictures that were kept, the worst first."""
-        return [card for _, _, card in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+        """List the images that were kept, the worst first."""
+        return [
+            card for _, _, card in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)
+        ]
 
 
-def _make_card(path: str, kind: str | None, verdict: Verdict, pixels: ImageArray, mask: Mask | None, min_area: int) -> Card:
+def _make_card(
+    path: str,
+    kind: str | None,
+    verdict: Verdict,
+    pixels: ImageArray,
+    mask: Mask | None,
+    min_area: int,
+) -> Card:
     height, width = pixels.shape[:2]
     small = to_uint8(_shrink(pixels))
-    # As floats, of which the mean over an area is above 0 as soon as one pixel is: no defect is too small to be seen.
-    truth = draw_mask_outline(small, _shrink(mask.astype(np.float32)) > 0) if mask is not None and mask.any() else None
+    # As floats, of which the mean over an area is above 0 as soon as one pixel is: no defect is too
+    # small to be seen.
+    truth = (
+        draw_mask_outline(small, _shrink(mask.astype(np.float32)) > 0)
+        if mask is not None and mask.any()
+        else None
+    )
     return Card(
         path,
         kind,
@@ -123,8 +138,8 @@ def _shrink(plane: np.ndarray) -> np.ndarray:
     return resize(plane, height, width)
 
 
-def _jpeg(picture: ImageU8) -> bytes:
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+def _jpeg(image: ImageU8) -> bytes:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 

@@ -1,6 +1,9 @@
-"""One page about an inspector and the pictures it judged: a single HTML file that opens from disk, without a network.
+"""One page about an inspector and the images it judged.
 
-The page reads in this order: what came out, what another threshold would do, how good the scores are, every picture.
+A single HTML file that opens from disk, without a network.
+
+The page reads in this order: what came out, what another threshold would do, how good the scores
+are, every image.
 """
 
 from __future__ import annotations
@@ -35,16 +38,19 @@ OUTCOME_LABELS = {
     "reject": "reject",
     "good": "good",
 }
-"""What can come of a picture, and how the page says it; the last two are for pictures whose truth is not known."""
+"""What can come of an image, and how the page says it.
+
+The last two are for images whose truth is not known.
+"""
 _STOPS = 17
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture that was to be judged, in the gallery or not; without a score it could not be read.
+    """One image that was to be judged, in the gallery or not; without a score it could not be read.
 
     Args:
-        path: of the picture.
+        path: of the image.
         kind: "good", a kind of defect, or None where the truth is not known.
         score: of its verdict.
         p_value: of its verdict.
@@ -66,17 +72,17 @@ class ReportData:
         title: the heading.
         subtitle: the line under it.
         threshold: the score beyond which a part is rejected.
-        held_out: scores of the good pictures that it was calibrated on.
+        held_out: scores of the good images that it was calibrated on.
         promises: sentences on what the threshold promises.
-        rows: every picture.
-        gallery: the pictures that are shown.
+        rows: every image.
+        gallery: the images that are shown.
         metrics: figures by name.
         kinds: per kind of defect, the same figures for each.
         confusion: how many TP, FP, FN, TN; None without labels.
         details: sections of settings, hashes, timings.
         warnings: shown above everything else.
         table: the file that holds all scores.
-        figures: PNG pictures by their title.
+        figures: PNG images by their title.
     """
 
     title: str
@@ -106,7 +112,7 @@ def write_page(file: Path, report: ReportData) -> None:
 
 
 def render_page(report: ReportData) -> str:
-    """Make the page: HTML with its style, script, pictures and numbers inside."""
+    """Make the page: HTML with its style, script, images and numbers inside."""
     script, style = page_script(), _asset("page.css").replace("TURBO", _turbo())
     cards = report.gallery.cards()
     judged = [row for row in report.records if _finite(row.score) is not None]
@@ -120,15 +126,20 @@ def render_page(report: ReportData) -> str:
         cards=cards,
         folder=_common_folder([card.path for card in cards]),
         labelled=any(row.defect_type is not None for row in report.records),
-        counts=Counter(_outcome(row.score, row.defect_type, report.threshold) for row in judged if row.score is not None),
+        counts=Counter(
+            _outcome(row.score, row.defect_type, report.threshold)
+            for row in judged
+            if row.score is not None
+        ),
         shown=Counter(_outcome(card.score, card.defect_type, report.threshold) for card in cards),
-        pictures=Counter(row.defect_type for row in judged),
+        images=Counter(row.defect_type for row in judged),
         judged=len(judged),
         unreadable=[row for row in report.records if _finite(row.score) is None],
         labels=OUTCOME_LABELS,
         columns=list(next(iter(report.by_defect_type.values()), {})),
     )
-    # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no bytes for.
+    # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no
+    # bytes for.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -145,11 +156,19 @@ def _data(report: ReportData, cards: Sequence[Card], judged: Sequence[Record]) -
     """Collect what the script needs; scores in full, since rounding would make and break ties."""
     return {
         "threshold": report.threshold,
-        "calibrationScores": sorted(score for score in report.calibration_scores if math.isfinite(score)),
+        "calibrationScores": sorted(
+            score for score in report.calibration_scores if math.isfinite(score)
+        ),
         "scores": [[row.defect_type, row.score] for row in judged],
         "labels": OUTCOME_LABELS,
         "cards": [
-            {**vars(card), "picture": None, "overlay": None, "truth": None, "regions": card.regions[:LISTED_REGIONS]}
+            {
+                **vars(card),
+                "image": None,
+                "overlay": None,
+                "truth": None,
+                "regions": card.regions[:LISTED_REGIONS],
+            }
             | {"count": len(card.regions)}
             for card in cards
         ],
@@ -158,7 +177,9 @@ def _data(report: ReportData, cards: Sequence[Card], judged: Sequence[Record]) -
 
 def _embed(value: Any) -> str:
     """Write JSON that can stand inside a script element, whatever its strings hold."""
-    text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        _without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -183,7 +204,8 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _common_folder(paths: Sequence[str]) -> str:
-    # Letter by letter, and then back to a separator: unlike commonpath, this reads the paths of any system.
+    # Letter by letter, and then back to a separator: unlike commonpath, this reads the paths of any
+    # system.
     return _split(os.path.commonprefix(paths))[0]  # noqa: RUF071
 
 
@@ -194,7 +216,9 @@ def _turbo() -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"number": _number, "percent": _percent, "split": _split, "uri": _uri}
     environment.globals |= {"outcome": _outcome}
     return environment

@@ -1,7 +1,9 @@
-"""The saved file: a manifest and arrays in one safetensors file, under one hash. No pickle, so loading runs no code.
+"""The saved file: a manifest and arrays in one safetensors file, under one hash.
 
-The manifest is JSON in the file's metadata. It holds the SHA-256 of the whole file, taken with 64 zeros in its place,
-so that any changed byte is noticed.
+No pickle, so loading runs no code.
+
+The manifest is JSON in the file's metadata. It holds the SHA-256 of the whole file, taken with 64
+zeros in its place, so that any changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -38,13 +40,17 @@ class Bundle(NamedTuple):
 
 
 def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a saved file; the old one stands until the new one is complete. The same content gives the same bytes.
+    """Write a saved file; the old one stands until the new one is complete.
+
+    The same content gives the same bytes.
 
     Raises:
         WriteError: it cannot be written.
     """
     text = json.dumps({**manifest, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
-    data = save_arrays({name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text})
+    data = save_arrays(
+        {name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text}
+    )
     digest = hashlib.sha256(data).hexdigest()
     with atomic_write(file) as stream:
         stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
@@ -63,7 +69,8 @@ def load(file: Path) -> Bundle:
     manifest = _read_manifest(data, file)
     if manifest["format"] > FORMAT:
         raise BundleError(
-            f"{file}: written in format {manifest['format']} by flawmap {manifest.get('version', '?')}, this one reads "
+            f"{file}: written in format {manifest['format']} by flawmap "
+            f"{manifest.get('version', '?')}, this one reads "
             f"up to format {FORMAT}; install a newer flawmap"
         )
     digest = str(manifest["sha256"])
@@ -76,7 +83,8 @@ def load(file: Path) -> Bundle:
 
 
 def _read_manifest(data: bytes, file: Path) -> dict[str, Any]:
-    # By hand, since the header must be read before the rest can be trusted: 8 bytes of length, then JSON.
+    # By hand, since the header must be read before the rest can be trusted: 8 bytes of length, then
+    # JSON.
     try:
         (length,) = struct.unpack_from("<Q", data)
         manifest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY])

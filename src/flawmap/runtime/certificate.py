@@ -1,7 +1,10 @@
-"""Golden pictures with what they scored: proof that a scorer says on this machine what it said where it learned.
+"""Golden images with what they scored.
 
-Between the two lie a conversion, another CPU, other versions of OpenCV and OpenVINO. So the pictures are prepared anew
-here, one of them shrunk from a size and a shape of its own, and scores and maps are compared.
+Proof that a scorer says on this machine what it said where it learned.
+
+Between the two lie a conversion, another CPU, other versions of OpenCV and OpenVINO. So the images
+are prepared anew here, one of them shrunk from a size and a shape of its own, and scores and maps
+are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from flawmap.runtime.graph import Precision
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
 ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
-"""One prepared picture to its score and map."""
+"""One prepared image to its score and map."""
 
 TORCH_TOLERANCE = 1e-4
 """How far a graph in f32 may be from torch, of the largest value: what is claimed for it."""
@@ -30,10 +33,10 @@ _PIXELS, _SCORES, _MAPS = "golden.pixels", "golden.scores", "golden.maps"
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Pictures, and what each must score.
+    """Images, and what each must score.
 
     Args:
-        pictures: decoded ones.
+        images: decoded ones.
         scores: of each.
         maps: of each, (height, width) of the network's input.
     """
@@ -43,8 +46,12 @@ class Certificate:
     maps: np.ndarray
 
     @classmethod
-    def issue(cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction) -> Certificate:
-        """Make two of a good picture, and score them: one longer and larger than the network's input, one upside down.
+    def issue(
+        cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction
+    ) -> Certificate:
+        """Make two of a good image, and score them.
+
+        One longer and larger than the network's input, one upside down.
 
         The second is in the input's size and as odd as can be, for its colours are reversed.
         """
@@ -55,19 +62,22 @@ class Certificate:
         found = [score(preprocessing(image)) for image in images]
         return cls(images, np.array([one[0] for one in found]), np.stack([one[1] for one in found]))
 
-    def check(self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str) -> float:
-        """Score the pictures again; gives the largest difference.
+    def check(
+        self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str
+    ) -> float:
+        """Score the images again; gives the largest difference.
 
         Args:
-            preparation: as when it was issued.
-            score: what is to be proven.
-            allowed: the largest difference, as a share of the largest score and of the largest value of a map.
+            preprocessing: the same as when the certificate was made.
+            score: the function under test, one preprocessed image to score and map.
+            tolerance: largest accepted difference, as a fraction of the largest score and of the
+                largest map value.
             where: what scores, for the message.
 
         Raises:
             ParityError: a score or a map differs by more.
         """
-        # Of all pictures: one that was learned may score nothing at all.
+        # Of all images: one that was learned may score nothing at all.
         largest, map_largest = (max(float(one.max()), _TINY) for one in (self.scores, self.maps))
         worst = 0.0
         for number, image in enumerate(self.images):
@@ -79,8 +89,10 @@ class Certificate:
             # Written so that a NaN fails it too.
             if not max(apart, map_apart) <= tolerance:
                 raise ParityError(
-                    f"{where}: golden picture {number + 1} of {len(self.images)} scores {found:.6g} here and scored "
-                    f"{said:.6g} when this was fitted; {apart:.2%} off, its map {map_apart:.2%}, allowed are "
+                    f"{where}: golden image {number + 1} of {len(self.images)} scores "
+                    f"{found:.6g} here and scored "
+                    f"{said:.6g} when this was fitted; {apart:.2%} off, its map {map_apart:.2%}, "
+                    f"allowed are "
                     f"{tolerance:.2%}; use precision f32, or fit again on this machine"
                 )
         return worst
@@ -94,4 +106,6 @@ class Certificate:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Certificate:
         """Take back what `to_saved` gave."""
         scores = arrays[_SCORES]
-        return cls([arrays[f"{_PIXELS}{number}"] for number in range(len(scores))], scores, arrays[_MAPS])
+        return cls(
+            [arrays[f"{_PIXELS}{number}"] for number in range(len(scores))], scores, arrays[_MAPS]
+        )

@@ -1,4 +1,4 @@
-"""Pictures from disk, decoded in threads ahead of whoever uses them; numpy only."""
+"""Images from disk, decoded in threads ahead of whoever uses them; numpy only."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ import cv2
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.preprocess import _WHITE, ImageArray, ImageInput, Mask, Preprocessed, Preprocessing
+from flawmap.runtime.preprocess import (
+    _WHITE,
+    ImageArray,
+    ImageInput,
+    Mask,
+    Preprocessed,
+    Preprocessing,
+)
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 THREADS = 4
-"""Decoders at work; OpenCV lets go of Python's lock, and a few keep ahead of any network on a CPU."""
+"""Threads that decode; OpenCV releases the GIL, and four stay ahead of any CPU network."""
 
 MAX_DECODED_AHEAD = 8
-"""Pictures decoded and not yet used, at most; large ones take 100 MB each."""
+"""Images decoded and not yet used, at most; large ones take 100 MB each."""
 
 
 class DecodedImage(NamedTuple):
-    """One picture, decoded and prepared."""
+    """One image, decoded and prepared."""
 
     image_input: ImageInput
     image: ImageArray
@@ -35,14 +42,19 @@ class DecodedImage(NamedTuple):
 
 
 class UnreadableImage(NamedTuple):
-    """One picture that cannot be used, and why."""
+    """One image that cannot be used, and why."""
 
     image_input: ImageInput
     error: ImageError
 
 
-def decode_ahead(image_inputs: Iterable[ImageInput], preprocessing: Preprocessing) -> Iterator[DecodedImage | UnreadableImage]:
-    """Decode and prepare pictures in threads, some ahead of whoever uses them; in order, the bad ones among them."""
+def decode_ahead(
+    image_inputs: Iterable[ImageInput], preprocessing: Preprocessing
+) -> Iterator[DecodedImage | UnreadableImage]:
+    """Decode and prepare images in threads, some ahead of whoever uses them.
+
+    In order, the bad ones among them.
+    """
 
     def load(image_input: ImageInput) -> DecodedImage | UnreadableImage:
         try:
@@ -58,19 +70,22 @@ def map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     """Apply a function in threads, some items ahead of whoever uses the results; in order."""
     pending = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
-        results: deque[Future[T]] = deque(pool.submit(function, item) for item in islice(pending, MAX_DECODED_AHEAD))
+        results: deque[Future[T]] = deque(
+            pool.submit(function, item) for item in islice(pending, MAX_DECODED_AHEAD)
+        )
         try:
             while results:
                 result = results.popleft().result()
                 results.extend(pool.submit(function, item) for item in islice(pending, 1))
                 yield result
         finally:
-            # Whoever stops listening half way must not wait for pictures that nobody will see.
+            # Whoever stops listening half way must not wait for images that nobody will see.
             for unheard in results:
                 unheard.cancel()
 
+
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""File names that count as pictures in a folder."""
+"""File names that count as images in a folder."""
 
 MIN_IMAGE_SIDE = 8
 """Pixels a side; below it there is no texture to judge, only a colour."""
@@ -79,23 +94,34 @@ _AS_IS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 
 def decode(image_input: ImageInput) -> ImageArray:
-    """Decode a picture: JPEG, PNG, BMP, TIFF or WebP; grey, RGB, RGBA or CMYK; 8 or 16 bits; upright by its EXIF tag.
+    """Decode an image: JPEG, PNG, BMP, TIFF or WebP.
 
-    Alpha is dropped. 16-bit pictures keep their depth. Arrays may be bool, uint8, uint16, or floats in 0…1.
+    Grey, RGB, RGBA or CMYK; 8 or 16 bits; upright by its EXIF tag.
+
+    Alpha is dropped. 16-bit images keep their depth. Arrays may be bool, uint8, uint16, or floats
+    in 0…1.
 
     Raises:
-        ImageError: the picture is missing, empty, damaged, not a picture, or smaller than 8 pixels a side.
+        ImageError: the image is missing, empty, damaged, not an image, or smaller than 8 pixels a
+            side.
     """
     name = name_of(image_input)
-    image = _from_array(image_input, name) if isinstance(image_input, np.ndarray) else _from_bytes(_bytes(image_input, name), name)
+    image = (
+        _from_array(image_input, name)
+        if isinstance(image_input, np.ndarray)
+        else _from_bytes(_bytes(image_input, name), name)
+    )
     if min(image.shape[:2]) < MIN_IMAGE_SIDE:
         height, width = image.shape[:2]
-        raise ImageError(f"{name}: {width}×{height} pixels are too few; use {MIN_IMAGE_SIDE}×{MIN_IMAGE_SIDE} or more")
+        raise ImageError(
+            f"{name}: {width}×{height} pixels are too few; use {MIN_IMAGE_SIDE}×{MIN_IMAGE_SIDE} "
+            f"or more"
+        )
     return image
 
 
 def decode_mask(path: Path) -> Mask:
-    """Decode a ground-truth mask: True where the picture of the mask is brighter than half.
+    """Decode a ground-truth mask: True where the image of the mask is brighter than half.
 
     Raises:
         ImageError: as `read` does.
@@ -105,7 +131,7 @@ def decode_mask(path: Path) -> Mask:
 
 
 def name_of(image_input: ImageInput) -> str:
-    """Name a picture in a message: its path, or what kind of object it is."""
+    """Name an image in a message: its path, or what kind of object it is."""
     if isinstance(image_input, bytes):
         return f"<{len(image_input)} bytes>"
     if isinstance(image_input, np.ndarray):
@@ -114,7 +140,8 @@ def name_of(image_input: ImageInput) -> str:
 
 
 def _bytes(image_input: str | os.PathLike[str] | bytes, name: str) -> bytes:
-    # Through Python rather than cv2.imread, which cannot open every path on Windows and says nothing when it fails.
+    # Through Python rather than cv2.imread, which cannot open every path on Windows and says
+    # nothing when it fails.
     if isinstance(image_input, bytes):
         data = image_input
     else:
@@ -133,7 +160,10 @@ def _from_bytes(data: bytes, name: str) -> ImageArray:
     except cv2.error as error:
         raise ImageError(f"{name}: cannot be decoded ({error.err})") from error
     if decoded is None:
-        raise ImageError(f"{name}: damaged, cut off, or not a picture; save it again as PNG, JPEG, BMP, TIFF or WebP")
+        raise ImageError(
+            f"{name}: damaged, cut off, or not an image; save it again as PNG, JPEG, BMP, TIFF "
+            f"or WebP"
+        )
     if decoded.dtype not in _WHITE:
         raise ImageError(f"{name}: has {decoded.dtype} pixels; save it with 8 or 16 bits")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
@@ -143,7 +173,9 @@ def _from_array(array: np.ndarray, name: str) -> ImageArray:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
-        raise ImageError(f"{name}: give (height, width), or (height, width, 1 | 3 | 4) in RGB order")
+        raise ImageError(
+            f"{name}: give (height, width), or (height, width, 1 | 3 | 4) in RGB order"
+        )
     rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
     return np.ascontiguousarray(_known_depth(rgb, name))
 
@@ -156,6 +188,10 @@ def _known_depth(rgb: np.ndarray, name: str) -> np.ndarray:
     if np.issubdtype(rgb.dtype, np.floating):
         # Written so that a NaN fails it too.
         if not (rgb.min() >= 0 and rgb.max() <= 1):
-            raise ImageError(f"{name}: floats must lie in 0…1, these span {rgb.min():.3g}…{rgb.max():.3g}")
+            raise ImageError(
+                f"{name}: floats must lie in 0…1, these span {rgb.min():.3g}…{rgb.max():.3g}"
+            )
         return rgb.astype(np.float32)
-    raise ImageError(f"{name}: {rgb.dtype} pixels have no known white; give uint8, uint16, or floats in 0…1")
+    raise ImageError(
+        f"{name}: {rgb.dtype} pixels have no known white; give uint8, uint16, or floats in 0…1"
+    )

@@ -1,4 +1,7 @@
-"""A network as OpenVINO holds it: made once from torch (`engine`), kept in the saved file, run without torch."""
+"""A network as OpenVINO holds it.
+
+Made once from torch (`engine`), kept in the saved file, run without torch.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,14 @@ import openvino
 from flawmap.errors import OptionError
 
 Precision = Literal["f32", "bf16", "int8"]
-"""What a network computes in. `bf16` takes a CPU that has it; in `int8` the network was quantised before it learned."""
+"""What a network computes in.
+
+`bf16` takes a CPU that has it; in `int8` the network was quantised before it learned.
+"""
 
 
 class InferenceResult(NamedTuple):
-    """What came of one picture."""
+    """What came of one image."""
 
     outputs: list[np.ndarray]
     inference_ms: float
@@ -33,7 +39,7 @@ _XML, _WEIGHTS = "graph.xml", "graph.weights"
 
 
 class Graph:
-    """A network for one picture at a time.
+    """A network for one image at a time.
 
     Args:
         model: from an array (1, 3, height, width) to any number of arrays.
@@ -52,7 +58,9 @@ class Graph:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Graph:
         """Take back what `to_saved` gave."""
-        return cls(openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS])))
+        return cls(
+            openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS]))
+        )
 
     @staticmethod
     def is_in(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -66,11 +74,13 @@ class GraphRunner:
     Args:
         graph: what to run.
         precision: as what is not quantised is computed.
-        ahead: whether several pictures are under way at once, which does more of them in an hour and takes longer for
-            each; else each is done as fast as can be.
+        ahead: whether several images are under way at once, which does more of them in an hour and
+            takes longer for each; else each is done as fast as can be.
     """
 
-    def __init__(self, graph: Graph, precision: Precision = "f32", *, throughput: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, precision: Precision = "f32", *, throughput: bool = False
+    ) -> None:
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
@@ -80,11 +90,11 @@ class GraphRunner:
         self._requests = [self._compiled.create_infer_request() for _ in range(count)]
 
     def __call__(self, image: np.ndarray) -> InferenceResult:
-        """Run one picture, (3, height, width)."""
+        """Run one image, (3, height, width)."""
         return next(self.run_many([image]))
 
     def run_many(self, images: Iterable[np.ndarray]) -> Iterator[InferenceResult]:
-        """Run pictures, in order; the next ones are asked for while earlier ones are under way."""
+        """Run images, in order; the next ones are asked for while earlier ones are under way."""
         free, busy = deque(self._requests), deque[openvino.InferRequest]()
         for image in images:
             if not free:
@@ -107,9 +117,14 @@ def check_precision(precision: str) -> None:
 
 
 def supported_precision(precision: Precision) -> Precision:
-    """Give what this machine computes in where it is asked for a precision; warns where that is another one."""
+    """Give what this machine computes in where it is asked for a precision.
+
+    Warns where that is another one.
+    """
     if precision == "bf16" and not has_bf16():
-        warnings.warn("this CPU cannot compute in bf16, so f32 is used, which takes longer", stacklevel=2)
+        warnings.warn(
+            "this CPU cannot compute in bf16, so f32 is used, which takes longer", stacklevel=2
+        )
         return "f32"
     return precision
 
@@ -129,18 +144,23 @@ def concat_graphs(encoder: Graph, head: openvino.Model) -> Graph:
     model.inputs[0].get_tensor().set_names({GRAPH_INPUT})
     for output, name in zip(model.outputs, GRAPH_OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
-    # Their own names count all operations of the process; the same content shall give the same file.
+    # Their own names count all operations of the process; the same content shall give the same
+    # file.
     for number, operation in enumerate(model.get_ordered_ops()):
         operation.set_friendly_name(f"{operation.get_type_name()}{number}")
     return Graph(model)
 
 
-def _results(busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]) -> InferenceResult:
+def _results(
+    busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]
+) -> InferenceResult:
     request = busy.popleft()
     request.wait()
     free.append(request)
-    # Copied, since the request will write the next picture's results there.
-    return InferenceResult([tensor.data.copy() for tensor in request.output_tensors], request.latency)
+    # Copied, since the request will write the next image's results there.
+    return InferenceResult(
+        [tensor.data.copy() for tensor in request.output_tensors], request.latency
+    )
 
 
 def _bytes_of(file: Path) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""What stands beside the line: a saved inspector that judges with numpy, OpenCV and OpenVINO, without torch."""
+"""What stands beside the line.
+
+A saved inspector that judges with numpy, OpenCV and OpenVINO, without torch.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,25 @@ GRAPH_PREFIXES = ("graph.", "golden.")
 """Begin the names of the arrays that the graph and its certificate take."""
 
 MIN_IMAGES_FOR_THROUGHPUT = 16
-"""Pictures; fewer are done one by one, before several at once are made ready."""
+"""Images; fewer are done one by one, before several at once are made ready."""
 
 
 class Inspection(NamedTuple):
-    """One picture of many, and what came of it: a verdict, or the reason why there is none."""
+    """One image of many, and what came of it: a verdict, or the reason why there is none."""
 
     image_input: ImageInput
     verdict: Verdict | None
     error: ImageError | None
     image: ImageArray | None
     inference_ms: float
-    """From the prepared picture to the verdict; decoding runs beside it, and other pictures where there are many."""
+    """From the prepared image to the verdict.
+
+    Decoding runs beside it, and other images where there are many.
+    """
 
 
 class ScoredImage(NamedTuple):
-    """What a scorer says of one picture."""
+    """What a scorer says of one image."""
 
     score: float
     distances: np.ndarray
@@ -51,20 +57,23 @@ class ScoredImage(NamedTuple):
 
 @runtime_checkable
 class ScoringBackend(Protocol):
-    """Scores prepared pictures, in order."""
+    """Scores prepared images, in order."""
 
-    def __call__(self, images: Iterable[Preprocessed], *, many: bool = False) -> Iterator[ScoredImage]:
+    def __call__(
+        self, images: Iterable[Preprocessed], *, many: bool = False
+    ) -> Iterator[ScoredImage]:
         """Score them; where there are many, several at once."""
         ...
 
 
 class Runtime:
-    """Judges pictures as the inspector does that was saved.
+    """Judges images as the inspector does that was saved.
 
     Args:
-        manifest: what the saved file says of it: `name`, `method`, `options`, `preparation`, `weights`, `tuning`.
+        manifest: what the saved file says of it: `name`, `method`, `options`, `preparation`,
+            `weights`, `tuning`.
         calibration: what good parts score.
-        scorer: prepared pictures to scores and maps.
+        scorer: prepared images to scores and maps.
 
     Attributes:
         name: of the method, as it was asked for.
@@ -78,7 +87,9 @@ class Runtime:
         verdict = runtime.inspect("new.png")
     """
 
-    def __init__(self, manifest: Mapping[str, Any], calibration: Calibration, scorer: ScoringBackend) -> None:
+    def __init__(
+        self, manifest: Mapping[str, Any], calibration: Calibration, scorer: ScoringBackend
+    ) -> None:
         self.method_name: str = manifest["name"]
         self.method_options: dict[str, Any] = manifest["options"]
         self.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
@@ -89,47 +100,59 @@ class Runtime:
 
     @classmethod
     def load(cls, file: str | Path, precision: Precision | None = None) -> Runtime:
-        """Open a saved inspector, and prove that it scores on this machine as it did where it learned.
+        """Open a saved inspector, and check that it scores here as where it was fitted.
 
         Args:
             file: what `flawmap fit` or `Inspector.save` wrote.
-            precision: what to compute in; None for that of the fit. On a CPU without bf16 that is f32, with a warning.
+            precision: what to compute in; None for that of the fit. On a CPU without bf16 that is
+                f32, with a warning.
 
         Raises:
             BundleError: damaged, not a saved inspector, or from a newer flawmap.
-            NotExportable: it holds no graph, for its method cannot be one; `Inspector.load` runs it in torch.
-            OptionError: no such precision, or not one for what was fitted in int8 or is to run in it.
+            NotExportable: it holds no graph, for its method cannot be one; `Inspector.load` runs it
+                in torch.
+            OptionError: no such precision, or not one for what was fitted in int8 or is to run in
+                it.
             ParityError: it scores otherwise here.
         """
         manifest, arrays = bundle.load(Path(file))
         try:
             if not Graph.is_in(arrays):
                 raise NotExportable(f"{file}: {manifest[NO_GRAPH_KEY]}")
-            scorer = GraphBackend(Graph.from_arrays(arrays), _choose(precision, manifest["options"]["precision"]))
+            scorer = GraphBackend(
+                Graph.from_arrays(arrays), _choose(precision, manifest["options"]["precision"])
+            )
             runtime = cls(manifest, Calibration.from_arrays(manifest, arrays), scorer)
-            scorer.check_certificate(Certificate.from_arrays(arrays), runtime.preprocessing, str(file))
+            scorer.check_certificate(
+                Certificate.from_arrays(arrays), runtime.preprocessing, str(file)
+            )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
-            raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
+            raise BundleError(
+                f"{file}: holds no complete inspector ({error!r}); fit again"
+            ) from error
         return runtime
 
     def inspect(self, image_input: ImageInput) -> Verdict:
-        """Judge one picture.
+        """Judge one image.
 
         Args:
-            photo: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in RGB order.
+            image_input: a path, the bytes of a file, or an array
+                (height, width[, 1 | 3 | 4]) in RGB order.
 
         Raises:
-            ImageError: the picture cannot be used.
+            ImageError: the image cannot be used.
         """
         pixels = decode(image_input)
         return self._verdict(next(self._scorer([self.preprocessing(pixels)])), pixels)
 
     def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
-        """Judge many pictures, in order; those that cannot be used are among the results with their error.
+        """Judge many images, in order.
 
-        Decoding, network and search of different pictures go on beside each other.
+        Those that cannot be used are among the results with their error.
+
+        Decoding, network and search of different images go on beside each other.
         """
         waiting: deque[DecodedImage | UnreadableImage] = deque()
 
@@ -151,8 +174,15 @@ class Runtime:
 
     def _verdict(self, scored: ScoredImage, pixels: ImageArray) -> Verdict:
         calibration, (height, width) = self.calibration, pixels.shape[:2]
-        heatmap: Heatmap = np.asarray(resize(scored.distances, height, width) / np.float32(calibration.map_limit))
-        return Verdict(scored.score, calibration.p_value(scored.score), calibration.rejects(scored.score), heatmap)
+        heatmap: Heatmap = np.asarray(
+            resize(scored.distances, height, width) / np.float32(calibration.map_limit)
+        )
+        return Verdict(
+            scored.score,
+            calibration.p_value(scored.score),
+            calibration.rejects(scored.score),
+            heatmap,
+        )
 
 
 class GraphBackend:
@@ -168,16 +198,20 @@ class GraphBackend:
         self._one = GraphRunner(graph, precision)
         self._many: GraphRunner | None = None
 
-    def __call__(self, images: Iterable[Preprocessed], *, many: bool = False) -> Iterator[ScoredImage]:
-        """Score prepared pictures, in order."""
+    def __call__(
+        self, images: Iterable[Preprocessed], *, many: bool = False
+    ) -> Iterator[ScoredImage]:
+        """Score prepared images, in order."""
         if many and self._many is None:
             self._many = GraphRunner(self.graph, self.precision, throughput=True)
         runner = self._many if many and self._many else self._one
         for (score, distances), milliseconds in runner.run_many(images):
             yield ScoredImage(float(score[0]), distances[0], milliseconds)
 
-    def check_certificate(self, certificate: Certificate, preprocessing: Preprocessing, file: str) -> None:
-        """Score the golden pictures.
+    def check_certificate(
+        self, certificate: Certificate, preprocessing: Preprocessing, file: str
+    ) -> None:
+        """Score the golden images.
 
         Raises:
             ParityError: they come out otherwise than where they were made.
@@ -196,7 +230,9 @@ def _choose(asked: Precision | None, fitted: Precision) -> Precision:
         return graph.supported_precision(fitted)
     graph.check_precision(asked)
     if asked != fitted and "int8" in (asked, fitted):
-        raise OptionError(f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}")
+        raise OptionError(
+            f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}"
+        )
     return graph.supported_precision(asked)
 
 

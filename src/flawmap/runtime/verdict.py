@@ -1,4 +1,7 @@
-"""What an inspection says, and what anything that inspects can be asked: all that a line, a page or a report needs."""
+"""What an inspection says, and what anything that inspects can be asked.
+
+All that a line, a page or a report needs.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from jaxtyping import Float, Int
 from flawmap.runtime.preprocess import ImageInput
 
 Heatmap = Float[np.ndarray, "height width"]
-"""How unlike the good parts each pixel is, on one scale for all pictures: 1 is the most that a good part shows
-anywhere at the chosen budget of false rejects; 0 is exactly like a good part. Float32, the picture's own size."""
+"""How unlike the good parts each pixel is, on one scale for all images: 1 is the most that a good
+part shows anywhere at the chosen budget of false rejects; 0 is exactly like a good part. Float32,
+the image's own size."""
 
 Outline = Int[np.ndarray, "_corner 2"]
 """Corners of a polygon: x, y in pixels."""
@@ -22,7 +26,9 @@ Outline = Int[np.ndarray, "_corner 2"]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of a picture that lies beyond the limit of good parts: connected pixels whose heat map exceeds 1.
+    """A part of an image that lies beyond the limit of good parts.
+
+    Connected pixels whose heat map exceeds 1.
 
     Args:
         x: of its left column, in pixels.
@@ -53,10 +59,11 @@ class Verdict:
     """What one inspection says.
 
     Args:
-        score: how unlike the good parts the picture is: a distance, ≥ 0, without a unit.
-        p_value: the share of good parts that would look at least as odd, 0…1; small means suspicious.
+        score: how unlike the good parts the image is: a distance, ≥ 0, without a unit.
+        p_value: the share of good parts that would look at least as odd, 0…1; small means
+            suspicious.
         reject: whether the score lies beyond the threshold of the chosen budget.
-        heatmap: where the picture differs, in the picture's own size; 1 marks the limit of good parts.
+        heatmap: where the image differs, in the image's own size; 1 marks the limit of good parts.
     """
 
     score: float
@@ -65,7 +72,9 @@ class Verdict:
     heatmap: Heatmap
 
     def regions(self, min_area: int = 0) -> list[Region]:
-        """List the regions beyond the limit of good parts, the oddest first; pixels that touch at a corner are one.
+        """List the regions beyond the limit of good parts, the oddest first.
+
+        Pixels that touch at a corner are one.
 
         Args:
             min_area: regions of fewer pixels are left out.
@@ -82,10 +91,10 @@ class Verdict:
 
 
 class Inspects(Protocol):
-    """Anything that judges pictures."""
+    """Anything that judges images."""
 
-    def inspect(self, photo: ImageInput) -> Verdict:
-        """Judge one picture; raises ImageError where it cannot be used."""
+    def inspect(self, image: ImageInput) -> Verdict:
+        """Judge one image; raises ImageError where it cannot be used."""
         ...
 
 
@@ -93,5 +102,9 @@ def _region(heatmap: Heatmap, numbers: np.ndarray, number: int, box: np.ndarray)
     x, y, width, height, area = (int(side) for side in box)
     window = np.s_[y : y + height, x : x + width]
     inside = numbers[window] == number
-    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
-    return Region(x, y, width, height, area, float(heatmap[window][inside].max()), outlines[0][:, 0])
+    outlines, _ = cv2.findContours(
+        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
+    )
+    return Region(
+        x, y, width, height, area, float(heatmap[window][inside].max()), outlines[0][:, 0]
+    )

@@ -1,4 +1,7 @@
-"""Options to JSON and back: dataclasses of numbers, words, and parts that are dataclasses themselves."""
+"""Options to JSON and back.
+
+Dataclasses of numbers, words, and parts that are dataclasses themselves.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from flawmap.errors import OptionError
 T = TypeVar("T")
 
 TYPE_KEY = "type"
-"""The key under which a part says which class it is."""
+"""Key of a component's class name."""
 
 
 def to_dict(options: Any, component_types: tuple[type, ...] = ()) -> dict[str, Any]:
-    """Say a dataclass of options in JSON.
+    """The options of a dataclass as JSON can hold them.
 
     Args:
         options: the dataclass.
-        families: the base classes of its parts; a part names its own class under `kind`.
+        component_types: base classes of its components; each component is saved with its class
+            name under `type`.
     """
     values: dict[str, Any] = _converter(component_types).unstructure(options)
     return values
@@ -46,12 +50,18 @@ def _format(error: BaseException, wanted: type | None) -> str:
     if isinstance(error, OptionError):
         return str(error)
     # Every option has a default, so what is missing can only be the class that a part's kind names.
-    return f"there is no part {error.args[0]!r}" if isinstance(error, KeyError) else format_exception(error, wanted)
+    return (
+        f"there is no part {error.args[0]!r}"
+        if isinstance(error, KeyError)
+        else format_exception(error, wanted)
+    )
 
 
 @cache
 def _converter(component_types: tuple[type, ...]) -> Converter:
     converter = Converter(forbid_extra_keys=True)
     for family in component_types:
-        include_subclasses(family, converter, union_strategy=partial(configure_tagged_union, tag_name=TYPE_KEY))
+        include_subclasses(
+            family, converter, union_strategy=partial(configure_tagged_union, tag_name=TYPE_KEY)
+        )
     return converter

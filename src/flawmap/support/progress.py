@@ -1,7 +1,7 @@
 """How far along a long job is, for whoever listens; nobody does unless asked.
 
-The rooms below `cli/` report what they are doing with `track` and `report_progress` and never print. The command line listens
-and draws bars; a script that does not care hears nothing.
+The rooms below `cli/` report what they are doing with `track` and `report_progress` and never
+print. The command line listens and draws bars; a script that does not care hears nothing.
 
 >>> heard = []
 >>> with listen(lambda stage, done, total: heard.append((stage, done, total))):
@@ -25,7 +25,10 @@ ProgressHandler = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
 
 Event = object
-"""What is more than a step: an epoch's metrics, a forecast, or a sentence; see `training.metrics`."""
+"""What is more than a step: an epoch's metrics, a forecast, or a sentence.
+
+See `training.metrics`.
+"""
 
 EventHandler = Callable[[Event], None]
 """Called with each event."""
@@ -36,7 +39,7 @@ _reader: ContextVar[EventHandler | None] = ContextVar("reader", default=None)
 
 @contextmanager
 def listen(listener: ProgressHandler, reader: EventHandler | None = None) -> Iterator[None]:
-    """Let `listener` hear all progress made inside the `with` block, and `reader` the news, in this thread."""
+    """Pass progress inside the `with` block to `listener`, and events to `reader`."""
     tokens = _listener.set(listener), _reader.set(reader)
     try:
         yield

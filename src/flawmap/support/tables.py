@@ -1,4 +1,4 @@
-"""What inspections leave on disk: tables and pictures, each written aside and then put in place."""
+"""What inspections leave on disk: tables and images, each written aside and then put in place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ TableRow = dict[str, Any]
 
 
 def write_csv(file: Path, records: Sequence[TableRow]) -> None:
-    """Write a table for spreadsheets: UTF-8 with a byte-order mark, without which Excel garbles paths."""
+    """Write a table for spreadsheets.
+
+    UTF-8 with a byte-order mark, without which Excel garbles paths.
+    """
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, fieldnames=list(records[0]) if records else [])
     table.writeheader()
-    table.writerows({column: _cell(value) for column, value in record.items()} for record in records)
+    table.writerows(
+        {column: _cell(value) for column, value in record.items()} for record in records
+    )
     _write_text(file, text.getvalue(), "utf-8-sig")
 
 

@@ -1,10 +1,13 @@
-"""Paints defects on pictures of good parts: something to tell good parts from, where no defective part was ever seen.
+"""Paints defects on images of good parts.
 
-Five kinds. ``texture``: Perlin-shaped spots of a foreign texture, as in Zavrtanik et al. 2021 (DRAEM) with the shapes
-of Chen et al. 2024 (GLASS); procedural textures stand in for the photographed ones (DTD), which cannot be shipped.
-``scratch`` and ``stain``: what metal parts get. ``cutpaste`` and ``cutpaste_scar``: a piece of the picture pasted
-elsewhere, Li et al. 2021 (CutPaste). Lengths given in pixels are those in a picture with a shorter side of 224; they
-grow and shrink with it.
+Something to tell good parts from, where no defective part was ever seen.
+
+Five kinds. ``texture``: Perlin-shaped spots of a foreign texture, as in Zavrtanik et al. 2021
+(DRAEM) with the shapes of Chen et al. 2024 (GLASS); procedural textures stand in for the
+photographed ones (DTD), which cannot be shipped. ``scratch`` and ``stain``: what metal parts get.
+``cutpaste`` and ``cutpaste_scar``: a piece of the image pasted elsewhere, Li et al. 2021
+(CutPaste). Lengths given in pixels are those in an image with a shorter side of 224; they grow and
+shrink with it.
 
 >>> good = np.full((64, 96, 3), 150, np.uint8)
 >>> painted = paint(good, np.random.default_rng(7), kinds=["scratch"])
@@ -39,15 +42,15 @@ MAX_TRIES = 20  # a few scattered pixels of foreground may have no room for ENOU
 
 
 class PaintedDefect(NamedTuple):
-    """A picture with a painted defect."""
+    """An image with a painted defect."""
 
-    pixels: ImageArray  # RGB uint8, the size of the picture that came
-    mask: Mask  # True exactly where some channel differs from the picture that came
+    pixels: ImageArray  # RGB uint8, the size of the image that came
+    mask: Mask  # True exactly where some channel differs from the image that came
     defect_type: str
 
 
 def _unit(pixels: ImageU8) -> float:
-    """Say how long one pixel of a picture of 224×224 is here."""
+    """Say how long one pixel of an image of 224×224 is here."""
     return float(min(pixels.shape[:2])) / 224
 
 
@@ -61,17 +64,19 @@ def _levels(colours: npt.NDArray[np.floating]) -> ImageU8:
 
 
 def _stretched(small: npt.NDArray[np.floating], height: int, width: int) -> FloatImage:
-    return np.asarray(cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(
+        cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    )
 
 
 def _colours(rng: Generator, pixels: ImageU8, count: int) -> FloatImage:
-    """Draw colours, all of them paler or stronger, nearer to the picture's mean or farther from it."""
+    """Random colours, all of them paler or stronger, towards the image's mean or away."""
     mean, strong = cv2.mean(pixels)[:3], rng.uniform(0, 255, (count, 3))
     free = strong + rng.uniform(0, 1) * (strong.mean(axis=1, keepdims=True) - strong)
     return np.asarray(mean + rng.uniform(0.1, 1) * (free - mean), np.float32)
 
 
-# Textures of a picture's size, and ways to change them.
+# Textures of an image's size, and ways to change them.
 
 
 def _clouds(rng: Generator, pixels: ImageU8) -> ImageU8:
@@ -83,7 +88,9 @@ def _stripes(rng: Generator, pixels: ImageU8) -> ImageU8:
     y, x = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
     one, other = _colours(rng, pixels, 2)
     heading, period = rng.uniform(0, math.pi), rng.uniform(4, 40) * max(_unit(pixels), 0.5)
-    across = ((math.cos(heading) * x + math.sin(heading) * y) * (2 * math.pi / period)).astype(np.float32)
+    across = ((math.cos(heading) * x + math.sin(heading) * y) * (2 * math.pi / period)).astype(
+        np.float32
+    )
     wave = np.clip(rng.uniform(1, 5) * np.cos(across), -1, 1)
     return _levels(alpha_blend(one, other, np.asarray(0.5 + 0.5 * wave, np.float32)))
 
@@ -91,7 +98,10 @@ def _stripes(rng: Generator, pixels: ImageU8) -> ImageU8:
 def _tiles(rng: Generator, pixels: ImageU8) -> ImageU8:
     rows, columns = rng.integers(4, 50, 2).tolist()
     tiles = _levels(_colours(rng, pixels, rows * columns)).reshape(rows, columns, 3)
-    return np.asarray(cv2.resize(tiles, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(
+        cv2.resize(tiles, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_NEAREST),
+        np.uint8,
+    )
 
 
 def _shuffled(rng: Generator, pixels: ImageU8) -> ImageU8:
@@ -113,20 +123,23 @@ def _turned(plane: ImageOrMap, degrees: float) -> ImageOrMap:
     return np.asarray(cv2.warpAffine(plane, turn, (width, height), borderMode=cv2.BORDER_REFLECT))
 
 
-def _toned(picture: ImageU8, gain: float, offset: float) -> ImageU8:
-    return np.asarray(cv2.LUT(picture, _levels(np.arange(256) * gain + offset)), np.uint8)
+def _toned(image: ImageU8, gain: float, offset: float) -> ImageU8:
+    return np.asarray(cv2.LUT(image, _levels(np.arange(256) * gain + offset)), np.uint8)
 
 
-def _contrast(rng: Generator, picture: ImageU8, most: float = 0.2) -> ImageU8:
+def _contrast(rng: Generator, image: ImageU8, most: float = 0.2) -> ImageU8:
     gain = 1 + rng.uniform(-most, most)
-    return _toned(picture, gain, (1 - gain) * float(np.mean(cv2.mean(picture)[:3])))
+    return _toned(image, gain, (1 - gain) * float(np.mean(cv2.mean(image)[:3])))
 
 
-def _hue(rng: Generator, picture: ImageU8, most: float = 0.2) -> ImageU8:
+def _hue(rng: Generator, image: ImageU8, most: float = 0.2) -> ImageU8:
     """Change hue, by a share of the circle, and saturation, by a share of itself."""
-    steps, turn = np.arange(256), round(180 * rng.uniform(-most, most))  # OpenCV's circle has 180 steps
+    steps, turn = (
+        np.arange(256),
+        round(180 * rng.uniform(-most, most)),
+    )  # OpenCV's circle has 180 steps
     curves = np.stack([(steps + turn) % 180, steps * (1 + rng.uniform(-most, most)), steps], axis=1)
-    hsv = cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV), _levels(curves)[None])
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), _levels(curves)[None])
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
@@ -137,16 +150,27 @@ _CHANGES: tuple[Callable[[Generator, ImageU8], ImageU8], ...] = (
     _hue,
     lambda _, texture: texture[:, ::-1].copy(),
     lambda _, texture: texture[::-1].copy(),
-    lambda _, texture: np.repeat(np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY), np.uint8)[..., None], 3, axis=2),
-    lambda _, texture: np.asarray(cv2.normalize(texture, texture.copy(), 0, 255, cv2.NORM_MINMAX), np.uint8),
-    lambda _, texture: np.dstack([np.asarray(cv2.equalizeHist(channel), np.uint8) for channel in cv2.split(texture)]),
+    lambda _, texture: np.repeat(
+        np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY), np.uint8)[..., None], 3, axis=2
+    ),
+    lambda _, texture: np.asarray(
+        cv2.normalize(texture, texture.copy(), 0, 255, cv2.NORM_MINMAX), np.uint8
+    ),
+    lambda _, texture: np.dstack(
+        [np.asarray(cv2.equalizeHist(channel), np.uint8) for channel in cv2.split(texture)]
+    ),
     lambda rng, texture: _turned(texture, rng.uniform(-45, 45)),
 )
 
 
 def _lattice(size: int, cells: int) -> tuple[FloatImage, FloatImage]:
-    """Weigh lattice lines at each pixel by Perlin's fade 6t⁵ − 15t⁴ + 10t³, and × distance; size × (cells + 1)."""
-    away = ((np.arange(size)[:, None] + 0.5) * cells / size - np.arange(cells + 1)).astype(np.float32)
+    """Weigh lattice lines at each pixel by Perlin's fade 6t⁵ − 15t⁴ + 10t³, and × distance.
+
+    Size × (cells + 1).
+    """
+    away = ((np.arange(size)[:, None] + 0.5) * cells / size - np.arange(cells + 1)).astype(
+        np.float32
+    )
     near = np.clip(1 - np.abs(away), 0, 1)
     fade = near**3 * (near * (6 * near - 15) + 10)
     return fade, fade * away
@@ -158,18 +182,23 @@ def _perlin(rng: Generator, height: int, width: int) -> FloatImage:
     (down, far_down), (right, far_right) = _lattice(height, rows), _lattice(width, columns)
     heading = rng.uniform(0, 2 * math.pi, (rows + 1, columns + 1))
     slope_x, slope_y = np.cos(heading).astype(np.float32), np.sin(heading).astype(np.float32)
-    # The fade is a product of one factor per axis, so that the sum over all nodes is two matrix products each.
+    # The fade is a product of one factor per axis, so that the sum over all nodes is two matrix
+    # products each.
     noise = down @ slope_x @ far_right.T + far_down @ slope_y @ right.T
     return _turned(math.sqrt(2) * noise, rng.uniform(-90, 90))
 
 
-# The kinds: (rng, good picture, foreground) -> the picture as it would be without a foreground, in grey levels.
+# The kinds: (rng, good image, foreground) -> the image as it would be without a foreground, in grey
+# levels.
 
 
 def _texture(rng: Generator, pixels: ImageU8, _: Mask) -> FloatImage:
-    """Blend a texture into spots: there x′ = β·x + (1 − β)·texture, β ~ N(0.5, 0.1) within 0.2..0.8, as in GLASS.
+    """Blend a texture into spots.
 
-    With equal chance the spots are where Perlin noise is above 0.5, or the union or the intersection of two such.
+    There x′ = β·x + (1 − β)·texture, β ~ N(0.5, 0.1) within 0.2..0.8, as in GLASS.
+
+    With equal chance the spots are where Perlin noise is above 0.5, or the union or the
+    intersection of two such.
     """
     texture = _SOURCES[rng.integers(len(_SOURCES))](rng, pixels)
     for change in rng.choice(len(_CHANGES), 3, replace=False):
@@ -177,11 +206,16 @@ def _texture(rng: Generator, pixels: ImageU8, _: Mask) -> FloatImage:
     one, other = (_perlin(rng, *pixels.shape[:2]) > 0.5 for _ in range(2))
     spots = (one, one | other, one & other)[rng.integers(3)]
     share = (1 - np.clip(rng.normal(0.5, 0.1), 0.2, 0.8)) * spots.astype(np.float32)
-    return alpha_blend(pixels.astype(np.float32), texture.astype(np.float32), np.asarray(share, np.float32))
+    return alpha_blend(
+        pixels.astype(np.float32), texture.astype(np.float32), np.asarray(share, np.float32)
+    )
 
 
 def _curve(rng: Generator, length: float) -> npt.NDArray[np.float64]:
-    """Draw a cubic Bézier curve about the origin, straight or bent, in any direction: 25 points × (x, y)."""
+    """Draw a cubic Bézier curve about the origin, straight or bent, in any direction.
+
+    25 points × (x, y).
+    """
     heading, t, degree = rng.uniform(0, 2 * math.pi), np.linspace(0, 1, 25)[:, None], np.arange(4)
     corners = length * np.stack([degree / 3, rng.normal(0, rng.uniform(0, 0.2), 4)], axis=1)
     curve = ((1, 3, 3, 1) * t**degree * (1 - t) ** degree[::-1]) @ corners
@@ -190,7 +224,7 @@ def _curve(rng: Generator, length: float) -> npt.NDArray[np.float64]:
 
 
 def _scratch(rng: Generator, pixels: ImageU8, foreground: Mask) -> FloatImage:
-    """Lighten or darken a line 20–120 px long and 1–3 px wide by 20–60 grey levels, unevenly pressed."""
+    """A line, 20–120 px long, 1–3 px wide, 20–60 levels lighter or darker, uneven."""
     unit = _unit(pixels)
     path = _curve(rng, rng.uniform(20, 120) * unit) + _somewhere(rng, foreground)
     press = np.interp(np.arange(24), np.arange(0, 24, 6), rng.uniform(0.4, 1, 4))
@@ -204,13 +238,21 @@ def _scratch(rng: Generator, pixels: ImageU8, foreground: Mask) -> FloatImage:
 
 
 def _stain(rng: Generator, pixels: ImageU8, foreground: Mask) -> FloatImage:
-    """Pull a smooth blob of radius 3–20 px towards a colour by 0.3–0.9, its middle perhaps less than its rim."""
+    """A smooth blob of radius 3–20 px, blended with a colour by 0.3–0.9."""
     (height, width), (x0, y0) = pixels.shape[:2], _somewhere(rng, foreground)
-    (y, x), stretch, radius = np.ogrid[:height, :width], rng.uniform(0.7, 1.4), rng.uniform(3, 20) * _unit(pixels)
-    hills = rng.standard_normal([min(math.ceil(1.4 * side / radius), 64) for side in (height, width)])
+    (y, x), stretch, radius = (
+        np.ogrid[:height, :width],
+        rng.uniform(0.7, 1.4),
+        rng.uniform(3, 20) * _unit(pixels),
+    )
+    hills = rng.standard_normal(
+        [min(math.ceil(1.4 * side / radius), 64) for side in (height, width)]
+    )
     away = np.hypot((x - x0) / (radius * stretch), (y - y0) / (radius / stretch))
     blob = 1 + 0.25 * _stretched(hills, height, width) - away
-    body = np.clip(blob / rng.uniform(0.15, 0.6), 0, 1) * (1 - rng.uniform(0, 0.6) * np.clip(blob, 0, 1))
+    body = np.clip(blob / rng.uniform(0.15, 0.6), 0, 1) * (
+        1 - rng.uniform(0, 0.6) * np.clip(blob, 0, 1)
+    )
     share = np.asarray(rng.uniform(0.3, 0.9) * body, np.float32)
     return alpha_blend(pixels.astype(np.float32), _colours(rng, pixels, 1)[0], share)
 
@@ -220,8 +262,13 @@ def _jittered(rng: Generator, piece: ImageU8) -> ImageU8:
     return _toned(_hue(rng, _contrast(rng, piece, 0.1), 0.1), 1, 255 * rng.uniform(-0.1, 0.1))
 
 
-def _pasted(rng: Generator, pixels: ImageU8, foreground: Mask, size: tuple[float, float], degrees: float) -> FloatImage:
-    """Cut out a box, jitter its colours, turn it, paste it elsewhere; both places in the foreground if they fit."""
+def _pasted(
+    rng: Generator, pixels: ImageU8, foreground: Mask, size: tuple[float, float], degrees: float
+) -> FloatImage:
+    """Cut out a box, jitter its colours, turn it, paste it elsewhere.
+
+    Both places in the foreground if they fit.
+    """
     frame = (pixels.shape[1], pixels.shape[0])
     wide, high = (min(max(round(side), 2), most) for side, most in zip(size, frame, strict=True))
     middles = np.array([_somewhere(rng, foreground) for _ in range(2)])
@@ -231,13 +278,17 @@ def _pasted(rng: Generator, pixels: ImageU8, foreground: Mask, size: tuple[float
     pose[:, 2] += to
     strip = cv2.warpAffine(piece, pose, frame, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.warpAffine(np.ones((high, wide), np.float32), pose, frame)
-    return alpha_blend(pixels.astype(np.float32), np.asarray(strip, np.float32), np.asarray(share, np.float32))
+    return alpha_blend(
+        pixels.astype(np.float32), np.asarray(strip, np.float32), np.asarray(share, np.float32)
+    )
 
 
 def _cutpaste(rng: Generator, pixels: ImageU8, foreground: Mask) -> FloatImage:
-    """Paste a box of 0.02–0.15 of the picture, with an aspect of 0.3–3.3."""
+    """Paste a box of 0.02–0.15 of the image, with an aspect of 0.3–3.3."""
     side = math.sqrt(rng.uniform(0.02, 0.15) * foreground.size)
-    root = math.exp(rng.uniform(math.log(0.3), math.log(3.3)) / 2)  # of the aspect; flat and upright alike
+    root = math.exp(
+        rng.uniform(math.log(0.3), math.log(3.3)) / 2
+    )  # of the aspect; flat and upright alike
     return _pasted(rng, pixels, foreground, (side * root, side / root), 0)
 
 
@@ -261,37 +312,57 @@ def _check(pixels: ImageArray, kinds: Sequence[str], foreground: Mask) -> None:
     height, width = pixels.shape[:2]
     if pixels.dtype != np.uint8 or min(height, width) < MIN_PAINT_SIDE:
         came = f"{width}×{height} pixels of {pixels.dtype}"
-        raise OptionError(f"cannot paint on {came}; give uint8 (0…255), {MIN_PAINT_SIDE}×{MIN_PAINT_SIDE} or more")
+        raise OptionError(
+            f"cannot paint on {came}; give uint8 (0…255), {MIN_PAINT_SIDE}×{MIN_PAINT_SIDE} or more"
+        )
     unknown = [defect_type for defect_type in kinds if defect_type not in PAINTED_TYPES]
     if unknown or not kinds:
-        raise OptionError(f"unknown kinds of defect: {unknown or 'none given'}; the known ones are {', '.join(PAINTED_TYPES)}")
+        raise OptionError(
+            f"unknown kinds of defect: {unknown or 'none given'}; the known ones are "
+            f"{', '.join(PAINTED_TYPES)}"
+        )
     if foreground.shape != (height, width) or not foreground.any():
-        came = f"{foreground.shape[1]}×{foreground.shape[0]} with {np.count_nonzero(foreground)} pixels marked"
-        raise OptionError(f"the foreground is {came}; mark one pixel or more on {width}×{height}, or give None for all")
+        came = f"{foreground.shape[1]}×{foreground.shape[0]} with {np.count_nonzero(foreground)} "
+        "pixels marked"
+        raise OptionError(
+            f"the foreground is {came}; mark one pixel or more on {width}×{height}, or give None "
+            f"for all"
+        )
 
 
-def paint_defect(pixels: ImageArray, rng: Generator, kinds: Sequence[str] = PAINTED_TYPES, foreground: Mask | None = None) -> PaintedDefect:
-    """Paint one defect, from glaring to subtle, on a copy of the picture.
+def paint_defect(
+    pixels: ImageArray,
+    rng: Generator,
+    kinds: Sequence[str] = PAINTED_TYPES,
+    foreground: Mask | None = None,
+) -> PaintedDefect:
+    """Paint one defect, from glaring to subtle, on a copy of the image.
 
-    The mask comes from comparing the two pictures. So it is exact, and where a pasted piece happens to be equal to
-    what it covers it has a hole. It is never empty: a defect that cannot be seen is drawn again.
+    The mask comes from comparing the two images. So it is exact, and where a pasted piece happens
+    to be equal to what it covers it has a hole. It is never empty: a defect that cannot be seen is
+    drawn again.
 
     Args:
         pixels: a good part, RGB uint8, 32×32 or more.
-        rng: all that the defect depends on besides the picture; the same state gives the same bits.
+        rng: all that the defect depends on besides the image; the same state gives the same bits.
         kinds: which kinds to draw one from, each with equal chance.
         foreground: True where a defect may lie; None for everywhere.
 
     Raises:
-        OptionError: other pixels than uint8, a picture too small, an unknown kind or none at all, a foreground that is
-            empty or of another size.
+        OptionError: other pixels than uint8, an image too small, an unknown kind or none at all, a
+            foreground that is empty or of another size.
     """
     where = np.ones(pixels.shape[:2], bool) if foreground is None else foreground
     _check(pixels, kinds, where)
     good, defect_type = np.ascontiguousarray(pixels), kinds[int(rng.integers(len(kinds)))]
-    # It ends: every kind has some chance to reach any one pixel, and to differ from it, be it black or white.
-    for enough in chain(repeat(min(MIN_CHANGED_PIXELS, int(np.count_nonzero(where))), MAX_TRIES), repeat(1)):
-        painted = np.where(where[..., None], _levels(_PAINTERS[defect_type](rng, good, where)), good)
+    # It ends: every kind has some chance to reach any one pixel, and to differ from it, be it black
+    # or white.
+    for enough in chain(
+        repeat(min(MIN_CHANGED_PIXELS, int(np.count_nonzero(where))), MAX_TRIES), repeat(1)
+    ):
+        painted = np.where(
+            where[..., None], _levels(_PAINTERS[defect_type](rng, good, where)), good
+        )
         change = np.max(cv2.split(cv2.absdiff(painted, good)), axis=0)
         if np.count_nonzero(change >= MIN_CHANGE_LEVELS) >= enough:
             break

@@ -1,15 +1,17 @@
-"""Draws pictures of memory heat sinks, good and defective, each defect with its exact mask.
+"""Draws images of memory heat sinks, good and defective, each defect with its exact mask.
 
-A stand-in for the private data of Li et al. 2025, "Surface defect detection algorithm for memory heat sink based on
-improved PatchCore", section on data: 224×224 colour pictures of two products, Black (mostly stains and foreign
-colour) and White (mostly scratches), 897 good and 692 defective in all.
+A stand-in for the private data of Li et al. 2025, "Surface defect detection algorithm for memory
+heat sink based on improved PatchCore", section on data: 224×224 colour images of two products,
+Black (mostly stains and foreign colour) and White (mostly scratches), 897 good and 692 defective in
+all.
 
-A product is one drawing of a stamped aluminium plate. A picture is that plate with a grain, a pose, a print, a light
-and a sensor of its own, all from one seed. A defect comes from another stream of the same seed, so
-``draw_good(product, seed)`` is the part of ``draw_defective(product, kind, seed)`` before it was damaged.
+A product is one drawing of a stamped aluminium plate. An image is that plate with a grain, a pose,
+a print, a light and a sensor of its own, all from one seed. A defect comes from another stream of
+the same seed, so ``draw_good(product, seed)`` is the part of ``draw_defective(product, kind,
+seed)`` before it was damaged.
 
->>> picture, mask = draw_defective("White", "scratch", seed=7)
->>> picture.shape, mask.shape, bool(mask.any())
+>>> image, mask = draw_defective("White", "scratch", seed=7)
+>>> image.shape, mask.shape, bool(mask.any())
 ((224, 224, 3), (224, 224), True)
 """
 
@@ -35,19 +37,20 @@ ImageU8 = npt.NDArray[np.uint8]  # SIDE × SIDE × 3, RGB
 MaskU8 = npt.NDArray[np.uint8]  # SIDE × SIDE, 0 or 255
 Seed = int | Sequence[int]  # not negative
 
-MASK_THRESHOLD_LEVELS = 1.0  # grey levels; a defect's mask is where it changes the picture by more
+MASK_THRESHOLD_LEVELS = 1.0  # grey levels; a defect's mask is where it changes the image by more
 
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """How many pictures of one product to draw."""
+    """How many images of one product to draw."""
 
     train_good: int
     test_good: int
     defective: int
 
 
-# The paper gives the totals only; its bank-building times suggest about 200 and 500 pictures to learn from.
+# The paper gives the totals only; its bank-building times suggest about 200 and 500 images to learn
+# from.
 PAPER_COUNTS = {"Black": ImageCounts(200, 92, 300), "White": ImageCounts(500, 105, 392)}
 DEMO = {"Black": ImageCounts(60, 20, 40), "White": ImageCounts(60, 20, 40)}
 PRODUCTS = tuple(DESIGNS)
@@ -62,7 +65,9 @@ def _somewhere(rng: Generator, part: FloatImage) -> npt.NDArray[np.intp]:
 def _clouds(rng: Generator, nodes: int) -> FloatImage:
     """Draw smooth noise, mean 0, spread about 1, with so many hills along a side."""
     hills = rng.standard_normal((nodes, nodes), np.float32)
-    return np.asarray(cv2.resize(hills, (HEATSINK_SIDE, HEATSINK_SIDE), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(
+        cv2.resize(hills, (HEATSINK_SIDE, HEATSINK_SIDE), interpolation=cv2.INTER_CUBIC), np.float32
+    )
 
 
 def _blob(rng: Generator, part: FloatImage, radius: float, stretch: float) -> FloatImage:
@@ -76,14 +81,31 @@ def _blob(rng: Generator, part: FloatImage, radius: float, stretch: float) -> Fl
     return np.asarray(1 + rough - np.hypot(along / (radius * stretch), aside / radius), np.float32)
 
 
-_LIQUIDS = ((128, 116, 92), (96, 104, 120), (140, 138, 132), (84, 52, 22), (14, 13, 12))  # RGB under a light of 1
+_LIQUIDS = (
+    (128, 116, 92),
+    (96, 104, 120),
+    (140, 138, 132),
+    (84, 52, 22),
+    (14, 13, 12),
+)  # RGB under a light of 1
 
 
 def _stain(rng: Generator, scene: Scene, severity: float) -> FloatImage:
-    """Dry a liquid on the part: a mottled film, often with the dark rim of a coffee ring, sometimes smeared."""
+    """Dry a liquid on the part.
+
+    A mottled film, often with the dark rim of a coffee ring, sometimes smeared.
+    """
     blob = _blob(rng, scene.part, rng.uniform(4, 20), rng.choice((1.0, 1.3, 2.2)))
-    body = rng.uniform(0.6, 1) * np.clip(blob / rng.uniform(0.2, 0.9), 0, 1) * (1 - 0.15 * np.abs(_clouds(rng, 40)))
-    ring = rng.uniform(0, 1) * np.clip(blob / 0.12, 0, 1) * np.exp(-np.clip(blob, 0, 1) / rng.uniform(0.08, 0.25))
+    body = (
+        rng.uniform(0.6, 1)
+        * np.clip(blob / rng.uniform(0.2, 0.9), 0, 1)
+        * (1 - 0.15 * np.abs(_clouds(rng, 40)))
+    )
+    ring = (
+        rng.uniform(0, 1)
+        * np.clip(blob / 0.12, 0, 1)
+        * np.exp(-np.clip(blob, 0, 1) / rng.uniform(0.08, 0.25))
+    )
     share = severity * rng.uniform(0.5, 0.9) * np.clip(body + ring, 0, 1) * scene.part
     film = rng.choice(_LIQUIDS) * scene.light[..., None]
     grain = scene.colours - cv2.blur(scene.colours, (13, 13))
@@ -95,7 +117,11 @@ def _foreign_colour(rng: Generator, scene: Scene, severity: float) -> FloatImage
     blob = _blob(rng, scene.part, rng.uniform(6, 24), rng.uniform(1, 1.8))
     hue = np.cos(rng.uniform(0, 2 * math.pi) + np.array([0, 2, 4]) * math.pi / 3)
     tint = np.asarray(rng.uniform(0.9, 1.25) + 0.4 * hue, np.float32)
-    return alpha_blend(scene.colours, scene.colours * tint, severity * np.clip(blob / rng.uniform(0.15, 1), 0, 1) * scene.part)
+    return alpha_blend(
+        scene.colours,
+        scene.colours * tint,
+        severity * np.clip(blob / rng.uniform(0.15, 1), 0, 1) * scene.part,
+    )
 
 
 def _stroke(path: npt.NDArray[np.float64], pressure: npt.NDArray[np.float64]) -> FloatImage:
@@ -107,9 +133,15 @@ def _stroke(path: npt.NDArray[np.float64], pressure: npt.NDArray[np.float64]) ->
 
 
 def _scratch(rng: Generator, scene: Scene, severity: float) -> FloatImage:
-    """Draw one to three hairlines side by side, unevenly pressed, and a burr that catches the light the other way."""
-    heading, half, lines = rng.uniform(0, math.pi), rng.uniform(10, 60), int(rng.choice((1, 1, 2, 2, 3)))
-    along, aside = np.array([(math.cos(heading), math.sin(heading)), (-math.sin(heading), math.cos(heading))])
+    """One to three parallel hairlines, uneven, with a burr that reflects on one side."""
+    heading, half, lines = (
+        rng.uniform(0, math.pi),
+        rng.uniform(10, 60),
+        int(rng.choice((1, 1, 2, 2, 3))),
+    )
+    along, aside = np.array(
+        [(math.cos(heading), math.sin(heading)), (-math.sin(heading), math.cos(heading))]
+    )
     t = np.linspace(-1, 1, 25)
     bow = rng.normal(0, 0.12) * t**2 + rng.normal(0, 0.12) * t**3
     path = _somewhere(rng, scene.part) + half * (np.outer(t, along) + np.outer(bow, aside))
@@ -132,7 +164,9 @@ def _exposed(colours: FloatImage) -> FloatImage:
 
 def _sensed(rng: Generator, exposed: FloatImage) -> ImageU8:
     """Add read noise and shot noise, and round to grey levels."""
-    noisy = exposed + rng.standard_normal(exposed.shape, np.float32) * (0.8 + 0.08 * np.sqrt(exposed))
+    noisy = exposed + rng.standard_normal(exposed.shape, np.float32) * (
+        0.8 + 0.08 * np.sqrt(exposed)
+    )
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
@@ -149,40 +183,53 @@ def draw_good(product: str, seed: Seed) -> ImageU8:
 
 
 def draw_defective(product: str, kind: str, seed: Seed) -> tuple[ImageU8, MaskU8]:
-    """Draw the part of `draw_good` at the same seed with one defect, glaring to barely visible, and its mask.
+    """The part of `draw_good` at the same seed with one defect, and its mask.
 
-    The mask is 255 where the defect changes some channel by more than VISIBLE grey levels before the sensor's noise.
-    OptionError if there is no such product or kind.
+    Defects reach from glaring to barely visible.
+
+    The mask is 255 where the defect changes some channel by more than VISIBLE grey levels before
+    the sensor's noise. OptionError if there is no such product or kind.
     """
     damage = _DAMAGE[_known("kind of defect", kind, HEATSINK_DEFECT_TYPES)]
     part, sensor, flaw = map(default_rng, SeedSequence(seed).spawn(3))
     scene = draw_scene(part, _known("product", product, PRODUCTS))
-    before, after = _exposed(scene.colours), _exposed(damage(flaw, scene, 1 - 0.8 * flaw.uniform(0, 1) ** 3))
+    before, after = (
+        _exposed(scene.colours),
+        _exposed(damage(flaw, scene, 1 - 0.8 * flaw.uniform(0, 1) ** 3)),
+    )
     changed = np.max(cv2.split(cv2.absdiff(before, after)), axis=0) > MASK_THRESHOLD_LEVELS
     # Between its bright and its dark side a scratch crosses zero; it is one defect all the same.
-    mask = cv2.morphologyEx(255 * changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    mask = cv2.morphologyEx(
+        255 * changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)
+    )
     return _sensed(sensor, after), np.asarray(mask, np.uint8)
 
 
 def _shots(product: str, counts: ImageCounts) -> Iterator[tuple[str, str, str, int]]:
-    """List product, split, kind and index of every picture to draw."""
+    """List product, split, kind and index of every image to draw."""
     shares = DESIGNS[_known("product", product, PRODUCTS)].defects
     ends = np.rint(np.cumsum([0, *shares.values()]) * counts.defective / 100).astype(int)
     rows = [("train", "good", counts.train_good), ("test", "good", counts.test_good)]
-    rows += [("test", kind, count) for kind, count in zip(shares, np.diff(ends).tolist(), strict=True)]
+    rows += [
+        ("test", kind, count) for kind, count in zip(shares, np.diff(ends).tolist(), strict=True)
+    ]
     return ((product, split, kind, index) for split, kind, count in rows for index in range(count))
 
 
-def _save(path: Path, picture: ImageU8 | MaskU8) -> None:
+def _save(path: Path, image: ImageU8 | MaskU8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    path.write_bytes(
+        cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    )
 
 
 def write_heatsinks(root: Path, counts: Mapping[str, ImageCounts], seed: int = 0) -> None:
-    """Draw a data set in the layout of MVTec AD under `root`; the same seed writes the same bytes again.
+    """Draw a data set in the layout of MVTec AD under `root`.
 
-    ``<product>/train/good/000.png``, ``<product>/test/<good or kind>/000.png`` and, for every defect,
-    ``<product>/ground_truth/<kind>/000_mask.png``. OptionError if there is no such product.
+    The same seed writes the same bytes again.
+
+    ``<product>/train/good/000.png``, ``<product>/test/<good or kind>/000.png`` and, for every
+    defect, ``<product>/ground_truth/<kind>/000_mask.png``. OptionError if there is no such product.
     """
     shots = [shot for product in counts for shot in _shots(product, counts[product])]
     for product, split, kind, index in track(shots, "drawing heat sinks", len(shots)):
@@ -191,6 +238,6 @@ def write_heatsinks(root: Path, counts: Mapping[str, ImageCounts], seed: int = 0
         if kind == "good":
             _save(path, draw_good(product, own))
         else:
-            picture, mask = draw_defective(product, kind, own)
-            _save(path, picture)
+            image, mask = draw_defective(product, kind, own)
+            _save(path, image)
             _save(root / product / "ground_truth" / kind / f"{index:03d}_mask.png", mask[..., None])

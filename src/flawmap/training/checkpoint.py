@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _tensorboard(folder: Path, done: int) -> Iterator[SummaryWriter]:
-    """Open TensorBoard's file; what an interrupted run wrote beyond its last checkpoint is not shown twice."""
+    """Open TensorBoard's file.
+
+    What an interrupted run wrote beyond its last checkpoint is not shown twice.
+    """
     # Imported here, since it takes a second and few train.
     from torch.utils.tensorboard import SummaryWriter
 

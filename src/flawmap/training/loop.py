@@ -1,7 +1,10 @@
-"""What every training here keeps to: it says how far it is, stops at a loss that is no number, and can be gone on with.
+"""What every training here keeps to.
 
-A training is a `Course`. `Watch` looks over its steps; `Course.run` does it to the end and, where it is given a folder,
-leaves a checkpoint there after every epoch, from which the same training goes on if it was stopped.
+It says how far it is, stops at a loss that is no number, and can be gone on with.
+
+A training is a `Course`. `Watch` looks over its steps; `Course.run` does it to the end and, where
+it is given a folder, leaves a checkpoint there after every epoch, from which the same training goes
+on if it was stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
@@ -21,11 +24,8 @@ from torch import Tensor
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
-from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch
-
-if TYPE_CHECKING:
-    pass
 from flawmap.training.checkpoint import _tensorboard
+from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch
 
 CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.json", "curves.png"
 """What a training leaves in its folder, beside TensorBoard's own files."""
@@ -38,7 +38,8 @@ class TrainingRun(ABC, Generic[E]):
     """A training that may be stopped after any epoch and gone on with, to the same result.
 
     Attributes:
-        epochs: how many there will be; no part of what the training is, so that it may be made longer.
+        epochs: how many there will be; no part of what the training is, so that it may be made
+            longer.
         history: what came of those that are done.
     """
 
@@ -49,7 +50,10 @@ class TrainingRun(ABC, Generic[E]):
 
     @abstractmethod
     def run_epochs(self) -> Iterator[E]:
-        """Train to the last epoch; puts each into the history, tells of it and gives it as it ends."""
+        """Train to the last epoch.
+
+        Puts each into the history, tells of it and gives it as it ends.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
@@ -65,7 +69,7 @@ class TrainingRun(ABC, Generic[E]):
 
     @abstractmethod
     def resume_key(self) -> str:
-        """Say in one hash what the training is about: pictures, settings, first weights."""
+        """Say in one hash what the training is about: images, settings, first weights."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -79,8 +83,8 @@ class TrainingRun(ABC, Generic[E]):
         """Train to the end.
 
         Args:
-            folder: for a checkpoint after each epoch, `history.json`, `curves.png` and TensorBoard's files; None keeps
-                nothing.
+            folder: for a checkpoint after each epoch, `history.json`, `curves.png` and
+                TensorBoard's files; None keeps nothing.
 
         Raises:
             TrainingError: the loss became infinite or no number.
@@ -105,7 +109,10 @@ class TrainingRun(ABC, Generic[E]):
                 writer.flush()
 
     def _go_on(self, checkpoint: Path, key: str) -> None:
-        """Take up a training where it was stopped; one of other settings, or one that went on for longer, is not it."""
+        """Take up a training where it was stopped.
+
+        One of other settings, or one that went on for longer, is not it.
+        """
         if not checkpoint.exists():
             return
         try:
@@ -117,7 +124,7 @@ class TrainingRun(ABC, Generic[E]):
             return
         history = [self.parse_epoch(epoch) for epoch in json.loads(metadata.get("history", "[]"))]
         if metadata.get("key") != key or len(history) > self.epochs:
-            emit(f"{checkpoint} is of other pictures or settings; the {self.noun} begins anew")
+            emit(f"{checkpoint} is of other images or settings; the {self.noun} begins anew")
             return
         emit(f"The {self.noun} goes on after epoch {len(history)} of {self.epochs}")
         self.load_state_dict(state, history)
@@ -127,5 +134,7 @@ class TrainingRun(ABC, Generic[E]):
         try:
             yield
         except KeyboardInterrupt:
-            emit(f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}")
+            emit(
+                f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}"
+            )
             raise

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class FineTuneEpoch(NamedTuple):
-    """What came of a round: mean cross-entropy and share told right, on pictures trained on and on others."""
+    """What came of a round.
+
+    Mean cross-entropy and share told right, on images trained on and on others.
+    """
 
     number: int
     loss: float
@@ -26,7 +29,10 @@ class FineTuneEpoch(NamedTuple):
 
 
 class TrainingEpoch(NamedTuple):
-    """What came of an epoch of a method that is trained: its losses by name, in the mean over steps."""
+    """What came of an epoch of a method that is trained.
+
+    Its losses by name, in the mean over steps.
+    """
 
     number: int
     losses: dict[str, float]
