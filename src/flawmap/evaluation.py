@@ -112,8 +112,10 @@ def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, ImageEr
         came, wanted = ("×".join(map(str, one)) for one in (mask.shape, shape))
         reason = f"the mask is {came}, its image {wanted}; save it in the image's size"
     elif mask.any() and not sample.label:
-        reason = f"marks {mask.sum()} pixels of an image that is said to be good; remove it or "
-        "relabel the image"
+        reason = (
+            f"marks {mask.sum()} pixels of an image that is said to be good; remove it or "
+            "relabel the image"
+        )
     elif not mask.any() and sample.label:
         reason = "marks nothing on an image that is said to be defective; draw it or remove it"
     else:

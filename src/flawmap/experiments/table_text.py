@@ -296,8 +296,10 @@ def format_timing_table(
                 *said,
             ]
         )
-    images = f"{TIMED_IMAGES} images of {product} one at a time after {WARM_UP} to warm up, all "
-    "lines in turn"
+    images = (
+        f"{TIMED_IMAGES} images of {product} one at a time after {WARM_UP} to warm up, all "
+        "lines in turn"
+    )
     notes = [
         f"Median (95th percentile) of {images}; {machine}; {study.size[0]}×{study.size[1]} px.",
         "whole is one graph from the prepared image to score and map; the parts before it are "

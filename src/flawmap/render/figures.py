@@ -181,8 +181,10 @@ def localisation_figure(
         raise OptionError("no images to show; give one case or more")
     for case in cases:
         if len(case.views) != len(methods):
-            message = f"a {case.defect_type} {case.product} has {len(case.views)} views and "
-            f"there are {len(methods)} methods"
+            message = (
+                f"a {case.defect_type} {case.product} has {len(case.views)} views and "
+                f"there are {len(methods)} methods"
+            )
             raise OptionError(f"{message} ({', '.join(methods)}); give one view for each")
     lines = [_line(case, cell) for case in cases]
     legend = cases[0].views[0].legend if methods else None

@@ -322,8 +322,10 @@ def _check(pixels: ImageArray, kinds: Sequence[str], foreground: Mask) -> None:
             f"{', '.join(PAINTED_TYPES)}"
         )
     if foreground.shape != (height, width) or not foreground.any():
-        came = f"{foreground.shape[1]}×{foreground.shape[0]} with {np.count_nonzero(foreground)} "
-        "pixels marked"
+        came = (
+            f"{foreground.shape[1]}×{foreground.shape[0]} with {np.count_nonzero(foreground)} "
+            "pixels marked"
+        )
         raise OptionError(
             f"the foreground is {came}; mark one pixel or more on {width}×{height}, or give None "
             f"for all"
