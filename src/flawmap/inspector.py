@@ -309,7 +309,7 @@ class Inspector:
             held_out = self.method.fit(teaching, checkpoint_dir).score_batches(calibrating)
             self.unreadable = teaching.unreadable + calibrating.unreadable
         else:
-            held_out = self.method.cross_fit_scores(teaching)
+            held_out = self.method.cross_fit_scores(teaching, checkpoint_dir)
             self.unreadable = teaching.unreadable
         usable = teaching.readable_indices
         training_set.check_usable(len(usable), len(calibrating.readable_indices))

@@ -189,7 +189,6 @@ def fit(
 
 def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
-    from flawmap.methods.trained_base import TrainedMethod
 
     inspector = make()
     held_out = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
@@ -205,7 +204,7 @@ def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, ou
     print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
-    if inspector.finetune_record or isinstance(inspector.method, TrainedMethod):
+    if inspector.finetune_record or inspector.method.is_trained:
         done, place = "Fine-tuned" if inspector.finetune_record else "Trained", escape(str(folder))
         out.print(f"{done}; curves, checkpoint and TensorBoard's files are in {place}")
     return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD

@@ -174,7 +174,12 @@ class Method(ABC):
             The method itself.
         """
 
-    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
+    @property
+    def is_trained(self) -> bool:
+        """Whether fitting trains a network, and so leaves checkpoints in its folder."""
+        return False
+
+    def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Learn from good images, and score each as if its group had not been among them.
 
         Here by folds: a tenth of the groups at a time is left out, and scored by a method that was
@@ -183,8 +188,9 @@ class Method(ABC):
 
         Args:
             batches: the images, with their groups.
+            folder: for checkpoints of a training on all images; None keeps nothing.
         """
-        self.fit(batches)
+        self.fit(batches, folder)
         group_ids = batches.group_ids
         generator = torch.Generator().manual_seed(self.seed)
         folds = torch.randperm(int(group_ids.max()) + 1, generator=generator) % FOLDS
@@ -385,11 +391,12 @@ class MemoryMethod(Method):
     Extracts what it needs, in any number of shards, and fits those.
     """
 
-    def fit_features(self, batches: Iterable[Batch]) -> None:
+    def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Learn what takes all images, before any shard is extracted; for most methods nothing.
 
         Args:
             batches: all good images.
+            folder: where a training keeps checkpoints to resume from; None for none.
         """
 
     @abstractmethod
@@ -417,10 +424,9 @@ class MemoryMethod(Method):
 
         Args:
             batches: the images.
-            folder: unused; nothing is trained.
+            folder: where a training of `fit_features` keeps checkpoints; None for none.
         """
-        del folder
-        self.fit_features(batches)
+        self.fit_features(batches, folder)
         return self.fit_shards([self.extract(batches)])
 
 

@@ -161,11 +161,11 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
         ]
 
     def training_batches(
-        self, held: list[Tensor], order: Sequence[int], epoch: int
+        self, cached: list[Tensor], order: Sequence[int], epoch: int
     ) -> Iterator[list[Tensor]]:
         """Give images, and once the UNet is trained, another good one beside each."""
-        images, rng = held[0], default_rng([self.seed, epoch, len(held[0])])
-        for places in self._chunks(order):
+        images, rng = cached[0], default_rng([self.seed, epoch, len(cached[0])])
+        for places in self.split_batches(order):
             if epoch <= self.epochs:
                 yield [images[places]]
             else:
@@ -203,10 +203,10 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
         )
         return {"noise": torch.zeros_like(apart), "features": apart}
 
-    def on_train_end(self, networks: DDADReconstructor, held: list[Tensor]) -> None:
+    def on_train_end(self, networks: DDADReconstructor, cached: list[Tensor]) -> None:
         """Measure how large differences by pixels and by features get on mended good images."""
         by_pixels, by_features = [], []
-        some = held[0][:BALANCE_IMAGES].split(self.batch_size)
+        some = cached[0][:BALANCE_IMAGES].split(self.batch_size)
         for images in track(some, "weighing pixels against features", len(some)):
             with torch.no_grad():
                 apart = networks.distance_maps(images.to(best_device()))

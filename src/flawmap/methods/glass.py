@@ -114,10 +114,10 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
         """Hold the vectors, which never change, and the images, to paint on."""
         return [*self.encode(images).maps, images]
 
-    def on_train_start(self, held: list[Tensor]) -> None:
+    def on_train_start(self, cached: list[Tensor]) -> None:
         """Find the scale, and choose the hypothesis where that is left to the images."""
         if self.target_rms is not None:
-            vectors = held[0].flatten(0, 2)
+            vectors = cached[0].flatten(0, 2)
             variance = torch.stack(
                 [channel.double().var(correction=0) for channel in vectors.unbind(dim=1)]
             ).sum()
@@ -127,7 +127,7 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
                 np.asarray(values, np.float32)
                 for values in (self.feature_extractor.mean, self.feature_extractor.std)
             )
-            image = held[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
+            image = cached[1].mean(dim=0).permute(1, 2, 0).numpy() * std + mean
             self.distribution_ = "hypersphere" if is_hypersphere(255 * image) else "manifold"
             self.notes = [
                 f"By the spectrum of the mean image the vectors lie about a {self.distribution_}."
@@ -148,15 +148,15 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
         ]
 
     def training_batches(
-        self, held: list[Tensor], order: Sequence[int], epoch: int
+        self, cached: list[Tensor], order: Sequence[int], epoch: int
     ) -> Iterator[list[Tensor]]:
         """Vectors of a batch, those with painted defects, the defects' masks and the centres."""
-        grids, images = held
+        grids, images = cached
         centre = grids.mean(dim=0)
         painted = map_ahead(
             lambda place: self._synthesise_local(images[place], [self.seed, epoch, place]), order
         )
-        for places in self._chunks(order):
+        for places in self.split_batches(order):
             painted_images, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
             yield [
                 grids[places],

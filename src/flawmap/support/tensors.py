@@ -44,6 +44,9 @@ Maps = Float[Tensor, "batch height width"]
 PerImage = Float[Tensor, " batch"]
 """One number per image."""
 
+Transforms = Float[Tensor, "batch 2 3"]
+"""One affine transform per image, as torch's `affine_grid` takes it."""
+
 Indices = Int[Tensor, " index"]
 """Row numbers, from 0."""
 
