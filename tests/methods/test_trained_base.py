@@ -222,9 +222,10 @@ def test_the_inspector_sets_a_fifth_aside(name: str) -> None:
 
 
 def test_a_preset_brings_its_size_unless_one_is_given() -> None:
-    assert Inspector("glass", preset="paper").preprocessing.height == 288
-    assert Inspector("glass", preset="paper", size=64).preprocessing.height == 64
-    assert Inspector("glass").preprocessing.height == 224
+    options = {"backbone": "test_resnet", "weights": "random"}
+    assert Inspector("glass", preset="paper", **options).preprocessing.height == 288
+    assert Inspector("glass", preset="paper", size=64, **options).preprocessing.height == 64
+    assert Inspector("glass", **options).preprocessing.height == 224
 
 
 def test_presets_by_name() -> None:

@@ -27,7 +27,7 @@ from flawmap.features.backbone import Backbone
 from flawmap.features.spatial_transformer import FeatureAligner, TransformModel, make_aligner
 from flawmap.render.curves import plot_losses
 from flawmap.support.options import to_dict
-from flawmap.support.tensors import Features, Images, Transforms
+from flawmap.support.tensors import Features, Transforms
 from flawmap.training.checkpoint import hash_of, with_prefix
 from flawmap.training.loop import TrainingRun
 from flawmap.training.metrics import EpochMetrics
@@ -40,7 +40,7 @@ class Registration(ABC):
 
     @abstractmethod
     def fit(
-        self, backbone: Backbone, batches: Iterable[Images], seed: int, folder: Path | None = None
+        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
     ) -> FeatureAligner | None:
         """Train on good images of one product; the aligner, or None for no registration.
 
@@ -57,7 +57,7 @@ class NoRegistration(Registration):
     """Images are taken as they lie."""
 
     def fit(
-        self, backbone: Backbone, batches: Iterable[Images], seed: int, folder: Path | None = None
+        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
     ) -> FeatureAligner | None:
         """None: nothing is registered.
 
@@ -114,7 +114,7 @@ class SpatialTransformerRegistration(Registration):
             )
 
     def fit(
-        self, backbone: Backbone, batches: Iterable[Images], seed: int, folder: Path | None = None
+        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
     ) -> FeatureAligner:
         """Train on pairs of images; all are held in memory, 0.6 MB each at 224×224.
 
