@@ -241,7 +241,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
         import resource, signal, sys
         from pathlib import Path
         from dataclasses import replace
-        sys.path.insert(0, sys.argv[2])
+        sys.path[:0] = sys.argv[2:]
         from test_trainer import GOOD, QUICK, TINY, make_method, tune
         from flawmap.errors import WriteError
 
@@ -258,6 +258,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
         textwrap.dedent(script),
         str(tmp_path),
         str(Path(__file__).parent),
+        str(Path(__file__).parents[1]),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert (

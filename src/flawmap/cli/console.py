@@ -53,7 +53,7 @@ class _ProgressBars(Progress):
     """Bars, and above them a table of epochs that fills while the bars move."""
 
     epochs: Table | None = None
-    columns: tuple[str, ...] = ()
+    epoch_columns: tuple[str, ...] = ()
     every: int = 1
 
     def add_epoch(self, epoch: EpochMetrics) -> None:
@@ -61,12 +61,12 @@ class _ProgressBars(Progress):
         if epoch.number > 1 and epoch.number % self.every:
             return
         columns = _epoch_columns(epoch)
-        if self.epochs is not None and self.columns != columns:
+        if self.epochs is not None and self.epoch_columns != columns:
             self.console.print(self.epochs)
             self.epochs = None
         if self.epochs is None:
             self.epochs = training_table(epoch)
-        self.columns = columns
+        self.epoch_columns = columns
         self.epochs.add_row(*_epoch_cells(epoch))
 
     def show(self, event: Event) -> None:
