@@ -56,9 +56,8 @@ class SpatialTransformer(nn.Module):
 
     Example:
         >>> transformer = SpatialTransformer(8, 4 * 4, "rotation_scale").eval()
-        >>> transformer(torch.zeros(1, 8, 16, 16))
-        tensor([[[1., -0., 0.],
-                 [0., 1., 0.]]])
+        >>> transformer(torch.zeros(1, 8, 16, 16)).tolist()
+        [[[1.0, -0.0, 0.0], [0.0, 1.0, 0.0]]]
     """
 
     def __init__(self, channels: int, positions: int, transform: TransformModel) -> None:
@@ -236,9 +235,9 @@ def invert(transforms: Transforms) -> Transforms:
         transforms: (batch, 2, 3).
 
     Example:
-        >>> invert(torch.tensor([[[2.0, 0.0, 1.0], [0.0, 4.0, 0.0]]]))
-        tensor([[[0.5000, -0.0000, -0.5000],
-                 [-0.0000, 0.2500, 0.0000]]])
+        >>> half = torch.tensor([[[0.5, 0.0, 1.0], [0.0, 0.5, 0.0]]])
+        >>> compose(half, invert(half)).abs().tolist()
+        [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
     """
     (a, b), (c, d) = (row.unbind(dim=-1) for row in transforms[..., :2].unbind(dim=-2))
     determinant = a * d - b * c
