@@ -34,7 +34,7 @@ from flawmap.features.diffusion import (
     reconstruct,
 )
 from flawmap.features.unet import UNet
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.progress import track
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage

@@ -20,7 +20,9 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.backbone import Backbone
 from flawmap.features.patches import concat_maps
-from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.head import Head
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.progress import track
 from flawmap.support.system import available_memory
 from flawmap.support.tensors import (
@@ -87,7 +89,7 @@ class PaDiM(MemoryMethod):
             DatasetError: no image could be used.
         """
         shard: State = {}
-        self.warm_up(batches)
+        self.encoder_runner.warm_up(batches)
         for maps, _ in self._maps(batches):
             shard = shard or self._empty_shard(*maps.shape[-3:])
             _add(shard, rearrange(maps, "b c h w -> (h w) b c"))
@@ -207,7 +209,7 @@ class PaDiM(MemoryMethod):
         """Chosen channels of `IMAGES_PER_UPDATE` images or a few more, with the images' size."""
         waiting: list[Tensor] = []
         for batch in batches:
-            waiting.append(self.encode(batch.images).maps[0])
+            waiting.append(self.encoder_runner.encode(batch.images).maps[0])
             size = batch.images.shape[-2:]
             if sum(map(len, waiting)) >= IMAGES_PER_UPDATE:
                 yield torch.cat(waiting), size

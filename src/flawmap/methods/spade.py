@@ -18,7 +18,9 @@ from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.backbone import Backbone
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.neighbours import distance_to_nearest
-from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.head import Head
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Compared,
@@ -88,9 +90,9 @@ class SPADE(MemoryMethod):
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            return self.encode(batch.images).flatten()
+            return self.encoder_runner.encode(batch.images).flatten()
 
-        self.warm_up(batches)
+        self.encoder_runner.warm_up(batches)
         grids = concat_batches(map(embed, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no image could be used, so there is nothing to learn from")

@@ -20,7 +20,7 @@ from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Distances, Embedded, Features, Images, Maps, PerImage
 
