@@ -16,8 +16,7 @@ def test_another_process_hears_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
     home = HomeProcess("the inspector")
     pid = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    message = rf"the inspector was loaded in process {pid} .* {pid + 1}, .*; load it in the new"
-    with pytest.raises(ForkError, match=message) as caught:
+    message = rf"the inspector was loaded in process {pid} .* {pid + 1}, .*'spawn', or fork first"
+    with pytest.raises(ForkError, match=message):
         home.check()
-    assert isinstance(caught.value, FlawmapError)
-    assert "'spawn'" in str(caught.value)
+    assert issubclass(ForkError, FlawmapError)

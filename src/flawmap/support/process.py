@@ -34,6 +34,6 @@ class HomeProcess:
             return
         raise ForkError(
             f"{self._what} was loaded in process {self._pid} and cannot compute in process "
-            f"{os.getpid()}, which was forked from it, since threads do not survive a fork; load "
-            f"it in the new process, or start processes with multiprocessing's 'spawn'"
+            f"{os.getpid()}, which was forked from it, since threads do not survive a fork; start "
+            f"processes with multiprocessing's 'spawn', or fork first and load it in each process"
         )
