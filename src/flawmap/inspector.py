@@ -28,7 +28,7 @@ from flawmap.errors import (
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, get_preset, make_method
+from flawmap.methods import METHODS, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.calibration import Budget, Calibration
@@ -275,9 +275,9 @@ class Inspector:
         """
         manifest, arrays = bundle.load(Path(file))
         try:
-            inspector = cls(
-                CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"]
-            )
+            entry = METHODS.from_source(manifest["method"], manifest["method_source"])
+            method = METHODS.class_of(entry).from_options(manifest["options"])
+            inspector = cls(method, name=manifest["name"])
             inspector.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
             state = {
                 name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)
@@ -336,10 +336,12 @@ class Inspector:
             yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), elapsed_ms)
 
     def _manifest(self) -> dict[str, Any]:
+        method, source = METHODS.name_of(type(self.method))
         return {
             "version": __version__,
             "name": self.name,
-            "method": type(self.method).__name__,
+            "method": method,
+            "method_source": source,
             "options": self.method.options(),
             "preprocessing": self.preprocessing.to_dict(),
             "weights": self.method.feature_extractor.fingerprint(),

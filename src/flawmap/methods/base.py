@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -129,9 +129,6 @@ class Method(ABC):
         notes: what whoever fits should know of what was learned, in sentences.
     """
 
-    component_types: ClassVar[tuple[type, ...]] = ()
-    """Base classes of the components among the options."""
-
     not_exportable: ClassVar[str] = ""
     """Why no graph can hold the scoring module; empty where one can."""
 
@@ -192,7 +189,7 @@ class Method(ABC):
         peak = torch.zeros(len(group_ids))
         for fold in folds.unique():
             left_out = folds[group_ids] == fold
-            other = type(self).from_options(self.options())
+            other = replace(self)
             other.feature_extractor = self.feature_extractor
             other.fit(batches.subset((~left_out).nonzero()[:, 0].tolist()))
             scores = other.score_batches(batches.subset(left_out.nonzero()[:, 0].tolist()))
@@ -362,7 +359,7 @@ class Method(ABC):
     @final
     def options(self) -> dict[str, Any]:
         """The options as JSON can hold them; `from_options` takes them."""
-        return to_dict(self, self.component_types)
+        return to_dict(self)
 
     @final
     @classmethod
@@ -375,7 +372,7 @@ class Method(ABC):
         Raises:
             OptionError: an unknown option, or a value that cannot work.
         """
-        return from_dict(values, cls, cls.component_types)
+        return from_dict(values, cls)
 
 
 @dataclass(eq=False)
