@@ -203,30 +203,39 @@ def list_options(options: Any, prefix: str = "") -> list[Option]:
         ('tokens | cosine | per_channel', 'per_channel')
     """
     hints = get_type_hints(type(options))
+    families = component_fields(type(options))
     listed = []
     for field in fields(options):
         name = prefix + field.name
         value = getattr(options, field.name)
         symbol = field.metadata.get("symbol", "")
-        family = family_of(hints[field.name])
-        if family is None:
+        if field.name not in families:
             type_in_words = _in_words(hints[field.name])
             listed.append(Option(name, type_in_words, value, field.default, symbol))
-        else:
-            chosen, _ = family.name_of(type(value))
-            default, _ = family.name_of(type(field.default))
-            listed.append(Option(name, family.kind, chosen, default, symbol))
-            listed.extend(list_options(value, f"{name}."))
+            continue
+        family = families[field.name]
+        chosen, _ = family.name_of(type(value))
+        default, _ = family.name_of(type(field.default))
+        listed.append(Option(name, family.kind, chosen, default, symbol))
+        listed.extend(list_options(value, f"{name}."))
     return listed
 
 
-def family_of(hint: Any) -> Components | None:
-    """The family whose base class a field is annotated with; None for any other annotation.
+def component_fields(cls: type) -> dict[str, Components]:
+    """The options of a dataclass that are components, and the family of each.
 
     Args:
-        hint: the annotation of a field.
+        cls: a method's class, or another dataclass of options.
+
+    Example:
+        >>> from flawmap.methods.patchcore import PatchCore
+        >>> list(component_fields(PatchCore))
+        ['context', 'reducer', 'image_score', 'registration']
     """
-    return next((family for family in _FAMILIES if family.base is hint), None)
+    by_base = {family.base: family for family in _FAMILIES}
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    return {name: by_base[hints[name]] for name in names if hints[name] in by_base}
 
 
 def _in_words(hint: Any) -> str:
@@ -237,7 +246,7 @@ def _in_words(hint: Any) -> str:
     alternatives = get_args(hint)
     if alternatives:
         return " | ".join(map(_in_words, alternatives))
-    name: str = "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    name: str = "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
     return name
 
 
