@@ -103,13 +103,17 @@ def _print_options(method: Method) -> None:
     if has_symbols:
         table.add_column("symbol", no_wrap=True)
     for option in options:
-        row = [option.name, option.type, _as_typed(option.value), _as_typed(option.default)]
+        default = "" if option.default == option.value else _as_typed(option.default)
+        row = [option.name, option.type, _as_typed(option.value), default]
         if has_symbols:
             row.append(option.symbol)
         table.add_row(*map(escape, row))
     out.print(table)
     symbols = " Symbols are the paper's." if has_symbols else ""
-    out.print(f"Set an option with `flawmap fit --set NAME=VALUE`.{symbols}")
+    out.print(
+        "Default: the class's own, where it is another. Set an option with "
+        f"`flawmap fit --set NAME=VALUE`.{symbols}"
+    )
 
 
 def _print_components(method: Method) -> None:
