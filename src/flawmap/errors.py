@@ -84,3 +84,9 @@ class ForkError(FlawmapError):
 
 class WriteError(FlawmapError):
     """A file cannot be written, for want of space or of permission."""
+
+
+class UnknownName(OptionError, KeyError):
+    """Nothing of that kind has that name; the message lists the names that there are."""
+
+    __str__ = Exception.__str__

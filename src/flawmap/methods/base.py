@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -56,9 +56,6 @@ class Method(ABC):
     Attributes:
         notes: what whoever fits should know of what was fitted, in sentences.
     """
-
-    component_types: ClassVar[tuple[type, ...]] = ()
-    """Base classes of the components among the options."""
 
     not_exportable: ClassVar[str] = ""
     """Why no graph can hold the scoring module; empty where one can."""
@@ -269,7 +266,7 @@ class Method(ABC):
     @final
     def options(self) -> dict[str, Any]:
         """The options as JSON can hold them; `from_options` takes them."""
-        return to_dict(self, self.component_types)
+        return to_dict(self)
 
     @final
     @classmethod
@@ -282,10 +279,10 @@ class Method(ABC):
         Raises:
             OptionError: an unknown option, or a value that cannot work.
         """
-        return from_dict(values, cls, cls.component_types)
+        return from_dict(values, cls)
 
     def _unfitted_copy(self) -> Method:
-        method = type(self).from_options(self.options())
+        method = replace(self)
         method.feature_extractor = self.feature_extractor
         return method
 

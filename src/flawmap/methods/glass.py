@@ -9,7 +9,7 @@ counts, where the published code keeps the one that is best on the test set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -81,11 +81,11 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
     target_rms: float | None = 1.0
     noise_std: float = 0.05
     ascent_steps: int = 4
-    ascent_step_size: float = 0.005
+    ascent_step_size: float = field(default=0.005, metadata={"symbol": "η"})
     defect_types: tuple[str, ...] = ("texture",)
     learning_rate: float = 2e-4
     adaptor_learning_rate: float = 1e-4
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

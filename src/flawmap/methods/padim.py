@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -72,9 +72,9 @@ class PaDiM(MemoryMethod):
     """Images whose vectors are added at once: one pass over the matrices serves all of them."""
 
     layers: tuple[int, ...] = (1, 2, 3)
-    channels: int | None = None
-    ridge: float = 0.01
-    sigma: float = 4.0
+    channels: int | None = field(default=None, metadata={"symbol": "d"})
+    ridge: float = field(default=0.01, metadata={"symbol": "ε"})
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,9 +7,9 @@ nearest vector in the bank is far.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import length_hint
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -21,7 +21,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
-from flawmap.features.reducers import Reducer, SparseRandomProjection, load_reducer
+from flawmap.features.reducers import Reducer, SparseRandomProjection
 from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
 from flawmap.features.registration import load_aligner as restore_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
@@ -74,15 +74,13 @@ class PatchCore(MemoryMethod):
         OptionError: a coreset of no fraction, or another value that cannot work.
     """
 
-    component_types: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
-
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
     reducer: Reducer = SparseRandomProjection()
     reducer_scope: _ReducerScope = "coreset"
-    coreset: float = 0.01
+    coreset: float = field(default=0.01, metadata={"symbol": "p"})
     image_score: ImageScore = Maximum()
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
 
     def __post_init__(self) -> None:
@@ -233,7 +231,7 @@ class PatchCore(MemoryMethod):
         """
         bank = Bank(state["bank.vectors"], state["bank.image_ids"])
         self.bank_ = bank.to(best_device())
-        self.reduction_ = load_reducer(_below("reduction.", state)).to(best_device())
+        self.reduction_ = self.reducer.load(_below("reduction.", state)).to(best_device())
         aligner = restore_aligner(_below("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
         self._runner = None

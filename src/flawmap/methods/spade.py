@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import length_hint
 from typing import ClassVar
 
@@ -60,8 +60,8 @@ class SPADE(MemoryMethod):
     is_random: ClassVar[bool] = False
 
     layers: tuple[int, ...] = (1, 2, 3)
-    neighbours: int = 50
-    sigma: float = 4.0
+    neighbours: int = field(default=50, metadata={"symbol": "K"})
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ best on the test set.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -61,7 +61,7 @@ class VQFlow(TrainedMethod["VQFlowNetwork"]):
     epochs: int = 40
     batch_size: int = 16
     max_images_per_epoch: int | None = 400
-    prototypes: int = 8
+    prototypes: int = field(default=8, metadata={"symbol": "K"})
     patterns: int = 64
     prototype_dim: int = 64
     position_dim: int = 16
