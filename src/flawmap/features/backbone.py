@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -32,7 +33,49 @@ A package on this machine, timm's hub, nowhere.
 """
 
 
-class Backbone(nn.Module):
+class FeatureExtractor(nn.Module, ABC):
+    """What methods need of a backbone: `Backbone` itself, or something that wraps one.
+
+    Attributes:
+        name: the backbone's timm name.
+        layers: the layers whose maps come back, from fine to coarse.
+        channels: number of channels of each of these layers.
+        mean: of the images that the weights were trained with, one number per colour, 0…1.
+        std: the same images' standard deviation.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @abstractmethod
+    def forward(self, images: Images) -> list[Features]:
+        """The map of each wanted layer, from fine to coarse.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+
+    @abstractmethod
+    def stages(self) -> list[nn.Module]:
+        """The modules whose outputs are layers 1, 2, … to the deepest wanted one.
+
+        Raises:
+            OptionError: this network's layers are no modules of their own.
+        """
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of the cut network by name."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of the cut network's weights, in hexadecimal digits."""
+
+
+class Backbone(FeatureExtractor):
     """A frozen timm network that gives the maps of some of its layers.
 
     Args:
@@ -50,9 +93,6 @@ class Backbone(nn.Module):
         WeightsError: the weights are not this network's.
     """
 
-    remembers: ClassVar[bool] = False
-    """True for a cache of feature maps: converting it to a graph would gain nothing."""
-
     def __init__(
         self,
         name: str = DEFAULT_BACKBONE,
@@ -66,10 +106,8 @@ class Backbone(nn.Module):
         if weights == EMBEDDED:
             _load_embedded(network, name)
         self.name, self.layers = name, tuple(sorted(set(layers)))
-        self.mean, self.std = (
-            tuple(network.pretrained_cfg["mean"]),
-            tuple(network.pretrained_cfg["std"]),
-        )
+        self.mean = _by_colour(network.pretrained_cfg["mean"])
+        self.std = _by_colour(network.pretrained_cfg["std"])
         self._indices = _find_layers(network, name, self.layers)
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
@@ -128,6 +166,11 @@ class Backbone(nn.Module):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _by_colour(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _build(name: str, *, pretrained: bool) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import EncoderRunner, best_device
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
-from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
+from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone, FeatureExtractor
 from flawmap.runtime.graph import Precision, check_precision
 from flawmap.support.options import from_dict, to_dict
 from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage, Scores
@@ -152,7 +152,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
-        self._feature_extractor: Backbone | None = None
+        self._feature_extractor: FeatureExtractor | None = None
         self._runner: EncoderRunner | None = None
         self.notes: list[str] = []
 
@@ -265,7 +265,7 @@ class Method(ABC):
         """
 
     @property
-    def feature_extractor(self) -> Backbone:
+    def feature_extractor(self) -> FeatureExtractor:
         """The backbone, made on first use."""
         if self._feature_extractor is None:
             backbone = Backbone(self.backbone, self.layers, self.weights)
@@ -273,7 +273,7 @@ class Method(ABC):
         return self._feature_extractor
 
     @feature_extractor.setter
-    def feature_extractor(self, network: Backbone) -> None:
+    def feature_extractor(self, network: FeatureExtractor) -> None:
         """Take another backbone, as a fine-tuned one, before anything is learned."""
         self._feature_extractor = network
         self._runner = None
@@ -356,7 +356,8 @@ class Method(ABC):
             batches: the images that will be encoded.
             rounds: how many times.
         """
-        if not self.feature_extractor.remembers:
+        # A cache looks maps up; in a graph it could not.
+        if isinstance(self.feature_extractor, Backbone):
             self.encoder_runner.warm_up(batches, rounds)
 
     @final

@@ -18,7 +18,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.backbone import FeatureExtractor
 from flawmap.features.patches import concat_maps
 from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
 from flawmap.support.progress import track
@@ -306,7 +306,7 @@ class PaDiMEncoder(nn.Module):
         channels: numbers of those to keep, among all layers' channels in a row.
     """
 
-    def __init__(self, backbone: Backbone, channels: Indices) -> None:
+    def __init__(self, backbone: FeatureExtractor, channels: Indices) -> None:
         super().__init__()
         self.backbone = backbone
         self.channels: Tensor

@@ -15,7 +15,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.backbone import FeatureExtractor
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.neighbours import distance_to_nearest
 from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
@@ -212,7 +212,7 @@ class SPADEEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.backbone import FeatureExtractor
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
 from flawmap.methods.base import Head
@@ -231,7 +231,7 @@ class VQFlowEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 
