@@ -9,7 +9,7 @@ from flawmap.data.layouts import Sample
 from flawmap.errors import ImageError
 from flawmap.experiments import figures
 from flawmap.experiments.figures import draw_localisation, draw_samples, first_defects_by_type
-from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.render import figures as montage
 from helpers import save, texture, with_defect
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from flawmap.data.layouts import GOOD, Sample, good_training_samples, labelled_test_samples
 from flawmap.errors import ImageError
-from flawmap.experiments.runs import MethodSetup, RunSpec, StudyConfig, StudyRunner
+from flawmap.experiments.runs import RunSpec, StudyRunner
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.tables import OURS, PATCHCORE
 from flawmap.render.figures import (
     CalibratedScale,

@@ -22,7 +22,7 @@ from flawmap.engine.batches import Batches
 from flawmap.engine.convert import FixedSizeHead, append_head, to_openvino
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
-from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.patches import PatchEmbedder
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_head import PatchCoreHead

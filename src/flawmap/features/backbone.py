@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flawmap.errors import OptionError, WeightsError, WeightsMismatch, WeightsUnavailable
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.import_timm import import_timm
 from flawmap.support.tensors import Features, Images
 
@@ -35,7 +36,7 @@ _FINGERPRINT = "fingerprint"
 """Name of the fingerprint among the saved tensors."""
 
 
-class Backbone(nn.Module):
+class Backbone(FeatureExtractor):
     """A frozen timm network that returns the maps of some of its layers.
 
     Args:
@@ -63,9 +64,6 @@ class Backbone(nn.Module):
         [(1, 32, 16, 16), (1, 48, 8, 8)]
     """
 
-    remembers: ClassVar[bool] = False
-    """Whether maps are looked up that were computed before, so that a graph gains nothing."""
-
     def __init__(
         self,
         name: str = DEFAULT_BACKBONE,
@@ -80,8 +78,8 @@ class Backbone(nn.Module):
             _load_embedded(network, name)
         self.name = name
         self.layers = tuple(sorted(set(layers)))
-        self.mean = tuple(network.pretrained_cfg["mean"])
-        self.std = tuple(network.pretrained_cfg["std"])
+        self.mean = _by_colour(network.pretrained_cfg["mean"])
+        self.std = _by_colour(network.pretrained_cfg["std"])
         self._indices = _find_layers(network, name, self.layers)
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
@@ -147,7 +145,7 @@ class Backbone(nn.Module):
         return digest.hexdigest()
 
 
-def save_backbone(backbone: Backbone) -> dict[str, Tensor]:
+def save_backbone(backbone: FeatureExtractor) -> dict[str, Tensor]:
     """The weights of a backbone and their fingerprint, on the CPU.
 
     Args:
@@ -184,6 +182,11 @@ def load_backbone(name: str, layers: Sequence[int], saved: Mapping[str, Tensor])
             "again, or use the weights that it was fitted with"
         )
     return backbone
+
+
+def _by_colour(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _build(name: str, *, pretrained: bool) -> Any:

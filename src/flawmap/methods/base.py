@@ -16,6 +16,7 @@ from flawmap.engine.run import EncoderRunner, best_device
 from flawmap.errors import NotExportable, NotFitted
 from flawmap.features import backbone as backbones
 from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.methods.head import Head, ScoringModule
 from flawmap.runtime.graph import Precision, check_precision
 from flawmap.support.options import from_dict, to_dict
@@ -77,7 +78,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
-        self._feature_extractor: Backbone | None = None
+        self._feature_extractor: FeatureExtractor | None = None
         self._runner: EncoderRunner | None = None
         self.notes: list[str] = []
 
@@ -196,7 +197,7 @@ class Method(ABC):
         return ScoringModule(self.encoder(), self.head()).eval().to(best_device())
 
     @property
-    def feature_extractor(self) -> Backbone:
+    def feature_extractor(self) -> FeatureExtractor:
         """The backbone, made on first use."""
         if self._feature_extractor is None:
             backbone = Backbone(self.backbone, self.layers, self.weights)
@@ -204,7 +205,7 @@ class Method(ABC):
         return self._feature_extractor
 
     @feature_extractor.setter
-    def feature_extractor(self, network: Backbone) -> None:
+    def feature_extractor(self, network: FeatureExtractor) -> None:
         """Take another backbone, such as a fine-tuned one, before `fit`.
 
         Args:
@@ -218,7 +219,8 @@ class Method(ABC):
         """Runs the encoder, made on first use."""
         if self._runner is None:
             identity = repr((type(self).__name__, self.options()))
-            compiles = not self.feature_extractor.remembers
+            # A cache looks maps up; in a graph it could not.
+            compiles = isinstance(self.feature_extractor, Backbone)
             self._runner = EncoderRunner(
                 self.encoder(), identity, self.precision, compiles=compiles
             )

@@ -19,7 +19,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.patches import concat_maps
 from flawmap.memory.gaussians import (
     Gaussians,
@@ -242,7 +242,7 @@ class _PaDiMEncoder(nn.Module):
         channels: numbers of the channels to keep, from 0 among those of all layers in a row.
     """
 
-    def __init__(self, backbone: Backbone, channels: Indices) -> None:
+    def __init__(self, backbone: FeatureExtractor, channels: Indices) -> None:
         super().__init__()
         self.backbone = backbone
         self.channels: Tensor

@@ -15,7 +15,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.reference_set import NearestImages, ReferenceSet
 from flawmap.methods.base import HeldOutScores, State, not_fitted
@@ -192,7 +192,7 @@ class _SPADEEncoder(nn.Module):
         backbone: images to the maps of all layers.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = backbone
 
