@@ -44,6 +44,8 @@ class Inspection(NamedTuple):
 
     Decoding runs beside it, and other images where there are many.
     """
+    image_sha256: str = ""
+    """Of the file's bytes, 64 hexadecimal digits; empty for an array."""
 
 
 class ScoredImage(NamedTuple):
@@ -169,7 +171,7 @@ class Runtime:
             started = time.perf_counter()
             verdict = self._verdict(scored, loaded.image)
             taken = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(loaded.image_input, verdict, None, loaded.image, taken)
+            yield Inspection(loaded.image_input, verdict, None, loaded.image, taken, loaded.sha256)
         yield from (_unusable(loaded) for loaded in waiting if isinstance(loaded, UnreadableImage))
 
     def _verdict(self, scored: ScoredImage, pixels: ImageArray) -> Verdict:
@@ -237,4 +239,4 @@ def _choose(asked: Precision | None, fitted: Precision) -> Precision:
 
 
 def _unusable(loaded: UnreadableImage) -> Inspection:
-    return Inspection(loaded.image_input, None, loaded.error, None, 0.0)
+    return Inspection(loaded.image_input, None, loaded.error, None, 0.0, loaded.sha256)
