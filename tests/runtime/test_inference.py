@@ -37,7 +37,7 @@ def runtime(saved: Path) -> Runtime:
 
 
 def changed(saved: Path, file: Path, change: Callable[[dict[str, np.ndarray]], None]) -> Path:
-    manifest, arrays = bundle.load(saved)
+    manifest, arrays, _ = bundle.load(saved)
     arrays = {name: array.copy() for name, array in arrays.items()}
     change(arrays)
     bundle.save(file, manifest, arrays)
@@ -122,8 +122,8 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     del options["coreset"]
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")
-    manifest, arrays = bundle.load(tmp_path / "part.flawmap")
-    assert "each image chooses" in manifest["no_graph_reason"]
+    manifest, arrays, _ = bundle.load(tmp_path / "part.flawmap")
+    assert "each image chooses" in manifest.no_graph_reason
     assert not any(name.startswith(("graph.", "golden.")) for name in arrays)
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
@@ -195,7 +195,7 @@ def test_a_conversion_that_goes_wrong_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
-    monkeypatch.setattr("flawmap.inspector.TORCH_TOLERANCE", -1.0)
+    monkeypatch.setattr("flawmap.engine.certify.TORCH_TOLERANCE", -1.0)
     inspector.save(tmp_path / "part.flawmap")
     assert "The file needs flawmap[fit] wherever it is used." in inspector.method.notes[-1]
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score

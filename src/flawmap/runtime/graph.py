@@ -34,6 +34,7 @@ class InferenceResult(NamedTuple):
 GRAPH_INPUT, GRAPH_OUTPUTS = "image", ("score", "anomaly_map")
 """What a scorer's graph calls them."""
 
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _DEVICE = "CPU"
 _XML, _WEIGHTS = "graph.xml", "graph.weights"
 
@@ -61,11 +62,6 @@ class Graph:
         return cls(
             openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS]))
         )
-
-    @staticmethod
-    def is_in(arrays: Mapping[str, np.ndarray]) -> bool:
-        """Say whether a saved file holds a graph."""
-        return _XML in arrays
 
 
 class GraphRunner:
@@ -106,14 +102,22 @@ class GraphRunner:
             yield _results(busy, free)
 
 
-def check_precision(precision: str) -> None:
-    """Make sure that there is such a precision.
+def check_precision(precision: str) -> Precision:
+    """The precision, once it is known to be one.
+
+    Args:
+        precision: its name.
 
     Raises:
-        OptionError: there is not.
+        OptionError: there is no such precision.
+
+    >>> check_precision("bf16")
+    'bf16'
     """
-    if precision not in (known := get_args(Precision)):
-        raise OptionError(f"there is no precision {precision!r}; there are {', '.join(known)}")
+    for name in _PRECISIONS:
+        if name == precision:
+            return name
+    raise OptionError(f"there is no precision {precision!r}; there are {', '.join(_PRECISIONS)}")
 
 
 def supported_precision(precision: Precision) -> Precision:

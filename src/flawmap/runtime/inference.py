@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from flawmap.errors import BundleError, FlawmapError, ImageError, NotExportable, OptionError
+from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
 from flawmap.runtime import bundle, graph
+from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import MACHINE_TOLERANCE, Certificate
 from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, GraphRunner, Precision
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing, resize
 from flawmap.runtime.verdict import Heatmap, Verdict
-
-NO_GRAPH_KEY = "no_graph_reason"
-"""The entry of the manifest that says why there is none."""
-
-GRAPH_PREFIXES = ("graph.", "golden.")
-"""Begin the names of the arrays that the graph and its certificate take."""
 
 MIN_IMAGES_FOR_THROUGHPUT = 16
 """Images; fewer are done one by one, before several at once are made ready."""
@@ -72,16 +67,27 @@ class Runtime:
     """Judges images as the inspector does that was saved.
 
     Args:
-        manifest: what the saved file says of it: `name`, `method`, `options`, `preparation`,
-            `weights`, `tuning`.
-        calibration: what good parts score.
-        scorer: prepared images to scores and maps.
+        manifest: settings of the inspector.
+        calibration: scores of good images, and the threshold.
+        backend: preprocessed images to scores and maps.
+        model_sha256: hash of the saved file; empty where there is none.
+        scorer_sha256: hash of all that determines scores; empty where there is no saved file.
 
     Attributes:
-        name: of the method, as it was asked for.
-        options: of the method.
-        weights: the fingerprint of the backbone's.
-        tuning: the record of its fine-tuning; None without one.
+        method_name: name of the method, as the user chose it.
+        method_options: all options of the method.
+        preprocessing: how images are made ready for the network.
+        weights_sha256: fingerprint of the backbone's weights.
+        finetune_record: record of the backbone's fine-tuning; None without one.
+        calibration: scores of good images, and the threshold.
+        model_sha256: the file's SHA-256 as it is stored in the file, taken with 64 zeros in its own
+            place; so it is not what `sha256sum` prints. Any change of the file changes it, that of
+            the threshold too. Empty for an inspector that was not loaded from a file.
+        scorer_sha256: SHA-256 of the method's class, options and state, the backbone's weights, the
+            preprocessing and the graph; of the precision too where it is not that of the fit. A new
+            threshold leaves it as it is, so images with the same hash were scored alike. Not in it:
+            calibration, golden images, record of the fine-tuning, versions. Empty for an inspector
+            that was not loaded from a file.
 
     Example::
 
@@ -90,19 +96,27 @@ class Runtime:
     """
 
     def __init__(
-        self, manifest: Mapping[str, Any], calibration: Calibration, scorer: ScoringBackend
+        self,
+        manifest: Manifest,
+        calibration: Calibration,
+        backend: ScoringBackend,
+        *,
+        model_sha256: str = "",
+        scorer_sha256: str = "",
     ) -> None:
-        self.method_name: str = manifest["name"]
-        self.method_options: dict[str, Any] = manifest["options"]
-        self.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-        self.weights_sha256: str = manifest["weights"]
-        self.finetune_record: dict[str, Any] | None = manifest["finetuning"]
+        self.method_name = manifest.method_name
+        self.method_options = manifest.method_options
+        self.preprocessing = manifest.preprocessing
+        self.weights_sha256 = manifest.weights_sha256
+        self.finetune_record = manifest.finetuning
         self.calibration = calibration
-        self._scorer = scorer
+        self.model_sha256 = model_sha256
+        self.scorer_sha256 = scorer_sha256
+        self._scorer = backend
 
     @classmethod
     def load(cls, file: str | Path, precision: Precision | None = None) -> Runtime:
-        """Open a saved inspector, and check that it scores here as where it was fitted.
+        """Load a saved inspector, after checking that it scores here as where it was fitted.
 
         Args:
             file: what `flawmap fit` or `Inspector.save` wrote.
@@ -110,31 +124,27 @@ class Runtime:
                 f32, with a warning.
 
         Raises:
-            BundleError: damaged, not a saved inspector, or from a newer flawmap.
-            NotExportable: it holds no graph, for its method cannot be one; `Inspector.load` runs it
-                in torch.
-            OptionError: no such precision, or not one for what was fitted in int8 or is to run in
-                it.
+            BundleError: the file is damaged, no saved inspector, or of another format.
+            NotExportable: it holds no graph, because no graph can hold its method;
+                `Inspector.load` runs it in torch.
+            OptionError: there is no such precision, or the method was fitted for int8 or for
+                anything but int8, and cannot be run otherwise.
             ParityError: it scores otherwise here.
         """
-        manifest, arrays = bundle.load(Path(file))
+        manifest, arrays, sha256 = bundle.load(Path(file))
+        if manifest.no_graph_reason:
+            raise NotExportable(f"{file}: {manifest.no_graph_reason}")
         try:
-            if not Graph.is_in(arrays):
-                raise NotExportable(f"{file}: {manifest[NO_GRAPH_KEY]}")
-            scorer = GraphBackend(
-                Graph.from_arrays(arrays), _choose(precision, manifest["options"]["precision"])
-            )
-            runtime = cls(manifest, Calibration.from_arrays(manifest, arrays), scorer)
-            scorer.check_certificate(
-                Certificate.from_arrays(arrays), runtime.preprocessing, str(file)
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FlawmapError):
-                raise
+            backend = GraphBackend(Graph.from_arrays(arrays), _choose(precision, manifest))
+            calibration = Calibration.from_arrays(manifest.calibration, arrays)
+            certificate = Certificate.from_arrays(arrays)
+        except KeyError as error:
             raise BundleError(
                 f"{file}: holds no complete inspector ({error!r}); fit again"
             ) from error
-        return runtime
+        backend.check_certificate(certificate, manifest.preprocessing, str(file))
+        scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
+        return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
 
     def inspect(self, image_input: ImageInput) -> Verdict:
         """Judge one image.
@@ -227,15 +237,15 @@ class GraphBackend:
         return scored.score, scored.distances
 
 
-def _choose(asked: Precision | None, fitted: Precision) -> Precision:
-    if asked is None:
-        return graph.supported_precision(fitted)
-    graph.check_precision(asked)
-    if asked != fitted and "int8" in (asked, fitted):
+def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
+    fitted = manifest.precision
+    precision = graph.check_precision(requested or fitted)
+    if precision != fitted and "int8" in (precision, fitted):
         raise OptionError(
-            f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}"
+            f"this was fitted in {fitted} and cannot run in {precision}; fit with --precision "
+            f"{precision}"
         )
-    return graph.supported_precision(asked)
+    return graph.supported_precision(precision)
 
 
 def _unusable(loaded: UnreadableImage) -> Inspection:
