@@ -169,8 +169,8 @@ def _details(inspector: Path, runtime: Runtime, records: Sequence[Record]) -> di
         **finetuning,
         "Files": {
             "inspector": str(inspector),
-            "model SHA-256": getattr(runtime, "model_sha256", ""),
-            "scorer SHA-256": getattr(runtime, "scorer_sha256", ""),
+            "model SHA-256": runtime.model_sha256,
+            "scorer SHA-256": runtime.scorer_sha256,
             "weights SHA-256": runtime.weights_sha256,
         },
         "Timings": _timings(records),
