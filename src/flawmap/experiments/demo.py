@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.layouts import Sample, labelled_test_samples
-from flawmap.evaluation import Record, evaluate
+from flawmap.evaluation import evaluate
 from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric
 from flawmap.render.encode import write_image
@@ -18,6 +18,7 @@ from flawmap.render.heatmap import draw_mask_outline, overlay
 from flawmap.runtime.decode import decode, decode_mask
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.preprocess import ImageU8, Mask, to_uint8
+from flawmap.runtime.record import Record
 from flawmap.support.tables import write_json
 from flawmap.synthetic import heatsink
 
@@ -88,10 +89,10 @@ def contact_sheet_samples(
 def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Overlays]:
     overlays: Overlays = {}
 
-    def keep(row: Record, inspection: Inspection, mask: Mask | None) -> None:
+    def keep(record: Record, inspection: Inspection, mask: Mask | None) -> None:
         del mask
         if inspection.verdict and inspection.image is not None:
-            overlays[row.sample.path] = overlay(inspection.image, inspection.verdict)
+            overlays[Path(record.image)] = overlay(inspection.image, inspection.verdict)
 
     return evaluate(inspector.runtime, labelled_test_samples(data), on_image=keep).metrics, overlays
 
