@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from flawmap.data.layouts import Sample
@@ -13,10 +14,13 @@ def test_the_demo_leaves_images_inspectors_and_figures(tmp_path: Path) -> None:
     result = demo.run(tmp_path, counts=counts)
     methods = ("patchcore", "improved-patchcore")
     assert set(result.metrics) == {f"{p} {m}" for p in PRODUCTS for m in methods}
-    print(
-        {k: v["image AUROC"].value for k, v in result.metrics.items()},
-        {k: v["pixel AUROC"].value for k, v in result.metrics.items()},
-    )
+    for product in PRODUCTS:
+        metrics = result.metrics[f"{product} patchcore"]
+        assert metrics["image AUROC"].value > 0.65, "well above the 0.5 of chance"
+        assert metrics["pixel AUROC"].value > 0.8
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    black = result.metrics["Black patchcore"]["image AUROC"]
+    assert written["Black patchcore"]["image AUROC"] == black.to_dict()
     assert decode(result.contact_sheet).shape[1] > 8 * 168
     assert result.inspector.is_file()
     assert list(result.images.glob("*.png"))
