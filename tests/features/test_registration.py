@@ -10,7 +10,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from flawmap.errors import DatasetError, OptionError, TrainingError
-from flawmap.features import registration
+from flawmap.features import registration_run
 from flawmap.features.backbone import Backbone
 from flawmap.features.registration import (
     NoRegistration,
@@ -48,7 +48,7 @@ def test_the_loss_is_the_mean_cosine_of_both_directions() -> None:
     predicted, seen = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2, 3)
     one = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
     other = -functional.cosine_similarity(predicted[2:], seen[:2], dim=1).mean()
-    assert registration._negative_cosine(predicted, seen) == pytest.approx(
+    assert registration_run._negative_cosine(predicted, seen) == pytest.approx(
         float(one / 2 + other / 2), abs=1e-6
     )
 
@@ -79,14 +79,14 @@ def test_it_learns_and_leaves_the_backbone_as_it_was(
     tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
-    unlikeness = registration._negative_cosine
+    unlikeness = registration_run._negative_cosine
 
     def heard(predicted: Tensor, seen: Tensor) -> Tensor:
         loss = unlikeness(predicted, seen)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(registration, "_negative_cosine", heard)
+    monkeypatch.setattr(registration_run, "_negative_cosine", heard)
     before = tiny.fingerprint()
     aligner = SpatialTransformerRegistration(epochs=15, learning_rate=5e-3, batch_size=8).fit(
         tiny, batches(make_images(8)), seed=0
@@ -113,9 +113,9 @@ def test_stiffness_keeps_transforms_near_the_identity(tiny: Backbone) -> None:
         ).fit(tiny, batches(images), seed=0)
         for stiffness in (0.0, 1.0)
     )
-    assert registration._deviation(stiff(tiny, images).transforms) < registration._deviation(
-        free(tiny, images).transforms
-    )
+    assert registration_run._deviation(
+        stiff(tiny, images).transforms
+    ) < registration_run._deviation(free(tiny, images).transforms)
 
 
 def test_the_same_seed_gives_the_same_weights_and_touches_no_other_chance(tiny: Backbone) -> None:
@@ -161,14 +161,14 @@ def test_the_weights_of_the_best_round_are_kept(
 ) -> None:
     """A loss that is made to grow: the first round is the best."""
     calls: list[int] = []
-    unlikeness = registration._negative_cosine
+    unlikeness = registration_run._negative_cosine
 
     def growing(predicted: Tensor, seen: Tensor) -> Tensor:
         calls.append(1)
         return unlikeness(predicted, seen) + 10 * len(calls)
 
     images = batches(make_images(4))
-    monkeypatch.setattr(registration, "_negative_cosine", growing)
+    monkeypatch.setattr(registration_run, "_negative_cosine", growing)
     # At a constant rate one round alone would leave the same weights; the cosine begins with the
     # full rate too.
     first = (
@@ -227,7 +227,7 @@ def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) 
     [NoRegistration(), SpatialTransformerRegistration(transform="affine", learning_rate=0.01)],
 )
 def test_options_survive_json(part: Registration) -> None:
-    assert from_dict(to_dict(part, (Registration,)), Registration, (Registration,)) == part
+    assert from_dict(to_dict(part), Registration) == part
 
 
 RESUMED = SpatialTransformerRegistration(epochs=4, learning_rate=1e-3, batch_size=2)
@@ -300,4 +300,4 @@ def test_learning_rates_are_those_of_torch_bit_for_bit(epochs: int) -> None:
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert registration._cosine_rates(1e-4, epochs) == expected
+    assert registration_run._cosine_rates(1e-4, epochs) == expected

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.backbone import Backbone
 from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.unet import UNet
 from flawmap.support.tensors import Distances, Features, Images, Scalar
 
@@ -30,7 +30,7 @@ class DDADReconstructor(nn.Module):
     """
 
     def __init__(
-        self, unet: UNet, backbone: Backbone, size: Sequence[int], guidance: float
+        self, unet: UNet, backbone: FeatureExtractor, size: Sequence[int], guidance: float
     ) -> None:
         super().__init__()
         self.unet = unet

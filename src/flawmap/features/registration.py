@@ -9,29 +9,19 @@ the score on the test set.
 
 from __future__ import annotations
 
-import hashlib
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import SGD
+from torch import Tensor
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.registration_run import RegistrationTraining, SiameseNetworks
 from flawmap.features.spatial_transformer import FeatureAligner, TransformModel, make_aligner
-from flawmap.render.curves import plot_losses
-from flawmap.support.options import to_dict
-from flawmap.support.tensors import Features, Transforms
-from flawmap.training.checkpoint import hash_of, with_prefix
-from flawmap.training.loop import TrainingRun
-from flawmap.training.metrics import EpochMetrics
-from flawmap.training.monitor import TrainingMonitor
+from flawmap.support.options import Components
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,11 @@ class Registration(ABC):
 
     @abstractmethod
     def fit(
-        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
+        self,
+        backbone: FeatureExtractor,
+        batches: Iterable[Tensor],
+        seed: int,
+        folder: Path | None = None,
     ) -> FeatureAligner | None:
         """Train on good images of one product; the aligner, or None for no registration.
 
@@ -57,7 +51,11 @@ class NoRegistration(Registration):
     """Images are taken as they lie."""
 
     def fit(
-        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
+        self,
+        backbone: FeatureExtractor,
+        batches: Iterable[Tensor],
+        seed: int,
+        folder: Path | None = None,
     ) -> FeatureAligner | None:
         """None: nothing is registered.
 
@@ -114,7 +112,11 @@ class SpatialTransformerRegistration(Registration):
             )
 
     def fit(
-        self, backbone: Backbone, batches: Iterable[Tensor], seed: int, folder: Path | None = None
+        self,
+        backbone: FeatureExtractor,
+        batches: Iterable[Tensor],
+        seed: int,
+        folder: Path | None = None,
     ) -> FeatureAligner:
         """Train on pairs of images; all are held in memory, 0.6 MB each at 224×224.
 
@@ -139,157 +141,14 @@ class SpatialTransformerRegistration(Registration):
         device = next(backbone.parameters()).device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            networks = _SiameseNetworks(
-                make_aligner(backbone, images[0].to(device), self.transform),
-                _pointwise(backbone.channels[-1], 3),
-                _pointwise(backbone.channels[-1], 2),
-            )
-        training = _RegistrationTraining(self, networks.to(device), backbone, images, seed)
+            aligner = make_aligner(backbone, images[0].to(device), self.transform)
+            networks = SiameseNetworks(aligner, backbone.channels[-1])
+        training = RegistrationTraining(self, networks.to(device), backbone, images, seed)
         training.run(folder)
-        aligner = training.best_aligner()
-        return aligner.eval().requires_grad_(False)
+        return training.best_aligner().eval().requires_grad_(False)
 
 
-class _SiameseNetworks(nn.Module):
-    """What is trained: the aligner, and two heads that go afterwards."""
-
-    def __init__(self, aligner: FeatureAligner, encoder: nn.Module, predictor: nn.Module) -> None:
-        super().__init__()
-        self.aligner = aligner
-        self.encoder = encoder
-        self.predictor = predictor
-
-
-class _RegistrationTraining(TrainingRun[_SiameseNetworks]):
-    """The training of a registration; its generator goes on from epoch to epoch."""
-
-    def __init__(
-        self,
-        options: SpatialTransformerRegistration,
-        networks: _SiameseNetworks,
-        backbone: Backbone,
-        images: list[Tensor],
-        seed: int,
-    ) -> None:
-        self.options = options
-        self.backbone = backbone
-        self.images = images
-        self.seed = seed
-        self._generator = torch.Generator().manual_seed(seed)
-        self._best = _copy_of(networks.aligner)
-        self._rates = _cosine_rates(options.learning_rate, options.epochs)
-        monitor = TrainingMonitor(
-            "registration",
-            "registering images",
-            [options.epochs],
-            math.ceil(len(images) / options.batch_size),
-            len(images),
-            advice=f"use a learning_rate below {options.learning_rate:g}",
-        )
-        optimizer = SGD(networks.parameters(), options.learning_rate, momentum=0.9)
-        super().__init__(networks.train(), [optimizer], monitor)
-
-    def train_epoch(self, number: int) -> dict[str, float]:
-        self.optimizers[0].param_groups[0]["lr"] = self._rates[number - 1]
-        lowest = min((epoch.loss for epoch in self.history), default=math.inf)
-        total = 0.0
-        for pairs in self.monitor.iterate(number, self._pairs()):
-            loss = self._loss(pairs)
-            self.step(loss)
-            total += loss.item() * pairs.shape[1] / len(self.images)
-        weights = self.networks.aligner.state_dict().values()
-        if not all(tensor.isfinite().all() for tensor in weights):
-            raise self.monitor.error("the weights became infinite")
-        if total < lowest:
-            self._best = _copy_of(self.networks.aligner)
-        return {"registration": total}
-
-    def best_aligner(self) -> FeatureAligner:
-        """The aligner with its weights of the epoch with the lowest loss."""
-        self.networks.aligner.load_state_dict(self._best)
-        return self.networks.aligner
-
-    def state_dict(self) -> dict[str, Tensor]:
-        best = {f"best.{name}": tensor for name, tensor in self._best.items()}
-        return super().state_dict() | best | {"generator": self._generator.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor], history: list[EpochMetrics]) -> None:
-        super().load_state_dict(state, history)
-        self._best = with_prefix("best.", state)
-        self._generator.set_state(state["generator"])
-
-    def resume_key(self) -> str:
-        # The learning rates depend on the number of epochs, so a longer training is another one.
-        digest = hashlib.sha256()
-        for image in self.images:
-            digest.update(f"{tuple(image.shape)}\n".encode())
-            digest.update(image.contiguous().numpy().tobytes())
-        images_sha256 = digest.hexdigest()
-        return hash_of(self.options, self.seed, images_sha256, self.backbone.fingerprint())
-
-    def to_dict(self) -> dict[str, Any]:
-        history = [epoch.to_dict() for epoch in self.history]
-        return {"registration": to_dict(self.options), "history": history}
-
-    def plot(self) -> bytes:
-        return plot_losses([epoch.losses for epoch in self.history])
-
-    def _loss(self, pairs: Tensor) -> Tensor:
-        pair_images = [self.images[index] for index in pairs.flatten().tolist()]
-        aligned = self.networks.aligner(self.backbone, torch.stack(pair_images).to(self.device))
-        encoded = self.networks.encoder(aligned.maps[-1])
-        predicted = self.networks.predictor(encoded)
-        similarity = _negative_cosine(predicted, encoded.detach())
-        deviation = _deviation(aligned.transforms)
-        return similarity + self.options.deviation_weight * deviation
-
-    def _pairs(self) -> Iterator[Tensor]:
-        """Batches (2, pair): every image once, and with it its neighbour in a random ring."""
-        count = len(self.images)
-        ring = torch.randperm(count, generator=self._generator)
-        partners = torch.empty_like(ring).scatter_(0, ring, ring.roll(-1))
-        order = torch.randperm(count, generator=self._generator)
-        for first in order.split(self.options.batch_size):
-            yield torch.stack([first, partners[first]])
-
-
-def _cosine_rates(learning_rate: float, epochs: int) -> list[float]:
-    """The learning rate of each epoch; the numbers of torch's CosineAnnealingLR, bit for bit."""
-    rates = [learning_rate]
-    for epoch in range(1, epochs):
-        before = 1 + math.cos(math.pi * (epoch - 1) / epochs)
-        rates.append((1 + math.cos(math.pi * epoch / epochs)) / before * rates[-1])
-    return rates
-
-
-def _copy_of(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def _negative_cosine(predicted: Features, encoded: Features) -> Tensor:
-    """How unlike the prediction of each image is to its partner: −cos over channels, −1 at best.
-
-    The first half of the batch are the partners of the second half, so the mean is that of both
-    directions.
-    """
-    partners = encoded.roll(len(encoded) // 2, dims=0)
-    return -functional.cosine_similarity(predicted, partners, dim=1).mean()
-
-
-def _deviation(transforms: Sequence[Transforms]) -> Tensor:
-    """Sum of the squares of what the transforms add to the identity, in the mean over images."""
-    squares = []
-    for transform in transforms:
-        identity = torch.eye(2, 3, device=transform.device)
-        squares.append((transform - identity).square().sum(dim=(1, 2)))
-    return torch.stack(squares).sum(dim=0).mean()
-
-
-def _pointwise(channels: int, depth: int) -> nn.Sequential:
-    """1×1 convolutions of one width, batch norm and ReLU between them."""
-    layers: list[nn.Module] = []
-    for _ in range(depth - 1):
-        layers.append(nn.Conv2d(channels, channels, 1, bias=False))
-        layers.append(nn.BatchNorm2d(channels))
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers, nn.Conv2d(channels, channels, 1))
+REGISTRATIONS = Components(
+    "registration", Registration, [NoRegistration, SpatialTransformerRegistration]
+)
+"""All registrations by name; other packages may add theirs."""

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
+from flawmap.features.backbone import DEFAULT_BACKBONE
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.support.tensors import Distances, Features, Images, Transforms
 
 TransformModel = Literal["rotation_scale", "affine"]
@@ -106,7 +107,7 @@ class FeatureAligner(nn.Module):
         super().__init__()
         self.transformers = nn.ModuleList(transformers)
 
-    def forward(self, backbone: Backbone, images: Images) -> AlignedFeatures:
+    def forward(self, backbone: FeatureExtractor, images: Images) -> AlignedFeatures:
         """Run the backbone with the transformers in it.
 
         Args:
@@ -143,7 +144,9 @@ class FeatureAligner(nn.Module):
         return resample(distances[:, None], invert(combined), "border")[:, 0]
 
 
-def make_aligner(backbone: Backbone, image: Tensor, transform: TransformModel) -> FeatureAligner:
+def make_aligner(
+    backbone: FeatureExtractor, image: Tensor, transform: TransformModel
+) -> FeatureAligner:
     """An untrained aligner for images of one size; what is random comes from torch's generator.
 
     Args:

@@ -15,7 +15,7 @@ FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
 class FineTuneConfig:
     """How a backbone is fine-tuned.
 
-    The defaults change the backbone little, for that costs the least accuracy (docs/transfer.md).
+    The defaults change the backbone little, for that costs the least accuracy (docs/finetuning.md).
 
     Args:
         mode: what the classes are. `synthetic`: good images and the same with painted defects.

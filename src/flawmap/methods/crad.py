@@ -18,10 +18,10 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine
-from flawmap.methods.base import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.head import Head
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
 _COORDINATE_JITTER = 0.05
@@ -187,7 +187,7 @@ class CRADEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 
@@ -265,23 +265,3 @@ def _init_weights(layer: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-
-
-PRESETS = {
-    "cpu": Preset("about ten minutes on two cores"),
-    "paper": Preset(
-        "as published, for a GPU",
-        options={
-            "backbone": "tf_efficientnet_b4",
-            "epochs": 50,
-            "batch_size": 64,
-            "blocks": 11,
-            "expansion": 2.0,
-            "lr_decay_epochs": 40,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs", options={"epochs": 2, "batch_size": 4, "blocks": 1}
-    ),
-}
-"""The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""

@@ -8,12 +8,12 @@ images, where it was taken from the batch that is scored; and the noise is alway
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from numpy.random import default_rng
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from flawmap.engine.run import best_device
@@ -29,10 +29,10 @@ from flawmap.features.diffusion import (
 )
 from flawmap.features.reconstructor import DDADReconstructor, layer_distance
 from flawmap.features.unet import UNet
-from flawmap.methods.base import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.ddad_head import DDADEncoder, DDADHead
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.support.progress import track
-from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
+from flawmap.support.tensors import Features, Images
 
 _BALANCE_IMAGES = 64
 """At most so many good images measure the ratio of feature to pixel distances."""
@@ -93,14 +93,14 @@ class DDAD(TrainedMethod[DDADReconstructor]):
     attention_from_scale: int = 3
     heads: int = 4
     dropout: float = 0.0
-    guidance: float = 3.0
-    adapt_guidance: float = 3.0
-    pixel_weight: float = 1.0
-    distillation_weight: float = 0.1
+    guidance: float = field(default=3.0, metadata={"symbol": "w"})
+    adapt_guidance: float = field(default=3.0, metadata={"symbol": "w_DA"})
+    pixel_weight: float = field(default=1.0, metadata={"symbol": "v"})
+    distillation_weight: float = field(default=0.1, metadata={"symbol": "λ"})
     timesteps: int = START_TIMESTEP
     learning_rate: float = 1e-3
     adapt_learning_rate: float = 1e-4
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -265,101 +265,3 @@ class DDAD(TrainedMethod[DDADReconstructor]):
             NotFitted: nothing was trained yet.
         """
         return DDADHead(self.trained_networks(), self.pixel_weight, AnomalyMap(self.sigma))
-
-
-class DDADEncoder(nn.Module):
-    """Images as they are; all of the work is the head's."""
-
-    def forward(self, images: Images) -> Embedded:
-        """The images.
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
-        return Embedded((images,))
-
-
-class DDADHead(Head):
-    """Images to scores: D_f + v · (max D_f / max D_p) · D_p, smoothed; maxima are of good images.
-
-    Args:
-        reconstructor: images to distances from their reconstructions.
-        pixel_weight: v, what distances by pixels count beside those by features.
-        pixel_map: distances per position to distances per pixel of the image.
-    """
-
-    def __init__(
-        self, reconstructor: DDADReconstructor, pixel_weight: float, pixel_map: AnomalyMap
-    ) -> None:
-        super().__init__()
-        self.reconstructor = reconstructor
-        self.pixel_weight = pixel_weight
-        self.pixel_map = pixel_map
-
-    def compare(self, embedded: Embedded) -> Compared:
-        """The distance of each position from its reconstruction, by pixels and by features.
-
-        Args:
-            embedded: the images.
-        """
-        by_pixels, by_features = self.reconstructor.distance_maps(embedded.maps[0])
-        scale = self.pixel_weight * self.reconstructor.balance
-        return Compared((by_features + scale * by_pixels,))
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: the distance of each position.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
-        del embedded
-        maps: Maps = self.pixel_map(compared.distances[0], height, width)
-        return maps
-
-    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The largest value of each map.
-
-        Args:
-            embedded: unused.
-            compared: unused.
-            maps: the smoothed maps.
-        """
-        del embedded, compared
-        return maps.amax(dim=(1, 2))
-
-
-PRESETS = {
-    "cpu": Preset("about ten minutes on two cores"),
-    "paper": Preset(
-        "as published with one setting for all classes, for a GPU and hours",
-        size=256,
-        options={
-            "backbone": "wide_resnet101_2.tv_in1k",
-            "epochs": 2000,
-            "max_images_per_epoch": None,
-            "adapt_epochs": 4,
-            "batch_size": 32,
-            "downscale": 1,
-            "base_channels": 64,
-            "channel_multipliers": (1, 1, 2, 2, 4, 4),
-            "blocks_per_scale": 2,
-            "timesteps": NUM_TIMESTEPS,
-            "learning_rate": 3e-4,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs",
-        options={
-            "epochs": 2,
-            "batch_size": 4,
-            "base_channels": 8,
-            "heads": 2,
-            "channel_multipliers": (1, 2),
-            "attention_from_scale": 1,
-            "adapt_epochs": 0,
-        },
-    ),
-}

@@ -7,7 +7,7 @@ counts, where the published code keeps the one that is best on the test set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -27,10 +27,10 @@ from flawmap.features.discriminator import Adaptor, Discriminator, focal_loss
 from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
-from flawmap.methods.base import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.glass_head import GLASSEncoder, GLASSHead
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
-from flawmap.support.tensors import Compared, Embedded, Images, Maps, Patches, PerImage
+from flawmap.support.tensors import Images, Patches
 from flawmap.synthetic.preprocessed import PaintedPreprocessed, paint_preprocessed
 
 _SHELL_RADII = (0.5, 1.0)
@@ -95,11 +95,11 @@ class GLASS(TrainedMethod[GLASSNetworks]):
     target_rms: float | None = 1.0
     noise_std: float = 0.05
     ascent_steps: int = 4
-    ascent_step_size: float = 0.005
+    ascent_step_size: float = field(default=0.005, metadata={"symbol": "η"})
     defect_types: tuple[str, ...] = ("texture",)
     learning_rate: float = 2e-4
     adaptor_learning_rate: float = 1e-4
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +120,7 @@ class GLASS(TrainedMethod[GLASSNetworks]):
         Args:
             images: (batch, 3, height, width), preprocessed.
         """
-        return [*self.encode(images).maps, images]
+        return [*self.encoder_runner.encode(images).maps, images]
 
     def on_train_start(self, cached: list[Tensor]) -> None:
         """Measure the scale, and choose the hypothesis where that is left to the images.
@@ -183,7 +183,7 @@ class GLASS(TrainedMethod[GLASSNetworks]):
         painted = map_ahead(paint, order)
         for indices in self.split_batches(order):
             painted_images, masks = map(np.stack, zip(*islice(painted, len(indices)), strict=True))
-            painted_grids = self.encode(torch.from_numpy(painted_images)).maps[0]
+            painted_grids = self.encoder_runner.encode(torch.from_numpy(painted_images)).maps[0]
             yield [grids[indices], painted_grids, torch.from_numpy(masks), mean_grid]
 
     def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
@@ -257,114 +257,7 @@ class GLASS(TrainedMethod[GLASSNetworks]):
         return GLASSHead(networks.adaptor, networks.discriminator, AnomalyMap(self.sigma))
 
 
-class GLASSEncoder(nn.Module):
-    """Images to one vector per patch.
-
-    Args:
-        embedding: images to a patch grid.
-    """
-
-    def __init__(self, embedding: PatchEmbedder) -> None:
-        super().__init__()
-        self.embedding = embedding
-
-    def forward(self, images: Images) -> Embedded:
-        """One patch grid (batch, row, column, channel).
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
-        embedded: Embedded = self.embedding(images)
-        return embedded
-
-
-class GLASSHead(Head):
-    """Patch vectors to scores: adapt, discriminate, draw the map.
-
-    Args:
-        adaptor: vectors to adapted vectors.
-        discriminator: adapted vectors to logits of being anomalous.
-        pixel_map: scores per patch to scores per pixel.
-    """
-
-    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
-        super().__init__()
-        self.adaptor = adaptor
-        self.discriminator = discriminator
-        self.pixel_map = pixel_map
-
-    def compare(self, embedded: Embedded) -> Compared:
-        """How anomalous each patch is, 0…1.
-
-        Args:
-            embedded: one patch grid (batch, row, column, channel).
-        """
-        grid = embedded.maps[0]
-        rows, columns = grid.shape[1:3]
-        logits = self.discriminator(self.adaptor(grid.flatten(0, 2)))
-        anomaly = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
-        return Compared((anomaly,))
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The patches' scores in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: how anomalous each patch is.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
-        del embedded
-        maps: Maps = self.pixel_map(compared.distances[0], height, width)
-        return maps
-
-    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The score of each image's most anomalous patch, before smoothing.
-
-        Args:
-            embedded: unused.
-            compared: how anomalous each patch is.
-            maps: unused.
-        """
-        del embedded, maps
-        return compared.distances[0].amax(dim=(1, 2))
-
-
 def _radius_p75(*offsets: Patches) -> Tensor:
     """Third quartile of the lengths of offsets from the mean vector of a position."""
     lengths = torch.cat([offset.norm(dim=1) for offset in offsets])
     return lengths.detach().quantile(0.75)
-
-
-PRESETS = {
-    "cpu": Preset(
-        "about ten minutes on two cores", options={"epochs": 90, "max_images_per_epoch": 400}
-    ),
-    "paper": Preset(
-        "as published, for a GPU",
-        size=288,
-        options={
-            "backbone": "wide_resnet50_2.tv_in1k",
-            "epochs": 640,
-            "max_images_per_epoch": 392,
-            "target_rms": None,
-            "noise_std": 0.015,
-            "ascent_steps": 20,
-            "ascent_step_size": 0.001,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs",
-        options={
-            "epochs": 2,
-            "max_images_per_epoch": 8,
-            "batch_size": 4,
-            "ascent_steps": 2,
-            "hidden": 16,
-        },
-    ),
-}
-"""The lengths of the paper's are for its backbone's vectors.
-
-Its test images choose nothing here.
-"""

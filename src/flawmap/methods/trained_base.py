@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from operator import length_hint
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import ClassVar, Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -35,21 +35,6 @@ _MIN_TRAINING_IMAGES = 2
 """Images to train with; networks that normalise over images need as many."""
 
 _N = TypeVar("_N", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings of a method that belong together, under a name.
-
-    Args:
-        summary: what they are for and how long that takes, in a few words.
-        size: of the network's input, in pixels a side.
-        options: of the method, by name; the others keep their defaults.
-    """
-
-    summary: str
-    size: int = 224
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -151,7 +136,7 @@ class TrainedMethod(Method, Generic[_N]):
         Returns:
             Tensors whose first axis counts the images.
         """
-        return self.encode(images).flatten()
+        return self.encoder_runner.encode(images).flatten()
 
     def on_train_start(self, cached: list[Tensor]) -> None:
         """Called once before the networks are made; does nothing unless overridden.
@@ -283,7 +268,7 @@ class TrainedMethod(Method, Generic[_N]):
             counts.append(len(inputs[0]))
             return inputs
 
-        self.warm_up(batches, self.phase_ends[-1])
+        self.encoder_runner.warm_up(batches, self.phase_ends[-1])
         cached = concat_batches(map(cache, batches), expected)
         count = sum(counts)
         if count < _MIN_TRAINING_IMAGES:

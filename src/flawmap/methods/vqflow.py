@@ -6,7 +6,7 @@ best on the test set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.quantised_flow import VQFlowNetwork
-from flawmap.methods.base import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.head import Head
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Distances, Embedded, Images, Maps, PerImage
 
 _TOP_PIXEL_FRACTION = 0.03
@@ -65,7 +65,7 @@ class VQFlow(TrainedMethod[VQFlowNetwork]):
     epochs: int = 40
     batch_size: int = 16
     max_images_per_epoch: int | None = 400
-    prototypes: int = 8
+    prototypes: int = field(default=8, metadata={"symbol": "K"})
     patterns: int = 64
     prototype_dim: int = 64
     position_dim: int = 16
@@ -156,7 +156,7 @@ class VQFlowEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 
@@ -245,36 +245,3 @@ def _expm1(values: Tensor) -> Tensor:
     Not every graph knows expm1.
     """
     return torch.tanh(values / 2) * (values.exp() + 1)
-
-
-PRESETS = {
-    "cpu": Preset("about ten minutes on two cores"),
-    "paper": Preset(
-        "as published, for a GPU",
-        size=384,
-        options={
-            "backbone": "convnextv2_base",
-            "epochs": 60,
-            "max_images_per_epoch": None,
-            "prototypes": 32,
-            "patterns": 512,
-            "prototype_dim": 512,
-            "position_dim": 64,
-            "warmup_epochs": 10,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs",
-        options={
-            "epochs": 2,
-            "batch_size": 4,
-            "learning_rate": 1e-3,
-            "warmup_epochs": 0,
-            "prototype_dim": 16,
-            "position_dim": 4,
-            "patterns": 8,
-            "prototypes": 4,
-            "flow_steps": (1, 1, 1),
-        },
-    ),
-}
