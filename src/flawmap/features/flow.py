@@ -254,10 +254,7 @@ class CrossScaleCoupling(nn.Module):
 class _CrossScaleNetwork(nn.Module):
     """Computes from half of the channels of all maps how to change the other half of each.
 
-    Args:
-        in_channels: of the half that is read, for each map.
-        out_channels: of the half that is changed, for each map.
-        condition_channels: of the condition.
+    `in_channels` are read and `out_channels` changed, of each map.
     """
 
     def __init__(
@@ -276,8 +273,7 @@ class _CrossScaleNetwork(nn.Module):
         )
         self.heads = nn.ModuleList()
         for read, changed in zip(in_channels, out_channels, strict=True):
-            head = nn.Conv2d(read, 2 * changed, 3, padding=1)
-            self.heads.append(head)
+            self.heads.append(nn.Conv2d(read, 2 * changed, 3, padding=1))
         for parameter in self.heads.parameters():
             # Begins with changing nothing.
             nn.init.zeros_(parameter)

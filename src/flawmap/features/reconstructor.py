@@ -16,7 +16,7 @@ from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.unet import UNet
-from flawmap.support.tensors import Distances, Features, Images, Scalar
+from flawmap.support.tensors import Distances, Features, Images, ResizedImages, Scalar
 
 
 class DDADReconstructor(nn.Module):
@@ -47,7 +47,7 @@ class DDADReconstructor(nn.Module):
         self.register_buffer("noises", torch.randn(NUM_STEPS + 1, 3, *self._size))
         self.register_buffer("balance", torch.ones(()))
 
-    def to_working_size(self, images: Images) -> Images:
+    def to_working_size(self, images: Images) -> ResizedImages:
         """Preprocessed images in the UNet's size, −1…1.
 
         Args:

@@ -17,6 +17,9 @@ from torch import Tensor
 Images = Float[Tensor, "batch 3 height width"]
 """RGB images as `runtime.preprocess` makes them: resized, scaled and normalised."""
 
+ResizedImages = Float[Tensor, "batch 3 _height _width"]
+"""The same images in another size."""
+
 Features = Float[Tensor, "batch _channel _row _column"]
 """One layer's output."""
 
