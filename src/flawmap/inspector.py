@@ -29,7 +29,7 @@ from flawmap.errors import (
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, get_preset, make_method
+from flawmap.methods import CLASSES, METHODS, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
@@ -38,6 +38,7 @@ from flawmap.runtime.decode import UnreadableImage, decode
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
+from flawmap.support.flat import changes
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither size nor preset names one."""
@@ -331,12 +332,15 @@ class Inspector:
         return Batches(good.images, self.preprocessing, groups=good.groups)
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
+        options = self.method.options()
+        usual = make_method(self.name) if self.name in METHODS else type(self.method)()
         return Manifest(
             version=__version__,
             libraries={name: version(name) for name in ("openvino", "torch")},
             method_name=self.name,
             method_class=type(self.method).__name__,
-            method_options=self.method.options(),
+            method_options=options,
+            changed_options=changes(options, usual.options()),
             preprocessing=self.preprocessing,
             weights_sha256=self.method.feature_extractor.fingerprint(),
             fitted_images=self._fitted_images,

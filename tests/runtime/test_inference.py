@@ -196,7 +196,9 @@ def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     first, second, *rejects = done.stdout.splitlines()
-    message = r"the inspector was loaded in process \d+ .* fork first and load it in each process True"
+    message = (
+        r"the inspector was loaded in process \d+ .* fork first and load it in each process True"
+    )
     assert re.fullmatch(message, first)
     assert re.fullmatch(message, second)
     assert rejects == ["True", "True"]
