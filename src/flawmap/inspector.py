@@ -29,7 +29,7 @@ from flawmap.errors import (
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, METHODS, get_preset, make_method
+from flawmap.methods import METHODS, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
@@ -274,7 +274,8 @@ class Inspector:
         """
         manifest, arrays, sha256 = bundle.load(Path(file))
         try:
-            method = CLASSES[manifest.method_class].from_options(manifest.method_options)
+            entry = METHODS.from_source(manifest.method_class, manifest.method_source)
+            method = METHODS.class_of(entry).from_options(manifest.method_options)
             inspector = cls(method, name=manifest.method_name)
             inspector.preprocessing = manifest.preprocessing
             method.load_state_dict(
@@ -334,11 +335,13 @@ class Inspector:
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
         options = self.method.options()
         usual = make_method(self.name) if self.name in METHODS else type(self.method)()
+        method_class, method_source = METHODS.name_of(type(self.method))
         return Manifest(
             version=__version__,
             libraries={name: version(name) for name in ("openvino", "torch")},
             method_name=self.name,
-            method_class=type(self.method).__name__,
+            method_class=method_class,
+            method_source=method_source,
             method_options=options,
             changed_options=changes(options, usual.options()),
             preprocessing=self.preprocessing,

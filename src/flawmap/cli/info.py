@@ -60,6 +60,7 @@ def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:
         "bytes": file.stat().st_size,
         "method_name": manifest.method_name,
         "method_class": manifest.method_class,
+        "method_source": manifest.method_source,
         "method_options": manifest.method_options,
         "changed_options": manifest.changed_options,
         "height": manifest.preprocessing.height,
@@ -122,7 +123,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str]]:
     groups = f", {len(calibration['groups'])} groups" if calibration["groups"] else ""
     return [
         ("file", f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB)"),
-        ("method", f"{facts['method_name']} ({facts['method_class']})"),
+        ("method", _method_text(facts)),
         ("options", _as_text(facts["changed_options"]) or "defaults"),
         ("image size", f"{facts['height']} × {facts['width']}"),
         ("precision", facts["precision"]),
@@ -138,6 +139,13 @@ def _rows(facts: _Facts) -> list[tuple[str, str]]:
         ("scorer hash", facts["scorer_sha256"]),
         ("weights hash", facts["weights_sha256"]),
     ]
+
+
+def _method_text(facts: _Facts) -> str:
+    text = str(facts["method_name"])
+    if facts["method_class"] != text:
+        text += f" ({facts['method_class']})"
+    return f"{text} from {facts['method_source']}" if facts["method_source"] else text
 
 
 def _budget_text(calibration: _Facts) -> str:

@@ -53,7 +53,8 @@ class Manifest:
         version: of the flawmap that wrote the file.
         libraries: versions of the libraries it was written with, by name.
         method_name: name of the method, as the user chose it.
-        method_class: name of the method's class.
+        method_class: name under which the method's class is registered.
+        method_source: package or module that the class comes from; empty for flawmap itself.
         method_options: all options of the method, as `Method.options` returns them.
         changed_options: those that differ from the defaults of `method_name`, by dotted name.
         preprocessing: how images are made ready for the network.
@@ -93,6 +94,7 @@ class Manifest:
     fitted_images: int
     calibration: CalibrationSettings
     finetuning: dict[str, Any] | None = None
+    method_source: str = ""
     no_graph_reason: str = ""
     scorer_sha256: str = ""
 
