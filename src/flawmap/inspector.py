@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +14,7 @@ import torch
 
 from flawmap._version import __version__
 from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.engine.backend import TorchBackend
 from flawmap.engine.batches import Batches
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
@@ -29,14 +29,14 @@ from flawmap.errors import (
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, get_preset, make_method
+from flawmap.methods import METHODS, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.decode import UnreadableImage, decode
-from flawmap.runtime.inference import Inspection, Runtime, ScoredImage
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.inference import Inspection, Runtime
+from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
 
 _DEFAULT_SIZE = 224
@@ -273,7 +273,8 @@ class Inspector:
         """
         manifest, arrays, sha256 = bundle.load(Path(file))
         try:
-            method = CLASSES[manifest.method_class].from_options(manifest.method_options)
+            entry = METHODS.from_source(manifest.method_class, manifest.method_source)
+            method = METHODS.class_of(entry).from_options(manifest.method_options)
             inspector = cls(method, name=manifest.method_name)
             inspector.preprocessing = manifest.preprocessing
             method.load_state_dict(
@@ -301,7 +302,7 @@ class Inspector:
         inspector._runtime = Runtime(
             manifest,
             calibration,
-            inspector._score,
+            TorchBackend(method.score),
             model_sha256=sha256,
             scorer_sha256=manifest.scorer_sha256,
         )
@@ -324,27 +325,20 @@ class Inspector:
         exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
         calibration = Calibration(scores, peaks, self.budget, exact=exact, groups=lots)
         self._fitted_images = len(usable)
-        self._runtime = Runtime(self._manifest(calibration), calibration, self._score)
+        backend = TorchBackend(self.method.score)
+        self._runtime = Runtime(self._manifest(calibration), calibration, backend)
 
     def _batches(self, good: GoodImages) -> Batches:
         return Batches(good.images, self.preprocessing, groups=good.groups)
 
-    def _score(
-        self, images: Iterable[Preprocessed], *, many: bool = False
-    ) -> Iterator[ScoredImage]:
-        del many
-        for image in images:
-            started = time.perf_counter()
-            scores = self.method.score(torch.from_numpy(image[None]))
-            elapsed_ms = 1000 * (time.perf_counter() - started)
-            yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), elapsed_ms)
-
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
+        method_class, method_source = METHODS.name_of(type(self.method))
         return Manifest(
             version=__version__,
             libraries={name: version(name) for name in ("openvino", "torch")},
             method_name=self.name,
-            method_class=type(self.method).__name__,
+            method_class=method_class,
+            method_source=method_source,
             method_options=self.method.options(),
             preprocessing=self.preprocessing,
             weights_sha256=self.method.feature_extractor.fingerprint(),

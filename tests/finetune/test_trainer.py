@@ -213,7 +213,7 @@ def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
     manifest, arrays, _ = bundle.load(file)
     name = next(name for name in arrays if name.endswith("conv1.weight"))
     bundle.save(file, manifest, arrays | {name: arrays[name] + 1})
-    with pytest.raises(WeightsMismatch, match="learned with weights"):
+    with pytest.raises(WeightsMismatch, match="fitted with weights"):
         Inspector.load(file)
 
 

@@ -23,7 +23,8 @@ from flawmap.cli.common import (
     match_products,
     run_jobs,
 )
-from flawmap.cli.console import err, out, print_metrics, print_product_summary, progress_bars
+from flawmap.cli.console import err, out, progress_bars
+from flawmap.cli.tables import print_metrics, print_product_summary
 
 if TYPE_CHECKING:
     from flawmap.data.layouts import Sample

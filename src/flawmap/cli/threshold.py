@@ -18,7 +18,8 @@ from flawmap.cli.common import (
     find_inspectors,
     run_jobs,
 )
-from flawmap.cli.console import print_budgets, print_fit_summary
+from flawmap.cli.console import print_fit_summary
+from flawmap.cli.tables import print_budgets
 from flawmap.errors import OptionError
 
 

@@ -53,7 +53,8 @@ class Manifest:
         version: of the flawmap that wrote the file.
         libraries: versions of the libraries it was written with, by name.
         method_name: name of the method, as the user chose it.
-        method_class: name of the method's class.
+        method_class: name under which the method's class is registered.
+        method_source: package or module that the class comes from; empty for flawmap itself.
         method_options: all options of the method, as `Method.options` returns them.
         preprocessing: how images are made ready for the network.
         weights_sha256: fingerprint of the backbone's weights.
@@ -90,6 +91,7 @@ class Manifest:
     fitted_images: int
     calibration: CalibrationSettings
     finetuning: dict[str, Any] | None = field(default=None)
+    method_source: str = ""
     no_graph_reason: str = ""
     scorer_sha256: str = ""
 
