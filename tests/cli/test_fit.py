@@ -16,7 +16,7 @@ def test_fit_says_what_it_learned_and_what_the_budget_takes(
         "fit", good_folder, "-o", tmp_path / "p.flawmap", "--false-rejects", "0.01", *SMALL
     )
     assert code == 0
-    assert "Learned from 12 good images" in output
+    assert "Fitted to 12 good images" in output
     assert "takes 99 good images, 87 more than there are" in output.replace("\n", " ")
 
 
@@ -111,7 +111,7 @@ def test_calibration_can_be_split_and_sure(good_folder: Path, tmp_path: Path) ->
         "fit", good_folder, "-o", part, "--calibration-fraction", "0.5", *budget, *SMALL
     )
     assert code == 0
-    assert "Calibrated on 6 good images that it did not learn from" in output
+    assert "Calibrated on 6 good images that it was not fitted to" in output
     assert "with 80% confidence" in output
 
 
@@ -236,7 +236,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     code, output = run("fit", good_folder, "-o", file, *arguments)
     assert code == 0
     assert "Training with 9 images in each of 2 epochs takes about" in output
-    assert "Calibrated on 3 good images that it did not learn from" in output
+    assert "Calibrated on 3 good images that it was not fitted to" in output
     left = {
         path.name for path in (tmp_path / "p.training").iterdir() if "tfevents" not in path.name
     }

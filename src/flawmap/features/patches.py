@@ -13,8 +13,8 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
-from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.registration import FeatureAligner
 from flawmap.support.tensors import Embedded, Features, Images, PatchGrid
 
@@ -40,7 +40,7 @@ class PatchEmbedder(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: FeatureExtractor,
         context: Context,
         alignment: Alignment = "bilinear",
         aligner: FeatureAligner | None = None,

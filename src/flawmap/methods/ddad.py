@@ -23,7 +23,6 @@ from torch.optim import Adam, AdamW, Optimizer
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
 from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import (
     NUM_STEPS,
@@ -33,8 +32,9 @@ from flawmap.features.diffusion import (
     alpha_bar,
     reconstruct,
 )
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.unet import UNet
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.progress import track
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
@@ -238,7 +238,7 @@ class DDADReconstructor(nn.Module):
         options: sizes, and how strongly to steer.
     """
 
-    def __init__(self, shape: Sequence[int], backbone: Backbone, options: DDAD) -> None:
+    def __init__(self, shape: Sequence[int], backbone: FeatureExtractor, options: DDAD) -> None:
         super().__init__()
         self.unet = UNet(
             options.base_channels,
