@@ -197,10 +197,8 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
         )
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
-    assert (
-        run("fit", tmp_path / "set", "-o", file, *TUNED, "--finetune", "real-defects", *SMALL)[0]
-        == 0
-    )
+    arguments = ["-o", file, *TUNED, "--finetune", "real-defects", *SMALL]
+    assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
     assert "left out: 2 images that the backbone was fine-tuned with" in output
