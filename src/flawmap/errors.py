@@ -11,7 +11,8 @@
     weights are not on this machine and cannot be fetched │   └── WeightsMismatch     what was
     learned belongs to other weights ├── BundleError             a saved file is damaged, foreign,
     or newer than this flawmap ├── ParityError             a saved inspector scores otherwise on
-    this machine than where it learned ├── MissingExtra            a part of flawmap that was not
+    this machine than where it learned ├── ForkError               this process was forked from
+    the one that loaded the inspector ├── MissingExtra            a part of flawmap that was not
     installed (also an ImportError) └── WriteError              a file cannot be written, for want
     of space or of permission
 
@@ -74,5 +75,18 @@ class ParityError(FlawmapError):
     """
 
 
+class ForkError(FlawmapError):
+    """This process was forked from the one that loaded the inspector; the message says what to do.
+
+    Threads do not survive a fork, so inspecting would wait forever.
+    """
+
+
 class WriteError(FlawmapError):
     """A file cannot be written, for want of space or of permission."""
+
+
+class UnknownName(OptionError, KeyError):
+    """Nothing of that kind has that name; the message lists the names that there are."""
+
+    __str__ = Exception.__str__

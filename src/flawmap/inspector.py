@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from flawmap._version import __version__
 from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.engine.backend import TorchBackend
 from flawmap.engine.batches import Batches
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
@@ -28,21 +29,14 @@ from flawmap.errors import (
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, get_preset, make_method
+from flawmap.methods import METHODS, get_preset, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
+from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import UnreadableImage, decode
-from flawmap.runtime.graph import Graph
-from flawmap.runtime.inference import (
-    GRAPH_PREFIXES,
-    NO_GRAPH_KEY,
-    Inspection,
-    Runtime,
-    ScoredImage,
-)
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.inference import Inspection, Runtime
+from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
 
 _DEFAULT_SIZE = 224
@@ -129,7 +123,8 @@ class Inspector:
         self.unreadable: list[UnreadableImage] = []
         self._runtime: Runtime | None = None
         self._golden: ImageArray | None = None
-        self._saved_graph: _Graph | None = None
+        self._saved_graph: _SavedGraph | None = None
+        self._fitted_images = 0
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -259,47 +254,58 @@ class Inspector:
             WriteError: the file cannot be written.
             NotFitted: `fit` was not called yet.
         """
-        calibrated, scores = self.calibration.to_arrays()
-        graph, no_graph = self._graph()
         state = self.method.state_dict()
-        arrays = {_METHOD + name: tensor.numpy() for name, tensor in state.items()}
-        bundle.save(Path(file), self._manifest() | calibrated | no_graph, arrays | scores | graph)
+        arrays = {METHOD_PREFIX + name: tensor.numpy() for name, tensor in state.items()}
+        graph = self._graph()
+        manifest = self._manifest(self.calibration, graph.missing_reason)
+        bundle.save(Path(file), manifest, arrays | self.calibration.to_arrays() | graph.arrays)
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
-        """Read a saved inspector.
+        """Load a saved inspector, which runs in torch.
+
+        Args:
+            file: what `save` or `flawmap fit` wrote.
 
         Raises:
-            BundleError: damaged, not a saved inspector, or from a newer flawmap.
-            WeightsMismatch: its memory belongs to other weights than those in it.
+            BundleError: the file is damaged, no saved inspector, or of another format.
+            WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
-        manifest, arrays = bundle.load(Path(file))
+        manifest, arrays, sha256 = bundle.load(Path(file))
         try:
-            inspector = cls(
-                CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"]
+            entry = METHODS.from_source(manifest.method_class, manifest.method_source)
+            method = METHODS.class_of(entry).from_options(manifest.method_options)
+            inspector = cls(method, name=manifest.method_name)
+            inspector.preprocessing = manifest.preprocessing
+            method.load_state_dict(
+                {
+                    name.removeprefix(METHOD_PREFIX): torch.from_numpy(array)
+                    for name, array in arrays.items()
+                    if name.startswith(METHOD_PREFIX)
+                }
             )
-            inspector.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-            state = {
-                name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)
-            }
-            inspector.method.load_state_dict(
-                {name.removeprefix(_METHOD): tensor for name, tensor in state.items()}
-            )
-            if manifest["finetuning"]:
-                inspector.finetune_record = FineTuneRecord.from_dict(manifest["finetuning"])
+            if manifest.finetuning:
+                inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
                 inspector.finetune = inspector.finetune_record.config
-            inspector._judge_with(Calibration.from_arrays(manifest, arrays))
-            inspector.budget = inspector.calibration.budget
-            inspector._saved_graph = (
-                {name: arrays[name] for name in arrays if name.startswith(GRAPH_PREFIXES)},
-                {name: manifest[name] for name in (NO_GRAPH_KEY,) if name in manifest},
-            )
+            calibration = Calibration.from_arrays(manifest.calibration, arrays)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FlawmapError):
                 raise
             raise BundleError(
                 f"{file}: holds no complete inspector ({error!r}); fit again"
             ) from error
+        inspector.budget = calibration.budget
+        inspector._fitted_images = manifest.fitted_images
+        prefixes = GRAPH_PREFIX, GOLDEN_PREFIX
+        kept = {name: array for name, array in arrays.items() if name.startswith(prefixes)}
+        inspector._saved_graph = _SavedGraph(kept, manifest.no_graph_reason)
+        inspector._runtime = Runtime(
+            manifest,
+            calibration,
+            TorchBackend(method.score),
+            model_sha256=sha256,
+            scorer_sha256=manifest.scorer_sha256,
+        )
         return inspector
 
     def _learn(self, training_set: TrainingSet, checkpoint_dir: Path | None) -> None:
@@ -317,61 +323,62 @@ class Inspector:
         self._saved_graph = None
         scores, peaks = held_out.image.numpy(), held_out.peak.numpy()
         exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
-        self._judge_with(Calibration(scores, peaks, self.budget, exact=exact, groups=lots))
+        calibration = Calibration(scores, peaks, self.budget, exact=exact, groups=lots)
+        self._fitted_images = len(usable)
+        backend = TorchBackend(self.method.score)
+        self._runtime = Runtime(self._manifest(calibration), calibration, backend)
 
     def _batches(self, good: GoodImages) -> Batches:
         return Batches(good.images, self.preprocessing, groups=good.groups)
 
-    def _judge_with(self, calibration: Calibration) -> None:
-        self._runtime = Runtime(self._manifest(), calibration, self._score)
+    def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
+        method_class, method_source = METHODS.name_of(type(self.method))
+        return Manifest(
+            version=__version__,
+            libraries={name: version(name) for name in ("openvino", "torch")},
+            method_name=self.name,
+            method_class=method_class,
+            method_source=method_source,
+            method_options=self.method.options(),
+            preprocessing=self.preprocessing,
+            weights_sha256=self.method.feature_extractor.fingerprint(),
+            fitted_images=self._fitted_images,
+            calibration=calibration.settings,
+            finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
+            no_graph_reason=no_graph_reason,
+        )
 
-    def _score(
-        self, images: Iterable[Preprocessed], *, many: bool = False
-    ) -> Iterator[ScoredImage]:
-        del many
-        for image in images:
-            started = time.perf_counter()
-            scores = self.method.score(torch.from_numpy(image[None]))
-            elapsed_ms = 1000 * (time.perf_counter() - started)
-            yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), elapsed_ms)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "version": __version__,
-            "name": self.name,
-            "method": type(self.method).__name__,
-            "options": self.method.options(),
-            "preprocessing": self.preprocessing.to_dict(),
-            "weights": self.method.feature_extractor.fingerprint(),
-            "finetuning": self.finetune_record.to_dict() if self.finetune_record else None,
-        }
-
-    def _graph(self) -> _Graph:
-        """Give the scorer as a graph with its certificate, or say why there is none; made once."""
+    def _graph(self) -> _SavedGraph:
+        """The graph with its certificate, or why there is none; made once."""
         if self._saved_graph is None:
             try:
-                size = self.preprocessing.height, self.preprocessing.width
-                head = self.method.exportable_head()
-                graph = append_head(self.method.encoder_runner.graph(*size), head, *size)
-                self._saved_graph = graph.to_arrays() | self._certify(graph).to_arrays(), {}
+                self._saved_graph = _SavedGraph(self._certified_graph())
             except (NotExportable, ParityError) as error:
                 # What was learned is not lost for it.
-                self._saved_graph = {}, {NO_GRAPH_KEY: str(error)}
+                self._saved_graph = _SavedGraph({}, str(error))
                 self.method.notes.append(
                     f"{error}. The file needs flawmap[fit] wherever it is used."
                 )
         return self._saved_graph
 
-    def _certify(self, graph: Graph) -> Certificate:
+    def _certified_graph(self) -> dict[str, np.ndarray]:
         if self._golden is None:
             raise NotFitted(_NOT_FITTED)
-        scoring_module = self.method.scoring_module()
-        return issue_certificate(
-            scoring_module, graph, self._golden, self.preprocessing, self.method.precision
+        size = self.preprocessing.height, self.preprocessing.width
+        head = self.method.exportable_head()
+        graph = append_head(self.method.encoder_runner.graph(*size), head, *size)
+        certificate = issue_certificate(
+            self.method.scoring_module(),
+            graph,
+            self._golden,
+            self.preprocessing,
+            self.method.precision,
         )
+        return graph.to_arrays() | certificate.to_arrays()
 
 
-_METHOD = "method."
+class _SavedGraph(NamedTuple):
+    """What a file keeps of the graph: its arrays, or the reason why there are none."""
 
-_Graph = tuple[dict[str, np.ndarray], dict[str, str]]
-"""What a file keeps of the graph: arrays, or the manifest entry that says why there is none."""
+    arrays: dict[str, np.ndarray]
+    missing_reason: str = ""

@@ -63,7 +63,7 @@ def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) ->
         (["--set", "colour=red"], "write NAME=VALUE with a name among"),
         (["--set", "coreset=much"], "expected float @ options.coreset"),
         (["--set", "context=Sideways"], "Sideways"),
-        (["--coreset", "3"], "not a share"),
+        (["--coreset", "3"], "is no fraction"),
         (["--false-rejects", "2"], "not between 0 and 1"),
         (["--backbone", "resnet19"], "timm has no backbone 'resnet19'"),
     ],

@@ -177,7 +177,7 @@ def test_groups_that_differ_are_told() -> None:
 
 def test_a_saved_calibration_comes_back() -> None:
     calibration = replace(calibrate(50, 0.1, 0.9), groups=("a", "b") * 25, exact=True)
-    again = Calibration.from_arrays(*calibration.to_arrays())
+    again = Calibration.from_arrays(calibration.settings, calibration.to_arrays())
     assert again.budget == calibration.budget
     assert (again.exact, again.groups) == (True, calibration.groups)
     assert again.threshold == calibration.threshold

@@ -7,7 +7,7 @@ from typing import Any
 from flawmap.data.layouts import GOOD, good_training_samples
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.study import StudyConfig
-from flawmap.features.backbone import FeatureExtractor
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.registration import NoRegistration
 from flawmap.finetune.classes import classes_by_product
 from flawmap.finetune.trainer import fine_tune

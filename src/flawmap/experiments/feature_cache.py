@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flawmap.engine.run import make_engine
-from flawmap.features.backbone import FeatureExtractor
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.support.system import available_memory
 from flawmap.support.tensors import Features, Images
 

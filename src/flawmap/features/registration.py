@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.backbone import DEFAULT_BACKBONE, FeatureExtractor
+from flawmap.features.backbone import DEFAULT_BACKBONE
+from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.support.options import Components
 from flawmap.support.progress import report_progress
 from flawmap.support.tensors import Distances, Features, Images
 
@@ -393,3 +395,9 @@ def _invert(transform: Tensor) -> Tensor:
     size = torch.where(size.abs() < 1e-3, 1e-3, size)
     linear = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)) / size[..., None, None]
     return torch.cat([linear, -linear @ transform[..., 2:]], dim=-1)
+
+
+REGISTRATIONS = Components(
+    "registration", Registration, [NoRegistration, SpatialTransformerRegistration]
+)
+"""All registrations by name; other packages may add theirs."""

@@ -21,7 +21,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -52,7 +51,7 @@ class Budget:
         confidence: None for the share on average over sets of good images; 0.95 to be 95 % sure of
             it for this very set, which takes a higher threshold and three times as many images.
 
-    >>> Budget(0.01).pictures_needed, Budget(0.01, confidence=0.95).pictures_needed
+    >>> Budget(0.01).images_needed, Budget(0.01, confidence=0.95).images_needed
     (99, 299)
     """
 
@@ -124,6 +123,21 @@ def false_reject_upper_bound(
             else (middle, high)
         )
     return high
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """All of a calibration but the scores, as the manifest of a saved file holds it.
+
+    Args:
+        budget: of false rejects.
+        exact: whether the calibration's images never entered the model (`split`).
+        groups: the lot, day or camera of each image; empty where none are known.
+    """
+
+    budget: Budget
+    exact: bool = False
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,20 +236,31 @@ class Calibration:
             )
         return found + self._differing_groups()
 
-    def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Give what a saved file keeps: a part of its manifest, and arrays."""
-        budget = {"false_rejects": self.budget.false_rejects, "confidence": self.budget.confidence}
-        manifest = {"calibration": {**budget, "exact": self.exact, "groups": list(self.groups)}}
-        return manifest, {_SCORES: self.scores, _PEAKS: self.map_peaks}
+    @property
+    def settings(self) -> CalibrationSettings:
+        """All but the scores, for the manifest of a saved file."""
+        return CalibrationSettings(self.budget, self.exact, self.groups)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The scores and map peaks by name, for a saved file; `from_arrays` takes them."""
+        return {_SCORES: self.scores, _PEAKS: self.map_peaks}
 
     @classmethod
     def from_arrays(
-        cls, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+        cls, settings: CalibrationSettings, arrays: Mapping[str, np.ndarray]
     ) -> Calibration:
-        """Take back what `to_saved` gave."""
-        said = manifest["calibration"]
-        budget = Budget(said["false_rejects"], said["confidence"])
-        return cls(arrays[_SCORES], arrays[_PEAKS], budget, said["exact"], tuple(said["groups"]))
+        """The calibration in a saved file.
+
+        Args:
+            settings: those in the manifest.
+            arrays: those of the file, by name; others than `to_arrays` returned are ignored.
+
+        Raises:
+            KeyError: scores or map peaks are missing.
+        """
+        return cls(
+            arrays[_SCORES], arrays[_PEAKS], settings.budget, settings.exact, settings.groups
+        )
 
     @cached_property
     def _rank(self) -> int:

@@ -52,7 +52,7 @@ class ImageCounts:
 # The paper gives the totals only; its bank-building times suggest about 200 and 500 images to learn
 # from.
 PAPER_COUNTS = {"Black": ImageCounts(200, 92, 300), "White": ImageCounts(500, 105, 392)}
-DEMO = {"Black": ImageCounts(60, 20, 40), "White": ImageCounts(60, 20, 40)}
+DEMO_COUNTS = {"Black": ImageCounts(60, 20, 40), "White": ImageCounts(60, 20, 40)}
 PRODUCTS = tuple(DESIGNS)
 
 
