@@ -5,13 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Num
 from numpy.random import Generator
 
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.synthetic.blend import FloatImage
 
 
-def to_levels(colours: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+def to_levels(colours: Num[np.ndarray, "..."]) -> npt.NDArray[np.uint8]:
     """The grey levels next to some values, from 0 to 255.
 
     Args:

@@ -165,7 +165,8 @@ def _paint_scratch(rng: Generator, image: ImageU8, foreground: Mask) -> FloatIma
     for start, end, pressed in zip(points, points[1:], pressure.tolist(), strict=False):
         cv2.line(groove, start, end, (255 * pressed,), thickness, cv2.LINE_AA, shift=4)
     relief = cv2.GaussianBlur(groove, (3, 3), rng.uniform(0.3, 0.6)).astype(np.float32)
-    return image + (float(rng.choice((-1, 1))) * rng.uniform(20, 60) / 255 * relief)[..., None]
+    change = float(rng.choice((-1, 1))) * rng.uniform(20, 60) / 255 * relief
+    return np.asarray(image + change[..., None], np.float32)
 
 
 def _paint_stain(rng: Generator, image: ImageU8, foreground: Mask) -> FloatImage:

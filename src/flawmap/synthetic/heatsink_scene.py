@@ -97,7 +97,7 @@ def _layers(product: str) -> tuple[FloatImage, FloatImage]:
     return _averaged(part, slope_x, slope_y, crease), _averaged(paint, ink)
 
 
-def _averaged(*layers: npt.NDArray[np.floating]) -> FloatImage:
+def _averaged(*layers: np.ndarray) -> FloatImage:
     stacked = np.dstack(layers)
     averaged = cv2.resize(stacked, (_CANVAS, _CANVAS), interpolation=cv2.INTER_AREA)
     return np.asarray(averaged, np.float32)
