@@ -32,6 +32,10 @@ _SCORES = "golden.scores"
 _MAPS = "golden.maps"
 
 
+_Scores = Float[np.ndarray, " image"]
+_Maps = Float[np.ndarray, "image height width"]
+
+
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """Golden images with their expected scores and maps.
@@ -51,8 +55,8 @@ class Certificate:
     """
 
     images: list[ImageArray]
-    scores: Float[np.ndarray, " image"]
-    maps: Float[np.ndarray, "image height width"]
+    scores: _Scores
+    maps: _Maps
 
     @classmethod
     def issue(
