@@ -182,7 +182,7 @@ class TrainedMethod(Method, Generic[_N]):
 
     @property
     def is_trained(self) -> bool:
-        """True."""
+        """Whether fitting trains a network: always."""
         return True
 
     @final
