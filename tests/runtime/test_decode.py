@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from threading import Semaphore
@@ -19,7 +20,7 @@ from flawmap.runtime.decode import (
     map_ahead,
 )
 from flawmap.runtime.preprocess import Preprocessing
-from helpers import texture
+from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
 
@@ -177,6 +178,16 @@ def test_what_is_bad_comes_in_its_place() -> None:
     good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
     types = [type(loaded) for loaded in decode_ahead([good, bad, good], Preprocessing(32, 32))]
     assert types == [DecodedImage, UnreadableImage, DecodedImage]
+
+
+def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.png", texture(0))
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    inputs = [file, file.read_bytes(), texture(0), tmp_path / "bad.png", tmp_path / "missing.png"]
+    of_file = hashlib.sha256(file.read_bytes()).hexdigest()
+    of_bad = hashlib.sha256(b"no image").hexdigest()
+    hashes = [loaded.sha256 for loaded in decode_ahead(inputs, Preprocessing(32, 32))]
+    assert hashes == [of_file, of_file, "", of_bad, ""]
 
 
 def test_threads_work_ahead_but_not_far() -> None:
