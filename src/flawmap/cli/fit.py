@@ -142,15 +142,16 @@ def fit(
     def make_inspector() -> Inspector:
         from flawmap.inspector import Inspector
 
-        return Inspector(
+        inspector = Inspector(
             _make_method(method, preset, given, method_changes),
-            name=method,
             size=_input_size(method, preset, size),
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
             finetune=_make_finetune_config(finetune, finetune_preset, finetune_changes),
         )
+        inspector.name = method
+        return inspector
 
     make_inspector()  # Options that cannot be are reported before anything is read.
     if weights == "random":
