@@ -7,20 +7,15 @@ import pytest
 import torch
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import (
-    cosine_attention,
-    max_pool_3x3,
-    per_channel_attention,
-    self_attention,
-)
+from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 from flawmap.features.context import (
     AttentionKind,
     Gated,
     Neighbourhood,
     PartialSelfAttention,
     PooledNeighbourhood,
-    average_pool_3x3,
 )
+from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 

@@ -6,9 +6,9 @@ import torch
 from scipy.spatial.distance import pdist
 
 from flawmap.errors import OptionError
+from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.reducers import (
     PCA,
-    ChannelAggregation,
     GaussianRandomProjection,
     NoReduction,
     SparseRandomProjection,

@@ -23,7 +23,6 @@ from torch.optim import Adam, AdamW, Optimizer
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import (
     NUM_STEPS,
     NUM_TIMESTEPS,
@@ -33,6 +32,7 @@ from flawmap.features.diffusion import (
     reconstruct,
 )
 from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.pooling import average_pool_3x3
 from flawmap.features.unet import UNet
 from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
