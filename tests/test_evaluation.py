@@ -31,11 +31,11 @@ def test_figures(inspector: Inspector, dataset: Path) -> None:
     values = {name: metric.value for name, metric in evaluation.metrics.items()}
     assert values["image AUROC"] == 1
     assert values["F1 max"] == 1
-    assert values["share of defects"] == 0.5
+    assert values["defect prevalence"] == 0.5
     assert values["F1 of rejecting all"] == pytest.approx(2 / 3)
     assert values["pixel AUROC"] > 0.9
     assert values["AUPRO"] > 0.5
-    assert values["defects missed"] == 0
+    assert values["miss rate"] == 0
     assert len(evaluation.records) == 10
     assert evaluation.confusion["TP"] == 5
     assert sum(evaluation.confusion.values()) == 10
@@ -58,7 +58,7 @@ def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, data
     metrics = evaluate(inspector.runtime, only_good).metrics
     assert metrics["image AUROC"].unavailable == "no defective test images"
     assert metrics["pixel AUROC"].unavailable == "no defective test image has a mask"
-    assert metrics["good parts rejected"].value is not None
+    assert metrics["false reject rate"].value is not None
 
 
 def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_bad_image_has_its_row_and_counts_nowhere(inspector: Inspector, datase
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     (bad,) = [row for row in evaluation.records if row.error]
     assert bad.score is None
-    assert evaluation.metrics["share of defects"].value == pytest.approx(5 / 9)
+    assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)
 
 
 def test_bad_masks_are_said_and_their_images_still_judged(
@@ -97,7 +97,7 @@ def test_bad_masks_are_said_and_their_images_still_judged(
     assert "marks nothing" in errors["2spot"]
     assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
     assert len(errors) == 4
-    assert evaluation.metrics["share of defects"].value == 0.5
+    assert evaluation.metrics["defect prevalence"].value == 0.5
     assert all(row.score is not None for row in evaluation.records)
 
 

@@ -243,7 +243,7 @@ def _count(table: TableSpec, products: Sequence[str], rows: ResultsByLine) -> st
 
 def _about(product: str, row: RunResult) -> str:
     taught, judged = row.images
-    share, trivial = row.metrics["share of defects"], row.metrics[REJECT_ALL_F1]
+    share, trivial = row.metrics["defect prevalence"], row.metrics[REJECT_ALL_F1]
     said = f"{product}: {taught} good images taught, {judged} judged"
     if share.value is not None:
         said += f", {100 * share.value:.2f} % of them defective"
