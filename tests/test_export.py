@@ -66,7 +66,10 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
     told = json.loads((tmp_path / "part.json").read_text())
-    assert told["made_from"]["sha256"] == sha256_of(part)
+    made_from, saved = told["made_from"], bundle.load(part)
+    assert made_from["sha256"] == sha256_of(part)
+    assert made_from["model_sha256"] == saved.sha256
+    assert made_from["scorer_sha256"] == saved.manifest.scorer_sha256
     assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
     runtime, judging = load(part), told["decision"]
     scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, image) for image in NEW]))
@@ -96,7 +99,7 @@ def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path
 
 
 def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: Path) -> None:
-    manifest, arrays = bundle.load(part)
+    manifest, arrays, _ = bundle.load(part)
     bundle.save(
         tmp_path / "part.flawmap",
         manifest,

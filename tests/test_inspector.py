@@ -258,7 +258,7 @@ def test_a_calibration_fraction_that_is_no_share(share: float) -> None:
 def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:
     from flawmap.runtime import bundle
 
-    manifest, arrays = bundle.load(saved)
+    manifest, arrays, _ = bundle.load(saved)
     del arrays["method.bank.vectors"]
     bundle.save(saved, manifest, arrays)
     with pytest.raises(BundleError, match="holds no complete inspector"):

@@ -84,12 +84,12 @@ def export(
         MissingExtra: a package is not installed.
         ParityError: the graph scores otherwise than the original.
     """
-    manifest, arrays = bundle.load(file)
-    if not Graph.is_in(arrays):
-        raise NotExportable(f"{file}: {manifest.get('no_graph_reason', 'holds no graph')}")
-    if (fitted := manifest["options"]["precision"]) == "int8":
+    manifest, arrays, sha256 = bundle.load(file)
+    if manifest.no_graph_reason:
+        raise NotExportable(f"{file}: {manifest.no_graph_reason}")
+    if manifest.precision == "int8":
         raise OptionError(
-            f"{file}: fitted in {fitted}, and its own graph is in it; fit in f32 and export in int8"
+            f"{file}: fitted in int8, and its own graph is in it; fit in f32 and export in int8"
         )
     inspector, certificate = Inspector.load(file), Certificate.from_arrays(arrays)
     preparation = inspector.preprocessing
@@ -98,7 +98,13 @@ def export(
     apart = _check(certificate, preparation, run, precision, f"{file} as {to} in {precision}")
     about = {
         "flawmap": __version__,
-        "made_from": {"file": file.name, "sha256": sha256_of(file), "method": inspector.name},
+        "made_from": {
+            "file": file.name,
+            "sha256": sha256_of(file),
+            "model_sha256": sha256,
+            "scorer_sha256": manifest.scorer_sha256,
+            "method": inspector.name,
+        },
         "graph": _describe_graph(to, precision, written, preparation),
         "preprocessing": _describe(preparation),
         "decision": _judging(inspector.calibration),

@@ -1,52 +1,35 @@
-"""The inspector: learns from good images, inspects new ones, and is saved as one file."""
+"""The inspector: is fitted to good images, inspects new ones, and is saved as one file."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from flawmap._version import __version__
-from flawmap.data.training_set import GoodImages, TrainingSet
-from flawmap.engine.batches import Batches
-from flawmap.engine.certify import issue_certificate
-from flawmap.engine.convert import append_head
-from flawmap.errors import (
-    BundleError,
-    FlawmapError,
-    NotExportable,
-    NotFitted,
-    OptionError,
-    ParityError,
-)
+from flawmap.data.training_set import TrainingSet
+from flawmap.engine.backend import TorchBackend
+from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import CLASSES, get_preset, make_method
+from flawmap.methods import METHODS, get_preset, make_method, saved_method
 from flawmap.methods.base import Method
+from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.runtime import bundle
+from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import Certificate
-from flawmap.runtime.decode import UnreadableImage, decode
-from flawmap.runtime.graph import Graph
-from flawmap.runtime.inference import (
-    GRAPH_PREFIXES,
-    NO_GRAPH_KEY,
-    Inspection,
-    Runtime,
-    ScoredImage,
-)
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.decode import UnreadableImage
+from flawmap.runtime.inference import Inspection, Runtime
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
+from flawmap.support.flat import changes
 
 _DEFAULT_SIZE = 224
-"""Side of the network's input in pixels, where neither size nor preset names one."""
+"""Side of the network's input in pixels, where neither `size` nor `preset` names one."""
 
 _FINETUNED_ON_ALL = (
     "The backbone was fine-tuned on the same good images that set the threshold, so more good "
@@ -54,34 +37,35 @@ _FINETUNED_ON_ALL = (
     "keeps some out of both."
 )
 
-_NOT_FITTED = "the inspector has learned nothing yet; call fit, or Inspector.load a saved one"
+_NOT_FITTED = "the inspector is not fitted yet; call fit, or Inspector.load a saved one"
 
 
 class Inspector:
-    """Learns what good parts look like, and shows where a new image differs.
+    """Is fitted to images of good parts, and shows where a new image differs.
 
     Args:
         method: a name among `flawmap.METHODS`, or a method.
-        name: of the method, for messages and records, where it is not given by name.
-        size: of the network's input in pixels: one number for a square, or (height, width). None
-            for the preset's size, and 224 where there is none.
+        size: size of the network's input in pixels: one number for a square, or (height, width).
+            None for the preset's size, and 224 where there is none.
         false_rejects: budget: fraction of the good parts that may be rejected, 0…1 exclusive.
         confidence: probability that the threshold keeps to that budget, 0…1 exclusive, such as
             0.95; None for a budget that is kept on average.
-        calibration_fraction: of the good images, 0…1, 1 exclusive. They are held out of learning
-            and only set the threshold (split). 0 learns from all images and scores each as if it
-            had not been learned from (leave-out); a trained method, which cannot, then holds out
-            a fifth.
-        finetune: how the backbone is fine-tuned before the method learns; None leaves it as it is.
+        calibration_fraction: fraction of the good images, 0…1, 1 exclusive, that the method is not
+            fitted to and that only set the threshold (split). 0 fits to all images and scores each
+            as if it had not been among them (leave-out); a trained method, which cannot, then
+            holds out a fifth.
+        finetune: how the backbone is fine-tuned before the method is fitted; None leaves it as it
+            is.
         preset: settings of a method given by name: `paper`, `cpu` or `smoke` for methods that are
             trained.
-        options: of a method given by name: `backbone`, `coreset`, `seed`, …
+        options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
         OptionError: no such method, preset or option, or a value out of its range.
 
     Attributes:
         method: the method, with all its options.
+        name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
@@ -97,7 +81,6 @@ class Inspector:
         self,
         method: str | Method = "patchcore",
         *,
-        name: str = "",
         size: int | tuple[int, int] | None = None,
         false_rejects: float = 0.01,
         confidence: float | None = None,
@@ -108,14 +91,13 @@ class Inspector:
     ) -> None:
         if isinstance(method, str):
             self.method = make_method(method, preset, **options)
-            self.name = name or method
+            self.name = method
             if size is None and preset:
                 size = get_preset(method, preset).size
         else:
             self.method = method
-            self.name = name or type(method).__name__
-        if size is None:
-            size = _DEFAULT_SIZE
+            self.name = type(method).__name__
+        size = size or _DEFAULT_SIZE
         height, width = (size, size) if isinstance(size, int) else size
         self._resize_only = Preprocessing(height, width)
         self.budget = Budget(false_rejects, confidence)
@@ -128,15 +110,12 @@ class Inspector:
         self.finetune_record: FineTuneRecord | None = None
         self.unreadable: list[UnreadableImage] = []
         self._runtime: Runtime | None = None
-        self._golden: ImageArray | None = None
-        self._saved_graph: _Graph | None = None
+        self._graph: Callable[[], saved_method.SavedGraph]
+        self._fitted_images = 0
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """How images are made ready for the network, before and after `fit`.
-
-        Mean and standard deviation are the backbone's, so the first use before `fit` builds the
-        backbone, which `fit` needs anyway.
+        """How images are made ready for the network; the first use builds the backbone.
 
         Raises:
             OptionError: timm has no such backbone.
@@ -153,7 +132,7 @@ class Inspector:
         finetune_classes: Mapping[str, Sequence[ImageInput]] | None = None,
         checkpoint_dir: Path | None = None,
     ) -> Inspector:
-        """Learn from good images, and set the threshold.
+        """Fit to good images, and set the threshold.
 
         Args:
             source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
@@ -163,8 +142,8 @@ class Inspector:
                 manifest names its own. Images of one group are held out together.
             finetune_classes: images by the name of their class, which the fine-tuning tells apart;
                 None for the good images against the same with painted defects.
-            checkpoint_dir: for checkpoints and curves of the fine-tuning, or of a method that is
-                trained; a stopped training resumes from there. Where both are trained, the
+            checkpoint_dir: folder for checkpoints and curves of the fine-tuning, or of a method
+                that is trained; a stopped training resumes from there. Where both are trained, the
                 method's are in its subfolder `method`. None keeps nothing.
 
         Returns:
@@ -182,21 +161,21 @@ class Inspector:
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
         if self.finetune:
-            taught = training_set.images_by_class(finetune_classes)
-            method = self.method
-            method.feature_extractor, self.finetune_record = fine_tune(
-                method.backbone,
-                method.layers,
-                method.weights,
-                taught,
-                self.finetune,
-                seed=method.seed,
-                checkpoint_dir=checkpoint_dir,
-            )
+            classes = training_set.images_by_class(finetune_classes)
+            self._fine_tune(self.finetune, classes, checkpoint_dir)
             if not training_set.held_out:
                 self.method.notes.append(_FINETUNED_ON_ALL)
             checkpoint_dir = checkpoint_dir / "method" if checkpoint_dir else None
-        self._learn(training_set, checkpoint_dir)
+        fitted = fit_and_calibrate(
+            self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
+        )
+        self.unreadable = fitted.unreadable
+        self._fitted_images = fitted.fitted_images
+        self._graph = cache(
+            partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
+        )
+        backend = TorchBackend(self.method.score)
+        self._runtime = Runtime(self._manifest(fitted.calibration), fitted.calibration, backend)
         return self
 
     @property
@@ -239,7 +218,7 @@ class Inspector:
         """Inspect many images, in order.
 
         Args:
-            image_inputs: images as `inspect` takes them.
+            image_inputs: images as `inspect` takes them, decoded ahead.
 
         Returns:
             One inspection for each; that of an image that cannot be used holds its error.
@@ -259,119 +238,73 @@ class Inspector:
             WriteError: the file cannot be written.
             NotFitted: `fit` was not called yet.
         """
-        calibrated, scores = self.calibration.to_arrays()
-        graph, no_graph = self._graph()
-        state = self.method.state_dict()
-        arrays = {_METHOD + name: tensor.numpy() for name, tensor in state.items()}
-        bundle.save(Path(file), self._manifest() | calibrated | no_graph, arrays | scores | graph)
+        calibration = self.calibration
+        graph = self._graph()
+        arrays = saved_method.method_to_arrays(self.method) | calibration.to_arrays() | graph.arrays
+        bundle.save(Path(file), self._manifest(calibration, graph.missing_reason), arrays)
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
-        """Read a saved inspector.
+        """Load a saved inspector, which runs in torch.
+
+        Args:
+            file: what `save` or `flawmap fit` wrote.
 
         Raises:
-            BundleError: damaged, not a saved inspector, or from a newer flawmap.
-            WeightsMismatch: its memory belongs to other weights than those in it.
+            BundleError: the file is damaged, no saved inspector, or of another format.
+            WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
-        manifest, arrays = bundle.load(Path(file))
-        try:
-            inspector = cls(
-                CLASSES[manifest["method"]].from_options(manifest["options"]), name=manifest["name"]
-            )
-            inspector.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-            state = {
-                name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_METHOD)
-            }
-            inspector.method.load_state_dict(
-                {name.removeprefix(_METHOD): tensor for name, tensor in state.items()}
-            )
-            if manifest["finetuning"]:
-                inspector.finetune_record = FineTuneRecord.from_dict(manifest["finetuning"])
-                inspector.finetune = inspector.finetune_record.config
-            inspector._judge_with(Calibration.from_arrays(manifest, arrays))
-            inspector.budget = inspector.calibration.budget
-            inspector._saved_graph = (
-                {name: arrays[name] for name in arrays if name.startswith(GRAPH_PREFIXES)},
-                {name: manifest[name] for name in (NO_GRAPH_KEY,) if name in manifest},
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FlawmapError):
-                raise
-            raise BundleError(
-                f"{file}: holds no complete inspector ({error!r}); fit again"
-            ) from error
+        manifest, arrays, sha256 = bundle.load(Path(file))
+        with saved_method.incomplete_refused(file):
+            inspector = cls(saved_method.method_from_arrays(manifest, arrays))
+            calibration = Calibration.from_arrays(manifest.calibration, arrays)
+        inspector.name = manifest.method_name
+        inspector.preprocessing = manifest.preprocessing
+        inspector.budget = calibration.budget
+        if manifest.finetuning:
+            inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
+            inspector.finetune = inspector.finetune_record.config
+        inspector._fitted_images = manifest.fitted_images
+        inspector._graph = partial(saved_method.saved_graph, manifest, arrays)
+        inspector._runtime = Runtime(
+            manifest,
+            calibration,
+            TorchBackend(inspector.method.score),
+            model_sha256=sha256,
+            scorer_sha256=manifest.scorer_sha256,
+        )
         return inspector
 
-    def _learn(self, training_set: TrainingSet, checkpoint_dir: Path | None) -> None:
-        teaching = calibrating = self._batches(training_set.teach)
-        if training_set.held_out:
-            calibrating = self._batches(training_set.calibrate)
-            held_out = self.method.fit(teaching, checkpoint_dir).score_batches(calibrating)
-            self.unreadable = teaching.unreadable + calibrating.unreadable
-        else:
-            held_out = self.method.cross_fit_scores(teaching)
-            self.unreadable = teaching.unreadable
-        usable = teaching.readable_indices
-        training_set.check_usable(len(usable), len(calibrating.readable_indices))
-        self._golden = decode(teaching.image_inputs[usable[0]])
-        self._saved_graph = None
-        scores, peaks = held_out.image.numpy(), held_out.peak.numpy()
-        exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
-        self._judge_with(Calibration(scores, peaks, self.budget, exact=exact, groups=lots))
-
-    def _batches(self, good: GoodImages) -> Batches:
-        return Batches(good.images, self.preprocessing, groups=good.groups)
-
-    def _judge_with(self, calibration: Calibration) -> None:
-        self._runtime = Runtime(self._manifest(), calibration, self._score)
-
-    def _score(
-        self, images: Iterable[Preprocessed], *, many: bool = False
-    ) -> Iterator[ScoredImage]:
-        del many
-        for image in images:
-            started = time.perf_counter()
-            scores = self.method.score(torch.from_numpy(image[None]))
-            elapsed_ms = 1000 * (time.perf_counter() - started)
-            yield ScoredImage(float(scores.image[0]), scores.pixel[0].numpy(), elapsed_ms)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "version": __version__,
-            "name": self.name,
-            "method": type(self.method).__name__,
-            "options": self.method.options(),
-            "preprocessing": self.preprocessing.to_dict(),
-            "weights": self.method.feature_extractor.fingerprint(),
-            "finetuning": self.finetune_record.to_dict() if self.finetune_record else None,
-        }
-
-    def _graph(self) -> _Graph:
-        """Give the scorer as a graph with its certificate, or say why there is none; made once."""
-        if self._saved_graph is None:
-            try:
-                size = self.preprocessing.height, self.preprocessing.width
-                head = self.method.exportable_head()
-                graph = append_head(self.method.encoder_runner.graph(*size), head, *size)
-                self._saved_graph = graph.to_arrays() | self._certify(graph).to_arrays(), {}
-            except (NotExportable, ParityError) as error:
-                # What was learned is not lost for it.
-                self._saved_graph = {}, {NO_GRAPH_KEY: str(error)}
-                self.method.notes.append(
-                    f"{error}. The file needs flawmap[fit] wherever it is used."
-                )
-        return self._saved_graph
-
-    def _certify(self, graph: Graph) -> Certificate:
-        if self._golden is None:
-            raise NotFitted(_NOT_FITTED)
-        scoring_module = self.method.scoring_module()
-        return issue_certificate(
-            scoring_module, graph, self._golden, self.preprocessing, self.method.precision
+    def _fine_tune(
+        self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None
+    ) -> None:
+        method = self.method
+        method.feature_extractor, self.finetune_record = fine_tune(
+            method.backbone,
+            method.layers,
+            method.weights,
+            classes,
+            config,
+            seed=method.seed,
+            checkpoint_dir=folder,
         )
 
-
-_METHOD = "method."
-
-_Graph = tuple[dict[str, np.ndarray], dict[str, str]]
-"""What a file keeps of the graph: arrays, or the manifest entry that says why there is none."""
+    def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
+        options = self.method.options()
+        usual = make_method(self.name) if self.name in METHODS else type(self.method)()
+        method_class, method_source = METHODS.name_of(type(self.method))
+        return Manifest(
+            version=__version__,
+            libraries={name: version(name) for name in ("openvino", "torch")},
+            method_name=self.name,
+            method_class=method_class,
+            method_source=method_source,
+            method_options=options,
+            changed_options=changes(options, usual.options()),
+            preprocessing=self.preprocessing,
+            weights_sha256=self.method.feature_extractor.fingerprint(),
+            fitted_images=self._fitted_images,
+            calibration=calibration.settings,
+            finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
+            no_graph_reason=no_graph_reason,
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flawmap.cli import console, tables
 from helpers import SMALL, run, save, texture, with_defect
 
 
@@ -25,3 +28,16 @@ def images(tmp_path: Path) -> Path:
     for seed in range(3):
         save(tmp_path / "new (1)" / f"good {seed}.png", texture(seed))
     return tmp_path / "new (1)"
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 120 columns shows."""
+    text = io.StringIO()
+    terminal = Console(
+        file=text, force_terminal=True, width=120, highlight=False, color_system=None
+    )
+    monkeypatch.setattr(console, "err", terminal)
+    monkeypatch.setattr(console, "out", terminal)
+    monkeypatch.setattr(tables, "out", terminal)
+    return text

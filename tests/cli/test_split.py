@@ -29,7 +29,7 @@ def test_a_manifest_serves_every_command(dataset: Path, tmp_path: Path) -> None:
     code, output = run("fit", manifest, "-o", tmp_path / "p.flawmap", *SMALL)
     assert code == 0
     calibration = sum(sample.split == "calibration" for sample in samples)
-    assert f"Calibrated on {calibration} good images that it did not learn from" in output
+    assert f"Calibrated on {calibration} good images that it was not fitted to" in output
     code, _ = run("evaluate", tmp_path / "p.flawmap", manifest, "-o", tmp_path / "out")
     assert code == 0
 

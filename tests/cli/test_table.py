@@ -9,7 +9,7 @@ import pytest
 from flawmap.cli.common import ALL_GOOD, SOME_UNREADABLE
 from flawmap.errors import OptionError
 from flawmap.experiments import tables, timing
-from flawmap.experiments.runs import MethodSetup
+from flawmap.experiments.study import MethodSetup
 from flawmap.experiments.tables import TableLine
 from helpers import run, save, texture, with_defect
 
@@ -45,9 +45,11 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
     assert code == ALL_GOOD
     assert "Table 1: Methods" in output
-    assert "5 good images taught, 10 judged, 50.00 % of them defective" in " ".join(output.split())
+    assert "fitted to 5 good images, 10 inspected, 50.00 % of them defective" in " ".join(
+        output.split()
+    )
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
-        "rows",
+        "runs",
         "table1-part.csv",
         "table1-part.md",
         "table1-part.tex",

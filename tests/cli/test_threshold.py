@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap import Inspector
+from flawmap import Inspector, load
 from flawmap.errors import OptionError
 from helpers import run
 
@@ -29,6 +29,14 @@ def test_the_threshold_moves_without_fitting_again(mine: Path) -> None:
     assert after.budget.false_rejects == 0.2
     run("threshold", mine, "--false-rejects", "0.3", "--confidence", "0.9")
     assert Inspector.load(mine).budget.confidence == 0.9
+
+
+def test_a_new_threshold_changes_the_models_hash_and_not_the_scorers(mine: Path) -> None:
+    before = load(mine)
+    run("threshold", mine, "--false-rejects", "0.2")
+    after = load(mine)
+    assert after.model_sha256 != before.model_sha256
+    assert after.scorer_sha256 == before.scorer_sha256
 
 
 def test_the_table_shows_what_each_budget_promises_and_changes_nothing(mine: Path) -> None:

@@ -20,14 +20,14 @@ def test_heat_sinks_are_drawn_once_and_whole(
         write(folder, counts)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(heatsink, "write", stop)
+    monkeypatch.setattr(heatsink, "write_heatsinks", stop)
     with pytest.raises(KeyboardInterrupt):
         resolve_dataset("heatsinks", tmp_path)
     assert not (tmp_path / "heatsinks").exists()
-    monkeypatch.setattr(heatsink, "write", write)
+    monkeypatch.setattr(heatsink, "write_heatsinks", write)
     place = resolve_dataset("heatsinks", tmp_path)
     assert len(labelled_test_samples(find_products(place)["Black"])) == 4
-    monkeypatch.setattr(heatsink, "write", stop)
+    monkeypatch.setattr(heatsink, "write_heatsinks", stop)
     assert resolve_dataset("heatsinks", tmp_path) == place
 
 

@@ -15,7 +15,7 @@ from flawmap.experiments.figures import (
     first_defects_by_type,
     localisation_rows,
 )
-from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from helpers import save, texture, with_defect
 
 PATCHCORE = MethodSetup("patchcore", {"coreset": 0.1})

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from flawmap import Inspector
 from flawmap.errors import DatasetError, OptionError
-from flawmap.experiments import runs as cells
-from flawmap.experiments.runs import MethodSetup, RunResult, RunSpec, StudyConfig, StudyRunner
+from flawmap.experiments import backbones, feature_cache, runs
+from flawmap.experiments.feature_cache import CachedBackbone
+from flawmap.experiments.runs import RunResult, RunSpec, StudyRunner
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.reducers import ChannelAggregation
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.runtime.decode import decode
@@ -32,171 +35,186 @@ def study(products: Path) -> StudyConfig:
 
 
 @pytest.fixture
-def lab(study: StudyConfig, tmp_path: Path) -> StudyRunner:
+def runner(study: StudyConfig, tmp_path: Path) -> StudyRunner:
     return StudyRunner(study, tmp_path)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     calls: list[object] = []
-    run = cells.evaluate
-    monkeypatch.setattr(cells, "evaluate", lambda *given: (calls.append(given), run(*given))[1])
+    evaluate = runs.evaluate
+
+    def count(*given: object) -> object:
+        calls.append(given)
+        return evaluate(*given)
+
+    monkeypatch.setattr(runs, "evaluate", count)
     return calls
 
 
-def test_a_cell_is_measured_once(lab: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_measured_once(runner: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(monkeypatch)
-    first = lab.results([PATCHCORE, AGGREGATED])
+    first = runner.results([PATCHCORE, AGGREGATED])
     assert set(first) == {
-        (name, place, seed) for name in ("left", "right") for place in (0, 1) for seed in (0, 1)
+        (name, index, seed) for name in ("left", "right") for index in (0, 1) for seed in (0, 1)
     }
     assert len(calls) == 8
-    # Another process, and a table in which the same cell stands elsewhere.
-    again = StudyRunner(lab.study, lab.folder).results([AGGREGATED, PATCHCORE])
+    # Another process, and a table in which the same spec stands elsewhere.
+    again = StudyRunner(runner.study, runner.folder).results([AGGREGATED, PATCHCORE])
     assert len(calls) == 8
     assert again["left", 1, 1] == first["left", 0, 1]
 
 
-def test_an_interrupted_run_goes_on(lab: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_study_resumes(runner: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(monkeypatch)
-    run = cells.evaluate
+    run = runs.evaluate
 
     def stop(*given: object) -> object:
         if len(calls) == 3:
             raise KeyboardInterrupt
         return run(*given)
 
-    monkeypatch.setattr(cells, "evaluate", stop)
-    assert len(lab.results([PATCHCORE])) == 3
-    monkeypatch.setattr(cells, "evaluate", run)
-    assert len(StudyRunner(lab.study, lab.folder).results([PATCHCORE])) == 4
+    monkeypatch.setattr(runs, "evaluate", stop)
+    assert len(runner.results([PATCHCORE])) == 3
+    monkeypatch.setattr(runs, "evaluate", run)
+    assert len(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == 4
     assert len(calls) == 4
 
 
 def test_what_was_measured_before_outlives_an_interruption(
-    lab: StudyRunner, monkeypatch: pytest.MonkeyPatch
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lab.results([PATCHCORE])
-    (lab.folder / "rows" / f"{whole['left', 0, 0].key}.json").unlink()
+    full = runner.results([PATCHCORE])
+    (runner.folder / "runs" / f"{full['left', 0, 0].key}.json").unlink()
 
     def stop(*_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cells, "evaluate", stop)
-    assert set(StudyRunner(lab.study, lab.folder).results([PATCHCORE])) == set(whole) - {
+    monkeypatch.setattr(runs, "evaluate", stop)
+    assert set(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == set(full) - {
         ("left", 0, 0)
     }
 
 
-def test_a_row_has_what_evaluate_says(lab: StudyRunner) -> None:
-    row = lab.result(RunSpec(PATCHCORE, "left", 0))
-    assert 0.5 < (row.metrics["image AUROC"].value or 0) <= 1
-    assert row.metrics["pixel AUROC"].value is not None
-    assert (row.images, row.unreadable, row.error) == ((6, 6), 0, "")
-    assert (
-        json.loads((lab.folder / "rows" / f"{row.key}.json").read_text())["about"]["product"]
-        == "left"
-    )
+def test_a_result_has_the_metrics_of_evaluate(runner: StudyRunner) -> None:
+    result = runner.result(RunSpec(PATCHCORE, "left", 0))
+    assert 0.5 < (result.metrics["image AUROC"].value or 0) <= 1
+    assert result.metrics["pixel AUROC"].value is not None
+    assert (result.images, result.unreadable, result.error) == ((6, 6), 0, "")
+    stored = json.loads((runner.folder / "runs" / f"{result.key}.json").read_text())
+    assert stored["cache_fields"]["product"] == "left"
 
 
-def test_what_is_looked_up_scores_as_what_is_computed(lab: StudyRunner, products: Path) -> None:
-    remembering = lab.inspector(RunSpec(AGGREGATED, "left", 1))
-    method = lab.study.method(AGGREGATED, 1)
+def test_cached_maps_score_as_computed_ones(runner: StudyRunner, products: Path) -> None:
+    cached = runner.inspector(RunSpec(AGGREGATED, "left", 1))
+    method = runner.study.method(AGGREGATED, 1)
     plain = Inspector(method, size=(64, 64)).fit(products / "left")
-    assert remembering.method.feature_extractor.remembers
-    assert not plain.method.feature_extractor.remembers
+    assert isinstance(cached.method.feature_extractor, CachedBackbone)
+    assert not isinstance(plain.method.feature_extractor, CachedBackbone)
     assert torch.allclose(
-        torch.tensor(remembering.calibration.scores),
+        torch.tensor(cached.calibration.scores),
         torch.tensor(plain.calibration.scores),
         rtol=1e-4,
         atol=1e-6,
     )
     new = decode(products / "left/test/spot/7.png")
-    assert remembering.inspect(new).score == pytest.approx(plain.inspect(new).score, rel=1e-4)
+    assert cached.inspect(new).score == pytest.approx(plain.inspect(new).score, rel=1e-4)
 
 
-def test_cells_of_one_product_and_network_look_at_each_image_once(
-    lab: StudyRunner, monkeypatch: pytest.MonkeyPatch
+def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    look = cells.CachedBackbone._seen
-    monkeypatch.setattr(
-        cells.CachedBackbone, "_seen", lambda self, new: (seen.extend(new), look(self, new))[1]
-    )
-    lab.results([PATCHCORE, AGGREGATED])
-    assert len(seen) == len(set(seen)) == 2 * 12
+    sizes: list[int] = []
+    make = feature_cache.make_engine
+
+    def make_counting(*given: object) -> object:
+        engine = make(*given)
+
+        def count(images: Tensor) -> object:
+            sizes.append(len(images))
+            return engine(images)
+
+        return count
+
+    monkeypatch.setattr(feature_cache, "make_engine", make_counting)
+    runner.results([PATCHCORE, AGGREGATED])
+    assert sum(sizes) == 2 * 12
 
 
-def test_the_tuned_network_is_trained_once_a_seed(
-    lab: StudyRunner, monkeypatch: pytest.MonkeyPatch
+def test_the_finetuned_network_is_trained_once_a_seed(
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    run = cells.fine_tune
-    monkeypatch.setattr(cells, "tune", lambda *given: (calls.append(given), run(*given))[1])
-    rows = lab.results([TUNED, replace(AGGREGATED, tuned=True), PATCHCORE])
+    tune = backbones.fine_tune
+
+    def count(*given: object, seed: int) -> object:
+        calls.append(given)
+        return tune(*given, seed=seed)
+
+    monkeypatch.setattr(backbones, "fine_tune", count)
+    results = runner.results([TUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
     assert len(calls) == 2 * 2
-    assert rows["left", 0, 0].about["finetune"]["epochs"] == 1
-    assert rows["left", 0, 0].about["weights"] == rows["left", 2, 0].about["weights"]
+    tuned, untuned = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
+    assert tuned["finetune"]["epochs"] == 1
+    assert untuned["finetune"] is None
+    assert tuned["weights"] == untuned["weights"]
 
 
-def test_another_image_is_another_row(lab: StudyRunner, products: Path, tmp_path: Path) -> None:
+def test_another_image_is_another_run(runner: StudyRunner, products: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copied"
     shutil.copytree(products, copied)
-    other = StudyRunner(replace(lab.study, source=copied), tmp_path)
-    cell = RunSpec(PATCHCORE, "left", 0)
-    assert other.cache_fields(cell) == lab.cache_fields(cell)
+    other = StudyRunner(replace(runner.study, source=copied), tmp_path)
+    spec = RunSpec(PATCHCORE, "left", 0)
+    assert other.cache_fields(spec) == runner.cache_fields(spec)
     (copied / "left/test/good/6.png").write_bytes((copied / "left/test/good/7.png").read_bytes())
-    assert StudyRunner(other.study, tmp_path).cache_fields(cell) != lab.cache_fields(cell)
+    assert StudyRunner(other.study, tmp_path).cache_fields(spec) != runner.cache_fields(spec)
 
 
-def test_settings_and_seeds_are_other_rows(lab: StudyRunner) -> None:
-    cell = RunSpec(PATCHCORE, "left", 0)
+def test_settings_and_seeds_are_other_runs(runner: StudyRunner) -> None:
+    spec = RunSpec(PATCHCORE, "left", 0)
     others = [
         RunSpec(AGGREGATED, "left", 0),
         RunSpec(PATCHCORE, "right", 0),
         RunSpec(PATCHCORE, "left", 1),
         RunSpec(TUNED, "left", 0),
     ]
-    keys = {json.dumps(lab.cache_fields(one), sort_keys=True) for one in [cell, *others]}
+    keys = {json.dumps(runner.cache_fields(other), sort_keys=True) for other in [spec, *others]}
     assert len(keys) == 5
 
 
-def test_a_cell_that_fails_stops_no_other_and_is_tried_again(
-    lab: StudyRunner, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_fails_stops_no_other_and_is_tried_again(
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = cells.evaluate
+    run = runs.evaluate
 
     def fail(runtime: object, samples: list[object]) -> object:
         if "left" in str(samples[0]):
             raise DatasetError("the disk is gone")
         return run(runtime, samples)
 
-    monkeypatch.setattr(cells, "evaluate", fail)
+    monkeypatch.setattr(runs, "evaluate", fail)
     heard: list[object] = []
     with listen(lambda *_: None, heard.append):
-        rows = lab.results([PATCHCORE])
-    assert rows["left", 0, 0].error == "the disk is gone"
-    assert rows["right", 0, 0].error == ""
-    assert any("patchcore on left, seed 0: the disk is gone" in str(one) for one in heard)
-    monkeypatch.setattr(cells, "evaluate", run)
-    assert not any(
-        row.error for row in StudyRunner(lab.study, lab.folder).results([PATCHCORE]).values()
-    )
+        results = runner.results([PATCHCORE])
+    assert results["left", 0, 0].error == "the disk is gone"
+    assert results["right", 0, 0].error == ""
+    assert any("patchcore on left, seed 0: the disk is gone" in str(event) for event in heard)
+    monkeypatch.setattr(runs, "evaluate", run)
+    again = StudyRunner(runner.study, runner.folder).results([PATCHCORE])
+    assert not any(result.error for result in again.values())
 
 
-def test_weights_that_cannot_be_had_are_an_error_of_the_cell(
-    products: Path, tmp_path: Path
-) -> None:
-    lab = StudyRunner(
+def test_weights_that_cannot_be_had_are_an_error_of_the_run(products: Path, tmp_path: Path) -> None:
+    runner = StudyRunner(
         StudyConfig(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1),
         tmp_path,
     )
-    assert "no such file" in lab.results([PATCHCORE])["left", 0, 0].error
+    assert "no such file" in runner.results([PATCHCORE])["left", 0, 0].error
 
 
 def test_weights_that_cannot_be_had_are_told_after_an_interruption_too(
     products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = StudyRunner(
+    runner = StudyRunner(
         StudyConfig(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1),
         tmp_path,
     )
@@ -204,39 +222,38 @@ def test_weights_that_cannot_be_had_are_told_after_an_interruption_too(
     def stop(_: RunSpec) -> RunResult:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lab, "row", stop)
-    assert "no such file" in lab.results([PATCHCORE])["right", 0, 0].error
+    monkeypatch.setattr(runner, "result", stop)
+    assert "no such file" in runner.results([PATCHCORE])["right", 0, 0].error
 
 
-def test_what_draws_nothing_is_measured_once(lab: StudyRunner) -> None:
-    assert {key[2] for key in lab.results([MethodSetup("spade", {"neighbours": 2})])} == {0}
+def test_what_draws_nothing_is_measured_once(runner: StudyRunner) -> None:
+    assert {key[2] for key in runner.results([MethodSetup("spade", {"neighbours": 2})])} == {0}
 
 
-def test_a_system_that_is_not_there_has_no_rows(lab: StudyRunner) -> None:
-    assert lab.results([MethodSetup("no-such-method")]) == {}
+def test_a_method_that_is_not_there_has_no_results(runner: StudyRunner) -> None:
+    assert runner.results([MethodSetup("no-such-method")]) == {}
 
 
-def test_a_damaged_row_is_measured_anew(lab: StudyRunner) -> None:
-    row = lab.result(RunSpec(PATCHCORE, "left", 0))
-    (lab.folder / "rows" / f"{row.key}.json").write_text("{")
+def test_a_damaged_result_is_measured_again(runner: StudyRunner) -> None:
+    result = runner.result(RunSpec(PATCHCORE, "left", 0))
+    (runner.folder / "runs" / f"{result.key}.json").write_text("{")
     assert (
-        StudyRunner(lab.study, lab.folder).result(RunSpec(PATCHCORE, "left", 0)).metrics
-        == row.metrics
+        StudyRunner(runner.study, runner.folder).result(RunSpec(PATCHCORE, "left", 0)).metrics
+        == result.metrics
     )
 
 
 def test_the_memory_that_is_free_is_the_limit(
-    lab: StudyRunner, monkeypatch: pytest.MonkeyPatch
+    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lab.result(RunSpec(PATCHCORE, "left", 0))
-    monkeypatch.setattr("flawmap.experiments.feature_cache.available_memory", lambda: 100_000)
-    inspector = lab.inspector(RunSpec(PATCHCORE, "right", 0))
-    assert len(inspector.method.feature_extractor._maps) < 6
+    full = runner.result(RunSpec(PATCHCORE, "left", 0))
+    monkeypatch.setattr(feature_cache, "available_memory", lambda: 100_000)
+    extractor = runner.inspector(RunSpec(PATCHCORE, "right", 0)).method.feature_extractor
+    assert isinstance(extractor, CachedBackbone)
+    assert extractor.num_cached < 6
     monkeypatch.undo()
-    assert (
-        whole.metrics
-        == StudyRunner(lab.study, lab.folder / "else").result(RunSpec(PATCHCORE, "left", 0)).metrics
-    )
+    again = StudyRunner(runner.study, runner.folder / "else").result(RunSpec(PATCHCORE, "left", 0))
+    assert again.metrics == full.metrics
 
 
 def test_one_data_set_is_one_product(products: Path) -> None:

@@ -6,17 +6,10 @@ from pathlib import Path
 import pytest
 
 from flawmap.experiments.published import MEAN, Published
-from flawmap.experiments.runs import MethodSetup, RunResult, StudyConfig
-from flawmap.experiments.table_text import (
-    ABSENT,
-    format_table,
-    format_timing_table,
-    result_records,
-    timing_records,
-    write_table,
-)
-from flawmap.experiments.tables import TABLES, TableLine, TableSpec
-from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, LineTimings
+from flawmap.experiments.runs import RunResult
+from flawmap.experiments.study import MethodSetup, StudyConfig
+from flawmap.experiments.table_text import MISSING, format_table, result_records, write_table
+from flawmap.experiments.tables import TableLine, TableSpec
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.metrics.metric import Metric
 
@@ -35,7 +28,7 @@ TABLE = TableSpec(
 )
 
 
-def row(auroc: float | None, f1: float = 0.9, error: str = "") -> RunResult:
+def result(auroc: float | None, f1: float = 0.9, error: str = "") -> RunResult:
     metrics = {
         "image AUROC": Metric(auroc, 0.8, 0.99)
         if auroc is not None
@@ -57,11 +50,11 @@ def study(products: Path) -> StudyConfig:
 
 def test_mean_and_deviation_over_seeds_and_products(study: StudyConfig) -> None:
     aurocs = {("left", 0): 0.90, ("left", 1): 0.92, ("right", 0): 0.80, ("right", 1): 0.80}
-    rows = {(name, 0, seed): row(value) for (name, seed), value in aurocs.items()}
-    rows |= {(name, 1, seed): row(value + 0.01) for (name, seed), value in aurocs.items()}
-    sheet = format_table(TABLE, study, rows)
-    one, two, three = sheet.rows
-    assert dict(zip(sheet.columns, one, strict=True)) == {
+    results = {(name, 0, seed): result(value) for (name, seed), value in aurocs.items()}
+    results |= {(name, 1, seed): result(value + 0.01) for (name, seed), value in aurocs.items()}
+    text = format_table(TABLE, study, results)
+    one, two, three = text.rows
+    assert dict(zip(text.columns, one, strict=True)) == {
         "": "One",
         "left AUROC": "91.00 ± 1.41",
         "left F1 max": "90.00 ± 0.00",
@@ -74,53 +67,55 @@ def test_mean_and_deviation_over_seeds_and_products(study: StudyConfig) -> None:
         "published AUROC": "97.04",
         "published F1": "93.93",
     }
-    assert two[sheet.columns.index("over One")] == "+1.00 / +0.00"
-    assert set(three[1:-2]) == {ABSENT}
-    text = " ".join(sheet.notes)
+    assert two[text.columns.index("over One")] == "+1.00 / +0.00"
+    assert set(three[1:-2]) == {MISSING}
+    notes = " ".join(text.notes)
     assert (
-        "left: 761 good images taught, 583 judged, 67.24 % of them defective; rejecting all" in text
+        "left: fitted to 761 good images, 583 inspected, 67.24 % of them defective; rejecting all"
+        in notes
     )
-    assert "an F1 of 80.41" in text
-    assert "Three: not here yet." in text
-    assert "TL: synthetic, 5 epochs at 0.001, 2 stages frozen" in text
+    assert "an F1 of 80.41" in notes
+    assert "Three: not here yet." in notes
+    assert "TL: fine-tuned with synthetic classes, 5 epochs at learning rate 0.001, 2 st" in notes
 
 
 def test_one_seed_has_the_interval_over_images(products: Path) -> None:
-    sheet = format_table(TABLE, StudyConfig(products / "left", seeds=1), {("left", 0, 0): row(0.9)})
-    assert sheet.columns[:3] == ["", "left AUROC", "left F1 max"]
-    assert sheet.rows[0][1:3] == ["90.00 (80.0–99.0)", "90.00"]
+    study = StudyConfig(products / "left", seeds=1)
+    text = format_table(TABLE, study, {("left", 0, 0): result(0.9)})
+    assert text.columns[:3] == ["", "left AUROC", "left F1 max"]
+    assert text.rows[0][1:3] == ["90.00 (80.0–99.0)", "90.00"]
 
 
 def test_seeds_are_counted_where_products_differ(study: StudyConfig) -> None:
-    rows = {(product, 0, seed): row(0.9) for product in ("left", "right") for seed in range(2)}
-    rows |= {("left", 1, seed): row(0.8) for seed in range(2)} | {("right", 1, 0): row(0.7)}
-    assert "Seeds: 2; 1 for Two on right." in format_table(TABLE, study, rows).notes
-    whole = rows | {("right", 1, 1): row(0.7)}
-    assert "Seeds: 2." in format_table(TABLE, study, whole).notes
+    keys = [("left", 0, 0), ("left", 0, 1), ("right", 0, 0), ("right", 0, 1)]
+    results = dict.fromkeys([*keys, ("left", 1, 0), ("left", 1, 1), ("right", 1, 0)], result(0.9))
+    assert "Seeds: 2; 1 for Two on right." in format_table(TABLE, study, results).notes
+    full = results | {("right", 1, 1): result(0.7)}
+    assert "Seeds: 2." in format_table(TABLE, study, full).notes
 
 
 def test_what_failed_and_what_cannot_be_had_is_said(study: StudyConfig) -> None:
-    rows = {("left", 0, 0): row(0.9, error="the disk is gone"), ("right", 0, 0): row(None)}
-    sheet = format_table(TABLE, study, rows)
-    shown = dict(zip(sheet.columns, sheet.rows[0], strict=True))
+    results = {("left", 0, 0): result(0.9, error="the disk is gone"), ("right", 0, 0): result(None)}
+    text = format_table(TABLE, study, results)
+    shown = dict(zip(text.columns, text.rows[0], strict=True))
     assert (shown["left AUROC"], shown["right AUROC"], shown["mean AUROC"]) == (
         "failed",
         "–",
         "failed",
     )
-    assert "One: the disk is gone" in sheet.notes
-    assert any("right: " in note and "no good test images" in note for note in sheet.notes)
+    assert "One: the disk is gone" in text.notes
+    assert any("right: " in note and "no good test images" in note for note in text.notes)
 
 
 def test_the_files(study: StudyConfig, tmp_path: Path) -> None:
-    rows = {
-        ("left", 0, 0): row(0.9),
-        ("left", 1, 0): row(0.8),
-        ("right", 0, 0): row(0.7, error="gone"),
+    results = {
+        ("left", 0, 0): result(0.9),
+        ("left", 1, 0): result(0.8),
+        ("right", 0, 0): result(0.7, error="gone"),
     }
-    listed = result_records(TABLE, rows)
+    listed = result_records(TABLE, results)
     files = write_table(
-        tmp_path / "table9", format_table(TABLE, study, rows), listed, "flawmap table 9"
+        tmp_path / "table9", format_table(TABLE, study, results), listed, "flawmap table 9"
     )
     assert [file.name for file in files] == ["table9.md", "table9.tex", "table9.csv"]
     markdown, latex = files[0].read_text(), files[1].read_text()
@@ -133,21 +128,3 @@ def test_the_files(study: StudyConfig, tmp_path: Path) -> None:
     assert (one["line"], one["image AUROC"], one["published AUROC"]) == ("One", "90.0", "97.04")
     assert (two["published AUROC"], two["published F1"]) == ("90", "80")
     assert (failed["error"], failed["image AUROC"]) == ("gone", "")
-
-
-def test_times(study: StudyConfig) -> None:
-    times = LineTimings(
-        dict.fromkeys(IMAGE_SECTIONS, (1.5, 2.25)), dict.fromkeys(BANK_SECTIONS, 10.0), (784, 153)
-    )
-    many = [times] * len(TABLES[2].lines)
-    sheet = format_timing_table(TABLES[2], study, "Black", many, "a machine")
-    shown = dict(zip(sheet.columns, sheet.rows[0], strict=True))
-    assert (shown["bank"], shown["search ms"], shown["bank built s"]) == (
-        "784 × 153",
-        "1.50 (2.25)",
-        "30.0",
-    )
-    assert (shown["published: image s"], shown["published: bank"]) == ("0.202", "111")
-    other = format_timing_table(TABLES[2], study, "tiles", many, "a machine")
-    assert other.rows[0][-2:] == ["0.216", "509"]
-    assert timing_records(TABLES[2], "Black", many)[0]["search ms, p95"] == 2.25

@@ -6,7 +6,7 @@ import pytest
 
 from flawmap.errors import OptionError
 from flawmap.experiments import timing
-from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, measure_times
 from flawmap.features.reducers import PCA, ChannelAggregation
 

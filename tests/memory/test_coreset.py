@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flawmap.errors import OptionError
 from flawmap.memory import coreset
-from flawmap.memory.coreset import k_center_greedy
+from flawmap.memory.coreset import BlockSizes, k_center_greedy
 from flawmap.support.progress import listen
 
 LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [20.0]])
@@ -101,36 +101,30 @@ def test_other_precisions(dtype):
 
 
 @pytest.mark.parametrize("data", ["gaussian", "grid with ties", "each vector twice", "outliers"])
-def test_small_pools_and_blocks_change_nothing(data, monkeypatch):
-    for name, value in {
-        "SHARE": 500,
-        "LEAST": 17,
-        "MOST": 300,
-        "ROWS": 7,
-        "COLUMNS": 16,
-        "GROUP": 16,
-    }.items():
-        monkeypatch.setattr(coreset, name, value)
+def test_small_pools_and_blocks_change_nothing(data):
+    sizes = BlockSizes(
+        pool_divisor=500, min_pool=17, max_elements=300, rows=7, columns=16, group=16
+    )
     vectors, _ = DATA[data]
-    assert k_center_greedy(vectors, 60).tolist() == plain(vectors, 60)
+    assert k_center_greedy(vectors, 60, sizes=sizes).tolist() == plain(vectors, 60)
 
 
 def test_wrong_guesses_change_nothing(monkeypatch):
     vectors = clustered(3000, 16)
     monkeypatch.setattr(
         coreset,
-        "_principal",
-        lambda vectors: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double()),
+        "_principal_components",
+        lambda vectors, count: (torch.zeros(16).double(), torch.full((16, 2), torch.nan).double()),
     )
     assert k_center_greedy(vectors, 100).tolist() == plain(vectors, 100)
 
 
 @pytest.mark.parametrize("group", [16, 64])
 @pytest.mark.parametrize("data", DATA)
-def test_small_groups_change_nothing(data, group, monkeypatch):
-    monkeypatch.setattr(coreset, "GROUP", group)
+def test_small_groups_change_nothing(data, group):
     vectors, count = DATA[data]
-    assert k_center_greedy(vectors, min(count, 100)).tolist() == plain(vectors, min(count, 100))
+    chosen = k_center_greedy(vectors, min(count, 100), sizes=BlockSizes(group=group))
+    assert chosen.tolist() == plain(vectors, min(count, 100))
 
 
 KINDS = {
@@ -163,58 +157,13 @@ def test_small_sets_of_many_kinds(seed, rows, channels, kind, dtype):
     )
 
 
-@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-22, 1e-19, 1.0, 1e19, 1e30])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_a_bound_in_float32_is_never_below_the_distance(scale, dtype):
-    one, other = ((scale * gaussian(2000, 65, seed)).to(dtype) for seed in (0, 1))
-    finite = (one.isfinite() & other.isfinite()).all(1)
-    one, other = one[finite], other[finite]
-    assert (coreset._at_most(one, other) >= coreset._apart(one, other)).all()
-    near = torch.nextafter(one, other)
-    assert (coreset._at_most(one, near) >= coreset._apart(one, near)).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-6, 1e-22])
-def test_the_nearest_is_among_the_rivals(dtype, spread):
-    """Also where it is nearer by less than a product can tell."""
-    vectors, centres = ((1 + spread * gaussian(rows, 24, rows).double()) / 5 for rows in (200, 300))
-    pairs = coreset._nearest_candidates(
-        vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1)
-    )
-    nearest = torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
-    found = set(map(tuple, pairs.tolist()))
-    assert found.issuperset(enumerate(nearest.tolist()))
-
-
-def test_rivals_are_few_where_distances_differ():
-    vectors, centres = gaussian(200, 24), gaussian(300, 24, 1)
-    assert len(coreset._nearest_candidates(vectors, centres, centres.square().sum(1))) < 210
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 17, 512])
-def test_least(width):
-    values = gaussian(100, width)
-    assert coreset._least(values.clone()).tolist() == values.argmin(1).tolist()
-    columns = coreset._least(torch.full((3, width), torch.nan))
-    assert ((columns >= 0) & (columns < width)).all()
-
-
-def test_products_are_float64_where_torch_may_round_float32(monkeypatch):
-    assert coreset._product_type() == torch.float32
+def test_it_is_exact_where_torch_may_round_products():
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        assert coreset._product_type() == torch.float64
         assert k_center_greedy(gaussian(800, 16), 80).tolist() == plain(gaussian(800, 16), 80)
     finally:
         torch.set_float32_matmul_precision(before)
-
-    def mixed():
-        raise RuntimeError("mix of the legacy and new APIs")
-
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    assert coreset._product_type() == torch.float64
 
 
 def test_rows_need_not_lie_together_nor_be_free_of_gradients():

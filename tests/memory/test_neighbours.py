@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from flawmap.memory import neighbours
 from flawmap.memory.neighbours import distance_to_nearest, nearest
 
 RNG = torch.Generator().manual_seed(0)
@@ -14,25 +13,22 @@ QUERIES = torch.rand(500, 64, generator=RNG) * 10
 
 
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
-def test_agrees_with_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
+def test_agrees_with_float64(block: int) -> None:
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
-    found = nearest(QUERIES, VECTORS)
+    found = nearest(QUERIES, VECTORS, elements_per_block=block)
     assert np.allclose(found.distances, exact.min(axis=1), rtol=1e-6)
     assert np.array_equal(found.rows, exact.argmin(axis=1))
 
 
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
 @pytest.mark.parametrize("parts", [[300], [1, 99, 200]])
-def test_sets_are_searched_as_if_they_were_one(
-    block: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
+def test_sets_are_searched_as_if_they_were_one(block: int, parts: list[int]) -> None:
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
-    assert np.allclose(
-        distance_to_nearest(QUERIES, VECTORS.split(parts)), exact.min(axis=1), rtol=1e-6
-    )
-    assert torch.equal(distance_to_nearest(VECTORS, VECTORS.split(parts)), torch.zeros(300))
+    sets = VECTORS.split(parts)
+    distances = distance_to_nearest(QUERIES, sets, elements_per_block=block)
+    assert np.allclose(distances, exact.min(axis=1), rtol=1e-6)
+    own = distance_to_nearest(VECTORS, sets, elements_per_block=block)
+    assert torch.equal(own, torch.zeros(300))
 
 
 def test_a_vector_is_at_no_distance_from_itself() -> None:

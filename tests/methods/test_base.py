@@ -16,7 +16,9 @@ from torch import nn
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import NotExportable
-from flawmap.methods.base import FOLDS, Head, MemoryMethod, State, not_fitted
+from flawmap.methods.base import State, not_fitted
+from flawmap.methods.head import Head
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage
 
@@ -57,7 +59,11 @@ class Greys(MemoryMethod):
     known_: ClassVar[None] = None
 
     def extract(self, batches: Iterable[Batch]) -> State:
-        return {"known": torch.cat([self.encode(batch.images).maps[0] for batch in batches])}
+        return {
+            "known": torch.cat(
+                [self.encoder_runner.encode(batch.images).maps[0] for batch in batches]
+            )
+        }
 
     def fit_shards(self, parts: list[State]) -> Greys:
         self.head_ = FromGrey(torch.cat([part["known"] for part in parts]))
@@ -104,7 +110,7 @@ def test_images_of_a_group_are_never_in_two_folds() -> None:
     )
     assert (alone.image < 1e-4).any()
     assert (together.image > 1e-2).all()
-    assert len(twins) > 2 * FOLDS
+    assert len(twins) > 2 * Greys.folds
 
 
 def test_a_bad_image_among_them_is_passed_over() -> None:

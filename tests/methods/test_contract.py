@@ -18,7 +18,8 @@ from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
-from flawmap.methods.base import MemoryMethod, Method
+from flawmap.methods.base import Method
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.trained_base import TrainedMethod
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture, with_defect
@@ -195,7 +196,7 @@ def test_a_memory_of_other_weights_is_refused(name: str, fitted: Method) -> None
     state = {key: tensor.clone() for key, tensor in fitted.state_dict().items()}
     weights = next(key for key in state if key.startswith("backbone.") and state[key].ndim == 4)
     state[weights] += 0.01
-    with pytest.raises(WeightsMismatch, match=r"learned with weights \w+… of"):
+    with pytest.raises(WeightsMismatch, match=r"fitted with weights \w+… of"):
         type(fitted).from_options(fitted.options()).load_state_dict(state)
 
 

@@ -69,7 +69,7 @@ def test_maps_are_joined_corner_on_corner() -> None:
     method = CRAD(**TINY)
     (batch,) = Batches(GOOD, SIZE, 8)
     fine, coarse = method.feature_extractor(batch.images)
-    joined = method.encode(batch.images).maps[0]
+    joined = method.encoder_runner.encode(batch.images).maps[0]
     assert joined.shape[1] == sum(method.feature_extractor.channels)
     assert torch.equal(joined[:, : fine.shape[1]], fine)
     corners = joined[:, fine.shape[1] :, [0, 0, -1, -1], [0, -1, 0, -1]]

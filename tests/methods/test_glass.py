@@ -115,7 +115,7 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
         method = GLASS(**TINY, epochs=1, target_rms=spread).fit(Batches(GOOD, SIZE))
         assert isinstance(method, GLASS)
         vectors = method.trained_networks().adaptor.scale * torch.cat(
-            [method.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)]
+            [method.encoder_runner.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)]
         )
         vectors = vectors.flatten(0, 2)
         apart = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
@@ -126,7 +126,7 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
 
 def test_vectors_are_as_long_as_the_layers_have_channels() -> None:
     method = GLASS(**TINY)
-    assert method.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(
+    assert method.encoder_runner.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(
         method.feature_extractor.channels
     )
     assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64)).maps[0].shape == (
@@ -163,7 +163,7 @@ def test_the_spectrum_chooses_where_it_is_left_to(
 def test_its_judge_is_the_formula() -> None:
     method = GLASS(**TINY, epochs=1).fit(Batches(GOOD, SIZE))
     (batch,) = Batches(GOOD, SIZE, 8)
-    grid, both = method.encode(batch.images).maps[0], method.trained_networks()
+    grid, both = method.encoder_runner.encode(batch.images).maps[0], method.trained_networks()
     adapted = functional.linear(
         grid * both.adaptor.scale, both.adaptor.linear.weight, both.adaptor.linear.bias
     )

@@ -10,7 +10,6 @@ from scipy.spatial.distance import cdist
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import DatasetError, NotFitted, OptionError
-from flawmap.memory import neighbours
 from flawmap.methods.spade import SPADE
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import listen
@@ -165,17 +164,6 @@ def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:
     assert np.hypot(row - 30, column - 90) <= 8 + 8
 
 
-@pytest.mark.parametrize("block", [1, 1000, 5000])
-def test_blocks_change_nothing(fitted: SPADE, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    whole = fitted.score(images(NEW[:1]))
-    # Of layer 1 with its 384 patches 1, 2 or 13 at once, of layer 2 with its 96 1, 10 or 52: the
-    # last block is smaller.
-    monkeypatch.setattr(neighbours, "ELEMENTS_PER_BLOCK", block)
-    blocks = fitted.score(images(NEW[:1]))
-    assert torch.equal(blocks.image, whole.image)
-    assert torch.allclose(blocks.pixel, whole.pixel, rtol=1e-5)
-
-
 def test_the_order_of_layers_means_nothing(fitted: SPADE) -> None:
     other = SPADE(**TINY, layers=(3, 1, 2)).fit(batches(GOOD))
     assert other.options() == fitted.options()
@@ -183,7 +171,7 @@ def test_the_order_of_layers_means_nothing(fitted: SPADE) -> None:
 
 
 def test_options_that_cannot_work() -> None:
-    with pytest.raises(OptionError, match="comparison with 0 images"):
+    with pytest.raises(OptionError, match="0 neighbours are too few"):
         SPADE(neighbours=0)
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flawmap import Inspector, Runtime, load
+from flawmap import Inspection, Inspector, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from flawmap.runtime import bundle, graph
 from helpers import TINY, save, texture, with_defect
@@ -37,7 +40,7 @@ def runtime(saved: Path) -> Runtime:
 
 
 def changed(saved: Path, file: Path, change: Callable[[dict[str, np.ndarray]], None]) -> Path:
-    manifest, arrays = bundle.load(saved)
+    manifest, arrays, _ = bundle.load(saved)
     arrays = {name: array.copy() for name, array in arrays.items()}
     change(arrays)
     bundle.save(file, manifest, arrays)
@@ -67,6 +70,148 @@ def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> 
     assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], images[:2])] == [0, 1, 2]
     # What has no length may be a camera.
     assert len(list(runtime.inspect_many(iter(images[:3])))) == 3
+
+
+def same(verdict: Verdict | None, other: Verdict | None) -> bool:
+    """Whether two verdicts are equal bit for bit."""
+    assert verdict is not None
+    assert other is not None
+    first = verdict.score, verdict.p_value, verdict.reject
+    second = other.score, other.p_value, other.reject
+    return first == second and np.array_equal(verdict.heatmap, other.heatmap)
+
+
+def all_same(inspections: Iterable[Inspection], expected: list[Verdict]) -> bool:
+    pairs = zip(inspections, expected, strict=True)
+    return all(same(inspection.verdict, verdict) for inspection, verdict in pairs)
+
+
+MANY = [
+    with_defect(texture(seed), 20 + seed % 30, 30) if seed % 3 else texture(seed)
+    for seed in range(40)
+]
+
+
+@pytest.fixture(scope="module", params=["graph", "torch"])
+def shared(request: pytest.FixtureRequest, inspector: Inspector, runtime: Runtime) -> Runtime:
+    """A runtime that several threads use."""
+    return runtime if request.param == "graph" else inspector.runtime
+
+
+@pytest.fixture(scope="module")
+def alone(shared: Runtime) -> list[Verdict]:
+    return [shared.inspect(image) for image in MANY]
+
+
+@pytest.fixture(scope="module")
+def in_a_row(shared: Runtime) -> list[Verdict]:
+    """Of `inspect_many`, which may round otherwise than `inspect`."""
+    verdicts = [inspection.verdict for inspection in shared.inspect_many(MANY)]
+    return [verdict for verdict in verdicts if verdict]
+
+
+def test_eight_threads_inspect_as_one_does(shared: Runtime, alone: list[Verdict]) -> None:
+    assert len({verdict.score for verdict in alone}) == len(MANY)
+
+    def inspect_all(_: int) -> bool:
+        pairs = zip(MANY, alone, strict=True)
+        return all(same(shared.inspect(image), verdict) for image, verdict in pairs)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(inspect_all, range(8)))
+
+
+def test_eight_threads_inspect_many_as_one_does(
+    shared: Runtime, alone: list[Verdict], in_a_row: list[Verdict]
+) -> None:
+    def inspect_all(number: int) -> bool:
+        if number % 2:
+            pairs = zip(MANY, alone, strict=True)
+            return all(same(shared.inspect(image), verdict) for image, verdict in pairs)
+        return all_same(shared.inspect_many(MANY), in_a_row)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(inspect_all, range(8)))
+
+
+def test_two_iterators_in_turn(shared: Runtime, in_a_row: list[Verdict]) -> None:
+    forwards, backwards = shared.inspect_many(MANY), shared.inspect_many(MANY[::-1])
+    pairs = list(zip(forwards, backwards, strict=True))
+    assert all_same([first for first, _ in pairs], in_a_row)
+    assert all_same([second for _, second in pairs], in_a_row[::-1])
+
+
+def test_an_iterator_left_half_way_holds_up_nobody(
+    shared: Runtime, alone: list[Verdict], in_a_row: list[Verdict]
+) -> None:
+    left = [shared.inspect_many(MANY) for _ in range(6)]
+    assert all(same(next(inspections).verdict, in_a_row[0]) for inspections in left)
+    assert same(shared.inspect(MANY[1]), alone[1])
+    assert all_same(shared.inspect_many(MANY), in_a_row)
+    assert all_same(left.pop(), in_a_row[1:])
+    left.clear()
+    assert all_same(shared.inspect_many(MANY), in_a_row)
+
+
+@pytest.mark.slow
+def test_eight_threads_with_2000_inspections_each(runtime: Runtime) -> None:
+    expected = [runtime.inspect(image) for image in MANY]
+
+    def inspect_all(number: int) -> int:
+        indices = np.random.default_rng(number).integers(0, len(MANY), 2000)
+        return sum(same(runtime.inspect(MANY[index]), expected[index]) for index in indices)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(inspect_all, range(8))) == [2000] * 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("how", ["load", "Inspector.load"])
+def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
+    script = """
+        import os, sys, time
+        import numpy as np
+        import flawmap
+        from flawmap.errors import ForkError
+
+        image = np.zeros((64, 96, 3), np.uint8)
+        load = flawmap.load if sys.argv[2] == "load" else flawmap.Inspector.load
+        runtime = load(sys.argv[1])
+        runtime.inspect(image)
+        list(runtime.inspect_many([image] * 20))
+        child = os.fork()
+        if not child:
+            started = time.perf_counter()
+            for inspect in (runtime.inspect, lambda image: runtime.inspect_many([image] * 20)):
+                try:
+                    inspect(image)
+                except ForkError as error:
+                    print(error, time.perf_counter() - started < 1)
+            print(load(sys.argv[1]).inspect(image).reject, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print(runtime.inspect(image).reject)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), saved, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    first, second, *rejects = done.stdout.splitlines()
+    message = (
+        r"the inspector was loaded in process \d+ .* fork first and load it in each process True"
+    )
+    assert re.fullmatch(message, first)
+    assert re.fullmatch(message, second)
+    assert rejects == ["True", "True"]
+
+
+def test_a_file_has_the_same_hashes_wherever_it_is_loaded(saved: Path, runtime: Runtime) -> None:
+    in_torch = Inspector.load(saved).runtime
+    assert runtime.model_sha256 == in_torch.model_sha256 == bundle.load(saved).sha256
+    assert runtime.scorer_sha256 == in_torch.scorer_sha256
+
+
+def test_an_inspector_without_a_file_has_no_hashes(inspector: Inspector) -> None:
+    assert (inspector.runtime.model_sha256, inspector.runtime.scorer_sha256) == ("", "")
 
 
 def test_one_bad_image(runtime: Runtime) -> None:
@@ -122,8 +267,8 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     del options["coreset"]
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")
-    manifest, arrays = bundle.load(tmp_path / "part.flawmap")
-    assert "each image chooses" in manifest["no_graph_reason"]
+    manifest, arrays, _ = bundle.load(tmp_path / "part.flawmap")
+    assert "each image chooses" in manifest.no_graph_reason
     assert not any(name.startswith(("graph.", "golden.")) for name in arrays)
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
@@ -166,11 +311,6 @@ def test_without_bf16_it_is_f32_and_says_so(
     assert told.inspect(NEW).score == runtime.inspect(NEW).score
 
 
-def test_an_unknown_precision() -> None:
-    with pytest.raises(OptionError, match="there is no precision 'f64'; there are f32, bf16, int8"):
-        graph.check_precision("f64")
-
-
 @pytest.mark.skipif(not graph.has_bf16(), reason="this CPU does not compute in bf16")
 def test_bf16_is_close(saved: Path, runtime: Runtime) -> None:
     assert load(saved, "bf16").inspect(NEW).score == pytest.approx(
@@ -195,7 +335,7 @@ def test_a_conversion_that_goes_wrong_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
-    monkeypatch.setattr("flawmap.inspector.TORCH_TOLERANCE", -1.0)
+    monkeypatch.setattr("flawmap.engine.certify.TORCH_TOLERANCE", -1.0)
     inspector.save(tmp_path / "part.flawmap")
     assert "The file needs flawmap[fit] wherever it is used." in inspector.method.notes[-1]
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score

@@ -1,12 +1,11 @@
-"""What the command line shows: bars while it works, lines and tables when it is done."""
+"""What the command line shows: bars while it works, lines when it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -18,32 +17,17 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Table
 
-from flawmap.metrics.metric import Metric
-from flawmap.runtime.calibration import (
-    DEFAULT_CONFIDENCE,
-    Budget,
-    Calibration,
-    false_reject_upper_bound,
-)
+from flawmap.runtime.calibration import DEFAULT_CONFIDENCE, Calibration
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch, TrainingForecast
 
+if TYPE_CHECKING:
+    from flawmap.runtime.record import Record
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_SUMMARY_METRICS = (
-    "image AUROC",
-    "F1 max",
-    "F1 at the threshold",
-    "pixel AUROC",
-    "AUPRO",
-)
-"""The metrics that stand side by side for several products."""
-
-_LISTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""Fractions of good parts for which `flawmap threshold` lists a threshold."""
 
 _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
@@ -165,29 +149,17 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def format_record(record: dict[str, Any]) -> str:
+def format_record(record: Record) -> str:
     """An inspected image as one line.
 
     Args:
         record: its row in the results.
     """
-    if record["error"]:
-        return f"[yellow]error [/]  {escape(record['error'])}"
-    word = "[red]reject[/]" if record["reject"] else "[green]good  [/]"
-    numbers = f"p {record['p_value']:.4f}  score {record['score']:9.4f}"
-    return f"{word}  {numbers}  {escape(record['path'])}"
-
-
-def format_percent(fraction: float | None) -> str:
-    """A fraction in percent with two decimals; a dash where there is none.
-
-    Args:
-        fraction: 0…1, or None.
-
-    >>> format_percent(0.1234), format_percent(None)
-    ('12.34', '–')
-    """
-    return "–" if fraction is None else f"{100 * fraction:.2f}"
+    if record.score is None or record.p_value is None:
+        return f"[yellow]error [/]  {escape(record.error)}"
+    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
+    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
+    return f"{word}  {numbers}  {escape(record.image)}"
 
 
 def print_unreadable(unreadable: Sequence[Any]) -> None:
@@ -201,17 +173,17 @@ def print_unreadable(unreadable: Sequence[Any]) -> None:
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
-    """Print what was learned, what the threshold guarantees, and what stands against it.
+    """Print what was fitted, what the threshold guarantees, and what stands against it.
 
     Args:
         calibration: of the inspector.
         file: where the inspector was saved.
     """
     images = f"{len(calibration.scores)} good images"
-    learned = f"Learned from {images}"
+    fitted = f"Fitted to {images}"
     if calibration.exact:
-        learned = f"Calibrated on {images} that it did not learn from"
-    out.print(f"{learned} → {escape(str(file))} ({file.stat().st_size / 1e6:.1f} MB)")
+        fitted = f"Calibrated on {images} that it was not fitted to"
+    out.print(f"{fitted} → {escape(str(file))} ({file.stat().st_size / 1e6:.1f} MB)")
     confidence = calibration.budget.confidence or DEFAULT_CONFIDENCE
     out.print(
         f"Rejects beyond score {calibration.threshold:.4f}: "
@@ -229,93 +201,3 @@ def print_notes(notes: Sequence[str]) -> None:
     """
     for note in notes:
         out.print(f"[yellow]{escape(note)}[/]", soft_wrap=False)
-
-
-def print_budgets(calibration: Calibration) -> None:
-    """Print which thresholds there are, which one is set, and what each guarantees.
-
-    Args:
-        calibration: of the inspector.
-    """
-    table = Table(
-        "",
-        "budget",
-        "threshold",
-        "expected",
-        "at most, 95 % sure",
-        "good images needed",
-        title_justify="left",
-    )
-    budgets = {*map(Budget, _LISTED_BUDGETS), calibration.budget}
-    for budget in sorted(budgets, key=lambda budget: budget.false_rejects):
-        mark = "→" if budget == calibration.budget else ""
-        table.add_row(mark, *_budget_cells(replace(calibration, budget=budget)))
-    out.print(table)
-    for guarantee in calibration.guarantees():
-        out.print(guarantee)
-
-
-def _budget_cells(calibration: Calibration) -> list[str]:
-    budget = calibration.budget
-    name = f"{budget.false_rejects:.2%}"
-    if budget.confidence:
-        name += f", {budget.confidence:.0%} sure"
-    count = len(calibration.scores)
-    bound = false_reject_upper_bound(budget.rank(count), count)
-    needed = f"{budget.images_needed}"
-    if calibration.images_missing:
-        needed += f", {calibration.images_missing} more"
-    return [
-        name,
-        f"{calibration.threshold:.4f}",
-        f"{calibration.expected_false_rejects:.2%}",
-        f"{bound:.2%}",
-        needed,
-    ]
-
-
-def print_metrics(title: str, metrics: Mapping[str, Metric]) -> None:
-    """Print metrics with their intervals; in place of one that is unavailable, the reason.
-
-    Args:
-        title: of the table.
-        metrics: by name.
-    """
-    table = Table(title, "%", "95 % interval")
-    for name, metric in metrics.items():
-        interval = ""
-        if metric.low is not None:
-            interval = f"{format_percent(metric.low)} – {format_percent(metric.high)}"
-        table.add_row(name, format_percent(metric.value), metric.unavailable or interval)
-    out.print(table)
-
-
-def print_product_summary(
-    products: Mapping[str, Mapping[str, Metric]], *, means: bool = True
-) -> None:
-    """Print the main metrics of each product.
-
-    Args:
-        products: metrics by name, by product.
-        means: whether a line of means over the products follows.
-    """
-    table = Table(Column("%", no_wrap=True), *_SUMMARY_METRICS)
-    for product, metrics in products.items():
-        values = [metrics[name].value for name in _SUMMARY_METRICS]
-        table.add_row(product, *map(format_percent, values))
-    if means:
-        averages = [
-            _mean([metrics[name].value for metrics in products.values()])
-            for name in _SUMMARY_METRICS
-        ]
-        table.add_section()
-        table.add_row("mean", *map(format_percent, averages))
-    out.print(table)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values; None where one is missing, for the rest would have another meaning."""
-    available = [value for value in values if value is not None]
-    if not available or len(available) < len(values):
-        return None
-    return sum(available) / len(available)

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from flawmap.cli.common import OutputFolder, SeedOption, app
-from flawmap.cli.console import out, print_product_summary, progress_bars
+from flawmap.cli.console import out, progress_bars
+from flawmap.cli.tables import print_product_summary
 
 
 @app.command()

@@ -22,7 +22,7 @@ from flawmap.cli.study import (
 )
 
 if TYPE_CHECKING:
-    from flawmap.experiments.runs import StudyConfig
+    from flawmap.experiments.study import StudyConfig
     from flawmap.runtime.preprocess import ImageU8
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,11 +36,9 @@ if TYPE_CHECKING:
     from flawmap.finetune.classes import Classes
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
+    from flawmap.methods.base import Method
 
 FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
-
-FINETUNE_PREFIX = "finetune."
-"""Begins the name of an option of the fine-tuning."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -67,8 +64,7 @@ def fit(
         Literal["paper", "cpu", "smoke"] | None,
         typer.Option(
             help="For methods that are trained: as published, for a GPU; for two cores and ten "
-            "minutes (the default); "
-            "for seconds, to see that it runs."
+            "minutes (the default); for seconds, to see that it runs."
         ),
     ] = None,
     backbone: Annotated[
@@ -91,45 +87,41 @@ def fit(
     coreset: Annotated[
         float | None,
         typer.Option(
-            help="Share of all patches to remember; 0.01 unless the method says otherwise."
+            help="Fraction of all patches kept in the bank; 0.01 unless the method has its own."
         ),
     ] = None,
     false_rejects: Annotated[
-        float, typer.Option(help="Share of good parts that may be rejected.")
+        float, typer.Option(help="Fraction of good parts that may be rejected.")
     ] = 0.01,
     confidence: ConfidenceOption = None,
     calibration_fraction: Annotated[
         float,
         typer.Option(
-            help="Share of the good images to keep out of the memory, for the exact guarantee; 0 "
-            "learns from all and "
-            "judges each by a memory without it; methods that are trained keep out 0.2. A "
-            "manifest's calibration "
-            "images go first."
+            help="Fraction of the good images to hold out, for the exact guarantee; 0 fits all "
+            "and scores each by a bank without it; methods that are trained hold out 0.2. A "
+            "manifest's calibration images go first."
         ),
     ] = 0.0,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
-            help="Fine-tune the backbone first, to tell apart: good images and such with painted "
-            "defects; products; "
-            "good images and a fifth of the real defects, which evaluations then leave out."
+            help="Fine-tune the backbone first. synthetic: good images against the same with "
+            "painted defects. products: one class a product. real-defects: good images against "
+            "a fifth of each type of real defect, which evaluate then skips."
         ),
     ] = "none",
     finetune_preset: Annotated[
         Literal["gentle", "paper"],
         typer.Option(
             help="How to fine-tune: deep stages only, slowly, 5 epochs; or as the paper of "
-            "improved-patchcore: all "
-            "layers, ten times the rate, batch statistics, 20 epochs."
+            "improved-patchcore: all layers, ten times the rate, batch statistics, 20 epochs."
         ),
     ] = "gentle",
     precision: Annotated[
         Literal["f32", "bf16", "int8"],
         typer.Option(
             help="What the network computes in, now and whenever the file is used; bf16 and int8 "
-            "are faster where the "
-            "CPU has them (docs/runtime.md)."
+            "are faster where the CPU has them (docs/runtime.md)."
         ),
     ] = "f32",
     seed: SeedOption = 0,
@@ -137,117 +129,120 @@ def fit(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Another option of the method: reducer=PCA, context.ratio=0.25; or "
-            "finetune.epochs=20, …",
+            help="Another option of the method (`flawmap methods METHOD` lists them): "
+            "reducer=PCA, context.ratio=0.25; or finetune.epochs=20, …",
         ),
     ] = None,
 ) -> None:
     """Learn from good images; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
     from flawmap.finetune.classes import classes_by_product
-    from flawmap.inspector import Inspector
-    from flawmap.methods import get_preset, make_method
 
-    def make() -> Inspector:
-        asked: dict[str, Any] = {
-            "backbone": backbone,
-            "weights": weights,
-            "coreset": coreset,
-            "seed": seed,
-            "precision": precision,
-        }
-        made = make_method(
-            method, preset, **{name: value for name, value in asked.items() if value is not None}
-        )
-        of_method = [change for change in changes or [] if not change.startswith(FINETUNE_PREFIX)]
-        for change in of_method:
-            made = type(made).from_options(with_option(made.options(), change))
-        return Inspector(
-            made,
-            name=method,
-            size=parse_size(size) if size else get_preset(method, preset).size if preset else None,
+    settings = {
+        "backbone": backbone,
+        "weights": weights,
+        "coreset": coreset,
+        "seed": seed,
+        "precision": precision,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    method_changes, finetune_changes = _split_changes(changes or [])
+
+    def make_inspector() -> Inspector:
+        from flawmap.inspector import Inspector
+
+        inspector = Inspector(
+            _make_method(method, preset, given, method_changes),
+            size=_input_size(method, preset, size),
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
-            finetune=make_finetune_config(
-                finetune,
-                finetune_preset,
-                [change for change in changes or [] if change not in of_method],
-            ),
+            finetune=_make_finetune_config(finetune, finetune_preset, finetune_changes),
         )
+        inspector.name = method
+        return inspector
 
-    make()  # Options that cannot be are said before anything is read.
+    make_inspector()  # Options that cannot be are reported before anything is read.
     if weights == "random":
         err.print(
             "[yellow]The backbone has random weights: good for timing, not for finding defects.[/]"
         )
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
-    job = partial(_fit, make, products)
+    job = partial(_fit, make_inspector, products)
     raise typer.Exit(run_per_product(good, output, job, file=f"part{SUFFIX}", folder="parts"))
 
 
-def _fit(make: Callable[[], Inspector], products: Classes | None, good: Path, output: Path) -> int:
+def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The changes of the method's options, and those of the fine-tuning's without their prefix."""
+    prefix = "finetune."
+    of_method = [change for change in changes if not change.startswith(prefix)]
+    of_finetune = [change for change in changes if change.startswith(prefix)]
+    return of_method, [change.removeprefix(prefix) for change in of_finetune]
+
+
+def _make_method(
+    name: str, preset: str | None, options: Mapping[str, Any], changes: Sequence[str]
+) -> Method:
+    from flawmap.methods import make_method
+    from flawmap.support.options import with_option
+
+    return reduce(with_option, changes, make_method(name, preset, **options))
+
+
+def _input_size(method: str, preset: str | None, size: str | None) -> tuple[int, int] | int | None:
+    from flawmap.methods import get_preset
+
+    if size:
+        return parse_size(size)
+    return get_preset(method, preset).size if preset else None
+
+
+def _fit(
+    make_inspector: Callable[[], Inspector], products: Classes | None, good: Path, output: Path
+) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
+
+    inspector = make_inspector()
+    real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
+    classes = classes_with_real_defects(good) if real_defects else products
+    suffix = ".finetune" if inspector.finetune else ".training"
+    folder = output.with_suffix(suffix)
+    if products:
+        folder = output.parent / "products.finetune"
+    with progress_bars():
+        inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
+    inspector.save(output)
+    _print_outcome(inspector, output, folder)
+    return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
+
+
+def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     from flawmap.methods.trained_base import TrainedMethod
 
-    inspector = make()
-    held_out = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
-    own = output.with_suffix(".finetune" if inspector.finetune else ".training")
-    folder = output.parent / "products.finetune" if products else own
-    with progress_bars():
-        inspector.fit(
-            good,
-            finetune_classes=classes_with_real_defects(good) if held_out else products,
-            checkpoint_dir=folder,
-        )
-    inspector.save(output)
     print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or isinstance(inspector.method, TrainedMethod):
-        done, place = "Fine-tuned" if inspector.finetune_record else "Trained", escape(str(folder))
-        out.print(f"{done}; curves, checkpoint and TensorBoard's files are in {place}")
-    return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
+        outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
+        out.print(
+            f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"
+        )
 
 
-def make_finetune_config(
+def _make_finetune_config(
     mode: FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
 ) -> FineTuneConfig | None:
-    """Say how to fine-tune by what was asked for; None for not at all."""
+    """How to fine-tune, by what was typed; None for not at all."""
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
-    from flawmap.support.options import from_dict, to_dict
+    from flawmap.support.options import with_option
 
     if mode == "none":
         if changes or finetune_preset == "paper":
-            asked = f"--set {changes[0]!r}" if changes else "--finetune-preset paper"
+            typed = f"--set finetune.{changes[0]}" if changes else "--finetune-preset paper"
             raise OptionError(
-                f"{asked} without --finetune; say with what to fine-tune, as --finetune synthetic"
+                f"{typed} without --finetune; say with what to fine-tune, as --finetune synthetic"
             )
         return None
     preset = PAPER_CONFIG if finetune_preset == "paper" else FineTuneConfig()
-    options = to_dict(replace(preset, mode=mode))
-    for change in changes:
-        options = with_option(options, change.removeprefix(FINETUNE_PREFIX))
-    return from_dict(options, FineTuneConfig)
-
-
-def with_option(options: dict[str, Any], change: str) -> dict[str, Any]:
-    """The options with one change, written as NAME=VALUE or NAME.NAME=VALUE."""
-    path, equals, text = change.partition("=")
-    *parents, name = path.split(".")
-    place: Any = options
-    for parent in parents:
-        place = place.get(parent) if isinstance(place, dict) else None
-    if not equals or not isinstance(place, dict) or name not in place:
-        known = ", ".join(place if isinstance(place, dict) else options)
-        raise OptionError(f"--set {change!r}: write NAME=VALUE with a name among {known}")
-    place[name] = {"type": text} if isinstance(place[name], dict) else _parse_value(text)
-    return options
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return reduce(with_option, changes, replace(preset, mode=mode))

@@ -1,46 +1,146 @@
-"""`flawmap methods` and `flawmap demo`."""
+"""`flawmap methods`."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Column, Table
 
 from flawmap.cli.common import app
 from flawmap.cli.console import out
 
-WIDEST = len("Mousakhan et al. 2024")
-"""Of the methods' sources, in characters; longer ones break at a comma."""
+if TYPE_CHECKING:
+    from flawmap.methods import MethodEntry
+    from flawmap.methods.base import Method
+    from flawmap.support.options import Components
 
 
 @app.command()
-def methods() -> None:
-    """List the methods."""
+def methods(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Of a method, to list its options.", metavar="NAME"),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="List the options with the values of this preset.")
+    ] = None,
+) -> None:
+    """List the methods, or the options of one."""
+    from flawmap.methods import METHODS, make_method
+
+    if name is not None:
+        method = make_method(name, preset)
+        out.print(f"[bold]{escape(name)}[/]  {escape(_origin(name))}\n{METHODS[name].learned}")
+        _print_options(method)
+        _print_components(method)
+        _print_presets({name: METHODS[name]})
+        return
+    _print_methods()
+    _print_presets(METHODS)
+    out.print(
+        "Size: beside the backbone, for 500 images at 224 px with WideResNet-50-2 where none is "
+        "named. `flawmap methods NAME` lists the options of a method."
+    )
+
+
+def _origin(name: str) -> str:
+    """Whose method it is, and the package that brings it."""
     from flawmap.methods import METHODS
 
-    # Made for 80 columns: what must not be broken up says how wide it is.
+    entry = METHODS[name]
+    notes = [entry.citation, METHODS.source(name)]
+    if entry.reconstruction:
+        notes.append("reconstruction")
+    first, *others = [note for note in notes if note] or [""]
+    return "\n".join([first, *(f"({note})" for note in others)])
+
+
+def _print_methods() -> None:
+    from flawmap.methods import METHODS
+
     table = Table(
-        Column("method", min_width=WIDEST),
-        "learns",
-        Column("stores", no_wrap=True),
-        "graph",
+        Column("method", no_wrap=True),
+        "learned",
+        Column("size", no_wrap=True),
+        Column("exportable", no_wrap=True),
         box=SIMPLE,
+        pad_edge=False,
     )
-    for name, recipe in METHODS.items():
-        said = [name, recipe.citation] + ["(reconstruction)"] * recipe.reconstruction
-        table.add_row(
-            "\n".join(said),
-            recipe.learned,
-            recipe.storage,
-            "no" if recipe.factory().not_exportable else "yes",
-        )
+    for name, entry in METHODS.items():
+        exportable = "no" if METHODS.class_of(entry).not_exportable else "yes"
+        label = escape(f"{name}\n{_origin(name)}")
+        table.add_row(label, escape(entry.learned), entry.storage, exportable)
         table.add_row()
     out.print(table)
-    trained = Table(Column("trained", no_wrap=True), "--preset", "", box=SIMPLE)
-    for name, recipe in METHODS.items():
-        for preset, one in recipe.presets.items():
-            trained.add_row(name, preset, one.summary)
-    out.print(trained)
-    out.print(
-        "Stores: beside the backbone, for 500 images at 224 px with WideResNet-50-2 where none "
-        "is named."
+
+
+def _print_presets(entries: Mapping[str, MethodEntry]) -> None:
+    table = Table(Column("trained", no_wrap=True), "--preset", "", box=SIMPLE)
+    for name, entry in entries.items():
+        for preset_name, preset in entry.presets.items():
+            table.add_row(name, preset_name, preset.summary)
+    if table.row_count:
+        out.print(table)
+
+
+def _print_options(method: Method) -> None:
+    from flawmap.support.options import list_options
+
+    options = list_options(method)
+    table = Table(
+        Column("option", no_wrap=True),
+        *(Column(heading, overflow="fold") for heading in ("type", "value", "default")),
+        box=SIMPLE,
+        pad_edge=False,
     )
+    has_symbols = any(option.symbol for option in options)
+    if has_symbols:
+        table.add_column("symbol", no_wrap=True)
+    for option in options:
+        default = "" if option.default == option.value else _as_typed(option.default)
+        row = [option.name, option.type, _as_typed(option.value), default]
+        if has_symbols:
+            row.append(option.symbol)
+        table.add_row(*map(escape, row))
+    out.print(table)
+    symbols = " Symbols are the paper's." if has_symbols else ""
+    out.print(
+        "Default: the class's own, where it is another. Set an option with "
+        f"`flawmap fit --set NAME=VALUE`.{symbols}"
+    )
+
+
+def _print_components(method: Method) -> None:
+    """What each component can be replaced by, with the options that it then has."""
+    from flawmap.support.options import component_fields
+
+    table = Table(
+        Column("component", no_wrap=True),
+        Column("can be", no_wrap=True),
+        Column("with the options", overflow="fold"),
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    for field_name, family in component_fields(type(method)).items():
+        for index, component in enumerate(family):
+            label = f"{component}\n({family.source(component)})".removesuffix("\n()")
+            options = _describe(family, component)
+            table.add_row("" if index else field_name, escape(label), escape(options))
+    if table.row_count:
+        out.print(table)
+
+
+def _describe(family: Components, component: str) -> str:
+    from flawmap.support.options import list_options
+
+    options = list_options(family[component]())
+    return ", ".join(f"{option.name}={_as_typed(option.value)}" for option in options)
+
+
+def _as_typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -13,7 +13,7 @@ from flawmap.cli.console import progress_bars
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.experiments.runs import StudyConfig
+    from flawmap.experiments.study import StudyConfig
 
 FineTunePreset = Literal["paper", "gentle"]
 TableFineTuneMode = Literal["synthetic", "products"]
@@ -78,7 +78,7 @@ def make_study(
         MissingExtra: the package that holds the data set is not installed.
     """
     from flawmap.experiments.datasets import resolve_dataset
-    from flawmap.experiments.runs import StudyConfig
+    from flawmap.experiments.study import StudyConfig
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 
     if weights and not backbone:

@@ -25,7 +25,7 @@ from flawmap.cli.study import (
 )
 
 if TYPE_CHECKING:
-    from flawmap.experiments.runs import StudyConfig
+    from flawmap.experiments.study import StudyConfig
     from flawmap.experiments.table_text import TableText
     from flawmap.experiments.tables import TableSpec
 
@@ -117,8 +117,9 @@ def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, com
 def _measure_times(
     number: int, spec: TableSpec, study: StudyConfig, output: Path, command: str
 ) -> None:
-    from flawmap.experiments.table_text import format_timing_table, timing_records, write_table
+    from flawmap.experiments.table_text import write_table
     from flawmap.experiments.timing import measure_times
+    from flawmap.experiments.timing_text import format_timing_table, timing_records
     from flawmap.support.system import describe_system
 
     for product in study.products:

@@ -18,7 +18,8 @@ from flawmap.cli.common import (
     find_inspectors,
     run_jobs,
 )
-from flawmap.cli.console import print_budgets, print_fit_summary
+from flawmap.cli.console import print_fit_summary
+from flawmap.cli.tables import print_budgets
 from flawmap.errors import OptionError
 
 
@@ -45,12 +46,12 @@ def _show_or_set(file: Path, false_rejects: float | None, confidence: float | No
     from flawmap.runtime import bundle
     from flawmap.runtime.calibration import Budget, Calibration
 
-    manifest, arrays = bundle.load(file)
-    calibration = Calibration.from_arrays(manifest, arrays)
+    manifest, arrays, _ = bundle.load(file)
+    calibration = Calibration.from_arrays(manifest.calibration, arrays)
     if false_rejects is None:
         print_budgets(calibration)
         return ALL_GOOD
     calibration = replace(calibration, budget=Budget(false_rejects, confidence))
-    bundle.save(file, manifest | calibration.to_arrays()[0], arrays)
+    bundle.save(file, replace(manifest, calibration=calibration.settings), arrays)
     print_fit_summary(calibration, file)
     return ALL_GOOD

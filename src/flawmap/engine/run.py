@@ -40,6 +40,8 @@ class EncoderRunner:
         encoder: images to `Embedded`.
         identity: what else than its weights tells this encoder from others: method and options.
         precision: what the encoder computes in.
+        compiles: whether `warm_up` may do anything; False where the encoder looks up what it has
+            computed before, so that a graph would gain nothing.
 
     Example:
         >>> class Pixels(torch.nn.Module):
@@ -49,10 +51,13 @@ class EncoderRunner:
         torch.Size([1, 3, 8, 8])
     """
 
-    def __init__(self, encoder: nn.Module, identity: str, precision: Precision) -> None:
+    def __init__(
+        self, encoder: nn.Module, identity: str, precision: Precision, *, compiles: bool = True
+    ) -> None:
         self._encoder = FlatEncoder(encoder).eval()
         self._identity = identity
         self._precision = precision
+        self._compiles = compiles
         self._engine: Engine | None = None
 
     def warm_up(self, batches: Iterable[Batch], rounds: int = 1) -> None:
@@ -62,6 +67,8 @@ class EncoderRunner:
             batches: in int8 the first images set the ranges of the network's numbers.
             rounds: how many times the batches will be encoded.
         """
+        if not self._compiles:
+            return
         is_worth_it = rounds * length_hint(batches) >= MIN_BATCHES_TO_COMPILE
         if self._precision == "int8" or is_worth_it:
             images = (image for batch in batches for image in batch.images)

@@ -1,4 +1,4 @@
-"""Where a table's images come from: the user's folder, or a set by name."""
+"""The data set of a table or figure: a folder of the user's, or a set by name."""
 
 from __future__ import annotations
 
@@ -10,32 +10,39 @@ from flawmap.errors import OptionError
 from flawmap.support.atomic import atomic_folder
 from flawmap.synthetic import heatsink
 
-HEAT_SINKS = "heatsinks"
-
 
 def resolve_dataset(name: str, folder: Path) -> Path:
-    """Give the folder of a data set; one of `NAMED` is made in `folder` unless it is there.
+    """The folder of a data set; one that has a name is made where it is not there yet.
+
+    Args:
+        name: path of a data set, or `heatsinks` (drawn, as many as the paper has), or `elpv`
+            (solar cells from a package).
+        folder: in which a set with a name is made, under that name.
 
     Raises:
         OptionError: no such folder, and no such name.
-        MissingExtra: the package that holds it is not installed.
+        MissingExtra: the package that holds the set is not installed.
+
+    Example:
+        >>> resolve_dataset(".", Path("tables/data"))
+        PosixPath('.')
     """
-    if name not in NAMED_DATASETS:
-        if not Path(name).exists():
-            raise OptionError(f"{name}: no such folder; name one, or {' or '.join(NAMED_DATASETS)}")
-        return Path(name)
-    NAMED_DATASETS[name](folder / name)
-    return folder / name
+    if name in _WRITERS:
+        _WRITERS[name](folder / name)
+        return folder / name
+    if not Path(name).exists():
+        raise OptionError(f"{name}: no such folder; name one, or {' or '.join(_WRITERS)}")
+    return Path(name)
 
 
-def _draw(folder: Path) -> None:
+def _draw_heatsinks(folder: Path) -> None:
     if not folder.exists():
-        with atomic_folder(folder) as aside:
-            heatsink.write_heatsinks(aside, heatsink.PAPER_COUNTS)
+        with atomic_folder(folder) as new_folder:
+            heatsink.write_heatsinks(new_folder, heatsink.PAPER_COUNTS)
 
 
-NAMED_DATASETS: dict[str, Callable[[Path], None]] = {HEAT_SINKS: _draw, "elpv": elpv.write_elpv}
-"""Data sets that flawmap makes: drawn heat sinks, as many as the paper has.
-
-Solar cells from a PyPI package.
-"""
+_WRITERS: dict[str, Callable[[Path], None]] = {
+    "heatsinks": _draw_heatsinks,
+    "elpv": elpv.write_elpv,
+}
+"""What makes each data set that has a name, unless it is there."""

@@ -4,55 +4,93 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from flawmap.engine import run as engine
-from flawmap.features.backbone import Backbone
+from flawmap.engine.run import make_engine
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.support.system import available_memory
 from flawmap.support.tensors import Features, Images
 
+_MapsByImage = dict[bytes, list[Tensor]]
+"""The map of each layer without its batch axis, by the hash of the preprocessed image."""
 
-class CachedBackbone(Backbone):
-    """A backbone that looks at each image once.
 
-    Methods differ in what they make of the maps; with a large network those take most of the time.
-    They are kept for as long as half of the memory that is free now has room for them; what does
-    not fit is computed every time.
+class CachedBackbone(FeatureExtractor):
+    """A backbone that computes the maps of each image once.
+
+    Methods differ in what they make of the maps, and with a large network the maps take most of the
+    time. What does not fit into the memory is computed each time.
 
     Args:
-        backbone: what looks.
+        backbone: computes the maps.
+        max_bytes: memory for the maps; None for half of what is available now.
+
+    Example:
+        >>> from flawmap.features.backbone import Backbone
+        >>> backbone = CachedBackbone(Backbone("test_resnet", weights="random"))
+        >>> [tuple(layer_map.shape) for layer_map in backbone(torch.zeros(1, 3, 64, 64))]
+        [(1, 48, 8, 8), (1, 192, 4, 4)]
+        >>> backbone.num_cached
+        1
     """
 
-    remembers: ClassVar[bool] = True
+    def __init__(self, backbone: FeatureExtractor, max_bytes: int | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.name = backbone.name
+        self.layers = backbone.layers
+        self.channels = backbone.channels
+        self.mean = backbone.mean
+        self.std = backbone.std
+        identity = f"{backbone.fingerprint()} {backbone.layers}"
+        self._engine = make_engine(backbone, identity, "f32", ())
+        self._maps: _MapsByImage = {}
+        self._free_bytes = available_memory() // 2 if max_bytes is None else max_bytes
 
-    def __init__(self, backbone: Backbone) -> None:
-        nn.Module.__init__(self)
-        self.name, self.layers, self.channels = backbone.name, backbone.layers, backbone.channels
-        self.mean, self.std, self._indices = backbone.mean, backbone.std, backbone._indices
-        self.network = backbone.network
-        self._look = engine.make_engine(
-            backbone, f"{backbone.fingerprint()} {backbone.layers}", "f32", ()
-        )
-        self._maps: dict[bytes, list[torch.Tensor]] = {}
-        self._room = (available_memory() or 0) // 2
+    @property
+    def num_cached(self) -> int:
+        """Number of images whose maps are kept."""
+        return len(self._maps)
 
     def forward(self, images: Images) -> list[Features]:
-        """Give the map of each wanted layer, from fine to coarse."""
-        keys = [hashlib.blake2b(image.cpu().numpy().tobytes()).digest() for image in images]
-        new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._maps}
-        found = ChainMap(self._seen(new) if new else {}, self._maps)
-        return [
-            torch.stack(maps).to(images.device)
-            for maps in zip(*(found[key] for key in keys), strict=True)
-        ]
+        """The map of each wanted layer, from fine to coarse, on the images' device.
 
-    def _seen(self, new: dict[bytes, torch.Tensor]) -> dict[bytes, list[torch.Tensor]]:
-        layers = self._look(torch.stack(list(new.values())))
-        found = {key: [maps[place] for maps in layers] for place, key in enumerate(new)}
-        self._room -= sum(maps.nbytes for maps in layers)
-        if self._room > 0:
-            self._maps |= found
-        return found
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        keys = [hashlib.blake2b(image.cpu().numpy().tobytes()).digest() for image in images]
+        by_key = dict(zip(keys, images, strict=True))
+        new = {key: image for key, image in by_key.items() if key not in self._maps}
+        computed = self._compute(new) if new else {}
+        available = ChainMap(computed, self._maps)
+        by_layer = zip(*(available[key] for key in keys), strict=True)
+        return [torch.stack(layer_maps).to(images.device) for layer_maps in by_layer]
+
+    def stages(self) -> list[nn.Module]:
+        """The wrapped backbone's modules; see `Backbone.stages`.
+
+        Raises:
+            OptionError: this network's layers are no modules of their own.
+        """
+        return self.backbone.stages()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of the wrapped backbone by name."""
+        return self.backbone.weights()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the wrapped backbone's weights, in hexadecimal digits."""
+        return self.backbone.fingerprint()
+
+    def _compute(self, images: dict[bytes, Tensor]) -> _MapsByImage:
+        """Maps of images that are not cached; kept as long as there is room for them."""
+        layers = self._engine(torch.stack(list(images.values())))
+        computed = {
+            key: [layer_map[index] for layer_map in layers] for index, key in enumerate(images)
+        }
+        self._free_bytes -= sum(layer_map.nbytes for layer_map in layers)
+        if self._free_bytes > 0:
+            self._maps |= computed
+        return computed

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from flawmap.data.layouts import GOOD, Sample, good_training_samples, labelled_test_samples
 from flawmap.errors import ImageError
-from flawmap.experiments.runs import MethodSetup, RunSpec, StudyConfig, StudyRunner
+from flawmap.experiments.runs import RunSpec, StudyRunner
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.tables import OURS, PATCHCORE
 from flawmap.render.figures import LocalisationRow, localisation_figure, sample_figure
 from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange

@@ -1,7 +1,6 @@
-"""The figures of Li et al. (2025), doi 10.19651/j.cnki.emt.2518329, in percent: image AUROC and F1.
+"""What Li et al. (2025), doi 10.19651/j.cnki.emt.2518329, print in their tables, in percent.
 
-Their images are private, so none of them can be reproduced; they stand beside ours to be compared
-in kind.
+Their images are private, so no figure can be reproduced; they stand beside ours for comparison.
 """
 
 from __future__ import annotations
@@ -11,21 +10,26 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """What the paper prints of one line."""
+    """What the paper prints of a line for one product.
+
+    Args:
+        auroc: image AUROC in percent.
+        f1: F1 in percent; at which threshold is not said.
+    """
 
     auroc: float
     f1: float
 
 
 PublishedLine = Mapping[str, Published]
-"""By product; `mean` is the paper's own where it prints one, else the mean of its products."""
+"""By product; `mean` is the paper's own mean where it prints one, else that of its products."""
 
 MEAN = "mean"
 
 
 def _line(black: tuple[float, float], white: tuple[float, float]) -> PublishedLine:
-    means = [sum(pair) / 2 for pair in zip(black, white, strict=True)]
-    return {"Black": Published(*black), "White": Published(*white), MEAN: Published(*means)}
+    mean = Published((black[0] + white[0]) / 2, (black[1] + white[1]) / 2)
+    return {"Black": Published(*black), "White": Published(*white), MEAN: mean}
 
 
 TABLE_1: dict[str, PublishedLine] = {
@@ -45,7 +49,7 @@ TABLE_2: dict[str, dict[str, tuple[float, float]]] = {
     "PCA": {"Black": (0.169, 97), "White": (0.184, 724)},
     "CA": {"Black": (0.155, 82), "White": (0.163, 566)},
 }
-"""Seconds an image, and to build the bank (its unit is not printed there)."""
+"""Seconds per image, and time to build the bank, whose unit is not printed."""
 
 TABLE_3: dict[str, PublishedLine] = {
     "RP": {MEAN: Published(98.53, 97.44)},

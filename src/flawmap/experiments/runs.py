@@ -1,109 +1,41 @@
-"""One cell of a table: a method on a product with a seed.
-
-Measured once, and from then on a row on disk.
-"""
+"""A run of a study: a method on a product with a seed, measured once, then a file on disk."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flawmap.data.layouts import GOOD, find_products, good_training_samples, labelled_test_samples
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
 from flawmap.data.splits import sha256_of
-from flawmap.errors import FlawmapError, OptionError
+from flawmap.errors import FlawmapError
 from flawmap.evaluation import evaluate
-from flawmap.experiments.feature_cache import CachedBackbone
-from flawmap.features.backbone import Backbone
-from flawmap.features.registration import NoRegistration
-from flawmap.finetune.classes import classes_by_product
-from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
-from flawmap.finetune.trainer import fine_tune
+from flawmap.experiments.backbones import StudyBackbones
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.inspector import Inspector
-from flawmap.methods import METHODS, make_method
-from flawmap.methods.base import Method
-from flawmap.methods.trained_base import TrainedMethod
+from flawmap.methods import METHODS
 from flawmap.metrics.metric import Metric
 from flawmap.support.options import to_dict
 from flawmap.support.progress import emit, report_progress
 from flawmap.support.tables import write_json
 
-RESULTS_FOLDER = "rows"
-"""The folder of the rows."""
-
-
-@dataclass(frozen=True)
-class MethodSetup:
-    """What a line of a table is about.
-
-    Args:
-        method: a name among `METHODS`; one that is not there is shown as missing.
-        options: of the method.
-        tuned: whether its backbone is fine-tuned first.
-    """
-
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    finetuned: bool = False
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """What all cells of a table have in common.
-
-    Args:
-        source: a data set, or a folder of products, with test images.
-        backbone: of all methods; None for each method's own.
-        weights: of the backbone; see `Backbone`.
-        size: of the network's input, (height, width).
-        seeds: how many.
-        transfer: how backbones are fine-tuned where they are: by painted defects, or by product.
-        preset: of the methods that are trained.
-    """
-
-    source: Path
-    backbone: str | None = None
-    weights: str | None = None
-    size: tuple[int, int] = (224, 224)
-    seeds: int = 3
-    finetune: FineTuneConfig = PAPER_CONFIG
-    preset: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise OptionError(f"{self.seeds} seeds measure nothing; use 1 or more")
-        if self.finetune.mode not in ("synthetic", "products"):
-            raise OptionError(
-                f"fine-tuned by {self.finetune.mode} a table tests what taught; use synthetic or "
-                f"product"
-            )
-
-    @cached_property
-    def products(self) -> dict[str, Path]:
-        """Where each product is.
-
-        Raises:
-            DatasetError: there is no data set.
-        """
-        found = find_products(self.source) or {self.source.name: self.source}
-        for place in found.values():
-            labelled_test_samples(place)
-        return found
-
-    def method(self, setup: MethodSetup, seed: int) -> Method:
-        """Make the method of a cell."""
-        own = {"backbone": self.backbone, "weights": self.weights} if self.backbone else {}
-        preset = self.preset if self.preset in METHODS[setup.method].presets else None
-        return make_method(setup.method, preset, seed=seed, **own | dict(setup.options))
+RunKey = tuple[str, int, int]
+"""Product, index of the setup, and seed."""
 
 
 class RunSpec(NamedTuple):
-    """What one row is measured of."""
+    """What one run measures.
+
+    Args:
+        setup: the method with its options.
+        product: name of the product.
+        seed: of everything random.
+    """
 
     setup: MethodSetup
     product: str
@@ -112,19 +44,24 @@ class RunSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a cell.
+    """What a run measured.
 
     Args:
-        about: all that tells it from other rows: settings, and the hashes of data and weights.
-        metrics: figures by name, as `evaluate` gives them.
-        images: how many good ones a method had, to learn from and to set its threshold, and how
-            many were judged.
-        left_out: images that could not be used.
-        seconds: from the first image to the last figure, without what other cells had done already.
-        error: why there are no figures.
+        cache_fields: all that the result depends on: settings, and hashes of data and weights.
+        metrics: by name, as `evaluate` returns them.
+        images: number of good images that the method was fitted and calibrated on, and number of
+            test images.
+        unreadable: number of images that could not be read.
+        seconds: from the first image to the last metric, without what other runs had done before.
+        error: why there are no metrics; empty where there are.
+
+    Example:
+        >>> result = RunResult({"method": "padim"}, {"F1 max": Metric(0.9)}, images=(200, 392))
+        >>> RunResult.from_dict(result.to_dict()) == result
+        True
     """
 
-    about: dict[str, Any]
+    cache_fields: dict[str, Any]
     metrics: dict[str, Metric] = field(default_factory=dict)
     images: tuple[int, int] = (0, 0)
     unreadable: int = 0
@@ -133,211 +70,220 @@ class RunResult:
 
     @property
     def key(self) -> str:
-        """What it is found by: a hash of all that it is about."""
-        return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:20]
+        """The name of the result's file: a hash of all that the result depends on."""
+        text = json.dumps(self.cache_fields, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it in JSON; `Row.from_json` reads it back."""
+        """The result as JSON can hold it; `from_dict` takes it."""
         metrics = {name: metric.to_dict() for name, metric in self.metrics.items()}
         return vars(self) | {"metrics": metrics}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
-        """Read what `to_json` said."""
+        """The result that `to_dict` was called on.
+
+        Args:
+            values: what `to_dict` returned.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a field is unknown, or has another type.
+        """
         metrics = {name: Metric(**metric) for name, metric in values["metrics"].items()}
         return cls(**{**values, "metrics": metrics, "images": tuple(values["images"])})
 
 
 class StudyRunner:
-    """Measures cells, and keeps on disk and in memory what later ones can use.
+    """Runs methods on products, and keeps results on disk and backbones in memory.
 
     Args:
-        study: what they have in common.
-        folder: for the rows.
+        study: what the runs have in common.
+        folder: for the results, in a folder `runs` below it.
+
+    Attributes:
+        stopped: whether the user interrupted `results`.
+
+    Example:
+        >>> runner = StudyRunner(StudyConfig(Path("tiles"), seeds=1), Path("tables"))
+        >>> results = runner.results([MethodSetup("padim")])  # doctest: +SKIP
+        >>> results["tiles", 0, 0].metrics["image AUROC"].value  # doctest: +SKIP
+        0.893
     """
 
     def __init__(self, study: StudyConfig, folder: Path) -> None:
-        self.study, self.folder, self.stopped = study, folder, False
-        self._data: dict[str, str] = {}
-        self._backbones: dict[Any, Backbone] = {}
-        self._tuned: dict[Any, Backbone] = {}
-        self._last: tuple[Any, CachedBackbone] | None = None
+        self.study = study
+        self.folder = folder
+        self.stopped = False
+        self._backbones = StudyBackbones(study)
+        self._data_sha256: dict[str, str] = {}
 
-    def results(self, setups: Sequence[MethodSetup]) -> dict[tuple[str, int, int], RunResult]:
-        """Give the rows of all setups, by product, place among the setups, and seed.
+    def results(self, setups: Sequence[MethodSetup]) -> dict[RunKey, RunResult]:
+        """The results of all setups on all products; those on disk are read, the others measured.
 
-        Those that are there are read.
+        A run that fails has a result that says why, and is tried again the next time. After an
+        interruption (Ctrl-C) only results from disk come back.
 
-        A cell that cannot be measured has a row that says why, and is tried again the next time.
-        Interrupted, this gives what is there.
+        Args:
+            setups: one per line of a table; unknown methods have no results.
+
+        Raises:
+            KeyboardInterrupt: interrupted before there was any result.
         """
-        cells = [
-            (place, RunSpec(setup, product, seed))
-            for product in self.study.products
-            for place, setup in enumerate(setups)
-            if setup.method in METHODS
-            for seed in self._seeds(setup)
-        ]
-        # What shares a network comes together, since only one at a time is remembered.
-        cells.sort(key=lambda one: self._order(one[1]))
-        found: dict[tuple[str, int, int], RunResult] = {}
-        give: Callable[[RunSpec], RunResult | None] = self.result
-        for done, (place, cell) in enumerate(cells):
-            report_progress("cells", done, len(cells))
+        specs = self._specs(setups)
+        results: dict[RunKey, RunResult] = {}
+        measure: Callable[[RunSpec], RunResult | None] = self.result
+        for done, (key, spec) in enumerate(specs):
+            report_progress("runs", done, len(specs))
             try:
-                row = give(cell)
+                result = measure(spec)
             except KeyboardInterrupt:
                 emit("stopped; the rest is what was measured before")
-                give, self.stopped = self.stored_result, True
-                row = give(cell)
-            if row is not None:
-                found[cell.product, place, cell.seed] = row
-        report_progress("cells", len(cells), len(cells))
-        if self.stopped and not found:
+                measure, self.stopped = self.stored_result, True
+                result = measure(spec)
+            if result is not None:
+                results[key] = result
+        report_progress("runs", len(specs), len(specs))
+        if self.stopped and not results:
             raise KeyboardInterrupt
-        return found
+        return results
 
-    def stored_result(self, cell: RunSpec) -> RunResult | None:
-        """Give the row of a cell where it is on disk, or one that says why it cannot be."""
+    def stored_result(self, spec: RunSpec) -> RunResult | None:
+        """The result of a run that is on disk, or one that says why the run is impossible.
+
+        Args:
+            spec: the run.
+
+        Returns:
+            None where the run could be measured and was not yet.
+        """
         try:
-            return self._read(RunResult(self.cache_fields(cell)))
+            return self._read(RunResult(self.cache_fields(spec)))
         except FlawmapError as error:
-            return _failed(cell, error)
+            return _failed(spec, error)
 
-    def result(self, cell: RunSpec) -> RunResult:
-        """Give the row of a cell: the one on disk, or a new one."""
+    def result(self, spec: RunSpec) -> RunResult:
+        """The result of a run: the one on disk, or else a new one, which is then on disk.
+
+        Args:
+            spec: the run.
+
+        Returns:
+            The result; where the run failed, its `error` says why.
+        """
         try:
-            row = RunResult(self.cache_fields(cell))
-            if (known := self._read(row)) is not None:
-                return known
+            result = RunResult(self.cache_fields(spec))
+            stored = self._read(result)
+            if stored is not None:
+                return stored
             started = time.perf_counter()
-            row = self._measure(cell, row)
-            row = replace(row, seconds=time.perf_counter() - started)
+            result = self._measure(spec, result)
+            result = replace(result, seconds=time.perf_counter() - started)
         except (FlawmapError, MemoryError) as error:
-            row = _failed(cell, error)
-            emit(f"{cell.setup.method} on {cell.product}, seed {cell.seed}: {row.error}")
-        write_json(self.folder / RESULTS_FOLDER / f"{row.key}.json", row.to_dict())
-        return row
+            result = _failed(spec, error)
+            emit(f"{spec.setup.method} on {spec.product}, seed {spec.seed}: {result.error}")
+        write_json(self._file(result), result.to_dict())
+        return result
 
-    def cache_fields(self, cell: RunSpec) -> dict[str, Any]:
-        """Say all that a row depends on."""
-        method = self.study.method(cell.setup, cell.seed)
+    def cache_fields(self, spec: RunSpec) -> dict[str, Any]:
+        """All that the result of a run depends on, as JSON can hold it.
+
+        Args:
+            spec: the run.
+
+        Raises:
+            FlawmapError: the run is impossible: no such option, layer, weights or data.
+        """
+        method = self.study.method(spec.setup, spec.seed)
         options = {name: value for name, value in method.options().items() if name != "weights"}
-        transfer = to_dict(self.study.finetune) if cell.setup.finetuned else None
-        by_all = transfer and self.study.finetune.mode == "products"
-        taught = {name: self._hash(name) for name in self.study.products} if by_all else {}
-        return {
-            "product": cell.product,
-            "data": self._hash(cell.product),
+        fields = {
+            "product": spec.product,
+            "data": self._data_hash(spec.product),
             "method": type(method).__name__,
             "options": options,
-            "weights": self._backbone(method).fingerprint(),
+            "weights": self._backbones.pretrained(method).fingerprint(),
             "size": list(self.study.size),
-            "finetune": transfer,
-            **({"taught": taught} if taught else {}),
+            "finetune": to_dict(self.study.finetune) if spec.setup.finetuned else None,
         }
+        if spec.setup.finetuned and self.study.finetune.mode == "products":
+            fields["finetune_data"] = {name: self._data_hash(name) for name in self.study.products}
+        return fields
 
-    def inspector(self, cell: RunSpec) -> Inspector:
-        """Fit the inspector of a cell."""
-        method = self.study.method(cell.setup, cell.seed)
-        network = (
-            self._tuned_backbone(cell, method) if cell.setup.finetuned else self._backbone(method)
-        )
-        # A registration works inside the network, and a training shows it ever new images.
-        itself = (
-            isinstance(method, TrainedMethod) or getattr(method, "registration", _NONE) != _NONE
-        )
-        method.feature_extractor = (
-            network if itself else self._remembering(self._shares(cell, method), network)
-        )
-        return Inspector(method, name=cell.setup.method, size=self.study.size).fit(
-            self.study.products[cell.product]
-        )
+    def inspector(self, spec: RunSpec) -> Inspector:
+        """The fitted inspector of a run.
 
-    def _measure(self, cell: RunSpec, row: RunResult) -> RunResult:
-        place = self.study.products[cell.product]
-        inspector, good, samples = (
-            self.inspector(cell),
-            good_training_samples(place),
-            labelled_test_samples(place),
+        Args:
+            spec: the run.
+
+        Raises:
+            FlawmapError: the run is impossible.
+        """
+        method = self.study.method(spec.setup, spec.seed)
+        method.feature_extractor = self._backbones.for_method(
+            method, spec.product, finetuned=spec.setup.finetuned
         )
+        inspector = Inspector(method, size=self.study.size)
+        inspector.name = spec.setup.method
+        return inspector.fit(self.study.products[spec.product])
+
+    def _specs(self, setups: Sequence[MethodSetup]) -> list[tuple[RunKey, RunSpec]]:
+        """All runs; those that share a network follow each other, for one cache is kept."""
+        available = [(at, setup) for at, setup in enumerate(setups) if setup.method in METHODS]
+        specs = []
+        for product, (index, setup) in itertools.product(self.study.products, available):
+            for seed in self._seeds(setup):
+                spec = RunSpec(setup, product, seed)
+                specs.append(((product, index, seed), spec))
+        return sorted(specs, key=lambda item: self._order(item[1]))
+
+    def _order(self, spec: RunSpec) -> tuple[Any, ...]:
+        method = self.study.method(spec.setup, spec.seed)
+        key = self._backbones.key(method, spec.product, finetuned=spec.setup.finetuned)
+        return *key, spec.seed
+
+    def _seeds(self, setup: MethodSetup) -> range:
+        is_random = setup.finetuned or self.study.method(setup, 0).is_random
+        return range(self.study.seeds if is_random else 1)
+
+    def _measure(self, spec: RunSpec, result: RunResult) -> RunResult:
+        folder = self.study.products[spec.product]
+        inspector = self.inspector(spec)
+        samples = labelled_test_samples(folder)
         evaluation = evaluate(inspector.runtime, samples)
-        unreadable = len(inspector.unreadable) + sum(
-            one.score is None for one in evaluation.records
+        unreadable = len(inspector.unreadable)
+        num_good = len(good_training_samples(folder)) - unreadable
+        unreadable += sum(record.score is None for record in evaluation.records)
+        return replace(
+            result,
+            metrics=evaluation.metrics,
+            images=(num_good, len(samples)),
+            unreadable=unreadable,
         )
-        counts = len(good) - len(inspector.unreadable), len(samples)
-        return replace(row, metrics=evaluation.metrics, images=counts, unreadable=unreadable)
 
-    def _read(self, row: RunResult) -> RunResult | None:
+    def _file(self, result: RunResult) -> Path:
+        return self.folder / "runs" / f"{result.key}.json"
+
+    def _read(self, result: RunResult) -> RunResult | None:
         try:
-            return RunResult.from_dict(
-                json.loads((self.folder / RESULTS_FOLDER / f"{row.key}.json").read_text())
-            )
+            return RunResult.from_dict(json.loads(self._file(result).read_text()))
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError) as error:
-            emit(f"{row.key}.json cannot be read ({error!r}); it is measured anew")
+            emit(f"{result.key}.json cannot be read ({error!r}); it is measured again")
             return None
 
-    def _seeds(self, setup: MethodSetup) -> range:
-        random = setup.finetuned or self.study.method(setup, 0).is_random
-        return range(self.study.seeds if random else 1)
-
-    def _order(self, cell: RunSpec) -> tuple[Any, ...]:
-        return *self._shares(cell, self.study.method(cell.setup, cell.seed)), cell.seed
-
-    def _shares(self, cell: RunSpec, method: Method) -> tuple[Any, ...]:
-        """Say what cells have in common that look at the same images with the same network."""
-        return (
-            cell.product,
-            cell.seed if cell.setup.finetuned else -1,
-            method.backbone,
-            method.layers,
-        )
-
-    def _hash(self, product: str) -> str:
-        if product not in self._data:
-            place = self.study.products[product]
-            samples = [*good_training_samples(place), *labelled_test_samples(place)]
-            files = [one for sample in samples for one in (sample.path, sample.mask) if one]
-            parts = sorted(f"{file.parent.name}/{file.name} {sha256_of(file)}" for file in files)
-            self._data[product] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        return self._data[product]
-
-    def _backbone(self, method: Method) -> Backbone:
-        key = method.backbone, method.layers, method.weights
-        if key not in self._backbones:
-            self._backbones[key] = method.feature_extractor
-        return self._backbones[key]
-
-    def _tuned_backbone(self, cell: RunSpec, method: Method) -> Backbone:
-        by_all = self.study.finetune.mode == "products"
-        key = "" if by_all else cell.product, *self._shares(cell, method)[1:]
-        if key not in self._tuned:
-            good = [
-                sample.path for sample in good_training_samples(self.study.products[cell.product])
-            ]
-            classes = classes_by_product(self.study.source) if by_all else {GOOD: good}
-            self._tuned[key] = fine_tune(
-                method.backbone,
-                method.layers,
-                method.weights,
-                classes,
-                self.study.finetune,
-                seed=method.seed,
-            ).backbone
-        return self._tuned[key]
-
-    def _remembering(self, shares: tuple[Any, ...], network: Backbone) -> CachedBackbone:
-        if self._last is None or self._last[0] != shares:
-            self._last = None  # before the next one counts the free memory
-            self._last = shares, CachedBackbone(network)
-        return self._last[1]
+    def _data_hash(self, product: str) -> str:
+        if product not in self._data_sha256:
+            folder = self.study.products[product]
+            lines = []
+            for sample in [*good_training_samples(folder), *labelled_test_samples(folder)]:
+                files = [sample.path, sample.mask] if sample.mask else [sample.path]
+                lines += [f"{file.parent.name}/{file.name} {sha256_of(file)}" for file in files]
+            digest = hashlib.sha256("\n".join(sorted(lines)).encode())
+            self._data_sha256[product] = digest.hexdigest()
+        return self._data_sha256[product]
 
 
-_NONE = NoRegistration()
-
-
-def _failed(cell: RunSpec, error: BaseException) -> RunResult:
-    about = {"method": cell.setup.method, "product": cell.product, "seed": cell.seed}
-    return RunResult(about, error=str(error) or type(error).__name__)
+def _failed(spec: RunSpec, error: BaseException) -> RunResult:
+    fields = {"method": spec.setup.method, "product": spec.product, "seed": spec.seed}
+    return RunResult(fields, error=str(error) or type(error).__name__)

@@ -1,24 +1,23 @@
-"""What each table of Li et al.
+"""What each table of Li et al. (2025) compares, and what we add; added labels begin with `+ `.
 
-(2025) compares, and what we add to it (`+` in front of its label says so).
-
-The paper's parts: SA, self-attention for half of layer 3; CFA, channel aggregation to a tenth, in
-the bank; TL, a fine-tuned backbone. Without CFA a random projection chooses the coreset and the
+The paper's components: SA, self-attention for half of layer 3; CFA, channel aggregation to a tenth,
+in the bank; TL, a fine-tuned backbone. Without CFA a random projection chooses the coreset and the
 bank keeps all numbers, as published for PatchCore; without SA all of layer 3 is averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flawmap.experiments import published
-from flawmap.experiments.runs import MethodSetup
+from flawmap.experiments.study import MethodSetup
 from flawmap.features.context import AttentionKind, ChannelChoice, PartialSelfAttention
 from flawmap.features.reducers import (
     PCA,
     ChannelAggregation,
     GaussianRandomProjection,
+    Reducer,
     SparseRandomProjection,
 )
 
@@ -28,9 +27,9 @@ class TableLine:
     """A line of a table.
 
     Args:
-        label: as the paper has it, where it is the paper's.
+        label: as the paper prints it, where the line is the paper's.
         setup: what is measured.
-        ours: whether the paper has no such line.
+        added: whether the paper has no such line.
     """
 
     label: str
@@ -46,9 +45,14 @@ class TableSpec:
         title: what it compares.
         lines: from top to bottom.
         published: what the paper prints, by label.
-        over: the label of the line that others are compared with, where the paper compares.
-        timed: whether it is of times rather than of figures.
-        notes: what a reader must know.
+        baseline: the label of the line that others are compared with; empty for none.
+        timed: whether it is of times rather than of metrics.
+        notes: what a reader must know, a sentence each.
+
+    Example:
+        >>> line = TableLine("PaDiM", MethodSetup("padim"))
+        >>> TableSpec("Methods", (line,), baseline="PaDiM").lines[0].label
+        'PaDiM'
     """
 
     title: str
@@ -59,7 +63,7 @@ class TableSpec:
     notes: tuple[str, ...] = ()
 
 
-def _family(
+def _setup(
     *,
     sa: float = 0.0,
     cfa: bool = False,
@@ -67,59 +71,51 @@ def _family(
     half: ChannelChoice = "first",
     attend: AttentionKind = "tokens",
 ) -> MethodSetup:
-    """Set up a relative of PatchCore by the paper's three changes.
+    """A relative of PatchCore by the paper's three changes; `sa`: fraction of layer 3 attending."""
+    options: dict[str, object] = {}
+    if sa:
+        options["context"] = PartialSelfAttention(sa, half, attend)
+    if cfa:
+        options |= {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"}
+    return MethodSetup("patchcore", options, finetuned=tl)
 
-    `sa` is the share of channels that attend.
-    """
-    context = {"context": PartialSelfAttention(sa, half, attend)} if sa else {}
-    reducer = {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"} if cfa else {}
-    return MethodSetup("patchcore", context | reducer, tl)
+
+def _attention(label: str, fraction: float) -> TableLine:
+    return TableLine(label, _setup(sa=fraction, cfa=True, tl=True))
 
 
-OURS = _family(sa=0.5, cfa=True, tl=True)
-PATCHCORE = _family()
-SA_TL = _family(sa=0.5, tl=True)
+def _added(label: str, setup: MethodSetup) -> TableLine:
+    return TableLine(f"+ {label}", setup, added=True)
 
-_REDUCED = (
-    TableLine("RP", SA_TL),
-    TableLine(
-        "PCA",
-        MethodSetup(
-            "patchcore",
-            {**SA_TL.options, "reducer": PCA(0.1), "reducer_scope": "bank"},
-            finetuned=True,
-        ),
-    ),
+
+OURS = _setup(sa=0.5, cfa=True, tl=True)
+"""The paper's own method."""
+
+PATCHCORE = _setup()
+"""PatchCore as the paper compares with it."""
+
+_SA_TL = _setup(sa=0.5, tl=True)
+
+
+def _reduced(reducer: Reducer) -> MethodSetup:
+    return replace(_SA_TL, options={**_SA_TL.options, "reducer": reducer, "reducer_scope": "bank"})
+
+
+_REDUCERS = (
+    TableLine("RP", _SA_TL),
+    TableLine("PCA", _reduced(PCA(0.1))),
     TableLine("CA", OURS),
-    TableLine(
-        "+ RP, Gaussian, to a tenth, in the bank",
-        MethodSetup(
-            "patchcore",
-            {**SA_TL.options, "reducer": GaussianRandomProjection(), "reducer_scope": "bank"},
-            finetuned=True,
-        ),
-        added=True,
-    ),
-    TableLine(
-        "+ RP, sparse, in the bank",
-        MethodSetup(
-            "patchcore",
-            {**SA_TL.options, "reducer": SparseRandomProjection(), "reducer_scope": "bank"},
-            finetuned=True,
-        ),
-        added=True,
-    ),
-    TableLine(
-        "+ CA only to choose the coreset",
-        MethodSetup("patchcore", {**OURS.options, "reducer_scope": "coreset"}, finetuned=True),
-        added=True,
+    _added("RP, Gaussian, to a tenth, in the bank", _reduced(GaussianRandomProjection())),
+    _added("RP, sparse, in the bank", _reduced(SparseRandomProjection())),
+    _added(
+        "CA only to choose the coreset",
+        replace(OURS, options={**OURS.options, "reducer_scope": "coreset"}),
     ),
 )
 
-_FAIR = (
+_REDUCERS_NOTE = (
     "RP as published only helps to choose the coreset; the bank keeps all numbers. PCA and CA "
-    "reduce the bank too. The "
-    "lines with + compare like with like."
+    "reduce the bank too. The lines with + compare like with like."
 )
 
 TABLES: dict[int, TableSpec] = {
@@ -135,10 +131,10 @@ TABLES: dict[int, TableSpec] = {
             TableLine("SA-PatchCore", MethodSetup("sa-patchcore")),
             TableLine("Rail-PatchCore", MethodSetup("rail-patchcore")),
             TableLine("Ours", OURS),
-            TableLine("+ SPADE", MethodSetup("spade"), added=True),
-            TableLine("+ FR-PatchCore", MethodSetup("fr-patchcore"), added=True),
-            TableLine("+ ResNet18-PatchCore", MethodSetup("patchcore-resnet18"), added=True),
-            TableLine("+ improved PatchCore without TL", _family(sa=0.5, cfa=True), added=True),
+            _added("SPADE", MethodSetup("spade")),
+            _added("FR-PatchCore", MethodSetup("fr-patchcore")),
+            _added("ResNet18-PatchCore", MethodSetup("patchcore-resnet18")),
+            _added("improved PatchCore without TL", _setup(sa=0.5, cfa=True)),
         ),
         published.TABLE_1,
         notes=(
@@ -147,32 +143,28 @@ TABLES: dict[int, TableSpec] = {
         ),
     ),
     2: TableSpec(
-        "Times of the improved algorithm by reducer", _REDUCED, timed=True, notes=(_FAIR,)
+        "Times of the improved algorithm by reducer", _REDUCERS, timed=True, notes=(_REDUCERS_NOTE,)
     ),
-    3: TableSpec("The improved algorithm by reducer", _REDUCED, published.TABLE_3, notes=(_FAIR,)),
+    3: TableSpec(
+        "The improved algorithm by reducer", _REDUCERS, published.TABLE_3, notes=(_REDUCERS_NOTE,)
+    ),
     4: TableSpec(
-        "Share of layer 3 that attends",
+        "Fraction of layer 3 that attends",
         (
-            TableLine("+ 0 %", _family(cfa=True, tl=True), added=True),
-            *(
-                TableLine(f"{100 * share:.0f} %", _family(sa=share, cfa=True, tl=True))
-                for share in (0.25, 0.5, 0.75, 1.0)
+            _added("0 %", _setup(cfa=True, tl=True)),
+            _attention("25 %", 0.25),
+            _attention("50 %", 0.5),
+            _attention("75 %", 0.75),
+            _attention("100 %", 1.0),
+            _added("50 %, last half", _setup(sa=0.5, cfa=True, tl=True, half="last")),
+            _added("50 %, random half", _setup(sa=0.5, cfa=True, tl=True, half="random")),
+            _added(
+                "50 %, each channel by itself",
+                _setup(sa=0.5, cfa=True, tl=True, attend="per_channel"),
             ),
-            TableLine(
-                "+ 50 %, last half", _family(sa=0.5, cfa=True, tl=True, half="last"), added=True
-            ),
-            TableLine(
-                "+ 50 %, random half", _family(sa=0.5, cfa=True, tl=True, half="random"), added=True
-            ),
-            TableLine(
-                "+ 50 %, each channel by itself",
-                _family(sa=0.5, cfa=True, tl=True, attend="per_channel"),
-                added=True,
-            ),
-            TableLine(
-                "+ 100 %, each channel by itself",
-                _family(sa=1.0, cfa=True, tl=True, attend="per_channel"),
-                added=True,
+            _added(
+                "100 %, each channel by itself",
+                _setup(sa=1.0, cfa=True, tl=True, attend="per_channel"),
             ),
         ),
         published.TABLE_4,
@@ -181,12 +173,12 @@ TABLES: dict[int, TableSpec] = {
         "Ablation",
         (
             TableLine("PatchCore", PATCHCORE),
-            TableLine("+SA", _family(sa=0.5)),
-            TableLine("+CFA", _family(cfa=True)),
-            TableLine("+TL", _family(tl=True)),
-            TableLine("+SA+TL", SA_TL),
-            TableLine("+CFA+TL", _family(cfa=True, tl=True)),
-            TableLine("+SA+CFA", _family(sa=0.5, cfa=True)),
+            TableLine("+SA", _setup(sa=0.5)),
+            TableLine("+CFA", _setup(cfa=True)),
+            TableLine("+TL", _setup(tl=True)),
+            TableLine("+SA+TL", _SA_TL),
+            TableLine("+CFA+TL", _setup(cfa=True, tl=True)),
+            TableLine("+SA+CFA", _setup(sa=0.5, cfa=True)),
             TableLine("Ours", OURS),
         ),
         published.TABLE_5,

@@ -22,9 +22,10 @@ from flawmap.engine.batches import Batches
 from flawmap.engine.convert import FixedSizeHead, append_head, to_openvino
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
-from flawmap.experiments.runs import MethodSetup, StudyConfig
+from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.patches import PatchEmbedder
-from flawmap.methods.patchcore import PatchCore, PatchCoreHead
+from flawmap.methods.patchcore import PatchCore
+from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import GraphRunner
 from flawmap.runtime.preprocess import Preprocessed, Preprocessing

@@ -14,8 +14,12 @@ class AnomalyMap(nn.Module):
     """Distances per patch to a map per pixel: bilinear to the image's size, then a Gaussian.
 
     Args:
-        sigma: of the Gaussian in pixels; 0 for none. Its kernel ends at 4 σ and the border is
-            mirrored, edge pixels included, as SciPy's `gaussian_filter` does.
+        sigma: of the Gaussian in pixels, >= 0; 0 for none. Its kernel ends at 4 σ, and the border
+            is mirrored, edge pixels included, as SciPy's `gaussian_filter` does.
+
+    Example:
+        >>> AnomalyMap(sigma=2.0)(torch.ones(1, 7, 7), 56, 56).shape
+        torch.Size([1, 56, 56])
     """
 
     def __init__(self, sigma: float = 4.0) -> None:
@@ -24,7 +28,13 @@ class AnomalyMap(nn.Module):
         self.register_buffer("kernel", gaussian_kernel(sigma), persistent=False)
 
     def forward(self, distances: Distances, height: int, width: int) -> Maps:
-        """Bring distances (batch, row, column) to (batch, height, width)."""
+        """One distance per pixel, (batch, height, width).
+
+        Args:
+            distances: (batch, row, column), >= 0.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
         maps = rearrange(distances, "b h w -> b 1 h w")
         maps = functional.interpolate(maps, size=(height, width), mode="bilinear")
         maps = self._smooth(self._smooth(maps).transpose(2, 3)).transpose(2, 3)
@@ -32,18 +42,24 @@ class AnomalyMap(nn.Module):
 
     def _smooth(self, maps: Tensor) -> Tensor:
         radius = len(self.kernel) // 2
-        if radius:
-            left, right = maps[..., :radius].flip(-1), maps[..., maps.shape[-1] - radius :].flip(-1)
-            maps = functional.conv2d(
-                torch.cat([left, maps, right], dim=-1), self.kernel[None, None, None]
-            )
-        return maps
+        if radius == 0:
+            return maps
+        left = maps[..., :radius].flip(-1)
+        right = maps[..., maps.shape[-1] - radius :].flip(-1)
+        padded = torch.cat([left, maps, right], dim=-1)
+        return functional.conv2d(padded, self.kernel[None, None, None])
 
 
 def gaussian_kernel(sigma: float) -> Tensor:
-    """Sample a Gaussian of `sigma` pixels out to 4 σ, to a sum of 1.
+    """A Gaussian sampled at each pixel out to 4 σ, with a sum of 1.
 
-    Σ = 4 makes 33 taps, the middle one 0.0997391.
+    Args:
+        sigma: standard deviation in pixels, >= 0.
+
+    Example:
+        >>> kernel = gaussian_kernel(4.0)
+        >>> len(kernel), round(float(kernel[16]), 7)
+        (33, 0.0997391)
     """
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)

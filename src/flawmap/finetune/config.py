@@ -14,7 +14,7 @@ FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
 class FineTuneConfig:
     """How a backbone is fine-tuned.
 
-    Unless told otherwise gently, for that costs the least (docs/transfer.md).
+    Unless told otherwise gently, for that costs the least (docs/finetuning.md).
 
     Args:
         mode: what the classes are. `synthetic`: good images and the same with painted defects.

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.memory.neighbours import Nearest, nearest
+from flawmap.support.options import Components
 from flawmap.support.tensors import PatchGrid, PerImage
 
 
 class Bank(nn.Module):
-    """Vectors to compare with.
+    """Vectors of good patches, to compare others with.
 
     Args:
         vectors: (vector, channel).
-        image_ids: the number of the image each vector came from.
-        squares: ‖v‖² of each vector, infinite for those to be passed over; worked out where not
-            given.
+        image_ids: number of the image that each vector came from, from 0, (vector,).
+        squares: ‖v‖² of each vector, (vector,), infinite for those to be ignored; computed where
+            not given.
+
+    Example:
+        >>> bank = Bank(torch.tensor([[0.0, 0.0], [6.0, 8.0]]), torch.tensor([0, 1]))
+        >>> bank(torch.tensor([[[[3.0, 4.0], [6.0, 7.0]]]])).distances
+        tensor([[[5., 1.]]])
+        >>> len(bank)
+        2
     """
 
     def __init__(self, vectors: Tensor, image_ids: Tensor, squares: Tensor | None = None) -> None:
@@ -35,38 +43,61 @@ class Bank(nn.Module):
         self._count = int(torch.isfinite(squares).sum())
 
     def forward(self, grid: PatchGrid) -> Nearest:
-        """Distance to the bank and nearest row of each patch, both (image, row, column)."""
-        found = nearest(rearrange(grid, "b h w c -> (b h w) c"), self.vectors, squares=self.squares)
-        return Nearest(found.distances.reshape(grid.shape[:3]), found.rows.reshape(grid.shape[:3]))
+        """Distance to the bank and nearest row of each patch, both (image, row, column).
+
+        Args:
+            grid: patch vectors, (image, row, column, channel).
+        """
+        patches = rearrange(grid, "b h w c -> (b h w) c")
+        flat = nearest(patches, self.vectors, squares=self.squares)
+        shape = grid.shape[:3]
+        return Nearest(flat.distances.reshape(shape), flat.rows.reshape(shape))
 
     def __len__(self) -> int:
-        """Count the vectors that are not passed over."""
+        """The number of vectors that are not ignored."""
         return self._count
 
 
 @dataclass(frozen=True)
 class ImageScore(ABC):
-    """How the distances of an image's patches make one score."""
+    """How the distances of an image's patches make one score.
+
+    An image score of your own is a frozen dataclass with this base, registered in `IMAGE_SCORES`;
+    see docs/plugins.md.
+    """
 
     @abstractmethod
-    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Score each image of a batch.
+    def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
+        """One score per image, >= 0.
 
         Args:
-            grid: the patches.
-            found: what `bank` said of them.
-            bank: the bank that was asked.
+            grid: patch vectors of a batch, (image, row, column, channel).
+            nearest: distance to the bank and nearest row of each patch, (image, row, column).
+            bank: that they were compared with.
         """
 
 
 @dataclass(frozen=True)
 class Maximum(ImageScore):
-    """An image is as odd as its oddest patch."""
+    """The largest distance among an image's patches.
 
-    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Take the largest distance of each image."""
+    Example:
+        >>> bank = Bank(torch.zeros(1, 2), torch.tensor([0]))
+        >>> grid = torch.tensor([[[[3.0, 4.0], [0.0, 1.0]]]])
+        >>> Maximum()(grid, bank(grid), bank)
+        tensor([5.])
+    """
+
+    def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
+        """The largest distance of each image.
+
+        Args:
+            grid: unused.
+            nearest: distance to the bank of each patch, (image, row, column).
+            bank: unused.
+        """
         del grid, bank
-        return found.distances.amax(dim=(1, 2))
+        return nearest.distances.amax(dim=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -77,27 +108,47 @@ class Reweighted(ImageScore):
 
     Args:
         neighbours: how many of the bank's vectors around that nearest one count, itself included.
+
+    Example:
+        >>> bank = Bank(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
+        >>> grid = torch.tensor([[[[3.0, 4.0]]]])
+        >>> bool(Reweighted()(grid, bank(grid), bank) < Maximum()(grid, bank(grid), bank))
+        True
     """
 
-    neighbours: int = 9
+    neighbours: int = field(default=9, metadata={"symbol": "b"})
 
-    def __call__(self, grid: PatchGrid, found: Nearest, bank: Bank) -> PerImage:
-        """Weigh the largest distance of each image."""
-        distance, place = found.distances.flatten(1).max(dim=1)
-        oddest = grid.flatten(1, 2).gather(1, place[:, None, None].expand(-1, 1, grid.shape[3]))
-        closest = found.rows.flatten(1).gather(1, place[:, None])[:, 0]
-        # ‖m* − v‖² but for ‖m*‖², as in `nearest`; what the bank passes over is infinitely far.
-        away = torch.addmm(bank.squares, bank.vectors[closest], bank.vectors.T, alpha=-2)
-        around = away.topk(min(self.neighbours, len(bank)), largest=False).indices
-        return reweight(distance, (oddest - bank.vectors[around]).norm(dim=-1))
+    def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
+        """The weighted largest distance of each image.
+
+        Args:
+            grid: patch vectors of a batch, (image, row, column, channel).
+            nearest: distance to the bank and nearest row of each patch, (image, row, column).
+            bank: that they were compared with.
+        """
+        distance, index = nearest.distances.flatten(1).max(dim=1)
+        channels = index[:, None, None].expand(-1, 1, grid.shape[3])
+        most_anomalous = grid.flatten(1, 2).gather(1, channels)
+        nearest_row = nearest.rows.flatten(1).gather(1, index[:, None])[:, 0]
+        # ‖m* − v‖² less ‖m*‖², as in `nearest`; vectors to be ignored are infinitely far.
+        squared = torch.addmm(bank.squares, bank.vectors[nearest_row], bank.vectors.T, alpha=-2)
+        around = squared.topk(min(self.neighbours, len(bank)), largest=False).indices
+        return reweight(distance, (most_anomalous - bank.vectors[around]).norm(dim=-1))
+
+
+IMAGE_SCORES = Components("image score", ImageScore, [Maximum, Reweighted])
+"""All image scores by name; other packages may add theirs."""
 
 
 def reweight(distance: PerImage, around: Tensor) -> PerImage:
-    """Weigh a distance by how it compares with those to the vectors around the nearest.
+    """A distance d times 1 − eᵈ / Σ eᵈⁱ, where dᵢ are those to the vectors around the nearest.
 
-    (1 − eᵈ / Σ eᵈⁱ) d.
+    Args:
+        distance: of the most anomalous patch to its nearest vector, one per image.
+        around: distances of that patch to the vectors around the nearest, (image, neighbour).
 
-    >>> reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
-    tensor([1.6274])
+    Example:
+        >>> reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
+        tensor([1.6274])
     """
     return (1 - torch.exp(distance - around.logsumexp(dim=1))) * distance

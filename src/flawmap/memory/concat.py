@@ -1,4 +1,4 @@
-"""Joining what comes batch by batch, in memory that holds it once."""
+"""Concatenation of batches in memory that holds them once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,38 @@ from torch import Tensor
 
 
 def concat_batches(batches: Iterable[list[Tensor]], expected: int) -> list[Tensor]:
-    """Join tensors along their first axis as they come.
+    """The tensors of all batches, joined along their first axis as they come.
 
-    The first of each batch, the second of each, and so on.
+    Memory is reserved for all `expected` batches at once, and what is not used takes none; kept in
+    a list and joined at the end, the tensors would take it twice.
 
-    What is reserved for `expected` batches and not used takes no memory; kept one by one and joined
-    at the end the tensors would take it twice. Nothing for no batches.
+    Args:
+        batches: tensors of each batch; as many, and of the same shapes but for the first axis, in
+            all of them.
+        expected: number of batches; more may come, which takes a copy.
+
+    Returns:
+        The first tensors of all batches joined, the second ones joined, and so on; empty for no
+        batches.
+
+    Example:
+        >>> first, second = [torch.zeros(2, 3), torch.ones(2)], [torch.zeros(1, 3), torch.ones(1)]
+        >>> [tuple(tensor.shape) for tensor in concat_batches([first, second], expected=2)]
+        [(3, 3), (3,)]
     """
-    whole: list[Tensor] = []
+    joined: list[Tensor] = []
     count = 0
     for tensors in batches:
-        came = len(tensors[0])
-        whole = whole or [
-            tensor.new_empty(max(1, expected) * came, *tensor.shape[1:]) for tensor in tensors
-        ]
-        if count + came > len(whole[0]):
-            both = zip(whole, tensors, strict=True)
-            whole = [
+        added = len(tensors[0])
+        if not joined:
+            rows = max(1, expected) * added
+            joined = [tensor.new_empty(rows, *tensor.shape[1:]) for tensor in tensors]
+        if count + added > len(joined[0]):
+            joined = [
                 torch.cat([old[:count], torch.empty_like(old), torch.empty_like(tensor)])
-                for old, tensor in both
+                for old, tensor in zip(joined, tensors, strict=True)
             ]
-        for place, tensor in zip(whole, tensors, strict=True):
-            place[count : count + came] = tensor
-        count += came
-    return [tensor[:count] for tensor in whole]
+        for target, tensor in zip(joined, tensors, strict=True):
+            target[count : count + added] = tensor
+        count += added
+    return [tensor[:count] for tensor in joined]

@@ -1,10 +1,10 @@
-"""What a memory would say of the images that it was made from, had it been made without them.
+"""Distances of good images to the bank that would have been fitted without them.
 
-An image is close to a memory that holds its own vectors, so it must be judged without those.
-Passing over them alone would leave a hole: had the image never been there, the greedy coreset would
-have put vectors of others in their place. So as many are chosen anew, each the farthest from what
-is left, among the patches whose nearest vector went missing and those that were farthest anyway.
-All distances between patches and memory come from one pass.
+An image is close to a bank that holds its own vectors, so it must be scored without those. Passing
+over them alone would leave a hole: had the image never been there, the greedy coreset would have
+put vectors of others in their place. So as many are chosen anew, each the farthest from what is
+left, among the patches whose nearest vector went missing and those that were farthest anyway. All
+distances between patches and bank come from one pass.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from flawmap.memory.threads import map_in_threads
 from flawmap.support.progress import track
 from flawmap.support.tensors import Indices, Patches
 
-FAR_CANDIDATES = 4096
-"""How many of the patches farthest from the memory may come in for any vectors that are missing."""
+_FAR_CANDIDATES = 4096
+"""How many of the patches farthest from the bank may replace the vectors of a left-out group."""
 
-FIRST_CANDIDATES = 64
+_FIRST_CANDIDATES = 64
 """How many of the candidates are looked at first."""
 
 _ROUNDING = 1e-6
@@ -32,83 +32,111 @@ _ROUNDING = 1e-6
 
 
 class LeaveOut:
-    """Judges images by the memory that they had no part in.
+    """A bank as it would be without each group of images in turn.
 
     Args:
-        bank: the memory.
-        vectors: all patches that it was chosen from, as it compares them, image by image.
-        owners: of each image, numbered from 0; images of one owner, as those of one lot, are left
-            out together.
+        bank: the bank of all images.
+        vectors: all patches that it was chosen from, as it compares them, image by image,
+            (patch, channel).
+        group_ids: the group of each image, (image,), numbered from 0; images of one group, such as
+            a lot, are left out together.
+
+    Example:
+        >>> vectors = torch.tensor([[0.0], [1.0], [5.0]])
+        >>> bank = Bank(vectors[[0, 2]], torch.tensor([0, 2]))
+        >>> left_out = LeaveOut(bank, vectors, torch.arange(3))
+        >>> left_out.nearest_in(2, left_out.bank_without(2)).distances
+        tensor([4.])
     """
 
     def __init__(self, bank: Bank, vectors: Patches, group_ids: Indices) -> None:
-        self.vectors = vectors
-        self.patches = len(vectors) // len(group_ids)
+        self._vectors = vectors
+        self._patches_per_image = len(vectors) // len(group_ids)
         group_ids = group_ids.int()  # one for each patch: half the memory
-        self.group_ids = group_ids.repeat_interleave(self.patches)
-        # Side by side, an owner's vectors are a few neighbouring columns to pass over.
+        self._group_ids = group_ids.repeat_interleave(self._patches_per_image)
+        # Side by side, a group's vectors are a few neighbouring columns to pass over.
         order = group_ids[bank.image_ids.cpu()].argsort(stable=True)
-        self.bank = Bank(bank.vectors[order], bank.image_ids[order], bank.squares[order])
-        self.bank_owners = group_ids[self.bank.image_ids.cpu()]
-        self.near = _two_nearest(vectors, self.bank, self.bank_owners)
-        self.near_owners = self.bank_owners[self.near.rows]
-        self.far = self.near.squared.topk(min(FAR_CANDIDATES, len(vectors))).indices
-        # The patches by the owner of their nearest vector.
-        self.by_near = self.near_owners.argsort(stable=True)
-        self.ends = (
-            self.near_owners.bincount(minlength=int(group_ids.max()) + 1).cumsum(dim=0).tolist()
-        )
-        # Room for the most that ever comes in for an owner's vectors: the memory is not copied for
-        # each of them.
-        most = int(self.bank_owners.bincount().max()) if len(self.bank_owners) else 0
-        self.room = torch.cat(
-            [self.bank.vectors, self.bank.vectors.new_empty(most, vectors.shape[1])]
-        )
+        self._bank = Bank(bank.vectors[order], bank.image_ids[order], bank.squares[order])
+        self._bank_groups = group_ids[self._bank.image_ids.cpu()]
+        self._nearest = _two_nearest(vectors, self._bank, self._bank_groups)
+        self._nearest_groups = self._bank_groups[self._nearest.rows]
+        far_count = min(_FAR_CANDIDATES, len(vectors))
+        self._far = self._nearest.squared.topk(far_count).indices
+        # The patches by the group of their nearest vector.
+        self._by_nearest = self._nearest_groups.argsort(stable=True)
+        counts = self._nearest_groups.bincount(minlength=int(group_ids.max()) + 1)
+        self._ends = counts.cumsum(dim=0).tolist()
+        self._buffer = self._make_buffer(vectors.shape[1])
 
     def bank_without(self, group_id: int) -> Bank:
-        """Give the memory as it would be without all that one owner brought.
+        """The bank as it would be without all images of a group.
 
-        Its own vectors are passed over.
+        The group's own vectors are passed over, and as many others follow behind all.
 
-        It is overwritten when the next owner's is asked for.
+        Args:
+            group_id: number of the group, from 0.
+
+        Returns:
+            The bank; it is overwritten by the next call.
         """
-        own = self.bank_owners == group_id
-        chosen = self._in_their_place(group_id, int(own.sum()))
-        new = self.vectors[chosen].to(self.bank.vectors)
-        whole = self.room[: len(self.bank.vectors) + len(new)]
-        whole[len(self.bank.vectors) :] = new
-        passed_over = self.bank.squares.masked_fill(own.to(self.bank.squares.device), torch.inf)
+        is_own = self._bank_groups == group_id
+        chosen = self._replacements(group_id, int(is_own.sum()))
+        bank = self._bank
+        new = self._vectors[chosen].to(bank.vectors)
+        vectors = self._buffer[: len(bank.vectors) + len(new)]
+        vectors[len(bank.vectors) :] = new
+        squares = bank.squares.masked_fill(is_own.to(bank.squares.device), torch.inf)
+        new_ids = (chosen // self._patches_per_image).to(bank.image_ids)
         return Bank(
-            whole,
-            torch.cat([self.bank.image_ids, (chosen // self.patches).to(self.bank.image_ids)]),
-            torch.cat([passed_over, new.square().sum(dim=1)]),
+            vectors,
+            torch.cat([bank.image_ids, new_ids]),
+            torch.cat([squares, new.square().sum(dim=1)]),
         )
 
-    def nearest_in(self, image: int, others: Bank) -> Nearest:
-        """Give the distances of an image's patches to `others`, which `without` its owner gave."""
-        patches = slice(image * self.patches, (image + 1) * self.patches)
-        vectors = self.vectors[patches].to(others.vectors)
-        own = self.near_owners[patches] == self.group_ids[patches]
-        squared = torch.where(own, self.near.others_squared[patches], self.near.squared[patches])
-        rows = torch.where(own, self.near.others_rows[patches], self.near.rows[patches])
-        added = len(self.bank.vectors)
-        if len(others.vectors) > added:
-            new = (
-                _products(vectors, others.vectors[added:], others.squares[added:]).cpu().min(dim=1)
-            )
-            rows = torch.where(new.values < squared, added + new.indices, rows)
+    def nearest_in(self, image_id: int, others: Bank) -> Nearest:
+        """Distances of an image's patches to the bank without its group, and the nearest rows.
+
+        Args:
+            image_id: number of the image, from 0.
+            others: what `bank_without` returned for the image's group.
+
+        Returns:
+            Distances and rows, (patch,).
+        """
+        start = image_id * self._patches_per_image
+        patches = slice(start, start + self._patches_per_image)
+        vectors = self._vectors[patches].to(others.vectors)
+        near = self._nearest
+        is_own = self._nearest_groups[patches] == self._group_ids[patches]
+        squared = torch.where(is_own, near.others_squared[patches], near.squared[patches])
+        rows = torch.where(is_own, near.others_rows[patches], near.rows[patches])
+        kept = len(self._bank.vectors)
+        if len(others.vectors) > kept:
+            products = _squared_distances(vectors, others.vectors[kept:], others.squares[kept:])
+            new = products.cpu().min(dim=1)
+            rows = torch.where(new.values < squared, kept + new.indices, rows)
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
         return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
 
-    def _in_their_place(self, group_id: int, count: int) -> Tensor:
+    def _make_buffer(self, channels: int) -> Tensor:
+        """The bank's vectors, and room behind them for what replaces those of any group.
+
+        So the bank is not copied for each group.
+        """
+        vectors = self._bank.vectors
+        room = int(self._bank_groups.bincount().max()) if len(self._bank_groups) else 0
+        return torch.cat([vectors, vectors.new_empty(room, channels)])
+
+    def _replacements(self, group_id: int, count: int) -> Tensor:
         """`count` patches of other groups, each the farthest from the bank without this group."""
-        group = self.by_near[self.ends[group_id - 1] if group_id else 0 : self.ends[group_id]]
-        orphans = group[self.group_ids[group] != group_id]
-        others = self.far[
-            (self.group_ids[self.far] != group_id) & (self.near_owners[self.far] != group_id)
-        ]
-        bounds = torch.cat([self.near.others_squared[orphans], self.near.squared[others]])
+        start = self._ends[group_id - 1] if group_id else 0
+        members = self._by_nearest[start : self._ends[group_id]]
+        orphans = members[self._group_ids[members] != group_id]
+        is_other = self._group_ids[self._far] != group_id
+        others = self._far[is_other & (self._nearest_groups[self._far] != group_id)]
+        near = self._nearest
+        bounds = torch.cat([near.others_squared[orphans], near.squared[others]])
         bounds, order = bounds.sort(descending=True, stable=True)
         return self._farthest(torch.cat([orphans, others])[order], bounds, count)
 
@@ -118,28 +146,31 @@ class LeaveOut:
         Distances only shrink, so only the first few are looked at for as long as the farthest of
         these is no nearer than the next one can be.
         """
-        nothing = _ROUNDING * float(self.bank.squares.max())
+        zero = _ROUNDING * float(self._bank.squares.max())
         chosen: list[int] = []
-        vectors, left = self.vectors[candidates[:0]], bounds[:0]
+        vectors = self._vectors[candidates[:0]]
+        distances = bounds[:0]
         while len(chosen) < count and len(candidates):
-            looked = len(left)
-            outside = float(bounds[looked]) if looked < len(bounds) else -torch.inf
-            if looked and (farthest := float(left.max())) >= outside:
-                if farthest <= nothing:
+            seen = len(distances)
+            unseen_bound = float(bounds[seen]) if seen < len(bounds) else -torch.inf
+            if seen and float(distances.max()) >= unseen_bound:
+                if float(distances.max()) <= zero:
                     break
-                chosen.append(int(left.argmax()))
-                left = torch.minimum(left, (vectors - vectors[chosen[-1]]).square().sum(dim=1))
+                chosen.append(int(distances.argmax()))
+                new = (vectors - vectors[chosen[-1]]).square().sum(dim=1)
+                distances = torch.minimum(distances, new)
                 continue
-            more = slice(looked, max(FIRST_CANDIDATES, 2 * looked))
-            new = self.vectors[candidates[more]]
-            apart = [(new - vectors[place]).square().sum(dim=1) for place in chosen]
-            vectors = torch.cat([vectors, new])
-            left = torch.cat([left, torch.stack([bounds[more], *apart]).amin(dim=0)])
+            more = slice(seen, max(_FIRST_CANDIDATES, 2 * seen))
+            added = self._vectors[candidates[more]]
+            to_chosen = [(added - vectors[row]).square().sum(dim=1) for row in chosen]
+            vectors = torch.cat([vectors, added])
+            nearest = torch.stack([bounds[more], *to_chosen]).amin(dim=0)
+            distances = torch.cat([distances, nearest])
         return candidates[torch.tensor(chosen, dtype=torch.long)]
 
 
 class _TwoNearest(NamedTuple):
-    """For each patch its nearest vector, and the nearest that another owner brought.
+    """For each patch its nearest vector, and the nearest that another group brought.
 
     Squared distances and rows.
     """
@@ -150,45 +181,48 @@ class _TwoNearest(NamedTuple):
     others_rows: Tensor
 
 
-def _two_nearest(vectors: Patches, bank: Bank, group_ids: Tensor) -> _TwoNearest:
-    starts, ends = (
-        torch.searchsorted(group_ids, group_ids, side=side).to(bank.vectors.device)
-        for side in ("left", "right")
-    )
-    at_once = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
-    blocks = [slice(first, first + at_once) for first in range(0, len(vectors), at_once)]
-    found = _TwoNearest(
-        *(torch.empty(len(vectors), dtype=dtype) for dtype in (torch.float32, torch.int32) * 2)
+def _two_nearest(vectors: Patches, bank: Bank, bank_groups: Tensor) -> _TwoNearest:
+    """Search in blocks of patches, as many at a time as torch has threads."""
+    device = bank.vectors.device
+    starts = torch.searchsorted(bank_groups, bank_groups, side="left").to(device)
+    ends = torch.searchsorted(bank_groups, bank_groups, side="right").to(device)
+    rows_per_block = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
+    blocks = [
+        slice(first, first + rows_per_block) for first in range(0, len(vectors), rows_per_block)
+    ]
+    result = _TwoNearest(
+        torch.empty(len(vectors), dtype=torch.float32),
+        torch.empty(len(vectors), dtype=torch.int32),
+        torch.empty(len(vectors), dtype=torch.float32),
+        torch.empty(len(vectors), dtype=torch.int32),
     )
 
     @torch.inference_mode()  # a thread does not inherit it
     def fill(block: slice) -> None:
         # Into its place at once: small results kept one by one would settle where the products
         # were, and break up the heap (13 GB for 761 images).
-        for whole, part in zip(
-            found, _two_nearest_of(vectors[block].to(bank.vectors), bank, starts, ends), strict=True
-        ):
-            whole[block] = part
+        values = _two_nearest_in_block(vectors[block].to(bank.vectors), bank, starts, ends)
+        for target, tensor in zip(result, values, strict=True):
+            target[block] = tensor
 
     for _ in track(map_in_threads(fill, blocks), "comparing good images", len(blocks)):
         pass
-    return found
+    return result
 
 
-def _two_nearest_of(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:
-    squared = _products(vectors, bank.vectors, bank.squares)
+def _two_nearest_in_block(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:
+    squared = _squared_distances(vectors, bank.vectors, bank.squares)
     first = squared.min(dim=1)
-    start, end = starts[first.indices, None], ends[first.indices, None]
-    # The columns of the nearest one's owner, the last of them again where another owner has more.
-    columns = torch.minimum(
-        start + torch.arange(int((end - start).max()), device=start.device), end - 1
-    )
+    start = starts[first.indices, None]
+    end = ends[first.indices, None]
+    # The columns of the nearest one's group, the last of them again where another group has more.
+    offsets = torch.arange(int((end - start).max()), device=start.device)
+    columns = torch.minimum(start + offsets, end - 1)
     second = squared.scatter_(1, columns, torch.inf).min(dim=1)
     return _TwoNearest(first.values, first.indices, second.values, second.indices)
 
 
-def _products(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
+def _squared_distances(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
     """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    return squared_distance_terms(vectors, others, squares).add_(
-        vectors.square().sum(dim=1, keepdim=True)
-    )
+    terms = squared_distance_terms(vectors, others, squares)
+    return terms.add_(vectors.square().sum(dim=1, keepdim=True))

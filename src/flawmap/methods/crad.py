@@ -20,9 +20,9 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
@@ -140,7 +140,7 @@ class CRADEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -23,7 +23,6 @@ from torch.optim import Adam, AdamW, Optimizer
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
 from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import (
     NUM_STEPS,
@@ -33,8 +32,9 @@ from flawmap.features.diffusion import (
     alpha_bar,
     reconstruct,
 )
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.unet import UNet
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.progress import track
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
@@ -91,14 +91,14 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
     attention_from_scale: int = 3
     heads: int = 4
     dropout: float = 0.0
-    guidance: float = 3.0
-    adapt_guidance: float = 3.0
-    pixel_weight: float = 1.0
-    distillation_weight: float = 0.1
+    guidance: float = field(default=3.0, metadata={"symbol": "w"})
+    adapt_guidance: float = field(default=3.0, metadata={"symbol": "w_DA"})
+    pixel_weight: float = field(default=1.0, metadata={"symbol": "v"})
+    distillation_weight: float = field(default=0.1, metadata={"symbol": "λ"})
     timesteps: int = START
     learning_rate: float = 1e-3
     adapt_learning_rate: float = 1e-4
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -238,7 +238,7 @@ class DDADReconstructor(nn.Module):
         options: sizes, and how strongly to steer.
     """
 
-    def __init__(self, shape: Sequence[int], backbone: Backbone, options: DDAD) -> None:
+    def __init__(self, shape: Sequence[int], backbone: FeatureExtractor, options: DDAD) -> None:
         super().__init__()
         self.unet = UNet(
             options.base_channels,

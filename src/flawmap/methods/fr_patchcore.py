@@ -1,9 +1,7 @@
-"""FR-PatchCore (Jiang et al.
-
-2024), reconstructed: images are brought into one pose inside the backbone first.
+"""FR-PatchCore (Jiang et al. 2024), reconstructed: images are first brought into one pose.
 
 What the article leaves open is taken from RegAD (Huang et al. 2022), on which it builds; see
-`SpatialTransformers`.
+`SpatialTransformerRegistration`.
 """
 
 from __future__ import annotations
@@ -15,8 +13,13 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def fr_patchcore(**options: Any) -> PatchCore:
-    """Make PatchCore with a registration learned from pairs of good images.
+    """PatchCore with a registration that is learned from pairs of good images.
 
-    Any option may be given otherwise.
+    Args:
+        options: of `PatchCore`, in place of that registration.
+
+    Example:
+        >>> fr_patchcore().registration.epochs
+        50
     """
     return PatchCore(**{"registration": SpatialTransformerRegistration()} | options)

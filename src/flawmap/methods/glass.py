@@ -9,7 +9,7 @@ counts, where the published code keeps the one that is best on the test set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -28,7 +28,7 @@ from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
 from flawmap.support.tensors import Compared, Embedded, Images, Maps, Patches, PerImage
@@ -81,11 +81,11 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
     target_rms: float | None = 1.0
     noise_std: float = 0.05
     ascent_steps: int = 4
-    ascent_step_size: float = 0.005
+    ascent_step_size: float = field(default=0.005, metadata={"symbol": "η"})
     defect_types: tuple[str, ...] = ("texture",)
     learning_rate: float = 2e-4
     adaptor_learning_rate: float = 1e-4
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +112,7 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
 
     def training_inputs(self, images: Images) -> list[Tensor]:
         """Hold the vectors, which never change, and the images, to paint on."""
-        return [*self.encode(images).maps, images]
+        return [*self.encoder_runner.encode(images).maps, images]
 
     def on_train_start(self, held: list[Tensor]) -> None:
         """Find the scale, and choose the hypothesis where that is left to the images."""
@@ -160,7 +160,7 @@ class GLASS(TrainedMethod["GLASSNetworks"]):
             painted_images, spots = map(np.stack, zip(*islice(painted, len(places)), strict=True))
             yield [
                 grids[places],
-                self.encode(torch.from_numpy(painted_images)).maps[0],
+                self.encoder_runner.encode(torch.from_numpy(painted_images)).maps[0],
                 torch.from_numpy(spots),
                 centre,
             ]

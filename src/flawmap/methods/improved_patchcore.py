@@ -1,8 +1,7 @@
-"""The improved PatchCore (Li et al.
+"""The improved PatchCore (Li et al. 2025).
 
-2025): self-attention for half of the deepest layer, channel aggregation.
-
-Its third change, a fine-tuned backbone, is the choice of the weights. The paper's backbone is
+Self-attention for half of the deepest layer, and channel aggregation. Its third change, a
+fine-tuned backbone, is `Inspector(finetune=...)` or `--finetune`; its backbone is
 wide_resnet50_2.tv_in1k.
 """
 
@@ -16,10 +15,18 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def improved_patchcore(**options: Any) -> PatchCore:
-    """Make PatchCore with the paper's parts; any option may be given otherwise."""
-    parts: dict[str, Any] = {
+    """PatchCore with the components of Li et al. 2025.
+
+    Args:
+        options: of `PatchCore`, in place of the paper's.
+
+    Example:
+        >>> improved_patchcore(coreset=0.1).context.ratio
+        0.5
+    """
+    preset: dict[str, Any] = {
         "context": PartialSelfAttention(ratio=0.5),
         "reducer": ChannelAggregation(ratio=0.1),
         "reducer_scope": "bank",
     }
-    return PatchCore(**parts | options)
+    return PatchCore(**preset | options)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -18,14 +19,22 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.patches import concat_maps
-from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
-from flawmap.support.progress import track
+from flawmap.memory.gaussians import (
+    Gaussians,
+    LeaveOneOut,
+    add_vectors,
+    bytes_needed,
+    empty_moments,
+    merge_shards,
+)
+from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.head import Head
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.system import available_memory
 from flawmap.support.tensors import (
     Compared,
-    Distances,
     Embedded,
     Features,
     Images,
@@ -34,33 +43,38 @@ from flawmap.support.tensors import (
     PerImage,
 )
 
-IMAGES_PER_UPDATE = 32
-"""Images whose vectors are added at once: one pass over the matrices serves all of them."""
-
-MAX_BLOCK_ELEMENTS = 2**22
-"""Numbers worked on at once, 32 MB of them in float64."""
-
 
 @dataclass(eq=False)
 class PaDiM(MemoryMethod):
     """One Gaussian per position; the distance from its mean is Mahalanobis's.
 
     Args:
-        channels: how many to keep, chosen at random; None takes as many as were published: 550 of
-            1792, 100 of 448.
+        channels: number of channels to keep, chosen at random, 1 or more; None for as many as were
+            published: 550 of 1792, 100 of 448.
         ridge: added to each variance, more than 0. With fewer images than channels the covariance
             says nothing about most directions, and the ridge takes its place.
-        sigma: of the Gaussian over the anomaly map, in pixels.
+        sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
+
+    Raises:
+        OptionError: a value that cannot work.
 
     Example:
         >>> PaDiM(channels=100).options()["channels"]
         100
+        >>> images = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> method = PaDiM(backbone="test_resnet", weights="random", channels=5)
+        >>> scores = method.fit([Batch(images, [""] * 8)]).score(torch.zeros(1, 3, 64, 64))
+        >>> tuple(scores.pixel.shape), bool(scores.image == scores.pixel.max())
+        ((1, 64, 64), True)
     """
 
+    images_per_update: ClassVar[int] = 32
+    """Images whose vectors are added at once: one pass over the matrices serves all of them."""
+
     layers: tuple[int, ...] = (1, 2, 3)
-    channels: int | None = None
-    ridge: float = 0.01
-    sigma: float = 4.0
+    channels: int | None = field(default=None, metadata={"symbol": "d"})
+    ridge: float = field(default=0.01, metadata={"symbol": "ε"})
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,24 +96,28 @@ class PaDiM(MemoryMethod):
         Args:
             batches: the shard's images, all of one size.
 
+        Returns:
+            `count`, `mean` and `scatter` as in `Moments`, `grid` with height and width of a map in
+            positions, and the `channels` that are kept.
+
         Raises:
             OptionError: this machine has not the memory.
             DatasetError: no image could be used.
         """
         shard: State = {}
-        self.warm_up(batches)
+        self.encoder_runner.warm_up(batches)
         for maps, _ in self._maps(batches):
             shard = shard or self._empty_shard(*maps.shape[-3:])
-            _add(shard, rearrange(maps, "b c h w -> (h w) b c"))
+            add_vectors(shard, rearrange(maps, "b c h w -> (h w) b c"))
         if not shard:
-            raise DatasetError("no image could be used, so there is nothing to learn from")
+            raise DatasetError("no image could be used, so there is nothing to fit to")
         return shard
 
     def fit_shards(self, shards: list[State]) -> PaDiM:
-        """Learn the Gaussians; shards differ from one shard by the rounding of float64.
+        """Fit the Gaussians; shards differ from one shard by the rounding of float64.
 
         Args:
-            shards: what `extract` gave for each.
+            shards: what `extract` returned for each.
 
         Returns:
             The method itself.
@@ -107,22 +125,9 @@ class PaDiM(MemoryMethod):
         Raises:
             OptionError: the ridge is too small to invert the covariances.
         """
-        counts = [int(shard["count"]) for shard in shards]
-        count = sum(counts)
-        weighted = [shard["mean"] * (int(shard["count"]) / count) for shard in shards]
-        mean = torch.stack(weighted).sum(dim=0)
-        whitening = torch.empty(shards[0]["scatter"].shape)
-        blocks = _blocks(whitening)
-        for block in track(blocks, "learning positions", len(blocks)):
-            scatter = torch.stack([shard["scatter"][block] for shard in shards]).sum(dim=0)
-            # Chan et al. 1979: the scatter of all is that within the shards and of their means.
-            between = [
-                math.sqrt(size) * (shard["mean"][block] - mean[block])
-                for size, shard in zip(counts, shards, strict=True)
-            ]
-            scatter.baddbmm_(torch.stack(between, dim=2), torch.stack(between, dim=1))
-            whitening[block] = self._whiten(scatter / max(1, count - 1))
+        mean, whitening = merge_shards(shards, self.ridge, best_device())
         channels = shards[0]["channels"]
+        count = sum(int(shard["count"]) for shard in shards)
         if count <= len(channels):
             self.notes = [
                 f"{count} images for {len(channels)} channels: most directions were never seen to "
@@ -134,12 +139,15 @@ class PaDiM(MemoryMethod):
         return self
 
     def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
-        """Learn, and score each image as if it had not been there: in closed form.
+        """Fit to good images, and score each as if it had not been there: in closed form.
 
         Where images come in groups, or there are fewer than three, by folds.
 
         Args:
-            batches: the images; they are gone through twice.
+            batches: the images, with their groups; they are gone through twice.
+
+        Returns:
+            Scores in the order of the images that can be read.
         """
         if len(set(batches.groups)) > 1:
             return super().cross_fit_scores(batches)
@@ -150,17 +158,17 @@ class PaDiM(MemoryMethod):
         self.fit_shards([shard])
         return self._leave_one_out_scores(shard, batches)
 
-    def encoder(self) -> PaDiMEncoder:
+    def encoder(self) -> nn.Module:
         """Images to the chosen channels of all layers."""
-        return PaDiMEncoder(self.feature_extractor, self._channel_indices())
+        return _PaDiMEncoder(self.feature_extractor, self._channel_indices())
 
-    def head(self) -> PaDiMHead:
+    def head(self) -> Head:
         """The Gaussians and the anomaly map.
 
         Raises:
             NotFitted: there are no Gaussians yet.
         """
-        return PaDiMHead(self._gaussians(), AnomalyMap(self.sigma))
+        return _PaDiMHead(self._gaussians(), AnomalyMap(self.sigma))
 
     def fitted_state(self) -> State:
         """The Gaussians: `mean`, `whitening`, and the `channels` that they are about."""
@@ -170,46 +178,26 @@ class PaDiM(MemoryMethod):
         """Restore the Gaussians.
 
         Args:
-            state: what `fitted_state` gave.
+            state: what `fitted_state` returned.
         """
         self.gaussians_ = Gaussians(**state).to(best_device())
 
     def _leave_one_out_scores(self, shard: State, batches: Batches) -> HeldOutScores:
-        """Score each image by the others; the shard's scatter is overwritten.
-
-        Without image i, d = xᵢ − μ away from the mean of n, the mean moves by d/(n−1) and the
-        scatter loses n/(n−1)·ddᵀ. So its covariance is C − β·ddᵀ, with C = scatter/(n−2) + ridge·I
-        and β = n/((n−1)(n−2)), and by Sherman and Morrison its squared distance is
-        (n/(n−1))²·q/(1−βq), with q = dᵀC⁻¹d. All in float64, for βq is close to 1 where images are
-        fewer than channels.
-        """
-        n, mean, whitening = int(shard["count"]), shard["mean"], shard["scatter"]
-        blocks = _blocks(whitening)
-        for block in track(blocks, "learning to leave out", len(blocks)):
-            whitening[block] = self._whiten(whitening[block] / (n - 2))
+        """Score each image by the others; the shard's scatter is overwritten."""
+        left_out = LeaveOneOut(shard, self.ridge, best_device())
         pixel_map = AnomalyMap(self.sigma)
         peaks = []
         for maps, size in self._maps(batches):
-            vectors = rearrange(maps, "b c h w -> (h w) b c")
-            squared = []
-            for block in blocks:
-                deviations = vectors[block] - mean[block, None]
-                squared.append((deviations @ whitening[block].mT).square().sum(dim=2))
-            q = torch.cat(squared)
-            rest = 1 - n / ((n - 1) * (n - 2)) * q
-            rest = rest.clamp(min=torch.finfo(q.dtype).eps)
-            distances = n / (n - 1) * (q / rest).sqrt().float()
-            distances = rearrange(distances, "(h w) b -> b h w", h=maps.shape[-2])
-            peaks.append(pixel_map(distances, *size).amax(dim=(1, 2)))
+            peaks.append(pixel_map(left_out.distances(maps), *size).amax(dim=(1, 2)))
         return HeldOutScores(torch.cat(peaks), torch.cat(peaks))
 
     def _maps(self, batches: Iterable[Batch]) -> Iterator[tuple[Features, torch.Size]]:
-        """Chosen channels of `IMAGES_PER_UPDATE` images or a few more, with the images' size."""
+        """Chosen channels of `images_per_update` images or a few more, with the images' size."""
         waiting: list[Tensor] = []
         for batch in batches:
-            waiting.append(self.encode(batch.images).maps[0])
+            waiting.append(self.encoder_runner.encode(batch.images).maps[0])
             size = batch.images.shape[-2:]
-            if sum(map(len, waiting)) >= IMAGES_PER_UPDATE:
+            if sum(map(len, waiting)) >= self.images_per_update:
                 yield torch.cat(waiting), size
                 waiting = []
         if waiting:
@@ -234,30 +222,11 @@ class PaDiM(MemoryMethod):
                 f"{needed / 1e9:.2f} GB of memory and {available / 1e9:.2f} GB are free; use "
                 f"channels={fewer} or fewer, smaller images, or layers=(2, 3)"
             )
-        positions = height * width
         return {
-            "count": torch.tensor(0),
-            "mean": torch.zeros(positions, channels, dtype=torch.float64),
-            "scatter": torch.zeros(positions, channels, channels, dtype=torch.float64),
+            **empty_moments(height * width, channels),
             "grid": torch.tensor([height, width]),
             "channels": self._channel_indices(),
         }
-
-    def _whiten(self, covariance: Tensor) -> Tensor:
-        """Inverse Cholesky factor of each covariance plus ridge, in float64; L with LLᵀ = Σ.
-
-        The inverse and not the factor: the distance is then ‖L⁻¹(x − μ)‖, a matrix product that
-        every runtime has.
-        """
-        covariance = covariance.to(best_device())
-        identity = torch.eye(covariance.shape[-1]).to(covariance)
-        factor, failed = torch.linalg.cholesky_ex(covariance + self.ridge * identity)
-        if failed.any():
-            raise OptionError(
-                f"a ridge of {self.ridge} is too small to invert the covariances; use 0.01"
-            )
-        whitening: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-        return whitening.cpu()
 
     def _gaussians(self) -> Gaussians:
         if self.gaussians_ is None:
@@ -265,64 +234,27 @@ class PaDiM(MemoryMethod):
         return self.gaussians_
 
 
-class Gaussians(nn.Module):
-    """A Gaussian at each position.
-
-    Args:
-        mean: (row, column, channel).
-        whitening: (position, channel, channel), L⁻¹ where the covariance is LLᵀ; row by row.
-        channels: the backbone's channels that they are about.
-    """
-
-    def __init__(self, mean: Tensor, whitening: Tensor, channels: Indices) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.whitening: Tensor
-        self.channels: Tensor
-        self.register_buffer("mean", mean)
-        self.register_buffer("whitening", whitening)
-        self.register_buffer("channels", channels)
-
-    def forward(self, maps: Features) -> Distances:
-        """The Mahalanobis distance of each position.
-
-        Args:
-            maps: the channels that the Gaussians are about, (batch, channel, row, column).
-        """
-        # One product for the whole batch, so memory grows with the maps; on rows that lie apart it
-        # would take 20 times as long.
-        vectors = rearrange(maps, "b c h w -> (h w) b c").contiguous()
-        white = (vectors - rearrange(self.mean, "h w c -> (h w) 1 c")) @ self.whitening.mT
-        rows = self.mean.shape[0]
-        distances: Distances = rearrange(white.norm(dim=2), "(h w) b -> b h w", h=rows)
-        return distances
-
-
-class PaDiMEncoder(nn.Module):
+class _PaDiMEncoder(nn.Module):
     """Images to maps of the chosen channels of all layers.
 
     Args:
-        backbone: gives the maps.
-        channels: numbers of those to keep, among all layers' channels in a row.
+        backbone: images to the maps of all layers.
+        channels: numbers of the channels to keep, from 0 among those of all layers in a row.
     """
 
-    def __init__(self, backbone: Backbone, channels: Indices) -> None:
+    def __init__(self, backbone: FeatureExtractor, channels: Indices) -> None:
         super().__init__()
         self.backbone = backbone
         self.channels: Tensor
         self.register_buffer("channels", channels)
 
     def forward(self, images: Images) -> Embedded:
-        """One map (batch, channel, row, column), all layers joined.
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
+        """One map (batch, channel, row, column), all layers joined."""
         joined = concat_maps(self.backbone(images), "nearest")
         return Embedded((joined[:, self.channels],))
 
 
-class PaDiMHead(Head):
+class _PaDiMHead(Head):
     """Maps to scores by Gaussians; the image score is the largest value of the smoothed map.
 
     Args:
@@ -336,72 +268,16 @@ class PaDiMHead(Head):
         self.pixel_map = pixel_map
 
     def compare(self, embedded: Embedded) -> Compared:
-        """The Mahalanobis distance of each position.
-
-        Args:
-            embedded: one map (batch, channel, row, column).
-        """
+        """The Mahalanobis distance of each position."""
         return Compared((self.gaussians(embedded.maps[0]),))
 
     def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: the distance of each position.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
+        """The distances in the image's size, smoothed."""
         del embedded
         maps: Maps = self.pixel_map(compared.distances[0], height, width)
         return maps
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The largest value of each map.
-
-        Args:
-            embedded: unused.
-            compared: unused.
-            maps: the smoothed maps.
-        """
+        """The largest value of each map."""
         del embedded, compared
         return maps.amax(dim=(1, 2))
-
-
-def bytes_needed(positions: int, channels: int) -> int:
-    """Bytes that learning takes: per position a scatter matrix in float64, a whitening in float32.
-
-    Args:
-        positions: of the map.
-        channels: that are kept.
-
-    Example:
-        >>> bytes_needed(56 * 56, 550)
-        11383680000
-    """
-    return positions * channels**2 * (8 + 4)
-
-
-def _add(shard: State, vectors: Tensor) -> None:
-    """Add vectors (position, image, channel) to a shard.
-
-    By Chan et al. 1979, whose sums stay small beside what they are sums of.
-    """
-    before = int(shard["count"])
-    new = vectors.shape[1]
-    for block in _blocks(shard["scatter"]):
-        added = vectors[block].double()
-        mean = added.mean(dim=1, keepdim=True)
-        shift = mean - shard["mean"][block, None]
-        # The step from mean to mean is one row more, so that one product adds it all.
-        step = shift * math.sqrt(before * new / (before + new))
-        rows = torch.cat([added - mean, step], dim=1)
-        shard["scatter"][block].baddbmm_(rows.mT, rows)
-        shard["mean"][block] += shift[:, 0] * (new / (before + new))
-    shard["count"] += new
-
-
-def _blocks(matrices: Tensor) -> list[slice]:
-    """Positions in blocks of about `MAX_BLOCK_ELEMENTS` numbers."""
-    step = max(1, MAX_BLOCK_ELEMENTS // matrices[0].numel())
-    return [slice(start, start + step) for start in range(0, len(matrices), step)]

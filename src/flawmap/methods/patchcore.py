@@ -7,9 +7,9 @@ nearest vector in the bank is far.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import length_hint
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -21,36 +21,34 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
-from flawmap.features.reducers import Reducer, SparseRandomProjection, load_reducer
+from flawmap.features.reducers import Reducer, SparseRandomProjection
 from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
 from flawmap.features.registration import load_aligner as restore_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
-from flawmap.memory.neighbours import Nearest
 from flawmap.memory.threads import single_threaded
-from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.memory_base import MemoryMethod
+from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, score_compared
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
-    Compared,
     Embedded,
-    Images,
     Indices,
-    Maps,
     Patches,
-    PatchGrid,
-    PerImage,
     ReducedPatches,
 )
 
-Scope = Literal["coreset", "bank"]
+_ReducerScope = Literal["coreset", "bank"]
 """Where reduced vectors are used: to choose the coreset only, or in the bank too."""
 
 
 @dataclass(eq=False)
 class PatchCore(MemoryMethod):
     """PatchCore, and with other components the methods that vary it.
+
+    Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection".
 
     Args:
         context: how a position of the deepest layer sees its surroundings.
@@ -60,23 +58,29 @@ class PatchCore(MemoryMethod):
             and compares reduced vectors, as the improved PatchCore does.
         coreset: fraction of all patches kept in the bank, more than 0 and at most 1.
         image_score: how the patches of an image make its score.
-        sigma: of the Gaussian over the anomaly map, in pixels.
+        sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
         registration: whether images are brought into one pose first, inside the backbone.
 
     Example:
         >>> PatchCore(coreset=0.1).options()["coreset"]
         0.1
-    """
+        >>> images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> method = PatchCore(backbone="test_resnet", weights="random", coreset=1.0)
+        >>> method = method.fit([Batch(images, ["a.png", "b.png", "c.png", "d.png"])])
+        >>> method.score(images[:1]).image
+        tensor([0.])
 
-    component_types: ClassVar[tuple[type, ...]] = (Context, Reducer, ImageScore, Registration)
+    Raises:
+        OptionError: a coreset of no fraction, or another value that cannot work.
+    """
 
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
     reducer: Reducer = SparseRandomProjection()
-    reducer_scope: Scope = "coreset"
-    coreset: float = 0.01
+    reducer_scope: _ReducerScope = "coreset"
+    coreset: float = field(default=0.01, metadata={"symbol": "p"})
     image_score: ImageScore = Maximum()
-    sigma: float = 4.0
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
 
     def __post_init__(self) -> None:
@@ -90,7 +94,7 @@ class PatchCore(MemoryMethod):
         self.aligner_: FeatureAligner | None = None
 
     def fit_features(self, batches: Iterable[Batch]) -> None:
-        """Learn the registration, where there is one.
+        """Fit the registration, where there is one.
 
         Args:
             batches: all good images.
@@ -116,12 +120,12 @@ class PatchCore(MemoryMethod):
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            return self.encode(batch.images).flatten()
+            return self.encoder_runner.encode(batch.images).flatten()
 
-        self.warm_up(batches)
+        self.encoder_runner.warm_up(batches)
         tensors = concat_batches(map(embed, batches), length_hint(batches))
         if not tensors:
-            raise DatasetError("no image could be used, so there is nothing to learn from")
+            raise DatasetError("no image could be used, so there is nothing to fit to")
         (grid,), transforms = Embedded.unflatten(tensors)
         by_stage = {f"transform{stage}": tensor for stage, tensor in enumerate(transforms)}
         return {"grid": grid, "size": torch.tensor(sizes[0]), **by_stage}
@@ -130,7 +134,7 @@ class PatchCore(MemoryMethod):
         """Choose the coreset of all extracted vectors, and keep it as the bank.
 
         Args:
-            shards: what `extract` gave for each.
+            shards: what `extract` returned for each.
 
         Returns:
             The method itself.
@@ -148,10 +152,13 @@ class PatchCore(MemoryMethod):
         return self
 
     def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
-        """Learn from good images, and score each as if its group had not been among them.
+        """Fit to good images, and score each by the bank as it would be without its group.
 
         Args:
-            batches: the images, with their groups.
+            batches: the images, with their groups; the encoder runs once for each.
+
+        Returns:
+            Scores in the order of the images that can be read.
         """
         self.fit_features(batches)
         shard = self.extract(batches)
@@ -162,8 +169,14 @@ class PatchCore(MemoryMethod):
         """Score extracted images by the bank as it would be without their group; fit first.
 
         Args:
-            shard: what `extract` gave, the only one that was fitted.
-            group_ids: the group of each image, from 0.
+            shard: what `extract` returned, the only shard that was fitted.
+            group_ids: the group of each image, (image,), numbered from 0.
+
+        Returns:
+            Scores in the order of the shard's images.
+
+        Raises:
+            NotFitted: there is no bank yet.
         """
         vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
         if not self._reduces_early:
@@ -172,17 +185,18 @@ class PatchCore(MemoryMethod):
         names = sorted(name for name in shard if name.startswith("transform"))
         embedded = Embedded((grid,), tuple(shard[name] for name in names))
         left_out = LeaveOut(self._bank(), vectors, group_ids)
+        height, width = shard["size"].tolist()
         pixel_map = AnomalyMap(self.sigma).to(best_device())
         image = torch.zeros(len(grid))
         peak = torch.zeros(len(grid))
         groups = group_ids.unique().tolist()
         with single_threaded():
             for group_id in track(groups, "scoring good images", len(groups)):
-                others = left_out.bank_without(group_id)
-                head = PatchCoreHead(nn.Identity(), others, self.image_score, pixel_map)
+                bank = left_out.bank_without(group_id)
+                head = PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map)
                 for index in (group_ids == group_id).nonzero()[:, 0].tolist():
-                    nearest = left_out.nearest_in(index, others)
-                    scores = _scores_of(head, embedded, index, nearest, shard["size"].tolist())
+                    nearest = left_out.nearest_in(index, bank)
+                    scores = score_compared(head, embedded.image(index), nearest, height, width)
                     image[index], peak[index] = scores
         return HeldOutScores(image, peak)
 
@@ -200,7 +214,7 @@ class PatchCore(MemoryMethod):
         return PatchCoreHead(reduction, self._bank(), self.image_score, AnomalyMap(self.sigma))
 
     def fitted_state(self) -> State:
-        """The bank, and the reduction where the bank's vectors are reduced."""
+        """The bank, with the reduction and the registration where there are some."""
         bank = self._bank()
         saved = {"bank.vectors": bank.vectors.cpu(), "bank.image_ids": bank.image_ids.cpu()}
         modules = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
@@ -213,20 +227,23 @@ class PatchCore(MemoryMethod):
         """Restore bank, reduction and registration.
 
         Args:
-            state: what `fitted_state` gave.
+            state: what `fitted_state` returned.
         """
         bank = Bank(state["bank.vectors"], state["bank.image_ids"])
         self.bank_ = bank.to(best_device())
-        self.reduction_ = load_reducer(_below("reduction.", state)).to(best_device())
+        self.reduction_ = self.reducer.load(_below("reduction.", state)).to(best_device())
         aligner = restore_aligner(_below("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
         self._runner = None
 
     def reduce(self, vectors: Patches) -> tuple[ReducedPatches, ReducedPatches]:
-        """Fit the reduction; the vectors to keep in the bank, and those that choose the coreset.
+        """Fit the reduction, and reduce with it.
 
         Args:
             vectors: all patches (patch, channel).
+
+        Returns:
+            The vectors to keep in the bank, and those that the coreset is chosen by.
         """
         if self._reduces_early:
             self.reduction_ = self._early_reduction()
@@ -261,105 +278,8 @@ class PatchCore(MemoryMethod):
         return self.bank_
 
 
-class PatchCoreEncoder(nn.Module):
-    """Images to patch vectors, with the transforms where images were registered.
-
-    Args:
-        embedding: images to a patch grid.
-        reduction: makes vectors shorter; the identity where that happens in the head or nowhere.
-    """
-
-    def __init__(self, embedding: PatchEmbedder, reduction: nn.Module) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.reduction = reduction
-
-    def forward(self, images: Images) -> Embedded:
-        """One patch grid (batch, row, column, channel), and the transforms.
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
-        (grid,), transforms = self.embedding(images)
-        return Embedded((self.reduction(grid),), transforms)
-
-
-class PatchCoreHead(Head):
-    """Patch vectors to scores: reduce them, find their nearest vectors in a bank, draw the map.
-
-    Args:
-        reduction: makes vectors shorter, as those of the bank are; or the identity.
-        bank: what patches are compared with.
-        image_rule: how the patches of an image make its score.
-        pixel_map: distances per patch to distances per pixel.
-    """
-
-    def __init__(
-        self, reduction: nn.Module, bank: Bank, image_rule: ImageScore, pixel_map: AnomalyMap
-    ) -> None:
-        super().__init__()
-        self.reduction = reduction
-        self.bank = bank
-        self.image_rule = image_rule
-        self.pixel_map = pixel_map
-
-    def compare(self, embedded: Embedded) -> Compared:
-        """The distance of each patch to the bank, and the bank's nearest row.
-
-        Args:
-            embedded: one patch grid (batch, row, column, channel).
-        """
-        nearest = self.bank(self._vectors(embedded))
-        return Compared((nearest.distances,), nearest.rows)
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's own pose and size, smoothed.
-
-        Args:
-            embedded: its transforms say how images were registered.
-            compared: the distance of each patch.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
-        (distances,) = compared.distances
-        if embedded.transforms:
-            distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
-        maps: Maps = self.pixel_map(distances, height, width)
-        return maps
-
-    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The score of each image, from its patches before smoothing.
-
-        Args:
-            embedded: one patch grid (batch, row, column, channel).
-            compared: distances and nearest rows.
-            maps: unused.
-        """
-        del maps
-        rows = compared.nearest_rows
-        assert rows is not None, "compare sets the rows of every patch"
-        nearest = Nearest(compared.distances[0], rows)
-        return self.image_rule(self._vectors(embedded), nearest, self.bank)
-
-    def _vectors(self, embedded: Embedded) -> PatchGrid:
-        """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
-        vectors: PatchGrid = self.reduction(embedded.maps[0])
-        return vectors
-
-
-def _scores_of(
-    head: PatchCoreHead, embedded: Embedded, index: int, nearest: Nearest, size: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Image score and map peak of one image among several, by distances known already."""
-    tensors = (tensor[index, None] for tensor in embedded.flatten())
-    alone = Embedded.unflatten(tensors).to(best_device())
-    shape = alone.maps[0].shape[:3]
-    compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
-    maps = head.anomaly_map(alone, compared, *size)
-    return head.image_score(alone, compared, maps)[0], maps.max()
-
-
 def _below(prefix: str, state: State) -> State:
+    """The tensors whose names begin with a prefix, without it."""
     names = [name for name in state if name.startswith(prefix)]
     return {name.removeprefix(prefix): state[name] for name in names}
 

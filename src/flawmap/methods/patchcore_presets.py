@@ -1,4 +1,4 @@
-"""PatchCore as others run it: its authors' code, its paper's score, a small network."""
+"""PatchCore as others run it: its authors' code, its paper's image score, a small network."""
 
 from __future__ import annotations
 
@@ -11,34 +11,49 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def patchcore_official(**options: Any) -> PatchCore:
-    """Make PatchCore as its authors' repository runs it.
+    """PatchCore as its authors' repository runs it (Roth et al. 2022).
 
-    Neighbourhoods pooled to 1024 numbers, a coreset of 10 %.
+    Neighbourhoods are pooled to 1024 numbers, and a coreset of 10 % is searched in a random linear
+    projection to 128 numbers. Two things differ from that code, on purpose: distances are true
+    ones where it squares them, and the coreset starts from one random patch that stays in it.
 
-    The coreset is searched in a random linear projection to 128 numbers. Two things differ from
-    that code, on purpose: distances are true ones where it squares them, and the coreset starts
-    from one random patch that stays in it.
+    Args:
+        options: of `PatchCore`, in place of those above.
+
+    Example:
+        >>> patchcore_official().coreset
+        0.1
     """
-    parts: dict[str, Any] = {
+    preset: dict[str, Any] = {
         "context": PooledNeighbourhood(length=1024),
         "reducer": UniformRandomProjection(128),
         "coreset": 0.1,
     }
-    return PatchCore(**parts | options)
+    return PatchCore(**preset | options)
 
 
 def patchcore_paper(**options: Any) -> PatchCore:
-    """Make PatchCore with the image score of its paper's eqs.
+    """PatchCore with the image score of its paper's eqs. 6–7, which its authors' code leaves out.
 
-    6–7, which its authors' code leaves out.
+    Args:
+        options: of `PatchCore`, in place of that image score.
+
+    Example:
+        >>> patchcore_paper().image_score
+        Reweighted(neighbours=9)
     """
-    parts: dict[str, Any] = {"image_score": Reweighted(neighbours=9)}
-    return PatchCore(**parts | options)
+    preset: dict[str, Any] = {"image_score": Reweighted(neighbours=9)}
+    return PatchCore(**preset | options)
 
 
 def patchcore_resnet18(**options: Any) -> PatchCore:
-    """Make PatchCore on ResNet-18, as Du and Zhang 2023 do for light weight.
+    """PatchCore on ResNet-18, as Du and Zhang 2023 run it for light weight: 384 numbers a patch.
 
-    384 numbers a patch.
+    Args:
+        options: of `PatchCore`, in place of that backbone.
+
+    Example:
+        >>> patchcore_resnet18().backbone
+        'resnet18.tv_in1k'
     """
     return PatchCore(**{"backbone": "resnet18.tv_in1k"} | options)

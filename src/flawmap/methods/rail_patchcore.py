@@ -1,7 +1,4 @@
-"""Rail-PatchCore (Zhang et al.
-
-2025), reconstructed: its article is closed; see `Gated` for what is known of it.
-"""
+"""Rail-PatchCore (Zhang et al. 2025), reconstructed; `Gated` says what is known of it."""
 
 from __future__ import annotations
 
@@ -12,5 +9,13 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def rail_patchcore(**options: Any) -> PatchCore:
-    """Make PatchCore with gates on rows and columns; any option may be given otherwise."""
+    """PatchCore with gates on rows and columns.
+
+    Args:
+        options: of `PatchCore`, in place of the gates.
+
+    Example:
+        >>> rail_patchcore().context.gate
+        'dual_axis'
+    """
     return PatchCore(**{"context": Gated(gate="dual_axis")} | options)

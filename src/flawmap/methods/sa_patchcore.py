@@ -1,7 +1,4 @@
-"""SA-PatchCore (Ishida et al.
-
-2023): the whole deep layer through self-attention, channel by channel.
-"""
+"""SA-PatchCore (Ishida et al. 2023): the full deepest layer self-attends, channel by channel."""
 
 from __future__ import annotations
 
@@ -12,9 +9,17 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def sa_patchcore(**options: Any) -> PatchCore:
-    """Make PatchCore with the parts of that paper's code; any option may be given otherwise."""
-    parts: dict[str, Any] = {
+    """PatchCore with the components of the code of Ishida et al. 2023.
+
+    Args:
+        options: of `PatchCore`, in place of theirs.
+
+    Example:
+        >>> sa_patchcore().context.attend
+        'per_channel'
+    """
+    preset: dict[str, Any] = {
         "context": PartialSelfAttention(ratio=1.0, attend="per_channel"),
         "alignment": "nearest",
     }
-    return PatchCore(**parts | options)
+    return PatchCore(**preset | options)

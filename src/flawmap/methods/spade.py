@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import length_hint
 from typing import ClassVar
 
@@ -15,21 +15,19 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.memory.concat import concat_batches
-from flawmap.memory.neighbours import distance_to_nearest
-from flawmap.methods.base import Head, HeldOutScores, MemoryMethod, State, not_fitted
+from flawmap.memory.reference_set import NearestImages, ReferenceSet
+from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.head import Head
+from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Compared,
-    Distances,
     Embedded,
     Images,
     Indices,
-    LayerGrid,
     Maps,
-    Patches,
-    PatchGrid,
     PerImage,
 )
 
@@ -38,16 +36,20 @@ from flawmap.support.tensors import (
 class SPADE(MemoryMethod):
     """SPADE: compares an image with those good ones that are most like it as a whole.
 
-    It keeps all maps of every good image: at 224 × 224 pixels 5.6 MB each with a WideResNet-50,
-    1.4 MB with a ResNet-18. An image as a whole is the mean of its deepest layer (in the paper of
-    the fourth, which `layers` may name); its score is the mean distance to its `neighbours`. The
-    anomaly map is each position's distance to all positions of those, averaged over the layers.
+    Cohen and Hoshen 2020, "Sub-Image Anomaly Detection with Deep Pyramid Correspondences". It keeps
+    all maps of every good image: at 224 × 224 pixels 5.6 MB each with a WideResNet-50, 1.4 MB with
+    a ResNet-18. An image as a whole is the mean of its deepest layer (in the paper of the fourth,
+    which `layers` may name); its score is the mean distance to its `neighbours`. The anomaly map is
+    each position's distance to all positions of those, averaged over the layers.
 
     Args:
-        neighbours: how many good images to compare with, 1 or more; all of them where there are
-            fewer. 50 is the paper's, 5 that of the implementation most in use; the time for an
-            image grows with it.
-        sigma: of the Gaussian over the anomaly map, in pixels.
+        neighbours: how many good images to compare with, 1 or more (K in the paper); all of them
+            where there are fewer. 50 is the paper's, 5 that of the implementation most in use; the
+            time for an image grows with it.
+        sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
+
+    Raises:
+        OptionError: a value that cannot work.
 
     Example:
         >>> SPADE(layers=(3, 1, 2)).layers
@@ -58,14 +60,14 @@ class SPADE(MemoryMethod):
     is_random: ClassVar[bool] = False
 
     layers: tuple[int, ...] = (1, 2, 3)
-    neighbours: int = 50
-    sigma: float = 4.0
+    neighbours: int = field(default=50, metadata={"symbol": "K"})
+    sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.neighbours < 1:
             raise OptionError(
-                f"a comparison with {self.neighbours} images says nothing; use 1 or more"
+                f"{self.neighbours} neighbours are too few to compare with; use 1 or more"
             )
         # Their order means nothing here; sorted, the deepest is the last.
         self.layers = tuple(sorted(set(self.layers)))
@@ -88,19 +90,19 @@ class SPADE(MemoryMethod):
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            return self.encode(batch.images).flatten()
+            return self.encoder_runner.encode(batch.images).flatten()
 
-        self.warm_up(batches)
+        self.encoder_runner.warm_up(batches)
         grids = concat_batches(map(embed, batches), length_hint(batches))
         if not grids:
-            raise DatasetError("no image could be used, so there is nothing to learn from")
+            raise DatasetError("no image could be used, so there is nothing to fit to")
         return {"size": torch.tensor(sizes[0]), **dict(zip(self._names, grids, strict=True))}
 
     def fit_shards(self, shards: list[State]) -> SPADE:
         """Keep the maps of all images.
 
         Args:
-            shards: what `extract` gave for each.
+            shards: what `extract` returned for each.
 
         Returns:
             The method itself.
@@ -113,15 +115,19 @@ class SPADE(MemoryMethod):
         count = len(self.references_)
         if count < self.neighbours:
             self.notes = [
-                f"There are {count} images, fewer than the {self.neighbours} asked for; all count."
+                f"There are {count} images, fewer than the {self.neighbours} requested neighbours; "
+                "each image is compared with all of them."
             ]
         return self
 
     def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
-        """Learn from good images, and compare each with those of other groups.
+        """Fit to good images, and compare each with those of other groups.
 
         Args:
-            batches: the images; the encoder runs once for each.
+            batches: the images, with their groups; the encoder runs once for each.
+
+        Returns:
+            Scores in the order of the images that can be read.
 
         Raises:
             DatasetError: all images are of one group.
@@ -130,13 +136,13 @@ class SPADE(MemoryMethod):
         references = self.fit_shards([shard])._references()
         group_ids = batches.group_ids
         if len(group_ids.unique()) < 2:
-            raise DatasetError("1 image can be used, and none to compare it with; give 2 or more")
+            raise DatasetError("only 1 image can be used, and none to compare it with; add images")
         pixel_map = AnomalyMap(self.sigma).to(best_device())
         image = torch.zeros(len(group_ids))
         peak = torch.zeros(len(group_ids))
         for index in track(range(len(group_ids)), "scoring good images", len(group_ids)):
             others = (group_ids != group_ids[index]).nonzero()[:, 0].to(best_device())
-            head = SPADEHead(references, self.neighbours, pixel_map, others)
+            head = _SPADEHead(references, self.neighbours, pixel_map, others)
             alone = Embedded(tuple(grid[index, None] for grid in references.grids))
             with torch.inference_mode():
                 scores = head(alone, *shard["size"].tolist())
@@ -144,17 +150,17 @@ class SPADE(MemoryMethod):
             peak[index] = scores.pixel.max()
         return HeldOutScores(image, peak)
 
-    def encoder(self) -> SPADEEncoder:
+    def encoder(self) -> nn.Module:
         """Images to the maps of all layers."""
-        return SPADEEncoder(self.feature_extractor)
+        return _SPADEEncoder(self.feature_extractor)
 
-    def head(self) -> SPADEHead:
+    def head(self) -> Head:
         """The good images' maps, and the anomaly map.
 
         Raises:
             NotFitted: there are no good images yet.
         """
-        return SPADEHead(self._references(), self.neighbours, AnomalyMap(self.sigma))
+        return _SPADEHead(self._references(), self.neighbours, AnomalyMap(self.sigma))
 
     def fitted_state(self) -> State:
         """All maps of all good images, by layer."""
@@ -165,7 +171,7 @@ class SPADE(MemoryMethod):
         """Restore the good images' maps.
 
         Args:
-            state: what `fitted_state` gave.
+            state: what `fitted_state` returned.
         """
         self.fit_shards([state])
 
@@ -179,55 +185,25 @@ class SPADE(MemoryMethod):
         return self.references_
 
 
-class ReferenceSet(nn.Module):
-    """All maps of every good image.
-
-    Args:
-        grids: of each layer, from fine to deep, (image, row, column, channel).
-    """
-
-    def __init__(self, grids: list[LayerGrid]) -> None:
-        super().__init__()
-        self._names = [f"grid{index}" for index in range(len(grids))]
-        for name, grid in zip(self._names, grids, strict=True):
-            self.register_buffer(name, grid)
-        self.descriptors: Tensor
-        descriptors = _global_descriptor(grids[-1])
-        self.register_buffer("descriptors", descriptors, persistent=False)
-
-    @property
-    def grids(self) -> list[LayerGrid]:
-        """The maps of each layer, from fine to deep."""
-        return [self.get_buffer(name) for name in self._names]
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self.descriptors)
-
-
-class SPADEEncoder(nn.Module):
+class _SPADEEncoder(nn.Module):
     """Images to the maps of all layers.
 
     Args:
-        network: gives the maps.
+        backbone: images to the maps of all layers.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, backbone: FeatureExtractor) -> None:
         super().__init__()
-        self.feature_extractor = network
+        self.feature_extractor = backbone
 
     def forward(self, images: Images) -> Embedded:
-        """One map per layer, (batch, row, column, channel).
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
+        """One map per layer, (batch, row, column, channel)."""
         maps = self.feature_extractor(images)
         grids = [rearrange(layer_map, "b c h w -> b h w c") for layer_map in maps]
         return Embedded(tuple(grid.contiguous() for grid in grids))
 
 
-class SPADEHead(Head):
+class _SPADEHead(Head):
     """Maps to scores, image by image: each is compared with good images of its own.
 
     Args:
@@ -255,64 +231,32 @@ class SPADEHead(Head):
         self.neighbours = min(neighbours, len(candidates))
 
     def compare(self, embedded: Embedded) -> Compared:
-        """Each position's distance to the nearest position of the chosen images, by layer.
-
-        Args:
-            embedded: one map per layer, (batch, row, column, channel).
-        """
-        chosen = [self.candidates[near.indices] for near in self._nearest_images(embedded)]
-        distances = []
-        for grids, good_grids in zip(embedded.maps, self.references.grids, strict=True):
+        """Each position's distance to the nearest position of the chosen images, by layer."""
+        nearest = self._nearest_images(embedded)
+        levels = []
+        for level, grids in enumerate(embedded.maps):
             by_image = [
-                _distances(grid, [good_grids[number] for number in numbers.tolist()])
-                for grid, numbers in zip(grids, chosen, strict=True)
+                self.references.distances(level, grid, images.ids)
+                for grid, images in zip(grids, nearest, strict=True)
             ]
-            distances.append(torch.cat(by_image))
-        return Compared(tuple(distances))
+            levels.append(torch.stack(by_image))
+        return Compared(tuple(levels))
 
     def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The mean over the layers, in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: the distances of each layer.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
+        """The mean over the layers, in the image's size, smoothed."""
         del embedded
         # Averaged on the pixels, where all layers are of one size.
         maps = [self.pixel_map(distances, height, width) for distances in compared.distances]
         return torch.stack(maps).mean(dim=0)
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The mean distance of each image as a whole to the chosen good ones.
-
-        Args:
-            embedded: one map per layer, (batch, row, column, channel).
-            compared: unused.
-            maps: unused.
-        """
+        """The mean distance of each image as a whole to the chosen good ones."""
         del compared, maps
-        return torch.stack([near.values.mean() for near in self._nearest_images(embedded)])
+        nearest = self._nearest_images(embedded)
+        return torch.stack([images.distances.mean() for images in nearest])
 
-    def _nearest_images(self, embedded: Embedded) -> list[torch.return_types.topk]:
-        """Distances to the nearest candidates as a whole, and their places among these."""
-        good = self.references.descriptors[self.candidates]
-        found = []
-        for grid in embedded.maps[-1]:
-            difference = good - _global_descriptor(grid[None])
-            distances = difference.square().sum(dim=1).sqrt()
-            found.append(distances.topk(self.neighbours, largest=False))
-        return found
-
-
-def _global_descriptor(grid: PatchGrid) -> Patches:
-    """One vector for each image as a whole, the mean of its map."""
-    return grid.mean(dim=(1, 2))
-
-
-def _distances(grid: Tensor, good_grids: list[Tensor]) -> Distances:
-    """Each position's distance to the nearest position of all good images, (1, row, column)."""
-    vectors = [good.flatten(0, 1) for good in good_grids]
-    distances = distance_to_nearest(grid.flatten(0, 1), vectors)
-    return distances.reshape(1, *grid.shape[:2])
+    def _nearest_images(self, embedded: Embedded) -> list[NearestImages]:
+        return [
+            self.references.nearest_images(grid, self.neighbours, self.candidates)
+            for grid in embedded.maps[-1]
+        ]

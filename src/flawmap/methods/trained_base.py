@@ -142,7 +142,7 @@ class TrainedMethod(Method, Generic[N]):
 
     def training_inputs(self, images: Images) -> list[Tensor]:
         """Say what is held of images: what the encoder gives, unless a method needs more."""
-        return self.encode(images).flatten()
+        return self.encoder_runner.encode(images).flatten()
 
     def on_train_start(self, held: list[Tensor]) -> None:
         """Look at all images once before the training begins; most methods need not."""
@@ -228,7 +228,7 @@ class TrainedMethod(Method, Generic[N]):
             seen.append(len(taken[0]))
             return taken
 
-        self.warm_up(batches, self.phase_ends[-1])
+        self.encoder_runner.warm_up(batches, self.phase_ends[-1])
         held = concat_batches(map(take, batches), expected)
         if (count := sum(seen)) < MIN_TRAINING_IMAGES:
             raise DatasetError(

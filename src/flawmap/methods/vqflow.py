@@ -7,7 +7,7 @@ best on the test set.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -17,10 +17,10 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import Backbone
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
-from flawmap.methods.base import Head
+from flawmap.methods.head import Head
 from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Distances, Embedded, Features, Images, Maps, PerImage
 
@@ -61,7 +61,7 @@ class VQFlow(TrainedMethod["VQFlowNetwork"]):
     epochs: int = 40
     batch_size: int = 16
     max_images_per_epoch: int | None = 400
-    prototypes: int = 8
+    prototypes: int = field(default=8, metadata={"symbol": "K"})
     patterns: int = 64
     prototype_dim: int = 64
     position_dim: int = 16
@@ -231,7 +231,7 @@ class VQFlowEncoder(nn.Module):
         network: gives the maps.
     """
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: FeatureExtractor) -> None:
         super().__init__()
         self.feature_extractor = network
 

@@ -48,7 +48,7 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
 
     >>> scores, labels = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
     >>> metrics = image_metrics(scores, labels, scores > 0.85)
-    >>> metrics["image AUROC"].value, metrics["miss rate"].value
+    >>> metrics["image AUROC"].value, metrics["miss rate (FNR)"].value
     (1.0, 0.5)
     """
     good, defective = labels == 0, labels == 1
@@ -57,8 +57,8 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
         metrics["defect prevalence"] = Metric(float(labels.mean()))
     else:
         metrics["defect prevalence"] = Metric(unavailable="no test images")
-    metrics["false reject rate"] = _rate(rejected[good], _NO_GOOD)
-    metrics["miss rate"] = _rate(~rejected[defective], _NO_DEFECTS)
+    metrics["false reject rate (FPR)"] = _rate(rejected[good], _NO_GOOD)
+    metrics["miss rate (FNR)"] = _rate(~rejected[defective], _NO_DEFECTS)
     return metrics
 
 

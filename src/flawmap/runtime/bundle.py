@@ -1,9 +1,8 @@
 """The saved file: a manifest and arrays in one safetensors file, under one hash.
 
-No pickle, so loading runs no code.
-
-The manifest is JSON in the file's metadata. It holds the SHA-256 of the whole file, taken with 64
-zeros in its place, so that any changed byte is noticed.
+There is no pickle in it, so loading runs no code. The manifest is JSON in the file's metadata, with
+the format and the SHA-256 of the whole file beside it. That hash is taken with 64 zeros in its own
+place, so that any changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -12,45 +11,144 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+from cattrs.v import format_exception
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, FlawmapError
+from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
 
 FORMAT = 2
-"""Raised whenever an older flawmap could not read what this one writes."""
+"""Format of the files that this flawmap writes and reads; raised with every change of it."""
 
-KEY = "flawmap"
-"""The entry of the metadata that holds the manifest."""
+METHOD_PREFIX = "method."
+"""Begins the names of the arrays that hold a method's state."""
 
+GRAPH_PREFIX = "graph."
+"""Begins the names of the arrays that hold the graph."""
+
+GOLDEN_PREFIX = "golden."
+"""Begins the names of the arrays that hold the golden images and their scores."""
+
+_KEY = "flawmap"
 _NO_DIGEST = "0" * 64
+_CONVERTER = Converter(forbid_extra_keys=True)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a saved file says about the inspector in it, beside the arrays.
+
+    Args:
+        version: of the flawmap that wrote the file.
+        libraries: versions of the libraries it was written with, by name.
+        method_name: name of the method, as the user chose it.
+        method_class: name under which the method's class is registered.
+        method_source: package or module that the class comes from; empty for flawmap itself.
+        method_options: all options of the method, as `Method.options` returns them.
+        changed_options: those that differ from the defaults of `method_name`, by dotted name.
+        preprocessing: how images are made ready for the network.
+        weights_sha256: fingerprint of the backbone's weights.
+        fitted_images: number of good images that the method was fitted on.
+        calibration: budget, groups and kind of the calibration; its scores are among the arrays.
+        finetuning: record of the backbone's fine-tuning; None without one.
+        no_graph_reason: why the file holds no graph; empty where it holds one.
+        scorer_sha256: hash of all that determines scores; `save` computes it.
+
+    Example:
+        >>> from flawmap.runtime.calibration import Budget, CalibrationSettings
+        >>> manifest = Manifest(
+        ...     version="1.0",
+        ...     libraries={},
+        ...     method_name="patchcore",
+        ...     method_class="PatchCore",
+        ...     method_options={"precision": "f32"},
+        ...     changed_options={},
+        ...     preprocessing=Preprocessing(height=224, width=224),
+        ...     weights_sha256="",
+        ...     fitted_images=99,
+        ...     calibration=CalibrationSettings(Budget(0.01)),
+        ... )
+        >>> manifest.precision
+        'f32'
+    """
+
+    version: str
+    libraries: dict[str, str]
+    method_name: str
+    method_class: str
+    method_options: dict[str, Any]
+    changed_options: dict[str, Any]
+    preprocessing: Preprocessing
+    weights_sha256: str
+    fitted_images: int
+    calibration: CalibrationSettings
+    finetuning: dict[str, Any] | None = None
+    method_source: str = ""
+    no_graph_reason: str = ""
+    scorer_sha256: str = ""
+
+    @property
+    def precision(self) -> str:
+        """What the encoder computed in when the method was fitted."""
+        return str(self.method_options["precision"])
+
+    def scorer_sha256_in(self, precision: str) -> str:
+        """The scorer's hash where it runs in a precision.
+
+        Args:
+            precision: what the graph computes in.
+
+        Returns:
+            `scorer_sha256` in the precision of the fit, and another hash in any other.
+        """
+        if precision == self.precision:
+            return self.scorer_sha256
+        return hashlib.sha256(f"{self.scorer_sha256} {precision}".encode()).hexdigest()
 
 
 class Bundle(NamedTuple):
-    """What a saved file holds."""
+    """What a saved file holds.
 
-    manifest: dict[str, Any]
+    Args:
+        manifest: the typed settings.
+        arrays: by name.
+        sha256: the file's hash, as it is stored in the file.
+    """
+
+    manifest: Manifest
     arrays: dict[str, np.ndarray]
+    sha256: str
 
 
-def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a saved file; the old one stands until the new one is complete.
+def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a saved file; an old one stays until the new one is complete.
 
     The same content gives the same bytes.
 
+    Args:
+        file: its path.
+        manifest: the settings; its `scorer_sha256` is computed here.
+        arrays: by name.
+
     Raises:
-        WriteError: it cannot be written.
+        WriteError: the file cannot be written.
     """
-    text = json.dumps({**manifest, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
-    data = save_arrays(
-        {name: np.asarray(array, order="C") for name, array in arrays.items()}, {KEY: text}
-    )
+    manifest = replace(manifest, scorer_sha256=_scorer_digest(manifest, arrays))
+    values = _CONVERTER.unstructure(manifest)
+    text = json.dumps({**values, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    data = save_arrays(ordered, {_KEY: text})
     digest = hashlib.sha256(data).hexdigest()
     with atomic_write(file) as stream:
         stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
@@ -59,37 +157,75 @@ def save(file: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarra
 def load(file: Path) -> Bundle:
     """Read a saved file and check every byte of it.
 
+    Args:
+        file: its path.
+
     Raises:
-        BundleError: missing, damaged, not a saved inspector, or from a newer flawmap.
+        BundleError: the file is missing, damaged, no saved inspector, or of another format.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise BundleError(f"{file}: cannot be read ({error.strerror})") from error
-    manifest = _read_manifest(data, file)
-    if manifest["format"] > FORMAT:
-        raise BundleError(
-            f"{file}: written in format {manifest['format']} by flawmap "
-            f"{manifest.get('version', '?')}, this one reads "
-            f"up to format {FORMAT}; install a newer flawmap"
-        )
-    digest = str(manifest["sha256"])
-    if hashlib.sha256(data.replace(digest.encode(), _NO_DIGEST.encode(), 1)).hexdigest() != digest:
-        raise BundleError(f"{file}: damaged, its hash does not match; copy it again or fit again")
+    values = _read_metadata(data, file)
+    _check_format(values.pop("format"), values.get("version", "?"), file)
+    digest = str(values.pop("sha256"))
+    _check_digest(data, digest, file)
     try:
-        return Bundle(manifest, load_arrays(data))
+        return Bundle(_CONVERTER.structure(values, Manifest), load_arrays(data), digest)
+    except BaseValidationError as error:
+        problems = "; ".join(transform_error(error, "manifest", _problem))
+        raise BundleError(f"{file}: holds no complete inspector ({problems}); fit again") from error
     except SafetensorError as error:
         raise BundleError(f"{file}: damaged ({error})") from error
 
 
-def _read_manifest(data: bytes, file: Path) -> dict[str, Any]:
+def _read_metadata(data: bytes, file: Path) -> dict[str, Any]:
     # By hand, since the header must be read before the rest can be trusted: 8 bytes of length, then
     # JSON.
     try:
         (length,) = struct.unpack_from("<Q", data)
-        manifest = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY])
-        if not isinstance(manifest["format"], int) or len(manifest["sha256"]) != len(_NO_DIGEST):
+        values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        if not isinstance(values["format"], int) or len(values["sha256"]) != len(_NO_DIGEST):
             raise TypeError
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file}: damaged, or not a file that flawmap saved") from error
-    return dict(manifest)
+    return dict(values)
+
+
+def _problem(error: BaseException, expected: type | None) -> str:
+    if isinstance(error, FlawmapError):
+        return str(error)
+    return format_exception(error, expected)
+
+
+def _check_format(written: int, version: str, file: Path) -> None:
+    if written == FORMAT:
+        return
+    remedy = "install a newer flawmap" if written > FORMAT else "fit again"
+    raise BundleError(
+        f"{file}: written in format {written} by flawmap {version}, this one reads format "
+        f"{FORMAT}; {remedy}"
+    )
+
+
+def _check_digest(data: bytes, digest: str, file: Path) -> None:
+    zeroed = data.replace(digest.encode(), _NO_DIGEST.encode(), 1)
+    if hashlib.sha256(zeroed).hexdigest() != digest:
+        raise BundleError(f"{file}: damaged, its hash does not match; copy it again or fit again")
+
+
+def _scorer_digest(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> str:
+    settings = {
+        "method_class": manifest.method_class,
+        "method_options": manifest.method_options,
+        "preprocessing": _CONVERTER.unstructure(manifest.preprocessing),
+        "weights_sha256": manifest.weights_sha256,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in sorted(arrays):
+        if name.startswith((METHOD_PREFIX, GRAPH_PREFIX)):
+            array = np.asarray(arrays[name], order="C")
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

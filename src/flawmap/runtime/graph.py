@@ -1,6 +1,6 @@
-"""A network as OpenVINO holds it.
+"""A network as an OpenVINO graph, and its execution on this machine's CPU.
 
-Made once from torch (`engine`), kept in the saved file, run without torch.
+`flawmap.engine` makes the graph from torch once; the saved file keeps it. It runs without torch.
 """
 
 from __future__ import annotations
@@ -10,32 +10,43 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import openvino
 
 from flawmap.errors import OptionError
+from flawmap.support.process import HomeProcess
 
 Precision = Literal["f32", "bf16", "int8"]
-"""What a network computes in.
+"""What a network computes in: float32, bfloat16 where the CPU has it, or int8.
 
-`bf16` takes a CPU that has it; in `int8` the network was quantised before it learned.
+For int8 the network is quantised before the method is fitted.
 """
+
+GRAPH_INPUT = "image"
+"""Name of the input of a scoring graph."""
+
+GRAPH_OUTPUTS = ("score", "anomaly_map")
+"""Names of the outputs of a scoring graph."""
+
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_DEVICE = "CPU"
+_XML = "graph.xml"
+_WEIGHTS = "graph.weights"
 
 
 class InferenceResult(NamedTuple):
-    """What came of one image."""
+    """The outputs of a graph for one image.
+
+    Args:
+        outputs: an array for each output; the first axis has length 1.
+        inference_ms: time that the graph took, in milliseconds.
+    """
 
     outputs: list[np.ndarray]
     inference_ms: float
-
-
-GRAPH_INPUT, GRAPH_OUTPUTS = "image", ("score", "anomaly_map")
-"""What a scorer's graph calls them."""
-
-_DEVICE = "CPU"
-_XML, _WEIGHTS = "graph.xml", "graph.weights"
 
 
 class Graph:
@@ -43,13 +54,20 @@ class Graph:
 
     Args:
         model: from an array (1, 3, height, width) to any number of arrays.
+
+    Example:
+        >>> from openvino import opset13 as ops
+        >>> image = ops.parameter([1, 3, 8, 8], np.float32)
+        >>> graph = Graph(openvino.Model([ops.relu(image)], [image]))
+        >>> sorted(graph.to_arrays())
+        ['graph.weights', 'graph.xml']
     """
 
     def __init__(self, model: openvino.Model) -> None:
         self.model = model
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Give what a saved file keeps; `from_saved` takes it back."""
+        """The graph as arrays of bytes by name, for a saved file; `from_arrays` takes them."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "graph.xml")
             openvino.save_model(self.model, file, compress_to_fp16=False)
@@ -57,25 +75,34 @@ class Graph:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Graph:
-        """Take back what `to_saved` gave."""
-        return cls(
-            openvino.Core().read_model(arrays[_XML].tobytes(), openvino.Tensor(arrays[_WEIGHTS]))
-        )
+        """The graph in a saved file.
 
-    @staticmethod
-    def is_in(arrays: Mapping[str, np.ndarray]) -> bool:
-        """Say whether a saved file holds a graph."""
-        return _XML in arrays
+        Args:
+            arrays: those of the file, by name; others than `to_arrays` returned are ignored.
+
+        Raises:
+            KeyError: the graph's arrays are missing.
+        """
+        xml = arrays[_XML].tobytes()
+        weights = openvino.Tensor(arrays[_WEIGHTS])
+        return cls(openvino.Core().read_model(xml, weights))
 
 
 class GraphRunner:
-    """A graph made ready for this machine's CPU.
+    """A graph compiled for this machine's CPU, for any number of threads.
 
     Args:
         graph: what to run.
-        precision: as what is not quantised is computed.
-        ahead: whether several images are under way at once, which does more of them in an hour and
-            takes longer for each; else each is done as fast as can be.
+        precision: what is not quantised is computed in it.
+        throughput: whether several images are computed at once, which takes longer for each and
+            less for all; else each image is computed as fast as this machine can.
+
+    Example:
+        >>> from openvino import opset13 as ops
+        >>> image = ops.parameter([1, 3, 8, 8], np.float32)
+        >>> run = GraphRunner(Graph(openvino.Model([ops.relu(image)], [image])))
+        >>> run(np.full((3, 8, 8), -1, np.float32)).outputs[0].max()
+        np.float32(0.0)
     """
 
     def __init__(
@@ -85,41 +112,111 @@ class GraphRunner:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         }
-        self._compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
-        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
-        self._requests = [self._compiled.create_infer_request() for _ in range(count)]
+        compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
+        size = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
+        self._pool = _RequestPool(compiled, size)
+        self._home = HomeProcess("the inspector's graph")
+
+    @property
+    def free_requests(self) -> int:
+        """Number of requests that no run holds; each computes one image at a time."""
+        return len(self._pool.free)
 
     def __call__(self, image: np.ndarray) -> InferenceResult:
-        """Run one image, (3, height, width)."""
+        """The graph's outputs for one image.
+
+        Args:
+            image: (3, height, width), float32.
+
+        Raises:
+            ForkError: this process was forked after the graph was compiled.
+        """
         return next(self.run_many([image]))
 
     def run_many(self, images: Iterable[np.ndarray]) -> Iterator[InferenceResult]:
-        """Run images, in order; the next ones are asked for while earlier ones are under way."""
-        free, busy = deque(self._requests), deque[openvino.InferRequest]()
-        for image in images:
-            if not free:
-                yield _results(busy, free)
-            request = free.popleft()
-            request.start_async({0: image[None]})
-            busy.append(request)
-        while busy:
-            yield _results(busy, free)
+        """The graph's outputs for each image, in order.
+
+        With `throughput`, the next images are taken and started while earlier ones are computed.
+
+        Args:
+            images: (3, height, width), float32, each.
+
+        Raises:
+            ForkError: this process was forked after the graph was compiled.
+        """
+        self._home.check()
+        running: deque[openvino.InferRequest] = deque()
+        try:
+            for image in images:
+                # A run that has a request waits for its own, never for those of another run, which
+                # may have been left half-way.
+                while (request := self._pool.take(or_create=not running)) is None:
+                    yield self._pool.finish(running.popleft())
+                running.append(request)
+                request.start_async({0: image[None]})
+            while running:
+                yield self._pool.finish(running.popleft())
+        finally:
+            for request in running:
+                self._pool.finish(request)
 
 
-def check_precision(precision: str) -> None:
-    """Make sure that there is such a precision.
+class _RequestPool:
+    """Infer requests of one compiled graph, each of which computes one image at a time.
+
+    It holds `size` requests, and one more for each run that would have none.
+    """
+
+    def __init__(self, compiled: openvino.CompiledModel, size: int) -> None:
+        self._compiled = compiled
+        self.free = [compiled.create_infer_request() for _ in range(size)]
+        self._lock = Lock()
+
+    def take(self, *, or_create: bool) -> openvino.InferRequest | None:
+        """A free request; where there is none, a new one or None."""
+        with self._lock:
+            if self.free:
+                return self.free.pop()
+            return self._compiled.create_infer_request() if or_create else None
+
+    def finish(self, request: openvino.InferRequest) -> InferenceResult:
+        """What a request computed, when it is done; the request is free again."""
+        try:
+            request.wait()
+            # Copied, since the request will write the next image's results there.
+            outputs = [tensor.data.copy() for tensor in request.output_tensors]
+            return InferenceResult(outputs, request.latency)
+        finally:
+            with self._lock:
+                self.free.append(request)
+
+
+def check_precision(precision: str) -> Precision:
+    """The precision, once it is known to be one.
+
+    Args:
+        precision: its name.
 
     Raises:
-        OptionError: there is not.
+        OptionError: there is no such precision.
+
+    >>> check_precision("bf16")
+    'bf16'
     """
-    if precision not in (known := get_args(Precision)):
-        raise OptionError(f"there is no precision {precision!r}; there are {', '.join(known)}")
+    for name in _PRECISIONS:
+        if name == precision:
+            return name
+    raise OptionError(f"there is no precision {precision!r}; there are {', '.join(_PRECISIONS)}")
 
 
 def supported_precision(precision: Precision) -> Precision:
-    """Give what this machine computes in where it is asked for a precision.
+    """The precision that this machine computes in where another is requested; warns if it differs.
 
-    Warns where that is another one.
+    Args:
+        precision: what is requested.
+
+    >>> supported_precision("f32")
+    'f32'
     """
     if precision == "bf16" and not has_bf16():
         warnings.warn(
@@ -130,12 +227,17 @@ def supported_precision(precision: Precision) -> Precision:
 
 
 def has_bf16() -> bool:
-    """Say whether this CPU computes in bf16."""
+    """Whether this CPU computes in bf16."""
     return "BF16" in openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def concat_graphs(encoder: Graph, head: openvino.Model) -> Graph:
-    """Put a model behind an encoder: its inputs are what the encoder gives."""
+    """One graph of an encoder and a head: images in, scores and anomaly maps out.
+
+    Args:
+        encoder: its outputs become the head's inputs, in order; it is copied.
+        head: it is built into the result, so it cannot be used alone any more.
+    """
     front = encoder.model.clone()
     for result, parameter in zip(front.get_results(), head.get_parameters(), strict=True):
         for target in parameter.output(0).get_target_inputs():
@@ -149,18 +251,6 @@ def concat_graphs(encoder: Graph, head: openvino.Model) -> Graph:
     for number, operation in enumerate(model.get_ordered_ops()):
         operation.set_friendly_name(f"{operation.get_type_name()}{number}")
     return Graph(model)
-
-
-def _results(
-    busy: deque[openvino.InferRequest], free: deque[openvino.InferRequest]
-) -> InferenceResult:
-    request = busy.popleft()
-    request.wait()
-    free.append(request)
-    # Copied, since the request will write the next image's results there.
-    return InferenceResult(
-        [tensor.data.copy() for tensor in request.output_tensors], request.latency
-    )
 
 
 def _bytes_of(file: Path) -> np.ndarray:

@@ -1,85 +1,108 @@
-"""What stands beside the line.
-
-A saved inspector that judges with numpy, OpenCV and OpenVINO, without torch.
-"""
+"""Inspection of images with a saved inspector: NumPy, OpenCV and OpenVINO, without torch."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from threading import Lock
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from flawmap.errors import BundleError, FlawmapError, ImageError, NotExportable, OptionError
+from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
 from flawmap.runtime import bundle, graph
+from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import MACHINE_TOLERANCE, Certificate
 from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, GraphRunner, Precision
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, Preprocessing, resize
 from flawmap.runtime.verdict import Heatmap, Verdict
+from flawmap.support.process import HomeProcess
 
-NO_GRAPH_KEY = "no_graph_reason"
-"""The entry of the manifest that says why there is none."""
-
-GRAPH_PREFIXES = ("graph.", "golden.")
-"""Begin the names of the arrays that the graph and its certificate take."""
-
-MIN_IMAGES_FOR_THROUGHPUT = 16
-"""Images; fewer are done one by one, before several at once are made ready."""
+_MIN_IMAGES_FOR_THROUGHPUT = 16
+"""Fewer images are done one by one before several at once are made ready."""
 
 
 class Inspection(NamedTuple):
-    """One image of many, and what came of it: a verdict, or the reason why there is none."""
+    """One image of many with its verdict, or with the reason why there is none.
+
+    Args:
+        image_input: the image as it was given.
+        verdict: None where the image cannot be used.
+        error: why the image cannot be used; None where it can.
+        image: the decoded image; None where it cannot be used.
+        inference_ms: time from the preprocessed image to the verdict, in milliseconds. Decoding is
+            not in it; it runs beside, as other images do where there are many.
+        image_sha256: SHA-256 of the file's bytes, 64 hexadecimal digits; empty for an array.
+    """
 
     image_input: ImageInput
     verdict: Verdict | None
     error: ImageError | None
     image: ImageArray | None
     inference_ms: float
-    """From the prepared image to the verdict.
-
-    Decoding runs beside it, and other images where there are many.
-    """
+    image_sha256: str = ""
 
 
 class ScoredImage(NamedTuple):
-    """What a scorer says of one image."""
+    """What a backend returns for one image.
+
+    Args:
+        score: the image score, >= 0.
+        distances: the anomaly map, (height, width) of the network's input, >= 0.
+        inference_ms: time that it took, in milliseconds.
+    """
 
     score: float
     distances: np.ndarray
-    """(height, width) of the network's input."""
     inference_ms: float
 
 
 @runtime_checkable
 class ScoringBackend(Protocol):
-    """Scores prepared images, in order."""
+    """Scores preprocessed images; safe in any number of threads."""
 
-    def __call__(
-        self, images: Iterable[Preprocessed], *, many: bool = False
+    def score_many(
+        self, images: Iterable[Preprocessed], *, throughput: bool
     ) -> Iterator[ScoredImage]:
-        """Score them; where there are many, several at once."""
+        """Score and anomaly map of each image, in order.
+
+        Args:
+            images: (3, height, width) each, preprocessed.
+            throughput: whether several images are computed at once, where the backend can.
+        """
         ...
 
 
 class Runtime:
-    """Judges images as the inspector does that was saved.
+    """Inspects images as the inspector does that was saved; safe in any number of threads.
 
     Args:
-        manifest: what the saved file says of it: `name`, `method`, `options`, `preparation`,
-            `weights`, `tuning`.
-        calibration: what good parts score.
-        scorer: prepared images to scores and maps.
+        manifest: settings of the inspector.
+        calibration: scores of good images, and the threshold.
+        backend: preprocessed images to scores and maps.
+        model_sha256: hash of the saved file; empty where there is none.
+        scorer_sha256: hash of all that determines scores; empty where there is no saved file.
 
     Attributes:
-        name: of the method, as it was asked for.
-        options: of the method.
-        weights: the fingerprint of the backbone's.
-        tuning: the record of its fine-tuning; None without one.
+        method_name: name of the method, as the user chose it.
+        method_options: all options of the method.
+        preprocessing: how images are made ready for the network.
+        weights_sha256: fingerprint of the backbone's weights.
+        finetune_record: record of the backbone's fine-tuning; None without one.
+        calibration: scores of good images, and the threshold.
+        model_sha256: the file's SHA-256 as it is stored in the file, taken with 64 zeros in its own
+            place; so it is not what `sha256sum` prints. Any change of the file changes it, that of
+            the threshold too. Empty for an inspector that was not loaded from a file.
+        scorer_sha256: SHA-256 of the method's class, options and state, the backbone's weights, the
+            preprocessing and the graph; of the precision too where it is not that of the fit. A new
+            threshold leaves it as it is, so images with the same hash were scored alike. Not in it:
+            calibration, golden images, record of the fine-tuning, versions. Empty for an inspector
+            that was not loaded from a file.
 
     Example::
 
@@ -88,19 +111,28 @@ class Runtime:
     """
 
     def __init__(
-        self, manifest: Mapping[str, Any], calibration: Calibration, scorer: ScoringBackend
+        self,
+        manifest: Manifest,
+        calibration: Calibration,
+        backend: ScoringBackend,
+        *,
+        model_sha256: str = "",
+        scorer_sha256: str = "",
     ) -> None:
-        self.method_name: str = manifest["name"]
-        self.method_options: dict[str, Any] = manifest["options"]
-        self.preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-        self.weights_sha256: str = manifest["weights"]
-        self.finetune_record: dict[str, Any] | None = manifest["finetuning"]
+        self.method_name = manifest.method_name
+        self.method_options = manifest.method_options
+        self.preprocessing = manifest.preprocessing
+        self.weights_sha256 = manifest.weights_sha256
+        self.finetune_record = manifest.finetuning
         self.calibration = calibration
-        self._scorer = scorer
+        self.model_sha256 = model_sha256
+        self.scorer_sha256 = scorer_sha256
+        self._backend = backend
+        self._home = HomeProcess("the inspector")
 
     @classmethod
     def load(cls, file: str | Path, precision: Precision | None = None) -> Runtime:
-        """Open a saved inspector, and check that it scores here as where it was fitted.
+        """Load a saved inspector, after checking that it scores here as where it was fitted.
 
         Args:
             file: what `flawmap fit` or `Inspector.save` wrote.
@@ -108,133 +140,170 @@ class Runtime:
                 f32, with a warning.
 
         Raises:
-            BundleError: damaged, not a saved inspector, or from a newer flawmap.
-            NotExportable: it holds no graph, for its method cannot be one; `Inspector.load` runs it
-                in torch.
-            OptionError: no such precision, or not one for what was fitted in int8 or is to run in
-                it.
+            BundleError: the file is damaged, no saved inspector, or of another format.
+            NotExportable: it holds no graph, because no graph can hold its method;
+                `Inspector.load` runs it in torch.
+            OptionError: there is no such precision, or the method was fitted for int8 or for
+                anything but int8, and cannot be run otherwise.
             ParityError: it scores otherwise here.
         """
-        manifest, arrays = bundle.load(Path(file))
+        manifest, arrays, sha256 = bundle.load(Path(file))
+        if manifest.no_graph_reason:
+            raise NotExportable(f"{file}: {manifest.no_graph_reason}")
         try:
-            if not Graph.is_in(arrays):
-                raise NotExportable(f"{file}: {manifest[NO_GRAPH_KEY]}")
-            scorer = GraphBackend(
-                Graph.from_arrays(arrays), _choose(precision, manifest["options"]["precision"])
-            )
-            runtime = cls(manifest, Calibration.from_arrays(manifest, arrays), scorer)
-            scorer.check_certificate(
-                Certificate.from_arrays(arrays), runtime.preprocessing, str(file)
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FlawmapError):
-                raise
+            backend = GraphBackend(Graph.from_arrays(arrays), _choose(precision, manifest))
+            calibration = Calibration.from_arrays(manifest.calibration, arrays)
+            certificate = Certificate.from_arrays(arrays)
+        except KeyError as error:
             raise BundleError(
                 f"{file}: holds no complete inspector ({error!r}); fit again"
             ) from error
-        return runtime
+        backend.check_certificate(certificate, manifest.preprocessing, str(file))
+        scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
+        return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
 
     def inspect(self, image_input: ImageInput) -> Verdict:
-        """Judge one image.
+        """Inspect one image.
 
         Args:
-            image_input: a path, the bytes of a file, or an array
-                (height, width[, 1 | 3 | 4]) in RGB order.
+            image_input: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in
+                RGB order: uint8 in 0…255, uint16 in 0…65535, or float32 in 0…1.
+
+        Returns:
+            Score, p-value, verdict and heat map, in the image's own size.
 
         Raises:
             ImageError: the image cannot be used.
+            ForkError: this process was forked after the inspector was loaded.
         """
-        pixels = decode(image_input)
-        return self._verdict(next(self._scorer([self.preprocessing(pixels)])), pixels)
+        self._home.check()
+        image = decode(image_input)
+        preprocessed = self.preprocessing(image)
+        scored = next(self._backend.score_many([preprocessed], throughput=False))
+        return self._verdict(scored, image)
 
     def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
-        """Judge many images, in order.
+        """Inspect many images, in order; decoding and scoring of different images run in parallel.
 
-        Those that cannot be used are among the results with their error.
+        Several iterators of one runtime may be used in turn or in several threads, and an iterator
+        may be left half-way.
 
-        Decoding, network and search of different images go on beside each other.
+        Args:
+            image_inputs: images as `inspect` takes them. Where they have a length, a few are
+                computed one by one; else several are computed at once.
+
+        Returns:
+            One inspection for each; that of an image that cannot be used holds its error.
+
+        Raises:
+            ForkError: this process was forked after the inspector was loaded.
         """
-        waiting: deque[DecodedImage | UnreadableImage] = deque()
+        self._home.check()
+        count = len(image_inputs) if isinstance(image_inputs, Sized) else math.inf
+        return self._inspections(image_inputs, throughput=count >= _MIN_IMAGES_FOR_THROUGHPUT)
 
-        def prepared() -> Iterator[Preprocessed]:
+    def _inspections(
+        self, image_inputs: Iterable[ImageInput], *, throughput: bool
+    ) -> Iterator[Inspection]:
+        pending: deque[DecodedImage | UnreadableImage] = deque()
+
+        def preprocessed() -> Iterator[Preprocessed]:
             for loaded in decode_ahead(image_inputs, self.preprocessing):
-                waiting.append(loaded)
+                pending.append(loaded)
                 if isinstance(loaded, DecodedImage):
                     yield loaded.preprocessed
 
-        many = not isinstance(image_inputs, Sized) or len(image_inputs) >= MIN_IMAGES_FOR_THROUGHPUT
-        for scored in self._scorer(prepared(), many=many):
-            while isinstance(loaded := waiting.popleft(), UnreadableImage):
+        for scored in self._backend.score_many(preprocessed(), throughput=throughput):
+            while isinstance(loaded := pending.popleft(), UnreadableImage):
                 yield _unusable(loaded)
             started = time.perf_counter()
             verdict = self._verdict(scored, loaded.image)
-            taken = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(loaded.image_input, verdict, None, loaded.image, taken)
-        yield from (_unusable(loaded) for loaded in waiting if isinstance(loaded, UnreadableImage))
+            elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
+            yield Inspection(
+                loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
+            )
+        yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
 
-    def _verdict(self, scored: ScoredImage, pixels: ImageArray) -> Verdict:
-        calibration, (height, width) = self.calibration, pixels.shape[:2]
-        heatmap: Heatmap = np.asarray(
-            resize(scored.distances, height, width) / np.float32(calibration.map_limit)
-        )
-        return Verdict(
-            scored.score,
-            calibration.p_value(scored.score),
-            calibration.rejects(scored.score),
-            heatmap,
-        )
+    def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
+        height, width = image.shape[:2]
+        resized = resize(scored.distances, height, width)
+        heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
+        p_value = self.calibration.p_value(scored.score)
+        reject = self.calibration.rejects(scored.score)
+        return Verdict(scored.score, p_value, reject, heatmap)
 
 
 class GraphBackend:
-    """Scores by the graph in a saved file.
+    """Scores by a graph of encoder and head; safe in any number of threads.
 
     Args:
-        graph: of the whole scorer.
+        graph: images to scores and anomaly maps.
         precision: what this machine computes in.
     """
 
     def __init__(self, graph: Graph, precision: Precision) -> None:
-        self.graph, self.precision = graph, precision
-        self._one = GraphRunner(graph, precision)
-        self._many: GraphRunner | None = None
+        self.precision = precision
+        self._graph = graph
+        self._one_by_one = GraphRunner(graph, precision)
+        self._several: GraphRunner | None = None
+        self._lock = Lock()
 
-    def __call__(
-        self, images: Iterable[Preprocessed], *, many: bool = False
+    def score_many(
+        self, images: Iterable[Preprocessed], *, throughput: bool
     ) -> Iterator[ScoredImage]:
-        """Score prepared images, in order."""
-        if many and self._many is None:
-            self._many = GraphRunner(self.graph, self.precision, throughput=True)
-        runner = self._many if many and self._many else self._one
-        for (score, distances), milliseconds in runner.run_many(images):
-            yield ScoredImage(float(score[0]), distances[0], milliseconds)
+        """Score and anomaly map of each image, in order.
+
+        Args:
+            images: (3, height, width) each, preprocessed.
+            throughput: whether several images are computed at once.
+        """
+        runner = self._throughput_runner() if throughput else self._one_by_one
+        for (score, distances), elapsed_ms in runner.run_many(images):
+            yield ScoredImage(float(score[0]), distances[0], elapsed_ms)
+
+    def score(self, image: Preprocessed) -> tuple[float, np.ndarray]:
+        """Score and anomaly map of one image.
+
+        Args:
+            image: (3, height, width), preprocessed.
+        """
+        scored = next(self.score_many([image], throughput=False))
+        return scored.score, scored.distances
 
     def check_certificate(
         self, certificate: Certificate, preprocessing: Preprocessing, file: str
     ) -> None:
-        """Score the golden images.
+        """Score the golden images, and compare with what they scored where they were made.
+
+        Args:
+            certificate: the golden images with their scores and maps.
+            preprocessing: of the graph's input.
+            file: that they are from, for the message.
 
         Raises:
-            ParityError: they come out otherwise than where they were made.
+            ParityError: they score otherwise here.
         """
         where = f"{file}, in {self.precision} on this machine"
         certificate.check(preprocessing, self.score, MACHINE_TOLERANCE[self.precision], where)
 
-    def score(self, image: Preprocessed) -> tuple[float, np.ndarray]:
-        """Score one."""
-        scored = next(self([image]))
-        return scored.score, scored.distances
+    def _throughput_runner(self) -> GraphRunner:
+        """The graph compiled for several images at once, on first use."""
+        with self._lock:
+            if self._several is None:
+                self._several = GraphRunner(self._graph, self.precision, throughput=True)
+            return self._several
 
 
-def _choose(asked: Precision | None, fitted: Precision) -> Precision:
-    if asked is None:
-        return graph.supported_precision(fitted)
-    graph.check_precision(asked)
-    if asked != fitted and "int8" in (asked, fitted):
+def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
+    fitted = manifest.precision
+    precision = graph.check_precision(requested or fitted)
+    if precision != fitted and "int8" in (precision, fitted):
         raise OptionError(
-            f"this was fitted in {fitted} and cannot run in {asked}; fit with --precision {asked}"
+            f"this was fitted in {fitted} and cannot run in {precision}; fit with --precision "
+            f"{precision}"
         )
-    return graph.supported_precision(asked)
+    return graph.supported_precision(precision)
 
 
 def _unusable(loaded: UnreadableImage) -> Inspection:
-    return Inspection(loaded.image_input, None, loaded.error, None, 0.0)
+    return Inspection(loaded.image_input, None, loaded.error, None, 0.0, loaded.sha256)

@@ -54,7 +54,7 @@ class Preprocessing:
     Each axis that shrinks is averaged over areas, so that no pixel of the image goes unseen; each
     axis that grows is interpolated.
 
-    >>> Preparation(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
+    >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
     (3, 32, 48)
     """
 

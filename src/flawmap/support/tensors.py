@@ -82,11 +82,19 @@ class Embedded(NamedTuple):
         transforms = tuple(tensor for tensor in flat if tensor.ndim == 3)
         return Embedded(maps, transforms)
 
-    def to(self, device: torch.device) -> Embedded:
-        """The same on another device.
+    def image(self, index: int) -> Embedded:
+        """The tensors of one image, as a batch of one.
 
         Args:
-            device: where the tensors go.
+            index: number of the image in the batch, from 0.
+        """
+        return Embedded.unflatten(tensor[index, None] for tensor in self.flatten())
+
+    def to(self, device: torch.device) -> Embedded:
+        """The same tensors on another device.
+
+        Args:
+            device: the device to bring them to.
         """
         return Embedded.unflatten(tensor.to(device) for tensor in self.flatten())
 

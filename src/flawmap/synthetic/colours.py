@@ -11,10 +11,10 @@ from numpy.random import Generator
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.synthetic.blend import FloatImage
 
-_Values = Num[np.ndarray, "..."]
+_Colours = Num[np.ndarray, "..."]
 
 
-def to_levels(colours: _Values) -> npt.NDArray[np.uint8]:
+def to_levels(colours: _Colours) -> npt.NDArray[np.uint8]:
     """The grey levels next to some values, from 0 to 255.
 
     Args:

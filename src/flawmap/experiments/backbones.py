@@ -1,0 +1,98 @@
+"""The backbones of a study's runs: each is loaded, fine-tuned and applied to an image once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flawmap.data.layouts import GOOD, good_training_samples
+from flawmap.experiments.feature_cache import CachedBackbone
+from flawmap.experiments.study import StudyConfig
+from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.registration import NoRegistration
+from flawmap.finetune.classes import classes_by_product
+from flawmap.finetune.trainer import fine_tune
+from flawmap.methods.base import Method
+from flawmap.methods.trained_base import TrainedMethod
+
+NetworkKey = tuple[Any, ...]
+"""Equal for runs that put the same images through the same network; such keys can be sorted."""
+
+
+class StudyBackbones:
+    """Makes the backbones of a study's runs, and keeps them for later ones.
+
+    Args:
+        study: what the runs have in common.
+    """
+
+    def __init__(self, study: StudyConfig) -> None:
+        self.study = study
+        self._pretrained: dict[NetworkKey, FeatureExtractor] = {}
+        self._finetuned: dict[NetworkKey, FeatureExtractor] = {}
+        self._cached: tuple[NetworkKey, CachedBackbone] | None = None
+
+    def key(self, method: Method, product: str, *, finetuned: bool) -> NetworkKey:
+        """What two runs must have in common to share the maps of their images.
+
+        Args:
+            method: of the run.
+            product: name of the product whose images it takes.
+            finetuned: whether its backbone is fine-tuned; then the seed counts.
+        """
+        return product, method.seed if finetuned else -1, method.backbone, method.layers
+
+    def pretrained(self, method: Method) -> FeatureExtractor:
+        """The method's backbone as it was pretrained.
+
+        Args:
+            method: not fitted yet.
+
+        Raises:
+            WeightsUnavailable: the weights cannot be fetched, or their file is not there.
+        """
+        key = method.backbone, method.layers, method.weights
+        if key not in self._pretrained:
+            self._pretrained[key] = method.feature_extractor
+        return self._pretrained[key]
+
+    def for_method(self, method: Method, product: str, *, finetuned: bool) -> FeatureExtractor:
+        """The backbone that a method is fitted with.
+
+        Args:
+            method: not fitted yet.
+            product: name of the product whose images it takes.
+            finetuned: whether the backbone is fine-tuned first.
+        """
+        network = self.pretrained(method)
+        if finetuned:
+            network = self._fine_tune(method, product)
+        # A registration works inside the network, and a training shows it ever new images.
+        registers = getattr(method, "registration", NoRegistration()) != NoRegistration()
+        if registers or isinstance(method, TrainedMethod):
+            return network
+        return self._cache(self.key(method, product, finetuned=finetuned), network)
+
+    def _fine_tune(self, method: Method, product: str) -> FeatureExtractor:
+        by_product = self.study.finetune.mode == "products"
+        key = self.key(method, "" if by_product else product, finetuned=True)
+        if key not in self._finetuned:
+            if by_product:
+                classes = classes_by_product(self.study.source)
+            else:
+                good = good_training_samples(self.study.products[product])
+                classes = {GOOD: [sample.path for sample in good]}
+            self._finetuned[key] = fine_tune(
+                method.backbone,
+                method.layers,
+                method.weights,
+                classes,
+                self.study.finetune,
+                seed=method.seed,
+            ).backbone
+        return self._finetuned[key]
+
+    def _cache(self, key: NetworkKey, network: FeatureExtractor) -> CachedBackbone:
+        if self._cached is None or self._cached[0] != key:
+            self._cached = None  # frees the memory that the next one counts
+            self._cached = key, CachedBackbone(network)
+        return self._cached[1]

@@ -1,0 +1,129 @@
+"""PatchCore's two modules: images to patch vectors, and patch vectors to scores by a bank."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from flawmap.engine.run import best_device
+from flawmap.features.anomaly_map import AnomalyMap
+from flawmap.features.patches import PatchEmbedder
+from flawmap.features.registration import FeatureAligner
+from flawmap.memory.bank import Bank, ImageScore
+from flawmap.memory.neighbours import Nearest
+from flawmap.methods.head import Head
+from flawmap.support.tensors import Compared, Embedded, Images, Maps, PatchGrid, PerImage
+
+
+class PatchCoreEncoder(nn.Module):
+    """Images to patch vectors, with the transforms where images were registered.
+
+    Args:
+        embedding: images to a patch grid.
+        reduction: makes vectors shorter; the identity where that happens in the head or nowhere.
+    """
+
+    def __init__(self, embedding: PatchEmbedder, reduction: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.reduction = reduction
+
+    def forward(self, images: Images) -> Embedded:
+        """One patch grid (batch, row, column, channel), and the transforms.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        (grid,), transforms = self.embedding(images)
+        return Embedded((self.reduction(grid),), transforms)
+
+
+class PatchCoreHead(Head):
+    """Patch vectors to scores: reduce them, find their nearest vectors in a bank, draw the map.
+
+    Args:
+        reduction: makes vectors shorter, as those of the bank are; or the identity.
+        bank: what patches are compared with.
+        image_rule: how the patches of an image make its score.
+        pixel_map: distances per patch to distances per pixel.
+
+    Example:
+        >>> from flawmap.memory.bank import Maximum
+        >>> bank = Bank(torch.zeros(1, 2), torch.tensor([0]))
+        >>> head = PatchCoreHead(nn.Identity(), bank, Maximum(), AnomalyMap(sigma=1.0))
+        >>> head(Embedded((torch.ones(1, 4, 4, 2),)), height=16, width=16).image
+        tensor([1.4142])
+    """
+
+    def __init__(
+        self, reduction: nn.Module, bank: Bank, image_rule: ImageScore, pixel_map: AnomalyMap
+    ) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.bank = bank
+        self.image_rule = image_rule
+        self.pixel_map = pixel_map
+
+    def compare(self, embedded: Embedded) -> Compared:
+        """The distance of each patch to the bank, and the bank's nearest row.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+        """
+        nearest = self.bank(self._vectors(embedded))
+        return Compared((nearest.distances,), nearest.rows)
+
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
+        """The distances in the image's own pose and size, smoothed.
+
+        Args:
+            embedded: the encoder's output; its transforms say how images were registered.
+            compared: the distance of each patch.
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+        """
+        (distances,) = compared.distances
+        if embedded.transforms:
+            distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
+        maps: Maps = self.pixel_map(distances, height, width)
+        return maps
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The score of each image, from its patches before smoothing.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+            compared: distances and nearest rows.
+            maps: unused.
+        """
+        del maps
+        rows = compared.nearest_rows
+        assert rows is not None, "compare sets the rows of every patch"
+        nearest = Nearest(compared.distances[0], rows)
+        return self.image_rule(self._vectors(embedded), nearest, self.bank)
+
+    def _vectors(self, embedded: Embedded) -> PatchGrid:
+        """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
+        vectors: PatchGrid = self.reduction(embedded.maps[0])
+        return vectors
+
+
+def score_compared(
+    head: PatchCoreHead, embedded: Embedded, nearest: Nearest, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Image score and map peak of one image, by distances that are known already.
+
+    Args:
+        head: the head, whose own `compare` is passed over.
+        embedded: the encoder's output for the image, a batch of one.
+        nearest: distance to the bank and nearest row of each patch, (row · column,).
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        Two numbers, the image score and the largest value of the anomaly map.
+    """
+    embedded = embedded.to(best_device())
+    shape = embedded.maps[0].shape[:3]
+    compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
+    maps = head.anomaly_map(embedded, compared, height, width)
+    return head.image_score(embedded, compared, maps)[0], maps.max()

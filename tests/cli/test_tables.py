@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from flawmap.cli.tables import print_budgets, print_metrics, print_product_summary
+from flawmap.metrics.metric import Metric
+from flawmap.runtime.calibration import Budget, Calibration
+
+
+def test_the_budget_that_is_set_is_marked(screen: io.StringIO) -> None:
+    scores = np.arange(99.0)
+    print_budgets(Calibration(scores, scores, Budget(0.03, 0.9)))
+    marked = [line for line in screen.getvalue().splitlines() if "→" in line]
+    assert len(marked) == 1
+    assert "3.00%, 90% sure" in marked[0]
+
+
+def test_a_mean_over_fewer_than_all_products_is_not_shown(screen: io.StringIO) -> None:
+    names = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
+    black = dict.fromkeys(names, Metric(0.9))
+    white = dict.fromkeys(names, Metric(0.8)) | {"AUPRO": Metric(unavailable="no masks")}
+    print_product_summary({"Black": black, "White": white})
+    mean = next(line for line in screen.getvalue().splitlines() if "mean" in line)
+    assert mean.count("85.00") == 4
+    assert mean.count("–") == 1
+
+
+def test_a_metric_that_is_unavailable_says_why(screen: io.StringIO) -> None:
+    print_metrics(
+        "tiles", {"F1 max": Metric(0.9, 0.8, 0.95), "AUPRO": Metric(unavailable="no masks")}
+    )
+    lines = screen.getvalue().splitlines()
+    assert any("F1 max" in line and "80.00 – 95.00" in line for line in lines)
+    assert any("AUPRO" in line and "–" in line and "no masks" in line for line in lines)
