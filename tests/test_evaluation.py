@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from flawmap import Inspector
-from flawmap.data.layouts import Sample, labelled_test_samples
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
 from helpers import save, texture, with_defect
 

@@ -32,8 +32,7 @@ _DEFAULT_SIZE = 224
 
 _FINETUNED_ON_ALL = (
     "The backbone was fine-tuned on the same good images that set the threshold, so more good "
-    "parts than guaranteed may be rejected; calibration_fraction=0.2 (--calibration-fraction 0.2) "
-    "keeps some out of both."
+    "parts than guaranteed may be rejected; a calibration fraction of 0.2 keeps some out of both."
 )
 
 _NOT_FITTED = "the inspector is not fitted yet; call fit, or Inspector.load a saved one"
@@ -53,10 +52,8 @@ class Inspector:
             fitted to and that only set the threshold (split). 0 fits to all images and scores each
             as if it had not been among them (leave-out); a trained method, which cannot, then
             holds out a fifth.
-        finetune: how the backbone is fine-tuned before the method is fitted; None leaves it as it
-            is.
-        preset: settings of a method given by name: `paper`, `cpu` or `smoke` for methods that are
-            trained.
+        finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
+        preset: settings of a trained method given by name: `paper`, `cpu` or `smoke`.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
@@ -101,9 +98,8 @@ class Inspector:
         self._resize_only = Preprocessing(height, width)
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
-            raise OptionError(
-                f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
-            )
+            message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+            raise OptionError(message)
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
@@ -137,8 +133,8 @@ class Inspector:
             source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
                 images themselves. Images that a manifest names for calibration are held out,
                 whatever `calibration_fraction` is.
-            groups: the lot, day or camera of each image, where the images themselves are given; a
-                manifest names its own. Images of one group are held out together.
+            groups: the lot, day or camera of each image, where `source` are the images; a manifest
+                names its own. Images of one group are held out together.
             finetune_classes: images by the name of their class, which the fine-tuning tells apart;
                 None for the good images against the same with painted defects.
             checkpoint_dir: folder for checkpoints and curves of the fine-tuning, or of a method
@@ -149,8 +145,7 @@ class Inspector:
             The inspector itself.
 
         Raises:
-            DatasetError: fewer than two images can be used, or one has changed since the manifest
-                was written.
+            DatasetError: too few images can be read, or one has changed since its manifest.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         if isinstance(source, str | Path):
@@ -188,7 +183,7 @@ class Inspector:
 
     @property
     def runtime(self) -> Runtime:
-        """The runtime that inspects, as `flawmap.load` returns it for a saved file; here in torch.
+        """The runtime that inspects, like that of `flawmap.load` but in torch.
 
         Raises:
             NotFitted: `fit` was not called yet.
@@ -258,8 +253,8 @@ class Inspector:
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
         inspector.name = manifest.method_name
-        inspector.preprocessing = manifest.preprocessing
         inspector.budget = calibration.budget
+        inspector.preprocessing = manifest.preprocessing
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.data.layouts import Sample
+from flawmap.data.sample import Sample
 from flawmap.experiments import demo
 from flawmap.runtime.decode import decode
 from flawmap.synthetic import heatsink

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.data.layouts import Sample, labelled_test_samples
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import Sample
 from flawmap.evaluation import Record, evaluate
 from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric

@@ -12,13 +12,12 @@ from itertools import groupby
 from pathlib import Path
 
 from flawmap.data.layouts import (
-    GOOD,
-    Sample,
     find_products,
     find_samples,
     good_training_samples,
     labelled_test_samples,
 )
+from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError
 
 DEFECTIVE = "defective"

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from flawmap.data.layouts import GOOD
+from flawmap.data.sample import GOOD
 from flawmap.render.heatmap import draw_mask_outline, overlay
 from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, resize, to_uint8
 from flawmap.runtime.verdict import Verdict

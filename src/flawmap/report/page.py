@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from flawmap.data.layouts import GOOD
+from flawmap.data.sample import GOOD
 from flawmap.metrics.metric import Metric
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, colourise
 from flawmap.report.gallery import LISTED_REGIONS, Card, Gallery
