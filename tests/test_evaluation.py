@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flawmap import Inspector
+from flawmap import Budget, Inspector, Runtime
 from flawmap.data.layouts import labelled_test_samples
 from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
+from flawmap.runtime.bundle import Manifest
+from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.inference import ScoredImage
+from flawmap.runtime.record import Record
 from helpers import save, texture, with_defect
 
 
@@ -27,42 +33,44 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_figures(inspector: Inspector, dataset: Path) -> None:
+def test_metrics(inspector: Inspector, dataset: Path) -> None:
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     values = {name: metric.value for name, metric in evaluation.metrics.items()}
     assert values["image AUROC"] == 1
     assert values["F1 max"] == 1
-    assert values["share of defects"] == 0.5
+    assert values["defect prevalence"] == 0.5
     assert values["F1 of rejecting all"] == pytest.approx(2 / 3)
     assert values["pixel AUROC"] > 0.9
     assert values["AUPRO"] > 0.5
-    assert values["defects missed"] == 0
+    assert values["miss rate (FNR)"] == 0
     assert len(evaluation.records) == 10
     assert evaluation.confusion["TP"] == 5
     assert sum(evaluation.confusion.values()) == 10
 
 
-def test_each_type_of_defect_has_its_figures_against_all_good_images(
+def test_each_defect_type_has_its_metrics_against_all_good_images(
     inspector: Inspector, dataset: Path
 ) -> None:
     for seed in range(3):
         save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
-    kinds = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
-    assert list(kinds) == ["hidden", "spot"]
-    assert kinds["spot"]["image AUROC"].value == 1
-    assert kinds["hidden"]["image AUROC"].value < 1
-    assert "no defective test image has a mask" in kinds["hidden"]["AUPRO"].unavailable
+    by_type = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
+    assert list(by_type) == ["hidden", "spot"]
+    assert by_type["spot"]["image AUROC"].value == 1
+    assert by_type["hidden"]["image AUROC"].value < 1
+    assert "no defective test image has a mask" in by_type["hidden"]["AUPRO"].unavailable
 
 
-def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, dataset: Path) -> None:
+def test_what_cannot_be_computed_is_unavailable_with_its_reason(
+    inspector: Inspector, dataset: Path
+) -> None:
     only_good = [sample for sample in labelled_test_samples(dataset) if not sample.label]
     metrics = evaluate(inspector.runtime, only_good).metrics
     assert metrics["image AUROC"].unavailable == "no defective test images"
     assert metrics["pixel AUROC"].unavailable == "no defective test image has a mask"
-    assert metrics["good parts rejected"].value is not None
+    assert metrics["false reject rate (FPR)"].value is not None
 
 
-def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
+def test_images_without_masks_count_in_no_pixel_metric(inspector: Inspector, dataset: Path) -> None:
     bare = [
         Sample(sample.path, sample.split, sample.defect_type)
         for sample in labelled_test_samples(dataset)
@@ -72,15 +80,15 @@ def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dat
     assert metrics["pixel AUROC"].value is None
 
 
-def test_a_bad_image_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
+def test_a_bad_image_has_its_record_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"")
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
-    (bad,) = [row for row in evaluation.records if row.error]
+    (bad,) = [record for record in evaluation.records if record.error]
     assert bad.score is None
-    assert evaluation.metrics["share of defects"].value == pytest.approx(5 / 9)
+    assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)
 
 
-def test_bad_masks_are_said_and_their_images_still_judged(
+def test_bad_masks_are_named_and_their_images_still_inspected(
     inspector: Inspector, dataset: Path
 ) -> None:
     save(dataset / "ground_truth/spot/0_mask.png", np.zeros((10, 10, 3), np.uint8))
@@ -89,24 +97,51 @@ def test_bad_masks_are_said_and_their_images_still_judged(
     save(dataset / "ground_truth/good/3_mask.png", np.full((64, 64, 3), 255, np.uint8))
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     errors = {
-        row.sample.path.stem + row.sample.defect_type: row.error
-        for row in evaluation.records
-        if row.error
+        Path(record.image).stem + str(record.defect_type): record.error
+        for record in evaluation.records
+        if record.error
     }
     assert "the mask is 10×10, its image 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
     assert "marks nothing" in errors["2spot"]
     assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
     assert len(errors) == 4
-    assert evaluation.metrics["share of defects"].value == 0.5
-    assert all(row.score is not None for row in evaluation.records)
+    assert evaluation.metrics["defect prevalence"].value == 0.5
+    assert all(record.score is not None for record in evaluation.records)
 
 
-def test_each_is_shown_as_it_comes_with_its_true_mask(inspector: Inspector, dataset: Path) -> None:
-    seen = []
-    evaluate(
+def test_each_record_is_passed_on_with_its_true_mask(inspector: Inspector, dataset: Path) -> None:
+    calls: list[tuple[Record, bool]] = []
+    samples = labelled_test_samples(dataset)
+    evaluation = evaluate(
         inspector.runtime,
-        labelled_test_samples(dataset),
-        on_image=lambda row, inspection, mask: seen.append((row.sample, mask is not None)),
+        samples,
+        on_image=lambda record, inspection, mask: calls.append((record, mask is not None)),
     )
-    assert seen == [(sample, bool(sample.label)) for sample in labelled_test_samples(dataset)]
+    assert calls == [(record, record.truth == "defective") for record in evaluation.records]
+    known = [(record.image, record.defect_type) for record in evaluation.records]
+    assert known == [(str(sample.path), sample.defect_type) for sample in samples]
+    assert {record.truth for record in evaluation.records} == {"good", "defective"}
+
+
+def test_a_score_that_is_no_number_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
+    def score(images: Iterable[np.ndarray], *, many: bool = False) -> Iterator[ScoredImage]:
+        for number, image in enumerate(images):
+            value = math.nan if number == 0 else float(number)
+            yield ScoredImage(value, np.ones(image.shape[1:], np.float32), 1.0)
+
+    manifest = Manifest(
+        version="1.0",
+        libraries={},
+        method_name="stub",
+        method_class="Stub",
+        method_options={},
+        preprocessing=inspector.runtime.preprocessing,
+        weights_sha256="",
+        fitted_images=20,
+        calibration=CalibrationSettings(Budget(0.01)),
+    )
+    runtime = Runtime(manifest, inspector.runtime.calibration, score)
+    evaluation = evaluate(runtime, labelled_test_samples(dataset))
+    assert [record.verdict for record in evaluation.records].count("undecided") == 1
+    assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)

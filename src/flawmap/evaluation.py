@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import Literal
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.runtime.decode import decode_mask
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import Mask
+from flawmap.runtime.record import Record
 from flawmap.support.progress import track
 
-PER_TYPE_METRICS = (
+_PER_TYPE_METRICS = (
     "image AUROC",
     "image AP",
     "F1 max",
@@ -28,38 +30,22 @@ PER_TYPE_METRICS = (
     "pixel AUROC",
     "AUPRO",
 )
-"""What is said of each type of defect, against all good images."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One image of an evaluation: the truth, and the verdict or why there is none.
-
-    A mask that cannot be used is an error beside the verdict: the image then counts in no figure
-    per pixel.
-    """
-
-    sample: Sample
-    score: float | None
-    p_value: float | None
-    reject: bool | None
-    error: str
-    inference_ms: float
-
+"""Metrics of each defect type, against all good images."""
 
 OnImage = Callable[[Record, Inspection, Mask | None], None]
-"""Shown each image as it comes, with its true mask where there is one."""
+"""Called with each image as it is inspected, and with its true mask where there is one."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """What an inspector did on a labelled test set.
 
     Args:
-        rows: a row per image.
-        metrics: figures by name, with their intervals, or with the reason why they cannot be had.
-        kinds: the same for each type of defect.
-        confusion: TP, FP, FN and TN at the threshold.
+        records: one per image, in the order of the samples. A mask that cannot be used is an error
+            beside the verdict; the image then counts in no metric per pixel.
+        metrics: by name, with their intervals, or with the reason why they are unavailable.
+        by_defect_type: the same for each defect type, against all good images.
+        confusion: number of images that are TP, FP, FN and TN at the threshold.
     """
 
     records: list[Record]
@@ -69,77 +55,120 @@ class Evaluation:
 
 
 def evaluate(
-    runtime: Runtime, samples: Sequence[Sample], *, on_image: OnImage | None = None
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    *,
+    min_area: int = 0,
+    on_image: OnImage | None = None,
 ) -> Evaluation:
-    """Judge the images of `samples` and compare with the truth.
+    """Inspect labelled images and compare the verdicts with the truth.
 
-    Figures per pixel take the images that have a mask and the good ones, each in its own size. An
-    image that cannot be read has its row with the error and counts in no figure.
+    Metrics per pixel take the images that have a mask and the good ones, each in its own size. An
+    image that cannot be read has a record with the error and counts in no metric.
+
+    Args:
+        runtime: a loaded inspector.
+        samples: labelled images, with their masks where there are some.
+        min_area: the records omit regions of fewer pixels; no metric changes.
+        on_image: called with each image as soon as it is inspected.
+
+    Example:
+        >>> from flawmap import load                                          # doctest: +SKIP
+        >>> from flawmap.data.layouts import labelled_test_samples
+        >>> samples = labelled_test_samples(Path("data"))                     # doctest: +SKIP
+        >>> evaluation = evaluate(load("part.flawmap"), samples)              # doctest: +SKIP
+        >>> evaluation.metrics["image AUROC"].value                           # doctest: +SKIP
+        0.97
     """
-    rows: list[Record] = []
+    records: list[Record] = []
     pixels: dict[str, PixelCounts] = defaultdict(PixelCounts)
-    inspections = track(
-        runtime.inspect_many([sample.path for sample in samples]), "judging", len(samples)
-    )
-    for sample, inspection in zip(samples, inspections, strict=True):
-        mask, error = _truth(sample, inspection)
-        verdict = inspection.verdict
-        score, p_value, reject = (
-            (verdict.score, verdict.p_value, verdict.reject) if verdict else (None, None, None)
-        )
-        rows.append(
-            Record(sample, score, p_value, reject, str(error or ""), inspection.inference_ms)
-        )
-        if verdict and mask is not None:
-            pixels[sample.defect_type].add(verdict.heatmap, mask)
+    for sample, inspection in _inspect(runtime, samples):
+        record = Record.from_inspection(inspection, runtime, min_area=min_area)
+        record, mask = _with_truth(record, inspection, sample)
+        records.append(record)
+        if inspection.verdict and mask is not None:
+            pixels[sample.defect_type].add(inspection.verdict.heatmap, mask)
         if on_image:
-            on_image(rows[-1], inspection, mask if sample.label else None)
-    return _summarise(rows, pixels)
+            on_image(record, inspection, mask if sample.label else None)
+    return _summarise(records, pixels)
 
 
-def _truth(sample: Sample, inspection: Inspection) -> tuple[Mask | None, ImageError | None]:
-    """Give the mask of a judged image, empty for a good one, or why there is none."""
-    if inspection.verdict is None or (sample.label and not sample.mask):
-        return None, inspection.error
-    shape = inspection.verdict.heatmap.shape
-    if not sample.mask:
-        return np.zeros(shape, bool), None
+def _inspect(runtime: Runtime, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Inspection]]:
+    inspections = runtime.inspect_many([sample.path for sample in samples])
+    return zip(samples, track(inspections, "inspecting", len(samples)), strict=True)
+
+
+def _with_truth(
+    record: Record, inspection: Inspection, sample: Sample
+) -> tuple[Record, Mask | None]:
+    """The record with its truth, and the mask; that is empty for a good image, None without one."""
+    truth: Literal["good", "defective"] = "defective" if sample.label else "good"
+    record = replace(record, truth=truth, defect_type=sample.defect_type)
+    if inspection.verdict is None or record.score is None:
+        return record, None
     try:
-        mask = decode_mask(sample.mask)
+        return record, _mask(sample, inspection.verdict.heatmap.shape)
     except ImageError as error:
-        return None, error
+        return replace(record, error=str(error)), None
+
+
+def _mask(sample: Sample, shape: tuple[int, ...]) -> Mask | None:
+    if sample.mask is None:
+        return None if sample.label else np.zeros(shape, bool)
+    mask = decode_mask(sample.mask)
+    if problem := _mask_problem(mask, sample, shape):
+        raise ImageError(f"{sample.mask}: {problem}")
+    return mask
+
+
+def _mask_problem(mask: Mask, sample: Sample, shape: tuple[int, ...]) -> str:
     if mask.shape != shape:
-        came, wanted = ("×".join(map(str, one)) for one in (mask.shape, shape))
-        reason = f"the mask is {came}, its image {wanted}; save it in the image's size"
-    elif mask.any() and not sample.label:
-        reason = (
-            f"marks {mask.sum()} pixels of an image that is said to be good; remove it or "
-            "relabel the image"
-        )
-    elif not mask.any() and sample.label:
-        reason = "marks nothing on an image that is said to be defective; draw it or remove it"
-    else:
-        return mask, None
-    return None, ImageError(f"{sample.mask}: {reason}")
+        sizes = f"the mask is {_size_text(mask.shape)}, its image {_size_text(shape)}"
+        return f"{sizes}; save it in the image's size"
+    if mask.any() and not sample.label:
+        marked = f"marks {mask.sum()} pixels of an image that is said to be good"
+        return f"{marked}; remove it or relabel the image"
+    if sample.label and not mask.any():
+        return "marks nothing on an image that is said to be defective; draw it or remove it"
+    return ""
 
 
-def _summarise(rows: list[Record], pixels: dict[str, PixelCounts]) -> Evaluation:
-    judged = [row for row in rows if row.score is not None]
-    kinds = np.array([row.sample.defect_type for row in judged], object)
-    scores = np.array([row.score for row in judged], np.float64)
-    rejected = np.array([row.reject for row in judged], bool)
-    labels = np.array([row.sample.label for row in judged], np.int64)
+def _size_text(shape: tuple[int, ...]) -> str:
+    return "×".join(str(side) for side in shape)
 
-    def figures(chosen: np.ndarray, names: Sequence[str]) -> dict[str, Metric]:
-        tallies = [pixels[name] for name in names if name in pixels]
-        return {
-            **image_metrics(scores[chosen], labels[chosen], rejected[chosen]),
-            **pixel_metrics(reduce(add, tallies) if tallies else PixelCounts()),
-        }
 
-    everything = figures(np.ones(len(judged), bool), list(pixels))
-    by_kind = {}
-    for kind in sorted(set(kinds) - {GOOD}):
-        of_kind = figures(np.isin(kinds, [GOOD, kind]), [GOOD, kind])
-        by_kind[kind] = {name: of_kind[name] for name in PER_TYPE_METRICS}
-    return Evaluation(rows, everything, by_kind, confusion_counts(labels, rejected))
+class _Scores:
+    """What the images that were inspected scored, as arrays over images."""
+
+    def __init__(self, records: Sequence[Record], pixels: Mapping[str, PixelCounts]) -> None:
+        inspected = [record for record in records if record.score is not None]
+        self.types = np.array([record.defect_type for record in inspected], object)
+        self.scores = np.array([record.score for record in inspected], np.float64)
+        self.rejected = np.array([record.verdict == "reject" for record in inspected], bool)
+        self.labels = np.array([record.truth == "defective" for record in inspected], np.int64)
+        self.pixels = pixels
+
+    def metrics(self, types: Sequence[str]) -> dict[str, Metric]:
+        chosen = np.isin(self.types, types)
+        images = image_metrics(self.scores[chosen], self.labels[chosen], self.rejected[chosen])
+        counts = [self.pixels[name] for name in types if name in self.pixels]
+        return images | pixel_metrics(reduce(add, counts) if counts else PixelCounts())
+
+
+def _summarise(records: list[Record], pixels: Mapping[str, PixelCounts]) -> Evaluation:
+    scores = _Scores(records, pixels)
+    types = sorted(set(scores.types))
+    # Pixels are counted in the order in which their types came: the intervals' resamples depend on
+    # it.
+    all_types = [*pixels, *(name for name in types if name not in pixels)]
+    by_defect_type = {}
+    for name in types:
+        if name != GOOD:
+            metrics = scores.metrics([GOOD, name])
+            by_defect_type[name] = {metric: metrics[metric] for metric in _PER_TYPE_METRICS}
+    return Evaluation(
+        records,
+        scores.metrics(all_types),
+        by_defect_type,
+        confusion_counts(scores.labels, scores.rejected),
+    )

@@ -26,6 +26,7 @@ from flawmap.runtime.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
+from flawmap.support.flat import changes
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither `size` nor `preset` names one."""
@@ -284,6 +285,8 @@ class Inspector:
         )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
+        options = self.method.options()
+        usual = make_method(self.name) if self.name in METHODS else type(self.method)()
         method_class, method_source = METHODS.name_of(type(self.method))
         return Manifest(
             version=__version__,
@@ -291,7 +294,8 @@ class Inspector:
             method_name=self.name,
             method_class=method_class,
             method_source=method_source,
-            method_options=self.method.options(),
+            method_options=options,
+            changed_options=changes(options, usual.options()),
             preprocessing=self.preprocessing,
             weights_sha256=self.method.feature_extractor.fingerprint(),
             fitted_images=self._fitted_images,

@@ -26,7 +26,7 @@ def test_evaluate_writes_figures_scores_and_a_page(
     assert re.search(r"image AUROC\s+│\s+100\.00", output)
     assert "no defective test image has a mask" in output
     summary = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert summary["metrics"]["share of defects"] == {"value": 0.5}
+    assert summary["metrics"]["defect prevalence"] == {"value": 0.5}
     assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test image has a mask"}
     assert summary["by_defect_type"]["spot"]["image AUROC"]["value"] == 1
     assert summary["confusion"]["TP"] == 4

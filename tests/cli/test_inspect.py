@@ -3,13 +3,26 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from flawmap.errors import DatasetError
+from flawmap.cli.inspect import unique_names
+from flawmap.errors import BundleError, DatasetError
+from flawmap.render import heatmap
 from flawmap.runtime.decode import decode
+from flawmap.runtime.record import CSV_COLUMNS
 from helpers import run, run_in_a_process, save, texture
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "results.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_inspect_leaves_a_line_a_table_and_an_image_each(
@@ -21,23 +34,13 @@ def test_inspect_leaves_a_line_a_table_and_an_image_each(
     assert "3 good, 1 rejected, 0 unreadable" in output
     with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == [
-        "path",
-        "score",
-        "p_value",
-        "reject",
-        "regions",
-        "area",
-        "error",
-        "inference_ms",
-    ]
-    assert [row["reject"] for row in rows] == ["0", "0", "0", "1"]
-    lines = [
-        json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()
-    ]
-    assert [line["reject"] for line in lines] == [False, False, False, True]
-    assert float(rows[3]["score"]) == lines[3]["score"]
-    assert decode(tmp_path / "out/maps/坏/defect.jpg.png").shape == (90, 70, 3)
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["verdict"] for row in rows] == ["good", "good", "good", "reject"]
+    lines = read_lines(tmp_path / "out")
+    assert [line["verdict"] for line in lines] == ["good", "good", "good", "reject"]
+    assert [float(row["score"]) for row in rows] == [line["score"] for line in lines]
+    assert lines[3]["overlay"] == rows[3]["overlay"] == "overlays/坏/defect.jpg.png"
+    assert decode(tmp_path / "out" / lines[3]["overlay"]).shape == (90, 70, 3)
 
 
 def test_all_good_exits_with_0(part: Path, images: Path, tmp_path: Path) -> None:
@@ -54,12 +57,9 @@ def test_one_bad_image_stops_nothing_and_exits_with_2(
     code, output = run("inspect", part, images, missing, "-o", tmp_path / "out")
     assert code == 2
     assert "3 good, 1 rejected, 2 unreadable" in output
-    lines = [
-        json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()
-    ]
-    errors = [line["error"] for line in lines if line["error"]]
-    assert len(errors) == 2
-    assert all(line["score"] is None for line in lines if line["error"])
+    undecided = [line for line in read_lines(tmp_path / "out") if line["verdict"] == "undecided"]
+    assert [bool(line["error"]) for line in undecided] == [True, True]
+    assert all(line["score"] is None for line in undecided)
 
 
 def test_the_same_name_twice_keeps_both_maps(part: Path, tmp_path: Path) -> None:
@@ -69,6 +69,84 @@ def test_the_same_name_twice_keeps_both_maps(part: Path, tmp_path: Path) -> None
         "a.png (2).png",
         "a.png.png",
     ]
+
+
+def test_names_stay_unique_and_depend_on_earlier_ones_only() -> None:
+    names = ["a.png", "a.png (2)", "A.png", "b.png", "a.png", "a.png"]
+    unique = list(unique_names(names))
+    assert unique == ["a.png", "a.png (2)", "A.png (3)", "b.png", "a.png (4)", "a.png (5)"]
+    for count in range(len(names)):
+        assert list(unique_names(names[:count])) == unique[:count]
+
+
+def test_a_hundred_thousand_names_are_compared_a_few_times_each() -> None:
+    class Name(str):
+        """Counts how often it is looked at."""
+
+        __slots__ = ()
+        looked_at = 0
+
+        def casefold(self) -> str:
+            Name.looked_at += 1
+            return super().casefold()
+
+    same, different = [Name("a.png")] * 50_000, [Name(f"{n}.png") for n in range(50_000)]
+    names = list(unique_names(same + different))
+    assert len(set(names)) == 100_000
+    assert names[49_999] == "a.png (50000)"
+    assert Name.looked_at <= 3 * 100_000
+
+
+def test_rows_survive_a_kill(part: Path, tmp_path: Path) -> None:
+    folder, results = tmp_path / "new", tmp_path / "out"
+    for number in range(20):
+        save(folder / f"{number:03}.png", texture(number))
+    for number in range(20, 400):
+        shutil.copyfile(folder / f"{number % 20:03}.png", folder / f"{number:03}.png")
+    arguments = ["inspect", part, folder, "-o", results]
+    command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        reported = [process.stdout.readline() for _ in range(150)]
+        process.kill()
+        reported += process.stdout.read().splitlines()
+    lines = read_lines(results)
+    assert 150 <= len(reported) <= len(lines) <= len(reported) + 1
+    assert len(lines) < 400
+    assert [Path(line["image"]).name for line in lines] == [
+        f"{n:03}.png" for n in range(len(lines))
+    ]
+    with (results / "results.csv").open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(lines) - 1 <= len(rows) <= len(lines)
+    for row, line in zip(rows, lines, strict=False):
+        assert (row["image"], float(row["score"])) == (line["image"], line["score"])
+        assert decode(results / line["overlay"]).shape == (64, 64, 3)
+
+
+def test_the_results_of_an_earlier_run_stay_until_the_inspector_is_loaded(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.jsonl").write_text("old\n")
+    with pytest.raises(BundleError):
+        run("inspect", tmp_path / "missing.flawmap", images, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "results.jsonl").read_text() == "old\n"
+
+
+def test_an_overlay_is_painted_once_where_there_is_a_report(
+    part: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted: list[tuple[int, ...]] = []
+    colourise = heatmap.colourise
+
+    def paint(values: np.ndarray) -> np.ndarray:
+        painted.append(values.shape)
+        return colourise(values)
+
+    monkeypatch.setattr(heatmap, "colourise", paint)
+    run("inspect", part, images, "-o", tmp_path / "out", "--report")
+    assert sorted(painted) == [(64, 64), (64, 64), (64, 64), (90, 70)]
 
 
 def test_a_folder_without_images(part: Path, tmp_path: Path) -> None:
@@ -87,21 +165,19 @@ def test_results_that_cannot_be_written(part: Path, images: Path, tmp_path: Path
 def test_regions_are_in_the_results_and_small_ones_only_left_out_when_asked(
     part: Path, images: Path, tmp_path: Path
 ) -> None:
-    def regions(*options: object) -> tuple[list[dict[str, float]], dict[str, str]]:
+    def regions(*options: object) -> tuple[list[dict[str, Any]], dict[str, str]]:
         run("inspect", part, images / "坏", "-o", tmp_path / "out", *options)
-        (line,) = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+        (line,) = read_lines(tmp_path / "out")
         with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig") as stream:
             (row,) = csv.DictReader(stream)
-        assert row["reject"] == "1"
-        return json.loads(line)["regions"], row
+        assert row["verdict"] == "reject"
+        return line["regions"], row
 
-    found, row = regions()
-    assert set(found[0]) == {"x", "y", "width", "height", "area", "peak"}
-    assert found[0]["peak"] > 1
-    assert (int(row["regions"]), int(row["area"])) == (
-        len(found),
-        sum(region["area"] for region in found),
-    )
+    listed, row = regions()
+    assert set(listed[0]) == {"x", "y", "width", "height", "area", "peak", "outline"}
+    assert listed[0]["peak"] > 1
+    assert int(row["regions"]) == len(listed)
+    assert int(row["area"]) == sum(region["area"] for region in listed)
     assert regions("--min-area", 100_000)[0] == []
 
 
@@ -112,7 +188,7 @@ def test_a_report_without_labels(part: Path, images: Path, tmp_path: Path) -> No
     assert "AUROC" not in page
 
 
-def test_products_are_judged_by_the_inspector_of_their_name(part: Path, tmp_path: Path) -> None:
+def test_products_are_inspected_by_the_inspector_of_their_name(part: Path, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "Black.flawmap").write_bytes(part.read_bytes())
     for product in ("Black", "Green"):

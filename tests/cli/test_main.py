@@ -5,25 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 from flawmap._version import __version__
-from flawmap.cli.console import out
-from flawmap.methods import METHODS
-from helpers import run, run_in_a_process
-
-
-@pytest.mark.parametrize("columns", [80, 120])
-def test_methods_are_listed(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(out, "width", columns)
-    code, output = run("methods")
-    assert code == 0
-    for name, recipe in METHODS.items():
-        assert name in output
-        assert recipe.citation in output
-    for preset in METHODS["glass"].presets:
-        assert preset in output
-    assert max(map(len, output.splitlines()[:-1])) <= columns
+from helpers import run_in_a_process
 
 
 def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:

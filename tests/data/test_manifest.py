@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.data.layouts import (
-    find_samples,
-)
+from flawmap.data.layouts import find_samples
 from flawmap.data.manifest import read_manifest, write_manifest
 from flawmap.data.sample import Sample
 from flawmap.errors import DatasetError

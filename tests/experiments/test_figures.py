@@ -8,15 +8,18 @@ import pytest
 from flawmap.data.sample import Sample
 from flawmap.errors import ImageError
 from flawmap.experiments import figures
-from flawmap.experiments.figures import draw_localisation, draw_samples, first_defects_by_type
+from flawmap.experiments.figures import (
+    FIGURE6_METHODS,
+    draw_localisation,
+    draw_samples,
+    first_defects_by_type,
+    localisation_rows,
+)
 from flawmap.experiments.study import MethodSetup, StudyConfig
-from flawmap.render import figures as montage
 from helpers import save, texture, with_defect
 
-FIGURE6_METHODS = {
-    "PaDiM": MethodSetup("padim", {"channels": 20}),
-    "PatchCore": MethodSetup("patchcore", {"coreset": 0.1}),
-}
+PATCHCORE = MethodSetup("patchcore", {"coreset": 0.1})
+METHODS = {"PaDiM": MethodSetup("padim", {"channels": 20}), "PatchCore": PATCHCORE}
 
 
 @pytest.fixture
@@ -31,43 +34,57 @@ def test_figure_5_has_a_row_for_each_product(study: StudyConfig, products: Path)
     assert both.shape[1] >= one.shape[1]
 
 
-def test_figure_6_shows_the_same_images_on_both_scales(
+def test_figure_6_shows_the_same_images_on_both_scales(study: StudyConfig, tmp_path: Path) -> None:
+    rows = localisation_rows(study, tmp_path, METHODS, count=2)
+    expected = [("left", "spot")] * 2 + [("right", "spot")] * 2
+    for page in rows:
+        assert [(row.product, row.defect_type) for row in page] == expected
+    for on_test_set, calibrated in zip(*rows, strict=True):
+        assert on_test_set.mask is not None
+        assert np.array_equal(on_test_set.image, calibrated.image)
+        assert len(on_test_set.views) == len(METHODS)
+        for view, good in zip(on_test_set.views, calibrated.views, strict=True):
+            assert np.array_equal(view.heatmap, good.verdict.heatmap)
+            assert view.scores.low <= view.score <= view.scores.high
+            heatmap = view.heatmap
+            assert view.heatmaps.low <= heatmap.min() < heatmap.max() <= view.heatmaps.high
+
+
+def test_the_scale_of_a_test_set_is_that_of_all_its_images(
+    study: StudyConfig, tmp_path: Path
+) -> None:
+    few, many = (localisation_rows(study, tmp_path, METHODS, count) for count in (1, 2))
+    first = {row.product: row.views for row in few.over_test_set}
+    for row in many.over_test_set:
+        for view, same in zip(row.views, first[row.product], strict=True):
+            assert view.heatmaps == same.heatmaps
+            assert view.scores == same.scores
+
+
+def test_figure_6_comes_on_both_scales(
     study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "FIGURE6_METHODS", FIGURE6_METHODS)
-    cases: list[montage.LocalisationRow] = []
-    monkeypatch.setattr(
-        figures,
-        "Case",
-        lambda *given: (cases.append(montage.LocalisationRow(*given)), cases[-1])[1],
-    )
-    drawn = draw_localisation(study, tmp_path, cases=2)
-    assert drawn.over_test_set.shape[1] == drawn.calibrated.shape[1]
-    assert [(case.product, case.defect_type) for case in cases[::2]] == [("left", "spot")] * 2 + [
-        ("right", "spot")
-    ] * 2
-    for paper, calibrated in zip(cases[::2], cases[1::2], strict=True):
-        assert paper.mask is not None
-        for ours, good in zip(paper.views, calibrated.views, strict=True):
-            assert np.array_equal(ours.heatmap, good.verdict.heatmap)
-            assert ours.scores.low <= ours.score <= ours.scores.high
-            assert (
-                ours.heatmaps.low <= ours.heatmap.min() <= ours.heatmap.max() <= ours.heatmaps.high
-            )
+    asked = []
+
+    def rows(*arguments: object) -> figures.LocalisationRows:
+        asked.append(arguments)
+        return localisation_rows(study, tmp_path, dict.fromkeys(FIGURE6_METHODS, PATCHCORE), 1)
+
+    monkeypatch.setattr(figures, "localisation_rows", rows)
+    drawn = draw_localisation(study, tmp_path)
+    assert asked == [(study, tmp_path)]
+    assert drawn.over_test_set.shape == drawn.calibrated.shape
+    assert not np.array_equal(drawn.over_test_set, drawn.calibrated)
 
 
-def test_an_image_that_cannot_be_used_cannot_be_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(figures, "FIGURE6_METHODS", {"PatchCore": FIGURE6_METHODS["PatchCore"]})
+def test_an_image_that_cannot_be_used_cannot_be_shown(tmp_path: Path) -> None:
     for seed in range(4):
         save(tmp_path / "part/train/good" / f"{seed}.png", texture(seed))
     save(tmp_path / "part/test/spot/1.png", with_defect(texture(9), 30, 30))
     (tmp_path / "part/test/spot/0.png").write_bytes(b"no image")
+    study = StudyConfig(tmp_path / "part", "test_resnet", "random", (64, 64), 1)
     with pytest.raises(ImageError, match=r"0\.png cannot be used, so it cannot be shown"):
-        draw_localisation(
-            StudyConfig(tmp_path / "part", "test_resnet", "random", (64, 64), 1), tmp_path, cases=2
-        )
+        localisation_rows(study, tmp_path, {"PatchCore": PATCHCORE}, count=2)
 
 
 def test_as_many_of_one_kind_as_of_another() -> None:

@@ -35,7 +35,7 @@ def result(auroc: float | None, f1: float = 0.9, error: str = "") -> RunResult:
         else Metric(unavailable="no good test images"),
         "F1 max": Metric(f1),
         "F1 at the threshold": Metric(0.5),
-        "share of defects": Metric(0.6724),
+        "defect prevalence": Metric(0.6724),
         "F1 of rejecting all": Metric(0.8041),
     }
     return RunResult(

@@ -13,7 +13,6 @@ from flawmap.features.reducers import (
     NoReduction,
     SparseRandomProjection,
     UniformRandomProjection,
-    load_reducer,
 )
 
 BLOCKS = (512, 512, 512)
@@ -161,7 +160,7 @@ def test_pca_finds_the_directions_of_most_variance() -> None:
 def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer) -> None:
     vectors = VECTORS[:, :300]
     first, second = reducer.fit(vectors, (300,), 5), reducer.fit(vectors, (300,), 5)
-    restored = load_reducer({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    restored = reducer.load({name: tensor.clone() for name, tensor in first.state_dict().items()})
     assert torch.equal(first(vectors), second(vectors))
     assert torch.equal(first(vectors), restored(vectors))
 
@@ -175,5 +174,5 @@ def test_another_seed_draws_another_reduction(reducer) -> None:
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.1])
 def test_bad_ratios(ratio: float) -> None:
-    with pytest.raises(OptionError, match="is not a share"):
+    with pytest.raises(OptionError, match="is not a fraction"):
         ChannelAggregation(ratio=ratio)

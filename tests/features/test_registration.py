@@ -321,4 +321,4 @@ def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) 
     [NoRegistration(), SpatialTransformerRegistration(transform="affine", learning_rate=0.01)],
 )
 def test_options_survive_json(part: Registration) -> None:
-    assert from_dict(to_dict(part, (Registration,)), Registration, (Registration,)) == part
+    assert from_dict(to_dict(part), Registration) == part

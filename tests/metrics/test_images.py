@@ -36,7 +36,7 @@ def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
     metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
     assert metrics["image AUROC"].unavailable == metrics["F1 max"].unavailable == missing
     assert metrics["image AUROC"].to_dict() == {"unavailable": missing}
-    rate = metrics["good parts rejected" if label == 0 else "defects missed"]
+    rate = metrics["false reject rate (FPR)" if label == 0 else "miss rate (FNR)"]
     assert rate.value is not None
 
 
@@ -54,7 +54,7 @@ def test_all_scores_equal() -> None:
 
 
 def test_the_interval_of_a_share_is_exact_at_its_end() -> None:
-    metric = image_metrics(SCORES, LABELS, np.zeros(100, bool))["good parts rejected"]
+    metric = image_metrics(SCORES, LABELS, np.zeros(100, bool))["false reject rate (FPR)"]
     assert (metric.value, metric.low) == (0, 0)
     # The rule of Clopper and Pearson: (1 − high)⁴⁰ = 2.5 %.
     assert metric.high == pytest.approx(1 - 0.025 ** (1 / 40))

@@ -1,96 +1,32 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from flawmap.errors import ImageError, OptionError
 from flawmap.render.figures import (
-    CalibratedScale,
-    DatasetScale,
     LocalisationRow,
-    ValueRange,
-    colourise_jet,
+    contact_sheet,
     localisation_figure,
     sample_figure,
 )
-from flawmap.render.heatmap import RED, overlay
+from flawmap.render.heatmap import RED
+from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 IMAGE = texture(0, 80, 80)
 CELL = 80
-BOTTOM, TOP = (0, 0, 128), (128, 0, 0)
-"""The ends of jet."""
+BOTTOM = (0, 0, 128)
+"""The first colour of jet."""
 
 
-def view(value: float, score: float = 0.5) -> DatasetScale:
-    return DatasetScale(
-        np.full((80, 80), value, np.float32), score, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0)
-    )
+GOOD = Verdict(1.2, 0.5, False, np.zeros((80, 80), np.float32))
 
 
-def verdict(value: float, *, reject: bool = False) -> Verdict:
-    return Verdict(1.234, 0.5, reject, np.full((80, 80), value, np.float32))
-
-
-def below(image: np.ndarray) -> np.ndarray:
-    """What is below the score."""
-    return image[30:].astype(int)
-
-
-@pytest.mark.parametrize(
-    ("value", "colour"),
-    [(2, BOTTOM), (6, TOP), (-9, BOTTOM), (99, TOP), (4, (130, 255, 126)), (3, (0, 128, 255))],
-)
-def test_colours_span_the_test_set_half_and_half_with_the_image(
-    value: float, colour: tuple[int, int, int]
-) -> None:
-    expected = (IMAGE.astype(float) + colour) / 2
-    assert np.abs(below(view(value).draw(IMAGE)) - below(expected)).max() <= 2
-
-
-def test_a_test_set_of_one_value_is_all_bottom() -> None:
-    flat = replace(view(3), heatmaps=ValueRange(3.0, 3.0), scores=ValueRange(0.5, 0.5))
-    assert np.array_equal(flat.draw(IMAGE), replace(view(2), score=0.0).draw(IMAGE))
-
-
-def test_the_score_is_scaled_over_the_test_set_and_stands_in_the_top_left_corner() -> None:
-    one, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
-    changed = np.argwhere((one != other).any(axis=2))
-    assert len(changed)
-    assert (changed.max(axis=0) < (24, 50)).all()
-    doubled = replace(view(2, 0.5), scores=ValueRange(0.0, 2.0))
-    assert np.array_equal(doubled.draw(IMAGE), one)
-    assert np.array_equal(view(2, 7.0).draw(IMAGE), view(2, 1.0).draw(IMAGE))
-
-
-def test_a_map_of_another_size_is_brought_to_the_image() -> None:
-    half = np.full((10, 5), 2, np.float32)
-    half[:, 3:] = 6
-    drawn = replace(view(2), heatmap=half).draw(np.zeros((80, 80, 3), np.uint8)).astype(int)
-    assert (drawn[40, 5] == np.array(BOTTOM) // 2).all()
-    assert (drawn[40, -5] == np.array(TOP) // 2).all()
-
-
-def test_jet_goes_from_blue_to_red() -> None:
-    colours = colourise_jet(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
-    assert tuple(colours[0]) == BOTTOM
-    assert tuple(colours[-1]) == TOP
-    assert colours[2].argmax() == 1
-
-
-def test_the_calibrated_view_is_the_overlay() -> None:
-    assert np.array_equal(
-        CalibratedScale(verdict(1.3, reject=True)).draw(IMAGE),
-        overlay(IMAGE, verdict(1.3, reject=True)),
-    )
-    smaller = replace(verdict(1.3), heatmap=np.full((20, 40), 1.3, np.float32))
-    assert np.array_equal(
-        below(CalibratedScale(smaller).draw(IMAGE)),
-        below(CalibratedScale(verdict(1.3)).draw(IMAGE)),
-    )
+def view(value: float) -> DatasetScale:
+    heatmap = np.full((80, 80), value, np.float32)
+    return DatasetScale(heatmap, 0.5, ValueRange(2.0, 6.0), ValueRange(0.0, 1.0))
 
 
 def find(page: np.ndarray, image: np.ndarray) -> list[tuple[int, int]]:
@@ -135,7 +71,10 @@ def test_a_row_is_the_image_and_a_view_of_each_method() -> None:
 def test_the_two_scales_have_their_own_legends() -> None:
     pages = [
         localisation_figure([LocalisationRow("a", "good", IMAGE, [v])], ["b"], cell=CELL)
-        for v in (view(2), CalibratedScale(verdict(0)))
+        for v in (
+            view(2),
+            CalibratedScale(GOOD),
+        )
     ]
     assert pages[0].shape == pages[1].shape
     assert (pages[0][-50:] != pages[1][-50:]).any()
@@ -220,3 +159,17 @@ def test_samples_are_fitted_into_their_cells() -> None:
     page = sample_figure({"a": {"good": [texture(0, 200, 50), texture(1, 20, 30)]}}, cell=100)
     assert page.shape[1] < 350
     assert 100 < page.shape[0] < 200
+
+
+def test_the_contact_sheet_has_the_products_side_by_side() -> None:
+    images = [texture(seed, 64, 64) for seed in range(6)]
+    products = {"Black": [images[:2], images[2:4]], "White": [images[4:]]}
+    sheet = contact_sheet(products, ["image", "truth"], cell=64)
+    positions = [find(sheet, image) for image in images]
+    assert all(len(position) == 1 for position in positions)
+    first, second, third, fourth, fifth, sixth = (position[0] for position in positions)
+    assert first[0] == second[0] == fifth[0] == sixth[0] < third[0] == fourth[0]
+    assert first[1] == third[1] < second[1] == fourth[1] < fifth[1] < sixth[1]
+    assert (sheet[third[0] :, fifth[1] :] == 255).all(), "White has one row"
+    with pytest.raises(OptionError, match="no images"):
+        contact_sheet({"Black": []}, ["image"])

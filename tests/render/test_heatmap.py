@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.render.figures import sheet
 from flawmap.render.heatmap import (
     COLOUR_MAX,
     RED,
@@ -90,10 +89,3 @@ def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
 def test_any_depth_is_drawn(dtype: type) -> None:
     white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
     assert np.abs(to_uint8((IMAGE / 255 * white).astype(dtype)).astype(int) - IMAGE).max() <= 1
-
-
-def test_a_sheet_holds_its_images_in_their_cells() -> None:
-    page = sheet([[IMAGE, IMAGE], [IMAGE]], ["one", "two"], cell=80, gap=4)
-    assert page.shape == (28 + 2 * 84, 2 * 84 + 4, 3)
-    assert (page[28 + 84 :, 88:] == 255).all()
-    assert (page[28 : 28 + 60, 4 : 4 + 80] != 255).any(axis=2).all()

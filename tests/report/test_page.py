@@ -9,20 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flawmap.metrics.metric import Metric
-from flawmap.report import page as module
-from flawmap.report.gallery import THUMBNAIL_SIDE, Card, Gallery
-from flawmap.report.page import Record, ReportData, render_page, write_page
-from flawmap.runtime.verdict import Verdict
-from helpers import texture, with_defect
+from flawmap.report.data import ReportData
+from flawmap.report.gallery import Gallery
+from flawmap.report.page import render_page, write_page
+from records import THRESHOLD, add_to_gallery, make_record
 
-THRESHOLD = 2.0
-HELD_OUT = [round(0.5 + 0.02 * number, 2) for number in range(99)]
+CALIBRATION_SCORES = [round(0.5 + 0.02 * number, 2) for number in range(99)]
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     *(
@@ -42,38 +39,22 @@ HOSTILE = [
 ]
 
 
-def verdict(score: float, heat: float = 0.5, shape: tuple[int, int] = (48, 64)) -> Verdict:
-    heatmap = np.full(shape, heat, np.float32)
-    heatmap[10:14, 20:28] += 0.8
-    return Verdict(score, 0.25, score > THRESHOLD, heatmap)
-
-
-def add(gallery: Gallery, path: str, kind: str | None, score: float) -> None:
-    image = texture(0, 48, 64)
-    mask = None
-    if kind not in (None, "good"):
-        mask = np.zeros((48, 64), bool)
-        mask[10:14, 20:28] = True
-        image = with_defect(image, 12, 24, 3)
-    gallery.add(path, kind, verdict(score), image, mask)
-
-
 def make_report(
     images: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any
 ) -> ReportData:
-    """A report on images of some kinds and scores."""
-    gallery, rows = Gallery(THRESHOLD), []
-    for number, (kind, score) in enumerate(images):
-        path = paths[number] if paths else f"parts/{kind}/{number:03}.png"
-        rows.append(Record(path, kind, score, 0.25))
-        add(gallery, path, kind, score)
+    """A report on images of some defect types and scores."""
+    gallery = Gallery(THRESHOLD)
+    records = []
+    for number, (defect_type, score) in enumerate(images):
+        path = paths[number] if paths else f"parts/{defect_type}/{number:03}.png"
+        records.append(add_to_gallery(gallery, path, defect_type, score))
     report = ReportData(
         title="bolt",
-        subtitle="patchcore · 99 good images learned",
+        subtitle="patchcore · calibrated on 99 good images",
         threshold=THRESHOLD,
-        calibration_scores=HELD_OUT,
+        calibration_scores=CALIBRATION_SCORES,
         guarantees=["At most 1 % of good parts are rejected."],
-        records=rows,
+        records=records,
         gallery=gallery,
         metrics={},
         by_defect_type={},
@@ -84,7 +65,7 @@ def make_report(
 
 
 def labelled_images() -> list[tuple[str | None, float]]:
-    """Thirty good images, twenty defective ones of two kinds, with ties between and within them."""
+    """Thirty good images, twenty defective ones of two types, with ties between and within."""
     rng = np.random.default_rng(0)
     good = [("good", round(float(score), 1)) for score in rng.normal(1.4, 0.4, 30).clip(0.1)]
     defective = [
@@ -102,132 +83,15 @@ def labelled_report() -> ReportData:
             "image AUROC": Metric(0.95871, 0.939, 0.974),
             "AUPRO": Metric(unavailable="no image has a mask"),
         },
-        kinds={"dent": dent, "scratch": dent},
+        by_defect_type={"dent": dent, "scratch": dent},
         confusion={"TP": 15, "FP": 2, "FN": 5, "TN": 28},
     )
-
-
-def decode(data: bytes) -> np.ndarray:
-    return cv2.cvtColor(
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-    )
-
-
-def red(image: np.ndarray) -> np.ndarray:
-    channels = image.astype(int)
-    return np.asarray(channels[..., 0] > channels[..., 1:].max(axis=2) + 60)
 
 
 def embedded(page: str) -> Any:
     return json.loads(
         re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0]
     )
-
-
-# ---- the gallery ----
-
-
-def test_the_gallery_keeps_the_worst_first() -> None:
-    gallery = Gallery(THRESHOLD, capacity=4)
-    for path, kind, score in [
-        ("sure pass", "good", 0.5),
-        ("false reject", "good", 3.0),
-        ("bare pass", "good", 1.9),
-        ("miss", "dent", 0.2),
-        ("sure catch", "dent", 9.0),
-        ("bare catch", "dent", 2.1),
-    ]:
-        add(gallery, path, kind, score)
-    assert [card.path for card in gallery.cards()] == [
-        "miss",
-        "false reject",
-        "bare pass",
-        "bare catch",
-    ]
-    assert gallery.left_out == 2
-
-
-def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_the_first() -> None:
-    gallery = Gallery(THRESHOLD, capacity=3)
-    for number, score in enumerate([1.0, 3.0, 1.0, 2.0, 1.0]):
-        add(gallery, str(number), None, score)
-    assert [card.path for card in gallery.cards()] == ["1", "3", "0"]
-
-
-def test_an_image_that_is_not_kept_costs_no_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
-    gallery = Gallery(THRESHOLD, capacity=1)
-    add(gallery, "worst", None, 5.0)
-    monkeypatch.setattr(module, "overlay", None)
-    add(gallery, "harmless", None, 1.0)
-    assert gallery.left_out == 1
-
-
-def test_a_gallery_without_room_keeps_nothing() -> None:
-    gallery = Gallery(THRESHOLD, capacity=0)
-    add(gallery, "a", None, 5.0)
-    assert (gallery.cards(), gallery.left_out) == ([], 1)
-
-
-def test_a_score_that_is_no_number_comes_first() -> None:
-    gallery = Gallery(THRESHOLD, capacity=1)
-    add(gallery, "fine", "good", 1.0)
-    add(gallery, "odd", "good", math.nan)
-    assert [card.path for card in gallery.cards()] == ["odd"]
-
-
-@pytest.mark.parametrize(
-    ("height", "width"),
-    [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 9), (4000, 8)],
-)
-def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
-    gallery = Gallery(THRESHOLD)
-    mask = np.zeros((height, width), bool)
-    mask[0, 0] = True
-    gallery.add("a", "dent", verdict(3.0, shape=(height, width)), texture(0, height, width), mask)
-    (card,) = gallery.cards()
-    factor = min(1, THUMBNAIL_SIDE / max(height, width))
-    expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
-    assert card.truth
-    assert {decode(data).shape for data in (card.image, card.overlay, card.truth)} == {expected}
-    assert (card.width, card.height) == (width, height)
-
-
-@pytest.mark.parametrize("place", [(0, 0), (700, 900), (1399, 1999)])
-def test_a_defect_of_one_pixel_stays_visible(place: tuple[int, int]) -> None:
-    mask = np.zeros((1400, 2000), bool)
-    mask[place] = True
-    gallery = Gallery(THRESHOLD)
-    gallery.add(
-        "a", "dent", verdict(1.0, shape=(1400, 2000)), np.full((1400, 2000, 3), 128, np.uint8), mask
-    )
-    (card,) = gallery.cards()
-    assert card.truth
-    where = np.argwhere(red(decode(card.truth)))
-    assert len(where) >= 4
-    assert np.abs(where - np.array(place) * THUMBNAIL_SIDE / 2000).max() < 8
-
-
-def test_a_good_image_has_no_truth() -> None:
-    gallery = Gallery(THRESHOLD)
-    gallery.add("a", "good", verdict(1.0), texture(0, 48, 64), np.zeros((48, 64), bool))
-    assert gallery.cards()[0].truth is None
-
-
-def test_small_regions_are_left_out() -> None:
-    counts = []
-    for min_area in (0, 33):
-        gallery = Gallery(THRESHOLD)
-        gallery.add("a", None, verdict(3.0), texture(0, 48, 64), min_area=min_area)
-        counts.append(len(gallery.cards()[0].regions))
-    assert counts == [1, 0]
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_images_of_any_depth_have_thumbnails(dtype: type) -> None:
-    white = {np.uint16: 65535, np.float32: 1}[dtype]
-    gallery = Gallery(THRESHOLD)
-    gallery.add("a", None, verdict(1.0), np.full((48, 64, 3), white, dtype))
-    assert decode(gallery.cards()[0].image).min() >= 250
 
 
 # ---- the page as text ----
@@ -249,7 +113,7 @@ def test_paths_cannot_break_out() -> None:
     assert page.count("</script>") == 2
     assert "<img src=x" not in page
     assert "{{ 7 * 7 }}" in page
-    assert [card["path"] for card in embedded(page)["cards"]] == HOSTILE
+    assert [card["image"] for card in embedded(page)["cards"]] == HOSTILE
 
 
 def test_a_path_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
@@ -259,19 +123,20 @@ def test_a_path_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
 
 def test_numbers_that_are_none_never_reach_the_page() -> None:
     report = make_report(
-        [("good", 1.0), ("good", math.nan), ("dent", math.inf)], held_out=[1.0, math.inf, math.nan]
+        [("good", 1.0)],
+        records=[make_record("a.png", 1.0, "good"), make_record("b.png", None, "good")],
+        calibration_scores=[math.inf, 1.0, math.nan],
     )
     page = render_page(report)
     data = embedded(page)
-    assert data["heldOut"] == [1.0]
+    assert data["calibrationScores"] == [1.0]
     assert data["scores"] == [["good", 1.0]]
-    assert sorted(card["score"] is None for card in data["cards"]) == [False, True, True]
     assert not re.search(
         r"\b(nan|NaN|inf|Infinity)\b", page.split('id="data">')[1].split("</script>")[0]
     )
 
 
-def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> None:
+def test_metrics_are_percent_with_their_interval_and_unavailable_ones_say_why() -> None:
     page = render_page(labelled_report())
     assert "95.87" in page
     assert "(93.9 – 97.4)" in page
@@ -294,22 +159,22 @@ def test_without_labels_the_labelled_sections_are_not_there() -> None:
 def test_images_that_are_not_shown_are_counted() -> None:
     gallery = Gallery(THRESHOLD, capacity=2)
     for number in range(1500):
-        add(gallery, str(number), "good", 1.0)
+        add_to_gallery(gallery, str(number), "good", 1.0)
     page = render_page(make_report([], gallery=gallery))
     assert "2 most telling of 1,500 images; all scores are in scores.csv" in " ".join(page.split())
 
 
 def test_unreadable_images_stand_with_their_errors() -> None:
-    rows = [
-        Record("a.png", "dent", None, None, "the file is <empty>"),
-        Record("b.png", "good", 1.0, 0.5),
+    records = [
+        make_record("a.png", None, "dent", error="the file is <empty>"),
+        make_record("b.png", 1.0, "good"),
     ]
-    page = render_page(make_report([], rows=rows))
+    page = render_page(make_report([], records=records))
     assert "the file is &lt;empty&gt;" in page
     assert 'id="count-unreadable" class="big">1<' in page
 
 
-def test_warnings_and_promises_are_shown() -> None:
+def test_warnings_and_guarantees_are_shown() -> None:
     page = render_page(make_report([("good", 1.0)], warnings=["The backbone is random."]))
     assert "The backbone is random." in page
     assert "At most 1 % of good parts are rejected." in page
@@ -321,14 +186,6 @@ def test_paths_are_shown_without_the_folder_that_all_share() -> None:
         page = render_page(make_report([("good", 1.0), ("good", 1.5)], paths))
         assert f'<span class="path">{separator}data{separator}parts{separator}</span>' in page
         assert '<span class="name">test1.png</span>' in page
-
-
-def test_a_card_says_what_it_holds() -> None:
-    gallery = Gallery(THRESHOLD)
-    add(gallery, "a", "dent", 3.0)
-    (card,) = gallery.cards()
-    assert isinstance(card, Card)
-    assert card.regions == [{"x": 20, "y": 10, "width": 8, "height": 4, "area": 32, "peak": 1.3}]
 
 
 # ---- the page in a browser ----
@@ -355,7 +212,7 @@ def labelled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Any]:
     """Opens pages; at the end, nothing may have complained or asked the network for anything."""
-    contexts, complaints, asked = [], [], []
+    contexts, complaints, requests = [], [], []
 
     def visit(file: Path, **options: Any) -> Any:
         context = browser.new_context(offline=True, **options)
@@ -365,7 +222,7 @@ def visit(browser: Any) -> Iterator[Any]:
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(file.as_uri())
         return page
 
@@ -373,7 +230,7 @@ def visit(browser: Any) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert complaints == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 @pytest.fixture
@@ -394,10 +251,18 @@ def visible(page: Any) -> list[str]:
 def count(threshold: float) -> dict[str, int]:
     images = labelled_images()
     return {
-        "missed": sum(kind != "good" and score <= threshold for kind, score in images),
-        "detected": sum(kind != "good" and score > threshold for kind, score in images),
-        "false-rejects": sum(kind == "good" and score > threshold for kind, score in images),
-        "accepted": sum(kind == "good" and score <= threshold for kind, score in images),
+        "missed": sum(
+            defect_type != "good" and score <= threshold for defect_type, score in images
+        ),
+        "detected": sum(
+            defect_type != "good" and score > threshold for defect_type, score in images
+        ),
+        "false-rejects": sum(
+            defect_type == "good" and score > threshold for defect_type, score in images
+        ),
+        "accepted": sum(
+            defect_type == "good" and score <= threshold for defect_type, score in images
+        ),
     }
 
 
@@ -414,7 +279,7 @@ def test_the_page_opens_at_the_saved_threshold(page: Any) -> None:
 
 def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
     page.focus("#threshold")
-    seen = set()
+    thresholds = set()
     for key in (
         "ArrowRight",
         "ArrowRight",
@@ -427,9 +292,9 @@ def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
         "ArrowLeft",
     ):
         page.keyboard.press(key)
-        seen.add(float(page.input_value("#threshold")))
+        thresholds.add(float(page.input_value("#threshold")))
         check_readout(page, float(page.input_value("#threshold")))
-    assert len(seen) > 6
+    assert len(thresholds) > 6
     page.click("#reset")
     check_readout(page, THRESHOLD)
 
@@ -437,7 +302,7 @@ def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
 def check_readout(page: Any, threshold: float) -> None:
     expected = count(threshold)
     assert counts_on(page) == expected
-    beyond = 1 + sum(score > threshold for score in HELD_OUT)
+    beyond = 1 + sum(score > threshold for score in CALIBRATION_SCORES)
     assert text(page, "#rejects-per-1000") == f"{1000 * expected['false-rejects'] / 30:.1f}"
     assert text(page, "#expected-per-1000") == f"{1000 * beyond / 100:.1f}"
     assert text(page, "#misses") == str(expected["missed"])
@@ -446,25 +311,25 @@ def check_readout(page: Any, threshold: float) -> None:
     assert list(cells.values()) == [expected[outcome] for outcome in outcomes]
 
 
-def test_the_command_sets_the_expected_share(page: Any) -> None:
+def test_the_command_sets_the_expected_rate(page: Any) -> None:
     for threshold in np.linspace(0.45, 2.9, 12):
         page.fill("#threshold-number", f"{threshold:.4f}")
-        rank = 1 + sum(score > round(threshold, 4) for score in HELD_OUT)
-        if rank > len(HELD_OUT):
+        rank = 1 + sum(score > round(threshold, 4) for score in CALIBRATION_SCORES)
+        if rank > len(CALIBRATION_SCORES):
             assert not page.is_visible("#command")
             continue
         start = "flawmap threshold INSPECTOR.flawmap --false-rejects "
-        share = float(text(page, "#command").removeprefix(start))
-        assert math.floor(share * (len(HELD_OUT) + 1) + 1e-9) == rank
-        assert text(page, "#command-note") == f"which puts it at {HELD_OUT[-rank]:g}"
+        rate = float(text(page, "#command").removeprefix(start))
+        assert math.floor(rate * (len(CALIBRATION_SCORES) + 1) + 1e-9) == rank
+        assert text(page, "#command-note") == f"which puts it at {CALIBRATION_SCORES[-rank]:g}"
 
 
 def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
     page.fill("#threshold-number", "2.55")
     missed = {
-        f"parts/{kind}/{n:03}.png"
-        for n, (kind, s) in enumerate(labelled_images())
-        if kind != "good" and s <= 2.55
+        f"parts/{defect_type}/{n:03}.png"
+        for n, (defect_type, s) in enumerate(labelled_images())
+        if defect_type != "good" and s <= 2.55
     }
     page.click("[data-outcome=missed]")
     assert set(visible(page)) == missed
@@ -475,7 +340,7 @@ def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
     assert len(visible(page)) == count(THRESHOLD)["missed"]
 
 
-def test_kind_search_and_order(page: Any) -> None:
+def test_defect_type_search_and_order(page: Any) -> None:
     page.select_option("#defect-type-filter", "dent")
     assert len(visible(page)) == 10
     page.fill("#search", "PARTS/dent/03")
@@ -489,11 +354,12 @@ def test_kind_search_and_order(page: Any) -> None:
     assert visible(page) == sorted(visible(page))
     page.select_option("#sort", "score")
     scores = {
-        f"parts/{kind}/{n:03}.png": score for n, (kind, score) in enumerate(labelled_images())
+        f"parts/{defect_type}/{n:03}.png": score
+        for n, (defect_type, score) in enumerate(labelled_images())
     }
     assert [scores[path] for path in visible(page)] == sorted(scores.values(), reverse=True)
     page.select_option("#sort", "worst")
-    assert visible(page) == [card.path for card in labelled_report().gallery.cards()]
+    assert visible(page) == [card.record.image for card in labelled_report().gallery.cards()]
 
 
 def test_the_large_view_by_keyboard(page: Any) -> None:
@@ -553,7 +419,7 @@ def test_keys_search_and_walk_through_the_cards(page: Any) -> None:
 
 
 def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
-    labels = [int(kind != "good") for kind, _ in labelled_images()]
+    labels = [int(defect_type != "good") for defect_type, _ in labelled_images()]
     scores = [score for _, score in labelled_images()]
     # Axis marks tell where 0 and 1 are.
     frame = page.evaluate("""() => Object.fromEntries(["roc", "pr"].map((id) => {
@@ -581,11 +447,11 @@ def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
 
 def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
     page.hover("#roc svg", position={"x": 200, "y": 60})
-    said = text(page, "#roc-at")
+    shown = text(page, "#roc-at")
     page.click("#roc svg", position={"x": 200, "y": 60})
     assert page.is_visible("#moved")
-    assert f"At {text(page, '#moved-to')}:" in said
-    assert text(page, "#roc-at") == said
+    assert f"At {text(page, '#moved-to')}:" in shown
+    assert text(page, "#roc-at") == shown
 
 
 def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
@@ -617,7 +483,7 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "held_out"),
+    ("images", "calibration_scores"),
     [
         ([], []),
         ([], [1.0]),
@@ -626,23 +492,26 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
         ([("good", 1.0), ("dent", 1.0), ("good", 1.0)], [1.0, 1.0]),
         ([("good", 0.0), ("dent", 0.0)], []),
         ([("good", 1e-7), ("dent", 5e6)], [1e-7]),
-        ([("good", math.nan), (None, 1.0)], [1.0]),
+        ([("good", 1.0), (None, 1.0)], [1.0]),
     ],
     ids=[
         "nothing",
-        "held out",
+        "calibration only",
         "one good",
         "defects only",
         "ties",
         "zeros",
         "far apart",
-        "no number",
+        "one without truth",
     ],
 )
-def test_odd_scores_are_shown(
-    visit: Any, tmp_path: Path, images: list[tuple[str | None, float]], held_out: list[float]
+def test_unusual_scores_are_shown(
+    visit: Any,
+    tmp_path: Path,
+    images: list[tuple[str | None, float]],
+    calibration_scores: list[float],
 ) -> None:
-    write_page(tmp_path / "report.html", make_report(images, held_out=held_out))
+    write_page(tmp_path / "report.html", make_report(images, calibration_scores=calibration_scores))
     page = visit(tmp_path / "report.html")
     page.focus("#threshold")
     for key in ("Home", "ArrowRight", "End"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import WriteError
-from flawmap.support.atomic import atomic_folder, atomic_write
+from flawmap.support.atomic import atomic_folder, atomic_write, open_lines
 
 
 def test_writes_and_makes_the_folder(tmp_path: Path) -> None:
@@ -125,3 +126,43 @@ def test_a_file_system_that_cannot_sync_a_folder_is_no_failure(
     else:
         write()
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lines"
+
+    class FullDisk(io.FileIO):
+        """Takes five bytes, then has no space left."""
+
+        room = 5
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            if not self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = super().write(data[: self.room])
+            self.room -= written
+            return written
+
+    def open_full(path: Path, mode: str, **options: object) -> FullDisk:
+        assert options == {"buffering": 0}
+        return FullDisk(path, mode)
+
+    def write() -> None:
+        with open_lines(file) as append:
+            append(b"one\n")
+            append(b"two\n")
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(WriteError, match="No space left on device"):
+        write()
+    monkeypatch.undo()
+    assert file.read_bytes() == b"one\n"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(WriteError, match="could not be written"),
+        open_lines(tmp_path / "file" / "table"),
+    ):
+        pass

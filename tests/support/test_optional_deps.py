@@ -46,7 +46,7 @@ def test_so_does_python() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert "flawmap.runtime.Runtime" in done.stdout
+    assert "flawmap.runtime.inference.Runtime" in done.stdout
     assert (
         'MissingExtra: torch is not installed, and this needs it; pip install "flawmap[fit]"'
         in done.stderr

@@ -1,62 +1,158 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
 from flawmap.errors import OptionError
-from flawmap.support.options import from_dict, to_dict
+from flawmap.support.options import (
+    Components,
+    Option,
+    component_fields,
+    from_dict,
+    list_options,
+    to_dict,
+    with_option,
+)
 
 
 @dataclass(frozen=True)
-class Part:
+class Shape:
     size: int = 3
 
 
 @dataclass(frozen=True)
-class Round(Part):
-    radius: float = 1.5
+class Disc(Shape):
+    radius: float = field(default=1.5, metadata={"symbol": "r"})
 
 
 @dataclass(frozen=True)
-class Square(Part):
+class Square(Shape):
     side: float = 2.5
 
 
+@dataclass(frozen=True)
+class Ring(Shape):
+    inner: Shape = Disc()
+
+
 @dataclass
-class Whole:
-    part: Part = Round()
+class Drawing:
+    shape: Shape = Disc()
     layers: tuple[int, ...] = (2, 3)
     name: str | None = None
+    colour: Literal["red", "blue"] = "red"
 
 
-FAMILIES = (Part,)
+SHAPES = Components("shape", Shape, [Disc, Square, Ring])
 
 
-def test_parts_come_back() -> None:
-    whole = Whole(Square(side=4.0), (1,), "散")
-    values = to_dict(whole, FAMILIES)
+def test_components_come_back() -> None:
+    drawing = Drawing(Square(side=4.0), (1,), "散")
+    values = to_dict(drawing)
     assert values == {
-        "part": {"type": "Square", "size": 3, "side": 4.0},
+        "shape": {"type": "Square", "size": 3, "side": 4.0},
         "layers": [1],
         "name": "散",
+        "colour": "red",
     }
-    assert from_dict(values, Whole, FAMILIES) == whole
+    assert from_dict(values, Drawing) == drawing
 
 
-def test_what_is_left_out_is_the_default() -> None:
-    assert from_dict({"part": {"type": "Square"}}, Whole, FAMILIES) == Whole(Square())
+def test_components_of_components_come_back() -> None:
+    drawing = Drawing(Ring(inner=Square()))
+    assert to_dict(drawing)["shape"]["inner"]["type"] == "Square"
+    assert from_dict(to_dict(drawing), Drawing) == drawing
+
+
+def test_what_is_not_given_is_the_default() -> None:
+    assert from_dict({"shape": {"type": "Square"}}, Drawing) == Drawing(Square())
 
 
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"part": {"type": "Square", "edge": 3}}, "edge"),
-        ({"colour": 3}, "colour"),
+        ({"shape": {"type": "Square", "edge": 3}}, "edge"),
+        ({"shading": 3}, "shading"),
         ({"layers": ["two"]}, "layers"),
-        ({"part": {"type": "Triangle"}}, "Triangle"),
+        ({"shape": {"type": "Triangle"}}, "there is no shape 'Triangle'; there are Disc, Square"),
+        ({"shape": {"side": 2.0}}, "names no shape"),
+        ({"shape": "Square"}, "'Square' names no shape"),
+        ({"colour": "green"}, r"expected red \| blue @ options.colour"),
+        (
+            {"shape": {"type": "Triangle", "source": "package acme"}},
+            "the shape 'Triangle' comes from package acme.* @ options.shape",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(values: dict, why: str) -> None:
     with pytest.raises(OptionError, match=why):
-        from_dict(values, Whole, FAMILIES)
+        from_dict(values, Drawing)
+
+
+def test_a_component_of_another_module_keeps_its_source() -> None:
+    @dataclass(frozen=True)
+    class Star(Shape):
+        points: int = 5
+
+    expected = {"type": "Star", "source": f"module {__name__}", "size": 3, "points": 6}
+    assert to_dict(Drawing(Star(points=6)))["shape"] == expected  # saved as it is
+    with pytest.raises(OptionError, match=r"import .* first"):
+        from_dict({"shape": expected}, Drawing)
+    SHAPES.register("Star", Star)
+    assert from_dict({"shape": expected}, Drawing) == Drawing(Star(points=6))
+
+
+@pytest.mark.parametrize("value", [Drawing, int, 3, "Square", Disc()])
+def test_what_is_no_component_is_refused(value: object) -> None:
+    with pytest.raises(OptionError, match=r"is no dataclass with one of the bases .*Shape"):
+        SHAPES.register("Other", value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("shape=Square", Drawing(Square())),
+        ("shape.radius=2", Drawing(Disc(radius=2))),
+        ("layers=[1, 2]", Drawing(layers=(1, 2))),
+        ("name=red part", Drawing(name="red part")),
+        ("name=null", Drawing()),
+        ("colour=blue", Drawing(colour="blue")),
+    ],
+)
+def test_one_option_changes(change: str, expected: Drawing) -> None:
+    drawing = Drawing()
+    assert with_option(drawing, change) == expected
+    assert drawing == Drawing()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("layers", "'layers': write NAME=VALUE with a name among shape, layers, name, colour"),
+        ("shading=3", "with a name among shape, layers, name, colour"),
+        ("shape.edge=3", "with a name among size, radius"),
+        ("shape.type=Square", "with a name among size, radius"),
+        ("layers.name=3", "with a name among shape, layers, name, colour"),
+        ("nothing.name=3", "with a name among shape, layers, name, colour"),
+        ("shape=Triangle", "there is no shape 'Triangle'"),
+    ],
+)
+def test_changes_that_cannot_be(change: str, why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        with_option(Drawing(), change)
+
+
+def test_options_are_listed_with_types_values_defaults_and_symbols() -> None:
+    assert list_options(Drawing(Ring(), name="散")) == [
+        Option("shape", "shape", "Ring", "Disc"),
+        Option("shape.size", "int", 3, 3),
+        Option("shape.inner", "shape", "Disc", "Disc"),
+        Option("shape.inner.size", "int", 3, 3),
+        Option("shape.inner.radius", "float", 1.5, 1.5, "r"),
+        Option("layers", "list of int", (2, 3), (2, 3)),
+        Option("name", "str | null", "散", None),
+        Option("colour", "red | blue", "red", "red"),
+    ]
+    assert component_fields(Drawing) == {"shape": SHAPES}

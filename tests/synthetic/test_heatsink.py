@@ -6,7 +6,7 @@ import pytest
 
 from flawmap.errors import OptionError
 from flawmap.synthetic.heatsink import (
-    DEMO,
+    DEMO_COUNTS,
     HEATSINK_DEFECT_TYPES,
     PAPER_COUNTS,
     PRODUCTS,
@@ -132,7 +132,7 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(few, tmp_path):
 
 
 def test_counts_are_the_papers():
-    assert set(PAPER_COUNTS) == set(DEMO) == set(PRODUCTS)
+    assert set(PAPER_COUNTS) == set(DEMO_COUNTS) == set(PRODUCTS)
     assert sum(c.train_good + c.test_good for c in PAPER_COUNTS.values()) == 897
     assert sum(c.defective for c in PAPER_COUNTS.values()) == 692
 

@@ -91,11 +91,12 @@ def parse_size(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
-def run_jobs(jobs: Mapping[str, Callable[[], int]]) -> int:
+def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> int:
     """Exit code of all jobs together; one that fails stops no other.
 
     Args:
         jobs: a function for each product, by the product's name; it returns its own exit code.
+        titles: whether each product's name is printed before its job, where there are several.
 
     Returns:
         The highest exit code, or that of unreadable images where some jobs failed.
@@ -109,7 +110,7 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]]) -> int:
     codes: list[int] = []
     failures: list[FlawmapError] = []
     for name, job in jobs.items():
-        if len(jobs) > 1:
+        if titles and len(jobs) > 1:
             out.print(f"[bold]{escape(name)}[/]")
         try:
             codes.append(job())

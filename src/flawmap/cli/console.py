@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -22,6 +22,9 @@ from rich.table import Table
 from flawmap.runtime.calibration import DEFAULT_CONFIDENCE, Calibration
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch, TrainingForecast
+
+if TYPE_CHECKING:
+    from flawmap.runtime.record import Record
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -146,17 +149,17 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def format_record(record: dict[str, Any]) -> str:
+def format_record(record: Record) -> str:
     """An inspected image as one line.
 
     Args:
         record: its row in the results.
     """
-    if record["error"]:
-        return f"[yellow]error [/]  {escape(record['error'])}"
-    word = "[red]reject[/]" if record["reject"] else "[green]good  [/]"
-    numbers = f"p {record['p_value']:.4f}  score {record['score']:9.4f}"
-    return f"{word}  {numbers}  {escape(record['path'])}"
+    if record.score is None or record.p_value is None:
+        return f"[yellow]error [/]  {escape(record.error)}"
+    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
+    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
+    return f"{word}  {numbers}  {escape(record.image)}"
 
 
 def print_unreadable(unreadable: Sequence[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,14 +27,17 @@ from flawmap.cli.console import err, out, progress_bars
 from flawmap.cli.tables import print_metrics, print_product_summary
 
 if TYPE_CHECKING:
-    from flawmap.evaluation import Evaluation, Record
+    from flawmap.data.sample import Sample
+    from flawmap.evaluation import Evaluation
     from flawmap.metrics.metric import Metric
+    from flawmap.report.gallery import Gallery
     from flawmap.runtime.graph import Precision
+    from flawmap.runtime.inference import Runtime
 
 
 @app.command(epilog=EXIT_CODES)
 def evaluate(
-    part: InspectorFile,
+    inspector: InspectorFile,
     dataset: Annotated[
         Path,
         typer.Argument(
@@ -46,105 +50,105 @@ def evaluate(
     min_area: MinAreaOption = 0,
     precision: PrecisionOption = None,
 ) -> None:
-    """Judge images whose truth is known, and say how well that went.
-
-    Report.html, metrics.json, scores.csv.
-    """
+    """Inspect labelled images and compare with the truth: report.html, metrics.json, scores.csv."""
     from flawmap.data.layouts import find_products
     from flawmap.support.tables import write_json
 
-    parts, products = find_inspectors(part), find_products(dataset)
-    figures: dict[str, dict[str, Metric]] = {}
-    job = partial(_evaluate, min_area=min_area, precision=precision, figures=figures)
-    if not products and not part.is_dir():
-        raise typer.Exit(job(part, dataset, output, part.stem))
-    if not part.is_dir():
-        parts = dict.fromkeys(products, part)
+    inspectors = find_inspectors(inspector)
+    products = find_products(dataset)
+    metrics: dict[str, dict[str, Metric]] = {}
+    job = partial(_evaluate, min_area=min_area, precision=precision, metrics=metrics)
+    if not products and not inspector.is_dir():
+        raise typer.Exit(job(inspector, dataset, output, inspector.stem))
+    if not inspector.is_dir():
+        inspectors = dict.fromkeys(products, inspector)
     jobs = {
-        name: partial(job, parts[name], products[name], output / name, name)
-        for name in match_products(parts, products)
+        name: partial(job, inspectors[name], products[name], output / name, name)
+        for name in match_products(inspectors, products)
     }
     code = run_jobs(jobs)
-    print_product_summary(figures)
-    write_json(
-        output / "metrics.json", {name: _to_json(metrics) for name, metrics in figures.items()}
-    )
+    print_product_summary(metrics)
+    values = {name: _to_dict(of_product) for name, of_product in metrics.items()}
+    write_json(output / "metrics.json", values)
     raise typer.Exit(code)
 
 
 def _evaluate(
-    part: Path,
+    inspector: Path,
     dataset: Path,
     output: Path,
     name: str,
     *,
     min_area: int,
     precision: Precision | None,
-    figures: dict[str, dict[str, Metric]],
+    metrics: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
-    from flawmap.data.layouts import labelled_test_samples
-    from flawmap.data.splits import check_unchanged, exclude_hashes
-    from flawmap.evaluation import evaluate as run
     from flawmap.report.data import from_evaluation
     from flawmap.report.gallery import Gallery
-    from flawmap.report.page import write_page as write_report
-    from flawmap.runtime.inference import Inspection
-    from flawmap.runtime.preprocess import Mask
-    from flawmap.support.tables import write_csv, write_json
+    from flawmap.report.page import write_page
+    from flawmap.support.tables import write_json
+
+    runtime = load(inspector, precision)
+    samples = _test_samples(dataset, runtime)
+    gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
+    evaluation = _run(runtime, samples, min_area, gallery, output / "scores.csv")
+    summary = _summary(evaluation, runtime.calibration.threshold)
+    write_json(output / "metrics.json", summary)
+    report = from_evaluation(inspector, runtime, dataset, evaluation, gallery)
+    write_page(output / "report.html", report)
+    print_metrics(name, evaluation.metrics)
+    errors = [record.error for record in evaluation.records if record.error]
+    for error in errors:
+        err.print(f"[yellow]error[/]  {escape(error)}")
+    out.print(f"Look at {escape(str(output / 'report.html'))}")
+    metrics[name] = evaluation.metrics
+    return SOME_UNREADABLE if errors else ALL_GOOD
+
+
+def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:
+    """The labelled test images, but for those that the backbone was fine-tuned with."""
+    from flawmap.data.layouts import labelled_test_samples
+    from flawmap.data.splits import check_unchanged, exclude_hashes
 
     samples = labelled_test_samples(dataset)
     check_unchanged(samples)
-    runtime = load(part, precision)
-    if (tuning := runtime.finetune_record) and (
-        taught := len(samples) - len(samples := exclude_hashes(samples, tuning["excluded_sha256"]))
-    ):
-        err.print(f"[yellow]left out:[/] {taught} images that the backbone was fine-tuned with")
-    gallery = Gallery(runtime.calibration.threshold)
-
-    def show(row: Record, inspection: Inspection, mask: Mask | None) -> None:
-        if inspection.verdict and inspection.image is not None:
-            path, kind = str(row.sample.path), row.sample.defect_type
-            gallery.add(path, kind, inspection.verdict, inspection.image, mask, min_area)
-
-    with progress_bars():
-        evaluation = run(runtime, samples, on_image=show)
-    write_csv(output / "scores.csv", [_record(row) for row in evaluation.records])
-    write_json(output / "metrics.json", _summary(evaluation, runtime.calibration.threshold))
-    write_report(
-        output / "report.html", from_evaluation(part, runtime, dataset, evaluation, gallery)
-    )
-    print_metrics(name, evaluation.metrics)
-    for row in evaluation.records:
-        if row.error:
-            err.print(f"[yellow]error[/]  {escape(row.error)}")
-    out.print(f"Look at {escape(str(output / 'report.html'))}")
-    figures[name] = evaluation.metrics
-    return SOME_UNREADABLE if any(row.error for row in evaluation.records) else ALL_GOOD
+    if runtime.finetune_record is None:
+        return samples
+    usable = exclude_hashes(samples, runtime.finetune_record["excluded_sha256"])
+    if skipped := len(samples) - len(usable):
+        err.print(f"[yellow]skipped:[/] {skipped} images that the backbone was fine-tuned with")
+    return usable
 
 
-def _record(row: Record) -> dict[str, Any]:
-    return {
-        "path": str(row.sample.path),
-        "defect_type": row.sample.defect_type,
-        "score": row.score,
-        "p_value": row.p_value,
-        "reject": row.reject,
-        "error": row.error,
-        "inference_ms": round(row.inference_ms, 1),
-    }
+def _run(
+    runtime: Runtime, samples: Sequence[Sample], min_area: int, gallery: Gallery, table: Path
+) -> Evaluation:
+    """Evaluates; each record is in the table as soon as its image is inspected."""
+    from flawmap.evaluation import evaluate
+    from flawmap.runtime.inference import Inspection
+    from flawmap.runtime.preprocess import Mask
+    from flawmap.runtime.record import CSV_COLUMNS, Record
+    from flawmap.support.tables import stream_csv
+
+    with progress_bars(), stream_csv(table, CSV_COLUMNS) as write_row:
+
+        def collect(record: Record, inspection: Inspection, mask: Mask | None) -> None:
+            write_row(record.to_csv_row())
+            gallery.add(record, inspection, mask)
+
+        return evaluate(runtime, samples, min_area=min_area, on_image=collect)
 
 
 def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:
+    by_defect_type = evaluation.by_defect_type.items()
     return {
-        "metrics": _to_json(evaluation.metrics),
-        "by_defect_type": {
-            kind: _to_json(metrics) for kind, metrics in evaluation.by_defect_type.items()
-        },
+        "metrics": _to_dict(evaluation.metrics),
+        "by_defect_type": {name: _to_dict(metrics) for name, metrics in by_defect_type},
         "threshold": threshold,
         "confusion": evaluation.confusion,
     }
 
 
-def _to_json(metrics: dict[str, Metric]) -> dict[str, Any]:
+def _to_dict(metrics: dict[str, Metric]) -> dict[str, Any]:
     return {name: metric.to_dict() for name, metric in metrics.items()}

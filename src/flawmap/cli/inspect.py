@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -29,15 +32,26 @@ from flawmap.support.progress import track
 
 if TYPE_CHECKING:
     from flawmap.runtime.graph import Precision
-    from flawmap.runtime.inference import Inspection
+    from flawmap.runtime.inference import Inspection, Runtime
+    from flawmap.runtime.preprocess import ImageU8
+    from flawmap.runtime.record import Record
 
-Named = list[tuple[Path, str]]
-"""Images, each with the name of its heat map."""
+
+class _NamedImage(NamedTuple):
+    path: Path
+    overlay: str
+    """File of its overlay, below the folder of the results."""
+
+
+class _Result(NamedTuple):
+    record: Record
+    inspection: Inspection
+    painted: ImageU8 | None
 
 
 @app.command(epilog=EXIT_CODES)
 def inspect(
-    part: InspectorFile,
+    inspector: InspectorFile,
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -53,27 +67,31 @@ def inspect(
     ] = False,
     precision: PrecisionOption = None,
 ) -> None:
-    """Judge images: a line each, results.csv, results.jsonl, and heat maps over the images."""
+    """Inspect images: a line each, results.csv, results.jsonl, and overlays with heat maps."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
-    if not part.is_dir():
-        raise typer.Exit(job(part, _find_images(images), output))
-    parts = find_inspectors(part)
-    found = {
-        folder.name: folder
-        for root in images
-        for folder in sorted(root.glob("*"))
-        if folder.is_dir()
-    }
+    if not inspector.is_dir():
+        raise typer.Exit(job(inspector, _find_images(images), output))
+    inspectors = find_inspectors(inspector)
+    products = _product_folders(images)
     jobs = {
-        name: partial(job, parts[name], _find_images([found[name]]), output / name)
-        for name in match_products(parts, found)
+        name: partial(job, inspectors[name], _find_images([products[name]]), output / name)
+        for name in match_products(inspectors, products)
     }
     raise typer.Exit(run_jobs(jobs))
 
 
+def _product_folders(roots: Iterable[Path]) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for root in roots:
+        for path in sorted(root.glob("*")):
+            if path.is_dir():
+                folders[path.name] = path
+    return folders
+
+
 def _inspect(
-    part: Path,
-    named: Named,
+    inspector: Path,
+    images: list[_NamedImage],
     output: Path,
     *,
     min_area: int,
@@ -81,80 +99,114 @@ def _inspect(
     precision: Precision | None,
 ) -> int:
     from flawmap import load
-    from flawmap.render.encode import write_image
-    from flawmap.render.heatmap import overlay
     from flawmap.report.data import from_records
     from flawmap.report.gallery import Gallery
-    from flawmap.report.page import write_page as write_report
-    from flawmap.support.tables import write_csv, write_jsonl
+    from flawmap.report.page import write_page
 
-    runtime = load(part, precision)
+    runtime = load(inspector, precision)
     gallery = Gallery(runtime.calibration.threshold)
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
+    counts: Counter[str] = Counter()
     try:
-        with progress_bars():
-            inspections = track(
-                runtime.inspect_many([path for path, _ in named]), "inspecting", len(named)
-            )
-            for (path, name), inspection in zip(named, inspections, strict=True):
-                records.append(_record(path, inspection, min_area))
-                out.print(format_record(records[-1]))
-                if inspection.verdict and inspection.image is not None:
-                    shown = overlay(inspection.image, inspection.verdict, min_area)
-                    write_image(output / "overlays" / f"{name}.png", shown)
-                    if report:
-                        gallery.add(
-                            str(path), None, inspection.verdict, inspection.image, min_area=min_area
-                        )
+        with progress_bars(), _result_files(output) as write_row:
+            for result in _results(runtime, images, output, min_area):
+                write_row(result.record)
+                out.print(format_record(result.record))
+                counts[result.record.verdict] += 1
+                if report:
+                    records.append(result.record)
+                    gallery.add(result.record, result.inspection, painted=result.painted)
     finally:
-        # An interruption loses nothing that was judged.
-        write_csv(output / "results.csv", [_flat(record) for record in records])
-        write_jsonl(output / "results.jsonl", records)
+        # An interruption loses nothing that was inspected.
         if report:
-            write_report(output / "report.html", from_records(part, runtime, records, gallery))
-    rejected, unreadable = (
-        sum(bool(record[column]) for record in records) for column in ("reject", "error")
-    )
-    good = len(records) - rejected - unreadable
+            write_page(output / "report.html", from_records(inspector, runtime, records, gallery))
+    return _print_summary(counts, output)
+
+
+@contextmanager
+def _result_files(folder: Path) -> Iterator[Callable[[Record], None]]:
+    """Both tables of the results; a record is in them as soon as it is written."""
+    from flawmap.runtime.record import CSV_COLUMNS
+    from flawmap.support.tables import stream_csv, stream_jsonl
+
+    with (
+        stream_csv(folder / "results.csv", CSV_COLUMNS) as to_csv,
+        stream_jsonl(folder / "results.jsonl") as to_jsonl,
+    ):
+
+        def write(record: Record) -> None:
+            to_jsonl(record.to_dict())
+            to_csv(record.to_csv_row())
+
+        yield write
+
+
+def _results(
+    runtime: Runtime, images: list[_NamedImage], output: Path, min_area: int
+) -> Iterator[_Result]:
+    """Inspects images one after the other, and writes their overlays."""
+    from flawmap.render.encode import write_image
+    from flawmap.render.heatmap import overlay
+    from flawmap.runtime.record import Record
+
+    inspections = runtime.inspect_many([image.path for image in images])
+    tracked = track(inspections, "inspecting", len(images))
+    for image, inspection in zip(images, tracked, strict=True):
+        record = Record.from_inspection(
+            inspection, runtime, min_area=min_area, overlay=image.overlay
+        )
+        painted = None
+        if record.overlay and inspection.verdict and inspection.image is not None:
+            painted = overlay(inspection.image, inspection.verdict, min_area)
+            write_image(output / record.overlay, painted)
+        yield _Result(record, inspection, painted)
+
+
+def _print_summary(counts: Counter[str], output: Path) -> int:
+    good, rejected, unreadable = counts["good"], counts["reject"], counts["undecided"]
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
-    return SOME_UNREADABLE if unreadable else SOME_REJECTED if rejected else ALL_GOOD
+    if unreadable:
+        return SOME_UNREADABLE
+    return SOME_REJECTED if rejected else ALL_GOOD
 
 
-def _record(path: Path, inspection: Inspection, min_area: int) -> dict[str, Any]:
-    verdict = inspection.verdict
-    return {
-        "path": str(path),
-        "score": verdict.score if verdict else None,
-        "p_value": verdict.p_value if verdict else None,
-        "reject": verdict.reject if verdict else None,
-        "regions": [region.to_dict() for region in verdict.regions(min_area)] if verdict else [],
-        "error": str(inspection.error or ""),
-        "inference_ms": round(inspection.inference_ms, 1),
-    }
-
-
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Say a record in one row: of the regions, how many there are and how many pixels they have."""
-    flat: dict[str, Any] = {}
-    for column, value in record.items():
-        if column == "regions":
-            flat |= {"regions": len(value), "area": sum(region["area"] for region in value)}
-        else:
-            flat[column] = value
-    return flat
-
-
-def _find_images(arguments: list[Path]) -> list[tuple[Path, str]]:
-    """Pair each image with the name of its heat map: its place below the folder that was named."""
+def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
+    """The images to inspect, each with its overlay's name: its place below the folder named."""
     from flawmap.data.layouts import images_below
 
-    named: dict[str, Path] = {}
+    paths: list[Path] = []
+    names: list[str] = []
     for argument in arguments:
         below = images_below(argument) if argument.is_dir() else [argument]
         if not below:
             raise DatasetError(f"{argument}: no images in this folder")
-        for path in below:
-            name = path.relative_to(argument).as_posix() if argument.is_dir() else path.name
-            number = sum(other == name or other.startswith(f"{name} (") for other in named)
-            named[f"{name} ({number + 1})" if number else name] = path
-    return [(path, name) for name, path in named.items()]
+        base = argument if argument.is_dir() else argument.parent
+        paths += below
+        names += [path.relative_to(base).as_posix() for path in below]
+    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
+    return [_NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
+
+
+def unique_names(names: Iterable[str]) -> Iterator[str]:
+    """The names, each with a number behind it where the same name came before.
+
+    A name depends on those before it only. Names that differ in upper and lower case count as the
+    same, as they do in the file systems of Windows and macOS.
+
+    Args:
+        names: names of files.
+
+    Example:
+        >>> list(unique_names(["a.png", "b.png", "A.png", "a.png"]))
+        ['a.png', 'b.png', 'A.png (2)', 'a.png (3)']
+    """
+    used: set[str] = set()
+    numbers: Counter[str] = Counter()
+    for name in names:
+        key = name.casefold()
+        unique = name
+        while unique.casefold() in used:
+            numbers[key] += 1
+            unique = f"{name} ({numbers[key] + 1})"
+        used.add(unique.casefold())
+        yield unique

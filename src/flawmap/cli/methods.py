@@ -63,14 +63,13 @@ def _origin(name: str) -> str:
 def _print_methods() -> None:
     from flawmap.methods import METHODS
 
-    # Made for 80 columns: what must not be broken up says how wide it is.
-    longest_citation = len("Mousakhan et al. 2024")
     table = Table(
-        Column("method", min_width=longest_citation),
+        Column("method", no_wrap=True),
         "learned",
         Column("size", no_wrap=True),
-        "exportable",
+        Column("exportable", no_wrap=True),
         box=SIMPLE,
+        pad_edge=False,
     )
     for name, entry in METHODS.items():
         exportable = "no" if METHODS.class_of(entry).not_exportable else "yes"

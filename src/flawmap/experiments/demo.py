@@ -1,36 +1,37 @@
-"""The whole of flawmap in a minute.
-
-Draw parts, learn the good ones, find the defects of the others.
-"""
+"""All of flawmap in a minute: draw parts, fit on the good ones, find the defects of the others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.layouts import labelled_test_samples
-from flawmap.data.sample import Sample
-from flawmap.evaluation import Record, evaluate
+from flawmap.data.sample import GOOD, Sample
+from flawmap.evaluation import evaluate
 from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric
 from flawmap.render.encode import write_image
-from flawmap.render.figures import sheet
+from flawmap.render.figures import contact_sheet
 from flawmap.render.heatmap import draw_mask_outline, overlay
 from flawmap.runtime.decode import decode, decode_mask
 from flawmap.runtime.inference import Inspection
-from flawmap.runtime.preprocess import ImageU8, Mask, to_uint8
+from flawmap.runtime.preprocess import ImageInput, ImageU8, to_uint8
 from flawmap.support.tables import write_json
-from flawmap.synthetic import heatsink
+from flawmap.synthetic.heatsink import DEMO_COUNTS, ImageCounts, write_heatsinks
 
-DEMO_METHODS = ("patchcore", "improved-patchcore")
-DEFECTIVE, GOOD = 6, 2
-"""Images of each product on the contact sheet: the first ones of each kind, not the best ones."""
-
-Overlays = dict[Path, ImageU8]
+_METHODS = ("patchcore", "improved-patchcore")
 
 
 class DemoResult(NamedTuple):
-    """What the demo left behind."""
+    """What the demo left behind.
+
+    Args:
+        metrics: by product and method, then by name.
+        contact_sheet: image file with inspected parts of all products.
+        inspector: a saved inspector.
+        images: folder of images that the inspector can inspect.
+    """
 
     metrics: dict[str, dict[str, Metric]]
     contact_sheet: Path
@@ -38,65 +39,85 @@ class DemoResult(NamedTuple):
     images: Path
 
 
-def run(folder: Path, seed: int = 0) -> DemoResult:
-    """Write drawn heat sinks, saved inspectors, figures and a contact sheet to `folder`."""
-    heatsink.write_heatsinks(folder / "data", heatsink.DEMO, seed)
-    metrics, halves = {}, []
-    for product in heatsink.PRODUCTS:
+def run(folder: Path, seed: int = 0, counts: Mapping[str, ImageCounts] = DEMO_COUNTS) -> DemoResult:
+    """Write drawn heat sinks, saved inspectors, metrics and a contact sheet to a folder.
+
+    Args:
+        folder: where all of it goes; made where it is missing.
+        seed: of the drawings and of the methods.
+        counts: images to be drawn, by product.
+    """
+    write_heatsinks(folder / "data", counts, seed)
+    metrics: dict[str, dict[str, Metric]] = {}
+    rows: dict[str, list[list[ImageInput]]] = {}
+    for product in counts:
         data = folder / "data" / product
-        shown = contact_sheet_samples(labelled_test_samples(data))
-        overlays = {}
-        for name in DEMO_METHODS:
+        samples = contact_sheet_samples(labelled_test_samples(data))
+        rows[product] = [[sample.path, _outline_truth(sample)] for sample in samples]
+        for name in _METHODS:
             inspector = Inspector(name, seed=seed).fit(data)
-            inspector.save(folder / f"{product}-{name}.flawmap")
-            metrics[f"{product} {name}"], overlays[name] = _evaluate(inspector, data)
-        halves.append(
-            [
-                [decode(s.path), _truth(s), *(overlays[name][s.path] for name in DEMO_METHODS)]
-                for s in shown
-            ]
-        )
-    rows = [left + right for left, right in zip(*halves, strict=True)]
-    titles = [title for product in heatsink.PRODUCTS for title in (product, "truth", *DEMO_METHODS)]
-    contact_sheet = folder / "contact_sheet.png"
-    write_image(contact_sheet, sheet(rows, titles, cell=168))
-    write_json(
-        folder / "metrics.json",
-        {key: {k: m.to_dict() for k, m in of.items()} for key, of in metrics.items()},
-    )
-    example = heatsink.PRODUCTS[0]
-    return DemoResult(
-        metrics,
-        contact_sheet,
-        folder / f"{example}-{DEMO_METHODS[0]}.flawmap",
-        folder / "data" / example / "test" / "scratch",
-    )
+            inspector.save(_inspector_file(folder, product, name))
+            metrics[f"{product} {name}"], overlays = _evaluate(inspector, data)
+            for row, sample in zip(rows[product], samples, strict=True):
+                row.append(overlays[sample.path])
+    sheet = folder / "contact_sheet.png"
+    write_image(sheet, contact_sheet(rows, ["image", "truth", *_METHODS]))
+    _write_metrics(folder / "metrics.json", metrics)
+    example = next(iter(counts))
+    inspector_file = _inspector_file(folder, example, _METHODS[0])
+    return DemoResult(metrics, sheet, inspector_file, folder / "data" / example / "test/scratch")
 
 
 def contact_sheet_samples(
-    samples: list[Sample], defective: int = DEFECTIVE, good: int = GOOD
+    samples: Sequence[Sample], defective: int = 6, good: int = 2
 ) -> list[Sample]:
-    """The first samples of each defect type, equally many of each, and the first good ones."""
-    kinds = sorted({sample.defect_type for sample in samples if sample.label})
-    counts = dict.fromkeys(kinds, defective // max(1, len(kinds))) | {"good": good}
-    return [
-        sample
-        for kind, count in counts.items()
-        for sample in [s for s in samples if s.defect_type == kind][:count]
-    ]
+    """The first samples of each defect type, as many of each, and then the first good ones.
+
+    Args:
+        samples: of a labelled test set.
+        defective: samples of all defect types together, at most.
+        good: good samples, at most.
+
+    >>> good, dent = Sample(Path("1.png"), "test", "good"), Sample(Path("2.png"), "test", "dent")
+    >>> [sample.path.name for sample in contact_sheet_samples([good, dent, good], good=1)]
+    ['2.png', '1.png']
+    """
+    types = sorted({sample.defect_type for sample in samples if sample.label})
+    of_each = defective // max(1, len(types))
+    counts = dict.fromkeys(types, of_each) | {GOOD: good}
+    chosen: list[Sample] = []
+    for defect_type, count in counts.items():
+        of_type = [sample for sample in samples if sample.defect_type == defect_type]
+        chosen += of_type[:count]
+    return chosen
 
 
-def _evaluate(inspector: Inspector, data: Path) -> tuple[dict[str, Metric], Overlays]:
-    overlays: Overlays = {}
+def _inspector_file(folder: Path, product: str, method: str) -> Path:
+    return folder / f"{product}-{method}.flawmap"
 
-    def keep(row: Record, inspection: Inspection, mask: Mask | None) -> None:
-        del mask
+
+def _evaluate(
+    inspector: Inspector, data: Path
+) -> tuple[dict[str, Metric], dict[ImageInput, ImageU8]]:
+    """Metrics over the test set, and the overlay of each image by its path."""
+    overlays: dict[ImageInput, ImageU8] = {}
+
+    def keep(record: object, inspection: Inspection, mask: object) -> None:
+        del record, mask
         if inspection.verdict and inspection.image is not None:
-            overlays[row.sample.path] = overlay(inspection.image, inspection.verdict)
+            overlays[inspection.image_input] = overlay(inspection.image, inspection.verdict)
 
-    return evaluate(inspector.runtime, labelled_test_samples(data), on_image=keep).metrics, overlays
+    evaluation = evaluate(inspector.runtime, labelled_test_samples(data), on_image=keep)
+    return evaluation.metrics, overlays
 
 
-def _truth(sample: Sample) -> ImageU8:
-    pixels = decode(sample.path)
-    return draw_mask_outline(pixels, decode_mask(sample.mask)) if sample.mask else to_uint8(pixels)
+def _outline_truth(sample: Sample) -> ImageU8:
+    image = decode(sample.path)
+    return draw_mask_outline(image, decode_mask(sample.mask)) if sample.mask else to_uint8(image)
+
+
+def _write_metrics(file: Path, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
+    plain = {}
+    for run_name, by_name in metrics.items():
+        plain[run_name] = {name: metric.to_dict() for name, metric in by_name.items()}
+    write_json(file, plain)

@@ -1,13 +1,10 @@
-"""Figures 5 and 6 of Li et al.
-
-(2025): what the images look like, and where each method sees the defects.
-"""
+"""Figures 5 and 6 of Li et al. 2025: what the images look like, where each method sees defects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flawmap.data.layouts import good_training_samples, labelled_test_samples
 from flawmap.data.sample import GOOD, Sample
@@ -15,17 +12,10 @@ from flawmap.errors import ImageError
 from flawmap.experiments.runs import RunSpec, StudyRunner
 from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.tables import OURS, PATCHCORE
-from flawmap.render.figures import (
-    CalibratedScale,
-    DatasetScale,
-    LocalisationRow,
-    ValueRange,
-    View,
-    localisation_figure,
-    sample_figure,
-)
+from flawmap.render.figures import LocalisationRow, localisation_figure, sample_figure
+from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.decode import decode, decode_mask
-from flawmap.runtime.preprocess import ImageU8, Mask
+from flawmap.runtime.preprocess import ImageU8
 from flawmap.runtime.verdict import Verdict
 from flawmap.support.progress import emit, track
 
@@ -37,15 +27,20 @@ FIGURE6_METHODS: dict[str, MethodSetup] = {
 }
 """The methods of figure 6, in the order of its columns."""
 
-SAMPLES = 2
-"""Images of each kind in figure 5."""
 
-CASES = 4
-"""Defective images of each product in figure 6; the first ones of each kind, not the best ones."""
+class LocalisationRows(NamedTuple):
+    """The rows of figure 6, twice; the same images in the same order.
+
+    Args:
+        over_test_set: on the scale of the test set, as the paper shows it.
+        calibrated: on the scale that good parts set.
+    """
+
+    over_test_set: list[LocalisationRow]
+    calibrated: list[LocalisationRow]
 
 
-@dataclass(frozen=True)
-class LocalisationFigures:
+class LocalisationFigures(NamedTuple):
     """Figure 6, twice.
 
     Args:
@@ -57,98 +52,139 @@ class LocalisationFigures:
     calibrated: ImageU8
 
 
-def draw_samples(study: StudyConfig) -> ImageU8:
-    """Draw figure 5: for each product some good images and some of each kind of defect."""
-    images = {}
-    for product, place in study.products.items():
-        kinds: dict[str, list[Sample]] = {GOOD: good_training_samples(place)}
-        for sample in labelled_test_samples(place):
-            kinds.setdefault(sample.defect_type, []).append(sample)
-        images[product] = {
-            kind: [sample.path for sample in some[:SAMPLES]] for kind, some in kinds.items()
+def draw_samples(study: StudyConfig, count: int = 2) -> ImageU8:
+    """Figure 5: for each product some good images and some of each defect type.
+
+    Args:
+        study: where the products are.
+        count: images of each type; the first ones, not the best ones.
+    """
+    products = {}
+    for product, folder in study.products.items():
+        by_type: dict[str, list[Sample]] = {GOOD: good_training_samples(folder)}
+        for sample in labelled_test_samples(folder):
+            by_type.setdefault(sample.defect_type, []).append(sample)
+        products[product] = {
+            defect_type: [sample.path for sample in samples[:count]]
+            for defect_type, samples in by_type.items()
         }
-    return sample_figure(images, f"Samples of {study.source.name}")
+    return sample_figure(products, f"Samples of {study.source.name}")
 
 
-def draw_localisation(study: StudyConfig, folder: Path, cases: int = CASES) -> LocalisationFigures:
-    """Draw figure 6: the first defective images of each product, as each method sees them.
+def draw_localisation(study: StudyConfig, folder: Path) -> LocalisationFigures:
+    """Figure 6: the first defective images of each product, as each method sees them.
 
     Args:
         study: its first seed counts.
-        folder: of the rows.
-        cases: of each product.
+        folder: for what is kept between runs.
+
+    Raises:
+        ImageError: one of the images cannot be used.
     """
-    lab = StudyRunner(study, folder)
-    shown: tuple[list[LocalisationRow], list[LocalisationRow]] = ([], [])
-    for product, place in study.products.items():
-        samples = first_defects_by_type(labelled_test_samples(place), cases)
-        seen = [
-            _look(lab, RunSpec(setup, product, 0), samples)
-            for setup in track(FIGURE6_METHODS.values(), "methods", len(FIGURE6_METHODS))
-        ]
-        for number, sample in enumerate(samples):
-            for page, views in zip(
-                shown, zip(*(one[number] for one in seen), strict=True), strict=True
-            ):
-                page.append(
-                    LocalisationRow(
-                        product, sample.defect_type, decode(sample.path), views, _mask(sample)
-                    )
-                )
+    rows = localisation_rows(study, folder)
+    methods = list(FIGURE6_METHODS)
     title = f"Where {study.source.name} is defective"
     return LocalisationFigures(
         localisation_figure(
-            shown[0], list(FIGURE6_METHODS), f"{title}: each method on the scale of its test set"
+            rows.over_test_set, methods, f"{title}: each method on the scale of its test set"
         ),
-        localisation_figure(
-            shown[1], list(FIGURE6_METHODS), f"{title}: on the scale that good parts set"
-        ),
+        localisation_figure(rows.calibrated, methods, f"{title}: on the scale that good parts set"),
     )
 
 
+def localisation_rows(
+    study: StudyConfig,
+    folder: Path,
+    methods: Mapping[str, MethodSetup] = FIGURE6_METHODS,
+    count: int = 4,
+) -> LocalisationRows:
+    """What figure 6 shows: the first defective images of each product, as each method sees them.
+
+    Args:
+        study: its first seed counts.
+        folder: for what is kept between runs.
+        methods: by the names over their columns.
+        count: images of each product; the first ones of each defect type, not the best ones.
+
+    Raises:
+        ImageError: one of the images cannot be used.
+    """
+    runner = StudyRunner(study, folder)
+    rows = LocalisationRows([], [])
+    for product, data in study.products.items():
+        samples = first_defects_by_type(labelled_test_samples(data), count)
+        seen = [
+            _view_samples(runner, RunSpec(setup, product, 0), samples)
+            for setup in track(methods.values(), "methods", len(methods))
+        ]
+        for index, sample in enumerate(samples):
+            image = decode(sample.path)
+            mask = decode_mask(sample.mask) if sample.mask else None
+            over_test_set = [of_method[index][0] for of_method in seen]
+            calibrated = [of_method[index][1] for of_method in seen]
+            for page, views in ((rows.over_test_set, over_test_set), (rows.calibrated, calibrated)):
+                page.append(LocalisationRow(product, sample.defect_type, image, views, mask))
+    return rows
+
+
 def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """The first defective samples, equally many of each type, at most `count` in all."""
-    kinds: dict[str, list[Sample]] = {}
+    """The first defective samples, as many of each type as of another, at most `count` in all.
+
+    Args:
+        samples: good ones among them are skipped.
+        count: of samples wanted.
+
+    >>> samples = [Sample(Path(name), "test", name[0]) for name in ("a1", "a2", "a3", "b1", "b2")]
+    >>> [sample.path.name for sample in first_defects_by_type(samples, 3)]
+    ['a1', 'a2', 'b1']
+    """
+    by_type: dict[str, list[Sample]] = {}
     for sample in samples:
         if sample.label:
-            kinds.setdefault(sample.defect_type, []).append(sample)
-    rounds = [some[place] for place in range(count) for some in kinds.values() if place < len(some)]
-    return sorted(rounds[:count], key=lambda sample: (sample.defect_type, sample.path))
+            by_type.setdefault(sample.defect_type, []).append(sample)
+    in_turn = [
+        of_type[index]
+        for index in range(count)
+        for of_type in by_type.values()
+        if index < len(of_type)
+    ]
+    return sorted(in_turn[:count], key=lambda sample: (sample.defect_type, sample.path))
 
 
-def _look(lab: StudyRunner, cell: RunSpec, shown: Sequence[Sample]) -> list[tuple[View, View]]:
-    """Judge the test set by one method; gives both views of the images to show."""
-    runtime = lab.inspector(cell).runtime
-    samples = labelled_test_samples(lab.study.products[cell.product])
+def _view_samples(
+    runner: StudyRunner, run: RunSpec, shown: Sequence[Sample]
+) -> list[tuple[DatasetScale, CalibratedScale]]:
+    """Inspect the test set by one method; both views of the images to be shown."""
+    samples = labelled_test_samples(runner.study.products[run.product])
+    inspections = runner.inspector(run).runtime.inspect_many([sample.path for sample in samples])
+    wanted = {sample.path for sample in shown}
     verdicts: dict[Path, Verdict] = {}
     scores: list[float] = []
     values: list[float] = []
-    wanted = {sample.path for sample in shown}
-    for sample, one in zip(
-        samples, runtime.inspect_many([sample.path for sample in samples]), strict=True
-    ):
-        if one.verdict is None:
-            emit(f"left out: {one.error}")
+    for sample, inspection in zip(samples, inspections, strict=True):
+        verdict = inspection.verdict
+        if verdict is None:
+            emit(f"skipped: {inspection.error}")
             continue
-        scores.append(one.verdict.score)
-        values += [float(one.verdict.heatmap.min()), float(one.verdict.heatmap.max())]
+        scores.append(verdict.score)
+        values += [float(verdict.heatmap.min()), float(verdict.heatmap.max())]
         if sample.path in wanted:
-            verdicts[sample.path] = one.verdict
-    spans = [ValueRange(min(found), max(found)) for found in (values, scores)]
-    return [
-        (DatasetScale(verdict.heatmap, verdict.score, *spans), CalibratedScale(verdict))
-        for verdict in _in_order(verdicts, shown)
-    ]
+            verdicts[sample.path] = verdict
+    _check_usable(verdicts, shown)
+    heatmap_range = ValueRange(min(values), max(values))
+    score_range = ValueRange(min(scores), max(scores))
+    views = []
+    for sample in shown:
+        verdict = verdicts[sample.path]
+        on_test_set = DatasetScale(verdict.heatmap, verdict.score, heatmap_range, score_range)
+        views.append((on_test_set, CalibratedScale(verdict)))
+    return views
 
 
-def _in_order(verdicts: Mapping[Path, Verdict], shown: Sequence[Sample]) -> list[Verdict]:
-    if missing := [sample.path for sample in shown if sample.path not in verdicts]:
-        raise ImageError(
-            f"{missing[0]} cannot be used, so it cannot be shown; repair it or take it out of "
-            f"the test set"
-        )
-    return [verdicts[sample.path] for sample in shown]
-
-
-def _mask(sample: Sample) -> Mask | None:
-    return decode_mask(sample.mask) if sample.mask else None
+def _check_usable(verdicts: Mapping[Path, Verdict], shown: Sequence[Sample]) -> None:
+    for sample in shown:
+        if sample.path not in verdicts:
+            raise ImageError(
+                f"{sample.path} cannot be used, so it cannot be shown; repair it or take it out "
+                f"of the test set"
+            )

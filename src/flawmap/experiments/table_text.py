@@ -23,7 +23,7 @@ from flawmap.support.tables import TableRow, write_csv
 MISSING = "not here yet"
 """Stands in place of a method that this flawmap lacks."""
 
-_PREVALENCE = "share of defects"
+_PREVALENCE = "defect prevalence"
 
 _PRIVATE = (
     "published: Li et al. 2025, on their private images; compare how lines differ, not by how much."

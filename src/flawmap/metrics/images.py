@@ -52,11 +52,11 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
             if missing
             else _ranked(scores, labels, rejected)
         ),
-        "share of defects": Metric(float(labels.mean()))
+        "defect prevalence": Metric(float(labels.mean()))
         if len(labels)
         else Metric(unavailable="no test images"),
-        "good parts rejected": _share_of(rejected[good], NO_GOOD),
-        "defects missed": _share_of(~rejected[defective], NO_DEFECTS),
+        "false reject rate (FPR)": _share_of(rejected[good], NO_GOOD),
+        "miss rate (FNR)": _share_of(~rejected[defective], NO_DEFECTS),
     }
 
 
@@ -91,7 +91,7 @@ def _ranked(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[s
         }
 
     metrics = bootstrap_intervals(figures, labels)
-    # It follows from the share of defects, which the resamples keep.
+    # It follows from the defect prevalence, which the resamples keep.
     return metrics | {REJECT_ALL_F1: Metric(metrics[REJECT_ALL_F1].value)}
 
 

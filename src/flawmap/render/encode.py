@@ -1,17 +1,59 @@
-"""Images to files."""
+"""Images to the bytes of a file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
+from flawmap.errors import OptionError
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.support.atomic import atomic_write
 
 
+def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        image: RGB, (height, width, 3), uint8 in 0…255.
+        suffix: chooses the format: `.png`, `.jpg`, `.webp`, `.bmp` or `.tif`, in any case.
+        jpeg_quality: 0…100, for JPEG alone.
+
+    Raises:
+        OptionError: there is no such format.
+
+    Example:
+        >>> encode_image(np.zeros((8, 8, 3), np.uint8), ".png")[1:4]
+        b'PNG'
+    """
+    options: Sequence[int] = ()
+    if suffix.lower() in {".jpg", ".jpeg"}:
+        options = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality)
+    try:
+        _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    except cv2.error as error:
+        raise OptionError(f"no image format has the suffix {suffix!r}; use .png") from error
+    return data.tobytes()
+
+
 def write_image(file: Path, image: ImageU8) -> None:
-    """Write an RGB image as its suffix says."""
-    _, data = cv2.imencode(file.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    """Write an image in the format of the file's suffix; missing folders are made.
+
+    Args:
+        file: the file to write or replace.
+        image: RGB, (height, width, 3), uint8 in 0…255.
+
+    Raises:
+        OptionError: there is no format with this suffix.
+        WriteError: there is no space or no permission.
+
+    Example:
+        >>> file = getfixture("tmp_path") / "black.png"
+        >>> write_image(file, np.zeros((8, 8, 3), np.uint8))
+        >>> file.read_bytes()[1:4]
+        b'PNG'
+    """
+    data = encode_image(image, file.suffix)
     with atomic_write(file) as stream:
-        stream.write(data.tobytes())
+        stream.write(data)

@@ -16,53 +16,71 @@ COLOUR_MIN, COLOUR_MAX = 0.5, 1.5
 1, the limit of good parts, is in the middle.
 """
 
-FADE_IN, OPAQUE = 0.75, 1.25
+_FADE_IN, _OPAQUE = 0.75, 1.25
 """The values of a heat map from which on colour comes in, and beyond which it gets no denser."""
 
-WHITE, DARK, RED = (255, 255, 255), (30, 30, 30), (225, 40, 40)
+_MAX_OPACITY = 0.7
+
+_WHITE, _DARK = (255, 255, 255), (30, 30, 30)
+RED = (225, 40, 40)
+"""Of the frame of a reject, and of the outline of true defects."""
 
 
 def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
-    """The image under its heat map, with the score in the top-left corner.
-
-    A reject has a red frame.
+    """The image under its heat map, with the score in its top-left corner; a reject is framed red.
 
     Where a part is as good parts are, the image shows as it is; colour comes in as a pixel nears
     the limit of good parts. Turbo colours: blue is below the limit, green is the limit, red is half
     as much again and beyond. Regions beyond the limit have a white outline and a box.
 
     Args:
-        pixels: the image.
-        verdict: what was said of it.
-        min_area: regions of fewer pixels are not marked.
+        pixels: the image, (height, width, 3), RGB of any depth.
+        verdict: on the image; its heat map has the image's height and width.
+        min_area: regions of fewer pixels than this are not marked.
+
+    >>> image = np.full((64, 64, 3), 100, np.uint8)
+    >>> reject = Verdict(3.2, 0.001, True, np.zeros((64, 64), np.float32))
+    >>> overlay(image, reject)[-1, -1].tolist()
+    [225, 40, 40]
     """
-    opacity = (0.7 * np.clip((verdict.heatmap - FADE_IN) / (OPAQUE - FADE_IN), 0, 1))[:, :, None]
-    blended = (to_uint8(pixels) * (1 - opacity) + colourise(verdict.heatmap) * opacity).astype(
-        np.uint8
-    )
-    _mark(blended, verdict.regions(min_area))
+    level = np.clip((verdict.heatmap - _FADE_IN) / (_OPAQUE - _FADE_IN), 0, 1)
+    opacity = (_MAX_OPACITY * level)[:, :, None]
+    image = to_uint8(pixels) * (1 - opacity) + colourise(verdict.heatmap) * opacity
+    blended = image.astype(np.uint8)
+    _mark_regions(blended, verdict.regions(min_area))
     if verdict.reject:
-        height, width = blended.shape[:2]
-        cv2.rectangle(
-            blended,
-            (0, 0),
-            (width - 1, height - 1),
-            RED,
-            thickness=max(2, min(height, width) // 80),
-        )
+        _draw_frame(blended)
     return draw_label(blended, f"{verdict.score:.2f}")
 
 
-def _mark(image: ImageU8, regions: Sequence[Region]) -> None:
-    thin = max(1, min(image.shape[:2]) // 250)
+def _mark_regions(image: ImageU8, regions: Sequence[Region]) -> None:
+    thickness = max(1, min(image.shape[:2]) // 250)
     for region in regions:
-        cv2.drawContours(image, [region.outline.astype(np.int32)], -1, WHITE, thin, cv2.LINE_AA)
+        outline = region.outline.astype(np.int32)
+        cv2.drawContours(image, [outline], -1, _WHITE, thickness, cv2.LINE_AA)
         corner = (region.x + region.width - 1, region.y + region.height - 1)
-        cv2.rectangle(image, (region.x, region.y), corner, WHITE, thin)
+        cv2.rectangle(image, (region.x, region.y), corner, _WHITE, thickness)
+
+
+def _draw_frame(image: ImageU8) -> None:
+    height, width = image.shape[:2]
+    thickness = max(2, min(height, width) // 80)
+    cv2.rectangle(image, (0, 0), (width - 1, height - 1), RED, thickness)
 
 
 def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
-    """An outline around the true defects, with a gap so that the defects stay visible."""
+    """The image with a red outline around its true defects, a little off so that they stay visible.
+
+    Args:
+        pixels: the image, (height, width, 3), RGB of any depth; it is not changed.
+        mask: (height, width), True where the part is defective.
+
+    >>> mask = np.zeros((64, 64), bool)
+    >>> mask[20:40, 20:40] = True
+    >>> outlined = draw_mask_outline(np.zeros((64, 64, 3), np.uint8), mask)
+    >>> bool(outlined[mask].any()), bool(outlined.any())
+    (False, True)
+    """
     image = np.ascontiguousarray(to_uint8(pixels)).copy()
     line = max(1, round(max(image.shape[:2]) / 140))
     around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
@@ -71,7 +89,16 @@ def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
 
 
 def draw_label(image: ImageU8, text: str) -> ImageU8:
-    """Write into the top-left corner, white with a dark outline, in a size that suits the image."""
+    """The image with a text in its top-left corner, white with a dark outline.
+
+    Args:
+        image: RGB; it is not changed. Its shorter side sets the size of the text.
+        text: a score, in characters of ASCII, which are all that OpenCV's font has everywhere.
+
+    >>> image = np.full((64, 64, 3), 100, np.uint8)
+    >>> bool((draw_label(image, "0.87")[32:] == 100).all())
+    True
+    """
     scale = max(0.42, min(image.shape[:2]) / 450)
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.5 * scale))
     x, y, line = 4 + int(4 * scale), 4 + int(24 * scale), max(1, round(2 * scale))
@@ -81,19 +108,28 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     letters = np.zeros(corner.shape[:2], np.uint8)
     cv2.putText(letters, text, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
     # Not drawn with a thicker pen: OpenCV 5 takes that for a bolder type, which is no outline.
-    around = cv2.dilate(
-        letters, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * line + 1, 2 * line + 1))
-    )
-    for colour, ink in ((DARK, cv2.add(around, around)), (WHITE, letters)):
-        corner[:] = np.rint(
-            corner + (ink[:, :, None] / 255) * (np.array(colour) - corner.astype(float))
-        )
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * line + 1, 2 * line + 1))
+    outline = cv2.dilate(letters, disc)
+    _ink(corner, cv2.add(outline, outline), _DARK)
+    _ink(corner, letters, _WHITE)
     return image
 
 
+def _ink(image: np.ndarray, ink: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Blend a colour into an image, in place, as much as there is ink (0…255)."""
+    change = np.array(colour) - image.astype(float)
+    image[:] = np.rint(image + (ink[:, :, None] / 255) * change)
+
+
 def colourise(heatmap: Heatmap) -> ImageU8:
-    """Colour a heat map alone, on the fixed scale."""
-    level = (255 * np.clip((heatmap - COLOUR_MIN) / (COLOUR_MAX - COLOUR_MIN), 0, 1)).astype(
-        np.uint8
-    )
+    """The colours of a heat map alone, on the fixed scale.
+
+    Args:
+        heatmap: (height, width), >= 0; 1 is the limit of good parts.
+
+    >>> colourise(np.array([[0.5, 1, 1.5]], np.float32)).argmax(axis=2).tolist()
+    [[2, 1, 0]]
+    """
+    fraction = np.clip((heatmap - COLOUR_MIN) / (COLOUR_MAX - COLOUR_MIN), 0, 1)
+    level = (255 * fraction).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[:, :, ::-1])

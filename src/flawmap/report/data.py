@@ -1,14 +1,11 @@
-"""What the page says of an inspector and of images that it judged.
-
-From what was found to `render.report`.
-"""
+"""What the report page says of an inspector and of the images that it inspected."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,173 +15,213 @@ import cv2
 import numpy as np
 
 from flawmap._version import __version__
-from flawmap.data.splits import dataset_sha256, sha256_of
+from flawmap.data.sample import GOOD, Sample
+from flawmap.data.splits import dataset_sha256
 from flawmap.evaluation import Evaluation
+from flawmap.metrics.metric import Metric
 from flawmap.render.curves import plot_finetuning
 from flawmap.report.gallery import Gallery
-from flawmap.report.page import Record, ReportData
 from flawmap.runtime.inference import Runtime
+from flawmap.runtime.record import Record
 
-MAX_NAMED_MASKS = 3
+_MAX_NAMED_MASKS = 3
 """Masks that the page names; of the others it says how many they are."""
 
-Section = dict[str, str]
+_Section = dict[str, str]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page says.
+
+    Args:
+        title: the heading.
+        subtitle: the line under it.
+        threshold: score beyond which a part is rejected.
+        calibration_scores: scores of the good images that the inspector was calibrated on.
+        guarantees: sentences on what the threshold guarantees.
+        records: every image, inspected or not.
+        gallery: the images that are shown.
+        metrics: by name.
+        by_defect_type: the same metrics for each defect type.
+        confusion: number of images that are TP, FP, FN, TN; None where the truth is not known.
+        details: sections of settings, hashes and timings: texts by name, by the section's title.
+        warnings: shown above everything else.
+        table: name of the file that holds all scores.
+        figures: PNG images by their title.
+    """
+
+    title: str
+    subtitle: str
+    threshold: float
+    calibration_scores: Sequence[float]
+    guarantees: Sequence[str]
+    records: Sequence[Record]
+    gallery: Gallery
+    metrics: Mapping[str, Metric]
+    by_defect_type: Mapping[str, Mapping[str, Metric]]
+    confusion: Mapping[str, int] | None
+    details: Mapping[str, Mapping[str, str]]
+    warnings: Sequence[str] = ()
+    table: str = "scores.csv"
+    figures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def from_evaluation(
-    part: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery
+    inspector: Path, runtime: Runtime, dataset: Path, evaluation: Evaluation, gallery: Gallery
 ) -> ReportData:
-    """Tell of images whose truth is known."""
-    rows = [
-        Record(str(row.sample.path), row.sample.defect_type, row.score, row.p_value, row.error)
-        for row in evaluation.records
-    ]
-    milliseconds = [row.inference_ms for row in evaluation.records if row.score is not None]
-    masks = [row.error for row in evaluation.records if row.error and row.score is not None]
-    details = _details(part, runtime, milliseconds)
-    details["Files"] |= {
+    """What the page says of images whose truth is known.
+
+    Args:
+        inspector: file of the inspector.
+        runtime: the inspector.
+        dataset: folder or manifest of the test images, which gives the page its title.
+        evaluation: of these images.
+        gallery: the images that are shown.
+    """
+    report = from_records(inspector, runtime, evaluation.records, gallery)
+    files = {
+        **report.details["Files"],
         "data": str(dataset),
-        "SHA-256 of them all": dataset_sha256([row.sample for row in evaluation.records]),
+        "SHA-256 of all images": _dataset_sha256(evaluation.records),
     }
-    report = _report(part, runtime, rows, gallery, details)
     return replace(
         report,
         title=dataset.resolve().name,
         metrics=evaluation.metrics,
         by_defect_type=evaluation.by_defect_type,
         confusion=evaluation.confusion,
-        warnings=[*report.warnings, *_say_masks(masks)],
+        details={**report.details, "Files": files},
+        warnings=[*report.warnings, *_mask_warnings(evaluation.records)],
+        table="scores.csv",
     )
 
 
 def from_records(
-    part: Path, runtime: Runtime, records: Sequence[Mapping[str, Any]], gallery: Gallery
+    inspector: Path, runtime: Runtime, records: Sequence[Record], gallery: Gallery
 ) -> ReportData:
-    """Tell of images whose truth is not known."""
-    rows = [
-        Record(record["path"], None, record["score"], record["p_value"], record["error"])
-        for record in records
-    ]
-    milliseconds = [record["inference_ms"] for record in records if record["score"] is not None]
-    report = _report(part, runtime, rows, gallery, _details(part, runtime, milliseconds))
-    return replace(report, table="results.csv")
+    """What the page says of images whose truth is not known.
 
-
-def _report(
-    part: Path,
-    runtime: Runtime,
-    rows: Sequence[Record],
-    gallery: Gallery,
-    details: Mapping[str, Section],
-) -> ReportData:
+    Args:
+        inspector: file of the inspector, whose name gives the page its title.
+        runtime: the inspector.
+        records: of all images.
+        gallery: the images that are shown.
+    """
     calibration = runtime.calibration
     calibrated = f"calibrated on {len(calibration.scores)} good images"
     return ReportData(
-        title=part.stem,
+        title=inspector.stem,
         subtitle=f"{runtime.method_name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
         threshold=calibration.threshold,
         calibration_scores=calibration.scores.tolist(),
         guarantees=calibration.guarantees(),
-        records=rows,
+        records=records,
         gallery=gallery,
         metrics={},
         by_defect_type={},
         confusion=None,
-        details=details,
+        details=_details(inspector, runtime, records),
         warnings=calibration.warnings(),
-        figures=_curves(runtime),
+        table="results.csv",
+        figures=_finetuning_figures(runtime),
     )
 
 
-def _curves(runtime: Runtime) -> dict[str, bytes]:
-    if not runtime.finetune_record:
+def _dataset_sha256(records: Sequence[Record]) -> str:
+    # The images were hashed as they were read.
+    return dataset_sha256(
+        [
+            Sample(
+                Path(record.image), "test", record.defect_type or GOOD, sha256=record.image_sha256
+            )
+            for record in records
+        ]
+    )
+
+
+def _finetuning_figures(runtime: Runtime) -> dict[str, bytes]:
+    record = runtime.finetune_record
+    if record is None:
         return {}
-    classes = ", ".join(
-        f"{name} ({count})" for name, count in runtime.finetune_record["classes"].items()
-    )
-    title = f"Fine-tuning of the backbone, {runtime.finetune_record['config']['mode']}: {classes}"
-    return {title: plot_finetuning(runtime.finetune_record["history"])}
+    classes = ", ".join(f"{name} ({count})" for name, count in record["classes"].items())
+    title = f"Fine-tuning of the backbone, {record['config']['mode']}: {classes}"
+    return {title: plot_finetuning(record["history"])}
 
 
-def _say_masks(errors: list[str]) -> list[str]:
+def _mask_warnings(records: Sequence[Record]) -> list[str]:
+    errors = [record.error for record in records if record.error and record.score is not None]
     if not errors:
         return []
-    more = (
-        f"; and {len(errors) - MAX_NAMED_MASKS} more, see {ReportData.table}"
-        if len(errors) > MAX_NAMED_MASKS
-        else ""
-    )
-    named = "; ".join(errors[:MAX_NAMED_MASKS])
-    return [
-        f"{len(errors)} masks cannot be used; their images count in no figure per pixel: "
-        f"{named}{more}."
-    ]
+    listed = "; ".join(errors[:_MAX_NAMED_MASKS])
+    if len(errors) > _MAX_NAMED_MASKS:
+        listed += f"; and {len(errors) - _MAX_NAMED_MASKS} more, see scores.csv"
+    unusable = f"{len(errors)} masks cannot be used; their images count in no metric per pixel"
+    return [f"{unusable}: {listed}."]
 
 
-def _details(part: Path, runtime: Runtime, milliseconds: list[float]) -> dict[str, Section]:
-    calibration, preparation = runtime.calibration, runtime.preprocessing
-    settings = {
-        "method": runtime.method_name,
-        **dict(_flat(runtime.method_options)),
-        "size": f"{preparation.height} × {preparation.width}",
-        "budget of false rejects": f"{calibration.budget.false_rejects:.2%}",
-        "confidence": f"{calibration.budget.confidence:.0%}"
-        if calibration.budget.confidence
-        else "on average",
-        "calibration": "split" if calibration.exact else "leave-out",
-    }
-    tuning = (
-        {"Fine-tuning": dict(_flat(runtime.finetune_record["config"]))}
-        if runtime.finetune_record
-        else {}
-    )
-    files = {
-        "inspector": str(part),
-        "SHA-256 of it": sha256_of(part),
-        "weights": runtime.weights_sha256,
-    }
+def _details(inspector: Path, runtime: Runtime, records: Sequence[Record]) -> dict[str, _Section]:
+    finetuning = {}
+    if runtime.finetune_record is not None:
+        finetuning = {"Fine-tuning": _flat(runtime.finetune_record["config"])}
     return {
-        "Settings": settings,
-        **tuning,
-        "Files": files,
-        "Timings": _timings(milliseconds),
+        "Settings": _settings(runtime),
+        **finetuning,
+        "Files": {
+            "inspector": str(inspector),
+            "model SHA-256": runtime.model_sha256,
+            "scorer SHA-256": runtime.scorer_sha256,
+            "weights SHA-256": runtime.weights_sha256,
+        },
+        "Timings": _timings(records),
         "Versions": _versions(),
     }
 
 
-def _timings(milliseconds: list[float]) -> Section:
-    if not milliseconds:
-        return {}
-    median, late = np.percentile(milliseconds, [50, 95])
+def _settings(runtime: Runtime) -> _Section:
+    preprocessing = runtime.preprocessing
+    budget = runtime.calibration.budget
     return {
-        "images judged": str(len(milliseconds)),
-        "median": f"{median:.1f} ms an image, from prepared to verdict",
+        "method": runtime.method_name,
+        **_flat(runtime.method_options),
+        "size": f"{preprocessing.height} × {preprocessing.width}",
+        "budget of false rejects": f"{budget.false_rejects:.2%}",
+        "confidence": f"{budget.confidence:.0%}" if budget.confidence else "on average",
+        "calibration": "split" if runtime.calibration.exact else "leave-out",
+    }
+
+
+def _timings(records: Sequence[Record]) -> _Section:
+    elapsed_ms = [record.inference_ms for record in records if record.score is not None]
+    if not elapsed_ms:
+        return {}
+    median, late = np.percentile(elapsed_ms, [50, 95])
+    return {
+        "images inspected": str(len(elapsed_ms)),
+        "median": f"{median:.1f} ms an image, from preprocessed to verdict",
         "95th percentile": f"{late:.1f} ms",
     }
 
 
-def _versions() -> Section:
-    libraries = {name: version(name) for name in ("openvino", "numpy")} | {
-        "OpenCV": cv2.__version__
-    }
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+def _versions() -> _Section:
     return {
         "flawmap": __version__,
         "Python": platform.python_version(),
-        **libraries,
-        "machine": machine,
+        "openvino": version("openvino"),
+        "numpy": version("numpy"),
+        "OpenCV": cv2.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
     }
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """List options with the parts' own ones: context.ratio."""
-    flat = []
+def _flat(options: Mapping[str, Any], prefix: str = "") -> _Section:
+    """Options as texts, those of components under names such as `context.ratio`."""
+    flat: _Section = {}
     for name, value in options.items():
         if isinstance(value, Mapping):
-            flat.append((prefix + name, str(value["type"])))
-            flat += _flat(
-                {key: inner for key, inner in value.items() if key != "type"}, f"{prefix}{name}."
-            )
+            flat[prefix + name] = str(value["type"])
+            inner = {key: option for key, option in value.items() if key != "type"}
+            flat |= _flat(inner, f"{prefix}{name}.")
         else:
-            flat.append((prefix + name, str(value)))
+            flat[prefix + name] = str(value)
     return flat

@@ -1,9 +1,7 @@
-"""One page about an inspector and the images it judged.
+"""The report page: a single HTML file that opens from disk, without a network.
 
-A single HTML file that opens from disk, without a network.
-
-The page reads in this order: what came out, what another threshold would do, how good the scores
-are, every image.
+It reads in this order: what came out, what another threshold would do, how good the scores are,
+every image.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,86 +20,36 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from flawmap.data.sample import GOOD
-from flawmap.metrics.metric import Metric
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, colourise
-from flawmap.report.gallery import LISTED_REGIONS, Card, Gallery
+from flawmap.report.data import ReportData
+from flawmap.report.gallery import Card
 from flawmap.report.script import page_script
+from flawmap.runtime.record import Record
 from flawmap.support.atomic import atomic_write
 
-OUTCOME_LABELS = {
+_OUTCOME_LABELS = {
     "missed": "missed",
     "false-reject": "false reject",
-    "caught": "caught",
-    "passed": "passed",
+    "detected": "detected",
+    "accepted": "accepted",
     "reject": "reject",
     "good": "good",
 }
-"""What can come of an image, and how the page says it.
-
-The last two are for images whose truth is not known.
+"""What can come of an image, and what the page calls it; the last two where the truth is not known.
 """
-_STOPS = 17
 
+_MAX_LISTED_REGIONS = 100
+"""Regions of one image that the page lists, the most anomalous first."""
 
-@dataclass(frozen=True)
-class Record:
-    """One image that was to be judged, in the gallery or not; without a score it could not be read.
-
-    Args:
-        path: of the image.
-        kind: "good", a kind of defect, or None where the truth is not known.
-        score: of its verdict.
-        p_value: of its verdict.
-        error: why it has none.
-    """
-
-    path: str
-    defect_type: str | None
-    score: float | None
-    p_value: float | None
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class ReportData:
-    """All that the page says.
-
-    Args:
-        title: the heading.
-        subtitle: the line under it.
-        threshold: the score beyond which a part is rejected.
-        held_out: scores of the good images that it was calibrated on.
-        promises: sentences on what the threshold promises.
-        rows: every image.
-        gallery: the images that are shown.
-        metrics: figures by name.
-        kinds: per kind of defect, the same figures for each.
-        confusion: how many TP, FP, FN, TN; None without labels.
-        details: sections of settings, hashes, timings.
-        warnings: shown above everything else.
-        table: the file that holds all scores.
-        figures: PNG images by their title.
-    """
-
-    title: str
-    subtitle: str
-    threshold: float
-    calibration_scores: Sequence[float]
-    guarantees: Sequence[str]
-    records: Sequence[Record]
-    gallery: Gallery
-    metrics: Mapping[str, Metric]
-    by_defect_type: Mapping[str, Mapping[str, Metric]]
-    confusion: Mapping[str, int] | None
-    details: Mapping[str, Mapping[str, str]]
-    warnings: Sequence[str] = ()
-    table: str = "scores.csv"
-    figures: Mapping[str, bytes] = field(default_factory=dict)
+_COLOUR_STOPS = 17
 
 
 def write_page(file: Path, report: ReportData) -> None:
-    """Write the page.
+    """Write the page; an old one stays until the new one is complete.
+
+    Args:
+        file: to be written or replaced.
+        report: what the page says.
 
     Raises:
         WriteError: there is no space or no permission.
@@ -112,106 +59,91 @@ def write_page(file: Path, report: ReportData) -> None:
 
 
 def render_page(report: ReportData) -> str:
-    """Make the page: HTML with its style, script, images and numbers inside."""
-    script, style = page_script(), _asset("page.css").replace("TURBO", _turbo())
+    """The page as HTML, with its style, script, images and numbers inside.
+
+    Args:
+        report: what the page says.
+    """
+    script = page_script()
     cards = report.gallery.cards()
-    judged = [row for row in report.records if _finite(row.score) is not None]
-    page = _environment().from_string(_asset("page.html.j2"))
-    text = page.render(
-        report=report,
-        style=style,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_embed(_data(report, cards, judged)),
-        cards=cards,
-        folder=_common_folder([card.path for card in cards]),
-        labelled=any(row.defect_type is not None for row in report.records),
-        counts=Counter(
-            _outcome(row.score, row.defect_type, report.threshold)
-            for row in judged
-            if row.score is not None
-        ),
-        shown=Counter(_outcome(card.score, card.defect_type, report.threshold) for card in cards),
-        images=Counter(row.defect_type for row in judged),
-        judged=len(judged),
-        unreadable=[row for row in report.records if _finite(row.score) is None],
-        labels=OUTCOME_LABELS,
-        columns=list(next(iter(report.by_defect_type.values()), {})),
+    inspected = [record for record in report.records if record.score is not None]
+    text = (
+        _environment()
+        .from_string(_asset("page.html.j2"))
+        .render(
+            report=report,
+            style=_asset("page.css").replace("TURBO", _turbo()),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            data=_embed(_data(report, cards, inspected)),
+            cards=cards,
+            folder=_common_folder([card.record.image for card in cards]),
+            labelled=any(record.truth is not None for record in report.records),
+            counts=Counter(_outcome(record) for record in inspected),
+            shown=Counter(_outcome(card.record) for card in cards),
+            images=Counter(record.defect_type for record in inspected),
+            inspected=len(inspected),
+            unreadable=[record for record in report.records if record.score is None],
+            labels=_OUTCOME_LABELS,
+            columns=list(next(iter(report.by_defect_type.values()), {})),
+        )
     )
     # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no
     # bytes for.
     return text.encode("utf-8", "replace").decode()
 
 
-def _outcome(score: float, kind: str | None, threshold: float) -> str:
-    reject = score > threshold
-    if kind is None:
-        return "reject" if reject else "good"
-    if kind == GOOD:
-        return "false-reject" if reject else "passed"
-    return "caught" if reject else "missed"
+def _outcome(record: Record) -> str:
+    is_rejected = record.verdict == "reject"
+    if record.truth is None:
+        return "reject" if is_rejected else "good"
+    if record.truth == "good":
+        return "false-reject" if is_rejected else "accepted"
+    return "detected" if is_rejected else "missed"
 
 
-def _data(report: ReportData, cards: Sequence[Card], judged: Sequence[Record]) -> dict[str, Any]:
-    """Collect what the script needs; scores in full, since rounding would make and break ties."""
+def _data(report: ReportData, cards: Sequence[Card], inspected: Sequence[Record]) -> dict[str, Any]:
+    """What the script needs; scores in full, since rounding would make and break ties."""
     return {
         "threshold": report.threshold,
-        "calibrationScores": sorted(
-            score for score in report.calibration_scores if math.isfinite(score)
-        ),
-        "scores": [[row.defect_type, row.score] for row in judged],
-        "labels": OUTCOME_LABELS,
-        "cards": [
-            {
-                **vars(card),
-                "image": None,
-                "overlay": None,
-                "truth": None,
-                "regions": card.regions[:LISTED_REGIONS],
-            }
-            | {"count": len(card.regions)}
-            for card in cards
-        ],
+        "calibrationScores": sorted(filter(math.isfinite, report.calibration_scores)),
+        "scores": [[record.defect_type, record.score] for record in inspected],
+        "labels": _OUTCOME_LABELS,
+        "cards": [_card_data(card.record) for card in cards],
     }
 
 
+def _card_data(record: Record) -> dict[str, Any]:
+    names = ("image", "image_width", "image_height", "defect_type", "score", "p_value")
+    values = {name: getattr(record, name) for name in names}
+    regions = [region.to_dict() for region in record.regions[:_MAX_LISTED_REGIONS]]
+    for region in regions:
+        del region["outline"]
+    return values | {"region_count": len(record.regions), "regions": regions}
+
+
 def _embed(value: Any) -> str:
-    """Write JSON that can stand inside a script element, whatever its strings hold."""
-    text = json.dumps(
-        _without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    """JSON that can stand inside a script element, whatever its strings hold."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return _finite(value) if isinstance(value, float) else value
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _split(path: str) -> tuple[str, str]:
-    """Part a path after its last separator, whichever system it comes from."""
-    cut = max(path.rfind("/"), path.rfind("\\")) + 1
-    return path[:cut], path[cut:]
+def _split_path(path: str) -> tuple[str, str]:
+    """A path before and after its last separator, whichever system it comes from."""
+    end = max(path.rfind("/"), path.rfind("\\")) + 1
+    return path[:end], path[end:]
 
 
 def _common_folder(paths: Sequence[str]) -> str:
     # Letter by letter, and then back to a separator: unlike commonpath, this reads the paths of any
     # system.
-    return _split(os.path.commonprefix(paths))[0]  # noqa: RUF071
+    return _split_path(os.path.commonprefix(paths))[0]  # noqa: RUF071
 
 
 def _turbo() -> str:
-    """Give the colours of the heat maps as the stops of a gradient."""
-    colours = colourise(np.linspace(COLOUR_MIN, COLOUR_MAX, _STOPS, dtype=np.float32)[None])[0]
+    """The colours of the heat maps as the stops of a CSS gradient."""
+    values = np.linspace(COLOUR_MIN, COLOUR_MAX, _COLOUR_STOPS, dtype=np.float32)
+    colours = colourise(values[None])[0]
     return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colours)
 
 
@@ -219,24 +151,23 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "percent": _percent, "split": _split, "uri": _uri}
-    environment.globals |= {"outcome": _outcome}
+    filters = {"number": _number, "percent": _percent, "split": _split_path, "uri": _uri}
+    environment.filters |= filters
+    environment.globals["outcome"] = _outcome
     return environment
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    if value is None or not math.isfinite(value):
-        return "–"
+def _number(value: float, digits: int = 4) -> str:
     return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.{digits}g}"
 
 
-def _percent(share: float, decimals: int = 2) -> str:
-    return f"{100 * share:.{decimals}f}"
+def _percent(fraction: float, decimals: int = 2) -> str:
+    return f"{100 * fraction:.{decimals}f}"
 
 
 def _uri(data: bytes) -> str:
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    image_type = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{image_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _asset(name: str) -> str:

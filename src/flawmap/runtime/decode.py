@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,8 @@ class DecodedImage(NamedTuple):
     image_input: ImageInput
     image: ImageArray
     preprocessed: Preprocessed
+    sha256: str
+    """Of the file's bytes, 64 hexadecimal digits; empty for an array."""
 
 
 class UnreadableImage(NamedTuple):
@@ -46,6 +49,8 @@ class UnreadableImage(NamedTuple):
 
     image_input: ImageInput
     error: ImageError
+    sha256: str
+    """Of the file's bytes, 64 hexadecimal digits; empty where it has none."""
 
 
 def decode_ahead(
@@ -57,11 +62,14 @@ def decode_ahead(
     """
 
     def load(image_input: ImageInput) -> DecodedImage | UnreadableImage:
+        sha256 = ""
         try:
-            image = decode(image_input)
+            content = _read(image_input)
+            sha256 = _sha256_of(content)
+            image = _decode_content(content, name_of(image_input))
         except ImageError as error:
-            return UnreadableImage(image_input, error)
-        return DecodedImage(image_input, image, preprocessing(image))
+            return UnreadableImage(image_input, error, sha256)
+        return DecodedImage(image_input, image, preprocessing(image), sha256)
 
     return map_ahead(load, image_inputs)
 
@@ -105,12 +113,14 @@ def decode(image_input: ImageInput) -> ImageArray:
         ImageError: the image is missing, empty, damaged, not an image, or smaller than 8 pixels a
             side.
     """
-    name = name_of(image_input)
-    image = (
-        _from_array(image_input, name)
-        if isinstance(image_input, np.ndarray)
-        else _from_bytes(_bytes(image_input, name), name)
-    )
+    return _decode_content(_read(image_input), name_of(image_input))
+
+
+def _decode_content(content: bytes | np.ndarray, name: str) -> ImageArray:
+    if isinstance(content, np.ndarray):
+        image = _from_array(content, name)
+    else:
+        image = _from_bytes(content, name)
     if min(image.shape[:2]) < MIN_IMAGE_SIDE:
         height, width = image.shape[:2]
         raise ImageError(
@@ -139,22 +149,24 @@ def name_of(image_input: ImageInput) -> str:
     return os.fspath(image_input)
 
 
-def _bytes(image_input: str | os.PathLike[str] | bytes, name: str) -> bytes:
+def _read(image_input: ImageInput) -> bytes | np.ndarray:
     # Through Python rather than cv2.imread, which cannot open every path on Windows and says
     # nothing when it fails.
-    if isinstance(image_input, bytes):
-        data = image_input
-    else:
-        try:
-            data = Path(image_input).read_bytes()
-        except OSError as error:
-            raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
-    if not data:
-        raise ImageError(f"{name}: the file is empty")
-    return data
+    if isinstance(image_input, bytes | np.ndarray):
+        return image_input
+    try:
+        return Path(image_input).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{name_of(image_input)}: cannot be read ({error.strerror})") from error
+
+
+def _sha256_of(content: bytes | np.ndarray) -> str:
+    return "" if isinstance(content, np.ndarray) else hashlib.sha256(content).hexdigest()
 
 
 def _from_bytes(data: bytes, name: str) -> ImageArray:
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_IS)
     except cv2.error as error:

@@ -37,6 +37,7 @@ class Inspection(NamedTuple):
         image: the decoded image; None where it cannot be used.
         inference_ms: time from the preprocessed image to the verdict, in milliseconds. Decoding is
             not in it; it runs beside, as other images do where there are many.
+        image_sha256: SHA-256 of the file's bytes, 64 hexadecimal digits; empty for an array.
     """
 
     image_input: ImageInput
@@ -44,6 +45,7 @@ class Inspection(NamedTuple):
     error: ImageError | None
     image: ImageArray | None
     inference_ms: float
+    image_sha256: str = ""
 
 
 class ScoredImage(NamedTuple):
@@ -217,7 +219,9 @@ class Runtime:
             started = time.perf_counter()
             verdict = self._verdict(scored, loaded.image)
             elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(loaded.image_input, verdict, None, loaded.image, elapsed_ms)
+            yield Inspection(
+                loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
+            )
         yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
 
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
@@ -302,4 +306,4 @@ def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
 
 
 def _unusable(loaded: UnreadableImage) -> Inspection:
-    return Inspection(loaded.image_input, None, loaded.error, None, 0.0)
+    return Inspection(loaded.image_input, None, loaded.error, None, 0.0, loaded.sha256)

@@ -1,43 +1,43 @@
-"""What an inspection says, and what anything that inspects can be asked.
-
-All that a line, a page or a report needs.
-"""
+"""What an inspector says of one image: score, p-value, heat map, and the regions that stand out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from flawmap.runtime.preprocess import ImageInput
-
 Heatmap = Float[np.ndarray, "height width"]
-"""How unlike the good parts each pixel is, on one scale for all images: 1 is the most that a good
-part shows anywhere at the chosen budget of false rejects; 0 is exactly like a good part. Float32,
-the image's own size."""
+"""How unlike good parts each pixel is: (height, width) of the image, float32, >= 0; 1 is the map
+limit, which good parts reach anywhere at the chosen budget of false rejects."""
 
 Outline = Int[np.ndarray, "_corner 2"]
-"""Corners of a polygon: x, y in pixels."""
+"""Corners of a closed polygon, (corner, 2): x and y in pixels from the image's top-left corner."""
+
+_LARGEST_PEAK = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of an image that lies beyond the limit of good parts.
-
-    Connected pixels whose heat map exceeds 1.
+    """Connected pixels of an image whose heat map exceeds 1, the limit of good parts.
 
     Args:
-        x: of its left column, in pixels.
-        y: of its top row.
-        width: of its box.
-        height: of its box.
-        area: its pixels.
-        peak: the largest value of the heat map in it.
-        outline: its outer border.
+        x: left edge of the box, in pixels from the image's left edge.
+        y: upper edge of the box, in pixels from the image's upper edge.
+        width: of the box, in pixels.
+        height: of the box, in pixels.
+        area: number of pixels in the region.
+        peak: highest value of the heat map in the region, > 1.
+        outline: corners of its outer border, (corner, 2): x and y in pixels.
+
+    Example:
+        >>> outline = np.array([[20, 10], [20, 11]])
+        >>> region = Region(20, 10, 1, 2, area=2, peak=1.8, outline=outline)
+        >>> region.to_dict()["outline"]
+        [[20, 10], [20, 11]]
     """
 
     x: int
@@ -49,21 +49,40 @@ class Region:
     outline: Outline
 
     def to_dict(self) -> dict[str, Any]:
-        """Say its box, area and peak in JSON."""
-        box = {"x": self.x, "y": self.y, "width": self.width, "height": self.height}
-        return {**box, "area": self.area, "peak": round(self.peak, 4)}
+        """All fields by name, ready for JSON; the peak with four decimals.
+
+        Returns:
+            Whole numbers for box and area, and the outline as a list of [x, y].
+        """
+        return {
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+            "area": self.area,
+            # JSON has no infinity.
+            "peak": round(min(self.peak, _LARGEST_PEAK), 4),
+            "outline": self.outline.tolist(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What one inspection says.
+    """The result of inspecting one image.
 
     Args:
-        score: how unlike the good parts the image is: a distance, ≥ 0, without a unit.
-        p_value: the share of good parts that would look at least as odd, 0…1; small means
-            suspicious.
-        reject: whether the score lies beyond the threshold of the chosen budget.
-        heatmap: where the image differs, in the image's own size; 1 marks the limit of good parts.
+        score: image score: how unlike good parts the image is, a distance >= 0 without a unit.
+        p_value: fraction of good parts that would score at least as high, 0…1; small is suspicious.
+        reject: whether the score exceeds the threshold of the chosen budget.
+        heatmap: where the image differs, (height, width) of the image, >= 0; 1 is the limit of
+            good parts.
+
+    Example:
+        >>> heatmap = np.zeros((9, 9), np.float32)
+        >>> heatmap[4:6, 4:6] = 1.5
+        >>> verdict = Verdict(score=2.5, p_value=0.01, reject=True, heatmap=heatmap)
+        >>> [region.area for region in verdict.regions()]
+        [4]
     """
 
     score: float
@@ -72,39 +91,50 @@ class Verdict:
     heatmap: Heatmap
 
     def regions(self, min_area: int = 0) -> list[Region]:
-        """List the regions beyond the limit of good parts, the oddest first.
+        """The regions that exceed the limit of good parts, the most anomalous first.
 
-        Pixels that touch at a corner are one.
+        Pixels that touch at a corner belong to one region.
 
         Args:
-            min_area: regions of fewer pixels are left out.
+            min_area: regions of fewer pixels are omitted.
         """
         return [region for region in self._regions if region.area >= min_area]
 
-    # The table, the overlay and the page each ask.
+    def to_dict(self, min_area: int = 0) -> dict[str, Any]:
+        """The verdict ready for JSON: all but the heat map, which is an image of its own.
+
+        Args:
+            min_area: regions of fewer pixels are omitted.
+
+        Returns:
+            `score`, `p_value`, `verdict` (`good` or `reject`) and `regions`, as in a `Record`.
+
+        Example:
+            >>> Verdict(2.5, 0.01, True, np.zeros((9, 9), np.float32)).to_dict()
+            {'score': 2.5, 'p_value': 0.01, 'verdict': 'reject', 'regions': []}
+        """
+        return {
+            "score": self.score,
+            "p_value": self.p_value,
+            "verdict": "reject" if self.reject else "good",
+            "regions": [region.to_dict() for region in self.regions(min_area)],
+        }
+
+    # The record, the overlay and the page each ask.
     @cached_property
     def _regions(self) -> list[Region]:
-        beyond = (self.heatmap > 1).astype(np.uint8)
-        count, numbers, boxes, _ = cv2.connectedComponentsWithStats(beyond, connectivity=8)
-        found = [_region(self.heatmap, numbers, n, boxes[n]) for n in range(1, count)]
-        return sorted(found, key=lambda region: -region.peak)
+        exceeds = (self.heatmap > 1).astype(np.uint8)
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(exceeds, connectivity=8)
+        regions = [_region(self.heatmap, labels, n, boxes[n]) for n in range(1, count)]
+        return sorted(regions, key=lambda region: -region.peak)
 
 
-class Inspects(Protocol):
-    """Anything that judges images."""
-
-    def inspect(self, image: ImageInput) -> Verdict:
-        """Judge one image; raises ImageError where it cannot be used."""
-        ...
-
-
-def _region(heatmap: Heatmap, numbers: np.ndarray, number: int, box: np.ndarray) -> Region:
+def _region(heatmap: Heatmap, labels: np.ndarray, label: int, box: np.ndarray) -> Region:
     x, y, width, height, area = (int(side) for side in box)
     window = np.s_[y : y + height, x : x + width]
-    inside = numbers[window] == number
+    inside = labels[window] == label
     outlines, _ = cv2.findContours(
         inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
     )
-    return Region(
-        x, y, width, height, area, float(heatmap[window][inside].max()), outlines[0][:, 0]
-    )
+    peak = float(heatmap[window][inside].max())
+    return Region(x, y, width, height, area, peak, outlines[0][:, 0])

@@ -1,8 +1,11 @@
-"""Files and folders that are never half written.
+"""Files and folders that are never half written, and tables that grow by whole lines.
 
-What is written goes to a temporary file or folder beside its place, and takes that place in one
-step when it is complete. File, content and name are flushed to the disk (fsync), so that this
-holds for a power cut too.
+What `atomic_write` and `atomic_folder` write goes to a temporary file or folder beside the target,
+and takes the target's name in one step when it is complete. Content and name are flushed to the
+disk (fsync), so that this holds for a power cut too.
+
+What `open_lines` writes is on the disk line by line instead: results of a long job must not wait
+for its end.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -107,6 +111,54 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         _sync_folder(folder.parent)
     except OSError as error:
         raise WriteError(f"{folder}: could not be written ({error.strerror})") from error
+
+
+@contextmanager
+def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], None]]:
+    r"""Replace a file by one that grows line by line, each on its own in the file at once.
+
+    A process that is killed leaves all lines that it wrote, each of them complete; so does a full
+    disk. Until the block begins, the old file stays as it is; then a file that holds the header
+    takes its name in one step, so that lines of two runs never mix. At the end of the block the
+    lines are flushed to the disk; a power cut before that may cost the last ones.
+
+    Args:
+        file: to be replaced; missing parent folders are made.
+        header: first bytes of the file, with their line end.
+
+    Returns:
+        A context manager that gives a function, which appends a line with its line end.
+
+    Raises:
+        WriteError: there is no space or no permission.
+
+    >>> file = getfixture("tmp_path") / "numbers"
+    >>> with open_lines(file, b"number\n") as append:
+    ...     append(b"1\n")
+    ...     file.read_bytes()
+    b'number\n1\n'
+    """
+    with atomic_write(file) as start:
+        start.write(header)
+    try:
+        with file.open("ab", buffering=0) as stream:
+            yield lambda line: _append(stream, line)
+            os.fsync(stream.fileno())
+    except OSError as error:
+        kept = "the lines before are in it"
+        raise WriteError(f"{file}: could not be written ({error.strerror}); {kept}") from error
+
+
+def _append(stream: FileIO, line: bytes) -> None:
+    """Append a whole line; where that fails, what was written of it is taken back."""
+    end = stream.seek(0, os.SEEK_END)
+    written = 0
+    try:
+        while written < len(line):
+            written += stream.write(line[written:])
+    except BaseException:
+        stream.truncate(end)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

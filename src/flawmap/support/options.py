@@ -93,7 +93,7 @@ class Components(Registry[type[Any]]):
         values: dict[str, Any] = make_dict_unstructure_fn(cls, _CONVERTER)(component)
         return labels | values
 
-    def _from_dict(self, values: dict[str, Any], _: object) -> Any:
+    def _from_dict(self, values: Any, _: object) -> Any:
         if not isinstance(values, dict) or _TYPE not in values:
             raise OptionError(f"{values!r} names no {self.kind}; write {{{_TYPE!r}: NAME, ...}}")
         cls = self.from_source(values[_TYPE], values[_SOURCE]) if _SOURCE in values else None
@@ -265,5 +265,9 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _format(error: BaseException, expected: type | None) -> str:
-    return str(error) if isinstance(error, FlawmapError) else format_exception(error, expected)
+def _format(error: BaseException, expected: Any) -> str:
+    if isinstance(error, FlawmapError):
+        return str(error)
+    if get_origin(expected) is Literal:
+        return f"invalid value, expected {_in_words(expected)}"
+    return format_exception(error, expected)

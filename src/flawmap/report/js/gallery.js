@@ -25,10 +25,10 @@ export const cardOf = (element) => data.cards[Number(element.dataset.index)];
  * @param {number} threshold In units of the score.
  */
 function outcomeOf(card, threshold) {
-  const isRejected = card.score !== null && card.score > threshold;
+  const isRejected = card.score > threshold;
   if (card.defect_type === null) return isRejected ? "reject" : "good";
-  if (card.defect_type === "good") return isRejected ? "false-reject" : "passed";
-  return isRejected ? "caught" : "missed";
+  if (card.defect_type === "good") return isRejected ? "false-reject" : "accepted";
+  return isRejected ? "detected" : "missed";
 }
 
 /**
@@ -56,7 +56,7 @@ function updateOutcome(element) {
 /** @param {Card} card */
 function matchesFilters(card) {
   const isOfType = !filters.defectType || card.defect_type === filters.defectType;
-  return isOfType && card.path.toLowerCase().includes(filters.search);
+  return isOfType && card.image.toLowerCase().includes(filters.search);
 }
 
 /** Shows the cards that the filters leave at the present threshold, and their numbers. */
@@ -115,14 +115,14 @@ function setRovingFocus(current) {
 /** @param {HTMLElement} element Of the card. */
 const rankOf = (element) => Number(element.dataset.index);
 
-/** @param {HTMLElement} element Of the card; a score that is no number comes first. */
-const scoreOf = (element) => cardOf(element).score ?? Number.MAX_VALUE;
+/** @param {HTMLElement} element Of the card. */
+const scoreOf = (element) => cardOf(element).score;
 
 /** @type {Record<string, (a: HTMLElement, b: HTMLElement) => number>} */
 const comparisons = {
   worst: (a, b) => rankOf(a) - rankOf(b),
   score: (a, b) => scoreOf(b) - scoreOf(a) || rankOf(a) - rankOf(b),
-  path: (a, b) => cardOf(a).path.localeCompare(cardOf(b).path, undefined, { numeric: true }),
+  path: (a, b) => cardOf(a).image.localeCompare(cardOf(b).image, undefined, { numeric: true }),
 };
 
 /** @param {string} order A key of `comparisons`. */

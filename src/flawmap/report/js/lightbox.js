@@ -31,7 +31,7 @@ function openCard(element) {
   const card = cardOf(element);
   const index = shownCards.indexOf(element);
   const images = queryAll("img", element).filter((image) => image instanceof HTMLImageElement);
-  setText("lightbox-path", card.path);
+  setText("lightbox-path", card.image);
   setBadge(byId("lightbox-badge"), element.dataset.verdict ?? "");
   setText("lightbox-place", `${formatCount(index + 1)} of ${formatCount(shownCards.length)}`);
   byId("lightbox-images").replaceChildren(...images.map((image) => imageFigure(image, card)));
@@ -49,15 +49,15 @@ function openCard(element) {
  * @param {HTMLImageElement} thumbnail
  * @param {Card} card
  */
-function imageFigure(thumbnail, { width, height }) {
-  const size = { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" };
+function imageFigure(thumbnail, { image_width, image_height }) {
+  const size = { viewBox: `0 0 ${image_width} ${image_height}`, preserveAspectRatio: "none" };
   const frame = htmlElement(
     "div",
     { class: "frame" },
     htmlElement("img", { src: thumbnail.src, alt: thumbnail.alt }),
     svgElement("svg", { ...size, "aria-hidden": "true" }),
   );
-  const ratio = width / height;
+  const ratio = image_width / image_height;
   frame.style.width = `min(100%, ${(56 * ratio).toFixed(2)}vh)`;
   frame.style.aspectRatio = String(ratio);
   return htmlElement("figure", {}, htmlElement("figcaption", {}, thumbnail.alt), frame);
@@ -71,7 +71,7 @@ function factElements(card) {
     ["threshold", formatNumber(threshold)],
     ["p-value", formatNumber(card.p_value, 2)],
     ["defect type", card.defect_type ?? "not known"],
-    ["size", `${card.width} × ${card.height} px`],
+    ["size", `${card.image_width} × ${card.image_height} px`],
   ];
   return facts.map(([name, value]) =>
     htmlElement("div", {}, htmlElement("dt", {}, name), htmlElement("dd", {}, value)),
@@ -79,15 +79,17 @@ function factElements(card) {
 }
 
 /** @param {Card} card */
-function regionTable({ count, regions }) {
-  if (!count) {
+function regionTable({ region_count, regions }) {
+  if (!region_count) {
     const text = "Nothing exceeds the limit of good parts.";
     return htmlElement("p", { class: "muted" }, text);
   }
   const headings = ["#", "x", "y", "w × h", "area, px", "peak, × limit"];
   const cells = headings.map((name) => htmlElement("th", { scope: "col" }, name));
   const more =
-    count > regions.length ? `, the first ${regions.length} of ${formatCount(count)}` : "";
+    region_count > regions.length
+      ? `, the first ${regions.length} of ${formatCount(region_count)}`
+      : "";
   const caption =
     `Regions beyond the limit of good parts, the most anomalous first${more}; ` +
     "point at one to see where it is";
@@ -112,7 +114,7 @@ function regionRow(region, index) {
     String(region.y),
     `${region.width} × ${region.height}`,
     formatCount(region.area),
-    region.peak === null ? "–" : region.peak.toFixed(2),
+    region.peak.toFixed(2),
   ];
   const cells = values.map((value) => htmlElement("td", {}, value));
   const row = htmlElement("tr", { tabindex: 0 }, ...cells);

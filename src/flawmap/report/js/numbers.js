@@ -8,19 +8,19 @@
  * @property {number} width Of its box, in pixels.
  * @property {number} height Of its box, in pixels.
  * @property {number} area In pixels.
- * @property {number | null} peak Highest heat map value in it; 1 is the limit of good parts.
+ * @property {number} peak Highest heat map value in it; 1 is the limit of good parts.
  */
 
 /**
- * One image of the gallery.
+ * One image of the gallery: some fields of its record, by the names that they have there.
  * @typedef {object} Card
- * @property {string} path
+ * @property {string} image Its path.
+ * @property {number} image_width In pixels.
+ * @property {number} image_height In pixels.
  * @property {string | null} defect_type "good", a defect type, or null where the truth is not known.
- * @property {number | null} score Null where it is not finite.
- * @property {number | null} p_value 0…1.
- * @property {number} width Of the image, in pixels.
- * @property {number} height Of the image, in pixels.
- * @property {number} count Number of its regions, of which `regions` may hold the first only.
+ * @property {number} score
+ * @property {number} p_value 0…1.
+ * @property {number} region_count Number of its regions, of which `regions` may hold the first only.
  * @property {Region[]} regions The most anomalous first.
  */
 

@@ -1,0 +1,65 @@
+"""The registry of methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from flawmap import Inspector
+from flawmap.errors import OptionError
+from flawmap.methods import METHODS, MethodEntry, make_method, register
+from flawmap.methods.padim import PaDiM
+from flawmap.methods.patchcore import PatchCore
+from helpers import TINY, texture
+
+GOOD = [texture(seed) for seed in range(6)]
+
+
+class OwnPatchCore(PatchCore):
+    """PatchCore under another name."""
+
+
+def test_every_factory_makes_a_method_with_its_class() -> None:
+    for entry in METHODS.values():
+        assert type(entry.factory()) is METHODS.class_of(entry)
+
+
+def test_a_method_is_saved_by_the_name_of_its_class() -> None:
+    assert METHODS.name_of(PaDiM) == ("padim", "")
+    assert METHODS.name_of(type(make_method("improved-patchcore"))) == ("patchcore", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"name": "patchwork"}, "there is no method 'patchwork'; there are patchcore, "),
+        ({"name": "padim", "coreset": 0.1}, "padim has no option coreset; it has backbone, "),
+        ({"name": "glass", "preset": "huge"}, "glass has no preset 'huge'; it has cpu, paper"),
+        ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu'; of the methods glass, "),
+    ],
+)
+def test_what_there_is_not_is_named(options: dict, why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        make_method(**options)
+
+
+@pytest.mark.parametrize("value", [int, 3, "padim", make_method("padim")])
+def test_what_is_no_method_is_refused(value: object) -> None:
+    with pytest.raises(OptionError, match="is neither a MethodEntry nor a class with the base"):
+        METHODS.register("own", value)
+
+
+def test_a_registered_method_is_made_saved_and_loaded(tmp_path) -> None:
+    inspector = Inspector(OwnPatchCore(**TINY), size=64).fit(GOOD)
+    inspector.save(tmp_path / "unregistered.flawmap")
+    with pytest.raises(OptionError, match=f"'OwnPatchCore' comes from module {__name__}"):
+        Inspector.load(tmp_path / "unregistered.flawmap")
+    register("own-patchcore", MethodEntry(OwnPatchCore, "ours", learned="as PatchCore"))
+    Inspector("own-patchcore", size=64, **TINY).fit(GOOD).save(tmp_path / "own.flawmap")
+    loaded = Inspector.load(tmp_path / "own.flawmap")
+    assert type(loaded.method) is OwnPatchCore
+    assert loaded.inspect(GOOD[0]).score == inspector.inspect(GOOD[0]).score
+
+
+def test_a_class_stands_for_an_entry() -> None:
+    register("own-class", OwnPatchCore)
+    assert METHODS["own-class"].learned == "PatchCore under another name."
