@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flawmap._version import __version__
 from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
 from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import METHODS, get_preset, make_method, saved_method
+from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.runtime import bundle
@@ -26,7 +24,6 @@ from flawmap.runtime.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
-from flawmap.support.flat import changes
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither `size` nor `preset` names one."""
@@ -285,19 +282,10 @@ class Inspector:
         )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
-        options = self.method.options()
-        usual = make_method(self.name) if self.name in METHODS else type(self.method)()
-        method_class, method_source = METHODS.name_of(type(self.method))
-        return Manifest(
-            version=__version__,
-            libraries={name: version(name) for name in ("openvino", "torch")},
-            method_name=self.name,
-            method_class=method_class,
-            method_source=method_source,
-            method_options=options,
-            changed_options=changes(options, usual.options()),
+        return saved_method.make_manifest(
+            self.method,
+            self.name,
             preprocessing=self.preprocessing,
-            weights_sha256=self.method.feature_extractor.fingerprint(),
             fitted_images=self._fitted_images,
             calibration=calibration.settings,
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,

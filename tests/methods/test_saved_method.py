@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 import torch
 
 from flawmap import Inspector
 from flawmap.errors import BundleError, OptionError
-from flawmap.methods.saved_method import incomplete_refused, make_graph, method_to_arrays
+from flawmap.methods import make_method
+from flawmap.methods.saved_method import (
+    incomplete_refused,
+    make_graph,
+    make_manifest,
+    method_to_arrays,
+)
+from flawmap.runtime.calibration import Budget, CalibrationSettings
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import TINY, texture
 
 GOOD = [texture(seed) for seed in range(3)]
@@ -47,3 +57,17 @@ def test_what_a_file_lacks_is_said_with_its_name(error: Exception) -> None:
 def test_flawmaps_own_errors_stay_as_they_are() -> None:
     with pytest.raises(OptionError, match="as it is"), incomplete_refused("part.flawmap"):
         raise OptionError("as it is")
+
+
+def test_the_manifest_names_the_method_and_the_options_that_were_changed() -> None:
+    options = {"backbone": "test_resnet", "weights": "random", "coreset": 0.5}
+    manifest = make_manifest(
+        make_method("patchcore", **options),
+        "patchcore",
+        preprocessing=Preprocessing(64, 64),
+        fitted_images=3,
+        calibration=CalibrationSettings(Budget(0.1)),
+    )
+    assert (manifest.method_class, manifest.method_source) == ("patchcore", "")
+    assert manifest.changed_options == options
+    assert manifest.libraries["torch"] == version("torch")

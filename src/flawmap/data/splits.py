@@ -199,20 +199,17 @@ def _check_none_empty(samples: Sequence[Sample], fractions: SplitFractions) -> N
     counts = Counter(sample.split for sample in good)
     empty = [name for name in SPLITS if getattr(fractions, name) > 0 and not counts[name]]
     if empty:
-        noun = "image" if len(good) == 1 else "images"
+        images = _plural(len(good), "good image")
         groups = {sample.group for sample in good} - {""}
         assigned = ", ".join(f"{counts[name]} to {name}" for name in SPLITS)
         raise DatasetError(
-            f"{len(good)} good {noun}{_in_groups(len(groups))}: {assigned}; none to "
+            f"{images}{_in_groups(len(groups))}: {assigned}; none to "
             f"{' and '.join(empty)}. Add good images, take another seed, or change the fractions"
         )
 
 
 def _in_groups(count: int) -> str:
-    if not count:
-        return ""
-    noun = "group" if count == 1 else "groups"
-    return f" in {count} {noun}, which stay together"
+    return f" in {_plural(count, 'group')}, which stay together" if count else ""
 
 
 def _with_hashes(samples: Sequence[Sample]) -> list[Sample]:
@@ -236,7 +233,11 @@ def _hash(path: Path) -> str:
 
 
 def _count(paths: Sequence[Path], noun: str) -> str:
-    return f"1 {noun} is" if len(paths) == 1 else f"{len(paths)} {noun}s are"
+    return f"{_plural(len(paths), noun)} {'is' if len(paths) == 1 else 'are'}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _first(paths: Iterable[Path]) -> str:
