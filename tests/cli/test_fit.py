@@ -201,7 +201,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
     assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
-    assert "left out: 2 images that the backbone was fine-tuned with" in output
+    assert "skipped: 2 images that the backbone was fine-tuned with" in output
     assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + 18
 
 
