@@ -1,12 +1,12 @@
-"""Whether fine-tuning the backbone helps: settings chosen on painted defects, then judged on real
-ones.
+"""Whether fine-tuning the backbone helps: settings chosen on painted defects, then measured on
+real ones.
 
     python bench/transfer.py choose DATASET [--backbone resnet18 --weights FILE] [--seeds 1]
     python bench/transfer.py measure DATASET [--backbone resnet18 --weights FILE] [--seeds 3]
 
-`choose` opens no test image. Four fifths of the good images to learn from teach the backbone, by
-three kinds of painted defects, and fill PatchCore's memory; the last fifth is judged, good and with
-the two other kinds painted on. `measure` fits on all good images, fine-tuned and not, and judges
+`choose` opens no test image. Four fifths of the good training images fine-tune the backbone, by
+three types of painted defects, and fill PatchCore's bank; the last fifth is scored, good and with
+the two other types painted on. `measure` fits to all good images, fine-tuned and not, and scores
 the test set. DATASET may be a folder of products, or `heatsinks`, which are then drawn. Rows go to
 bench/results/transfer.jsonl as they come and are not measured again."""
 
@@ -66,33 +66,40 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--variants", default="")
-    asked = parser.parse_args()
-    if str(asked.dataset) == "heatsinks":
+    arguments = parser.parse_args()
+    if str(arguments.dataset) == "heatsinks":
         heatsink.write_heatsinks(DRAWN, COUNTS)
-        asked.dataset = DRAWN
-    products = find_products(asked.dataset) or {asked.dataset.name: asked.dataset}
+        arguments.dataset = DRAWN
+    products = find_products(arguments.dataset) or {arguments.dataset.name: arguments.dataset}
     rows: list[dict[str, Any]] = []
-    for seed in range(asked.seeds):
+    for seed in range(arguments.seeds):
         for name, folder in products.items():
-            about = {"what": asked.what, "data": name, "backbone": asked.backbone, "seed": seed}
-            make = partial(make_method, backbone=asked.backbone, weights=asked.weights, seed=seed)
+            about = {
+                "what": arguments.what,
+                "data": name,
+                "backbone": arguments.backbone,
+                "seed": seed,
+            }
+            make = partial(
+                make_method, backbone=arguments.backbone, weights=arguments.weights, seed=seed
+            )
             jobs = (
                 choose(make, folder)
-                if asked.what == "choose"
-                else measure(make, folder, asked.dataset)
+                if arguments.what == "choose"
+                else measure(make, folder, arguments.dataset)
             )
             for key, job in jobs:
-                if asked.variants and key["variant"] not in asked.variants.split(";"):
+                if arguments.variants and key["variant"] not in arguments.variants.split(";"):
                     continue
-                rows.append(known_or_done(about | key, job))
+                rows.append(stored_or_done(about | key, job))
                 print(rows[-1], flush=True)
     print(table(rows))
 
 
-def known_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
+def stored_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
     ROWS.parent.mkdir(parents=True, exist_ok=True)
-    known = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    if row := next((row for row in known if key.items() <= row.items()), None):
+    stored = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    if row := next((row for row in stored if key.items() <= row.items()), None):
         return row
     row = key | job()
     with ROWS.open("a") as stream:
@@ -101,37 +108,37 @@ def known_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
 
 
 def choose(make: Any, folder: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """List the variants, each judged without a test image."""
-    for name, transfer in VARIANTS.items():
-        yield {"variant": name, "method": "patchcore"}, partial(_choose, make, folder, transfer)
+    """List the variants, each measured without a test image."""
+    for name, config in VARIANTS.items():
+        yield {"variant": name, "method": "patchcore"}, partial(_choose, make, folder, config)
 
 
-def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[str, Any]:
+def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str, Any]:
     method: Method = make("patchcore")
     paths = [sample.path for sample in good_training_samples(folder)]
-    aside = set(
+    held_out = set(
         np.random.default_rng(method.seed).permutation(len(paths))[: len(paths) // 5].tolist()
     )
-    learned = [path for place, path in enumerate(paths) if place not in aside]
-    judged = [decode(paths[place]) for place in sorted(aside)]
+    training = [path for index, path in enumerate(paths) if index not in held_out]
+    held_out_images = [decode(paths[index]) for index in sorted(held_out)]
     tuned = {}
-    if transfer:
+    if config:
         started = time.perf_counter()
         method.feature_extractor, record = fine_tune(
             method.backbone,
             method.layers,
             method.weights,
-            {"good": learned},
-            replace(transfer, defect_types=TAUGHT),
+            {"good": training},
+            replace(config, defect_types=TAUGHT),
             seed=method.seed,
         )
         tuned = {
             "tuning s": time.perf_counter() - started,
-            "told right": record.history[-1].validation_accuracy,
+            "validation accuracy": record.history[-1].validation_accuracy,
         }
     rng = np.random.default_rng(method.seed)
-    painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in judged]
-    return tuned | _judge(method, learned, judged, painted)
+    painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in held_out_images]
+    return tuned | _evaluate(method, training, held_out_images, painted)
 
 
 def leaky_classes(source: Path) -> Classes:
@@ -143,7 +150,7 @@ def leaky_classes(source: Path) -> Classes:
 
 
 def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """List what is judged on the test set.
+    """List what is measured on the test set.
 
     Without fine-tuning, and with the shipped and the paper's settings.
     """
@@ -154,11 +161,11 @@ def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, 
             "product, paper's": replace(SHORT, mode="products"),
         }
     modes["leaky, paper's"] = replace(SHORT, mode="leaky")
-    for mode, transfer in modes.items():
+    for mode, config in modes.items():
         for name in METHODS:
             yield (
                 {"variant": mode, "method": name},
-                partial(_measure, make, name, folder, dataset, transfer),
+                partial(_measure, make, name, folder, dataset, config),
             )
 
 
@@ -167,21 +174,21 @@ _tuned: dict[tuple[Any, ...], tuple[Backbone, float]] = {}
 
 
 def _measure(
-    make: Any, name: str, folder: Path, dataset: Path, transfer: FineTuneConfig | None
+    make: Any, name: str, folder: Path, dataset: Path, config: FineTuneConfig | None
 ) -> dict[str, Any]:
     method: Method = make(name)
-    learned = [sample.path for sample in good_training_samples(folder)]
+    training = [sample.path for sample in good_training_samples(folder)]
     seconds = 0.0
-    if transfer:
+    if config:
         about = (
-            transfer,
+            config,
             method.backbone,
             method.seed,
-            dataset if transfer.mode == "products" else folder,
+            dataset if config.mode == "products" else folder,
         )
         if about not in _tuned:
             classes = {"products": classes_by_product, "leaky": leaky_classes}.get(
-                transfer.mode, lambda _: {"good": learned}
+                config.mode, lambda _: {"good": training}
             )
             started = time.perf_counter()
             tuned, _ = fine_tune(
@@ -189,26 +196,26 @@ def _measure(
                 method.layers,
                 method.weights,
                 classes(about[-1]),
-                transfer,
+                config,
                 seed=method.seed,
             )
             _tuned[about] = tuned, time.perf_counter() - started
         method.feature_extractor, seconds = _tuned[about]
     test = labelled_test_samples(folder)
     good = [sample.path for sample in test if not sample.label]
-    return {"tuning s": seconds} | _judge(
-        method, learned, good, [sample.path for sample in test if sample.label]
+    return {"tuning s": seconds} | _evaluate(
+        method, training, good, [sample.path for sample in test if sample.label]
     )
 
 
-def _judge(
-    method: Method, learned: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]
+def _evaluate(
+    method: Method, training: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]
 ) -> dict[str, Any]:
-    preparation = replace(
+    preprocessing = replace(
         Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
     )
-    method.fit(Batches(learned, preparation))
-    scores = [_scores(method, Batches(images, preparation)) for images in (good, bad)]
+    method.fit(Batches(training, preprocessing))
+    scores = [_scores(method, Batches(images, preprocessing)) for images in (good, bad)]
     labels = np.repeat([0, 1], [len(one) for one in scores])
     metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
     spread = float(scores[0].std() / scores[0].mean())
@@ -223,7 +230,7 @@ def _scores(method: Method, batches: Iterable[Any]) -> np.ndarray:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    shown = ("image AUROC", "F1 max", "spread of good scores", "told right")
+    shown = ("image AUROC", "F1 max", "spread of good scores", "validation accuracy")
     lines = [
         "| data | backbone | method | fine-tuned | " + " | ".join(shown) + " | tuning |",
         "|---" * 9 + "|",

@@ -5,9 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from flawmap.errors import DatasetError, OptionError, TrainingError
 from flawmap.features import registration_run
@@ -42,15 +39,6 @@ def batches(images: Tensor, size: int = 4) -> list[Tensor]:
 @pytest.fixture(scope="module")
 def tiny() -> Backbone:
     return Backbone("test_resnet", weights="random")
-
-
-def test_the_loss_is_the_mean_cosine_of_both_directions() -> None:
-    predicted, seen = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2, 3)
-    one = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
-    other = -functional.cosine_similarity(predicted[2:], seen[:2], dim=1).mean()
-    assert registration_run._negative_cosine(predicted, seen) == pytest.approx(
-        float(one / 2 + other / 2), abs=1e-6
-    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
@@ -289,15 +277,3 @@ def test_another_registration_starts_again(
     assert any("the registration starts again" in str(event) for event in events)
     fresh = options.fit(tiny, batches(make_images(5)), seed).state_dict()
     assert all(torch.equal(aligner.state_dict()[name], fresh[name]) for name in fresh)
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 7, 50])
-def test_learning_rates_are_those_of_torch_bit_for_bit(epochs: int) -> None:
-    optimizer = SGD([torch.zeros(1, requires_grad=True)], 1e-4)
-    schedule = CosineAnnealingLR(optimizer, epochs)
-    expected = []
-    for _ in range(epochs):
-        expected.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert registration_run._cosine_rates(1e-4, epochs) == expected

@@ -137,22 +137,6 @@ def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
     assert [event.number for event in heard if isinstance(event, EpochMetrics)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"learning_rate": 0.0},
-        {"batch_size": 0},
-        {"frozen_stages": -1},
-        {"max_rotation": -1.0},
-        {"image_size": 8},
-    ],
-)
-def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match=r"cannot be trained with|too small"):
-        FineTuneConfig(**wrong)
-
-
 def test_a_stage_must_be_left_to_train() -> None:
     with pytest.raises(
         OptionError, match="2 stages of 2 cannot be frozen; use frozen_stages=1 or less"

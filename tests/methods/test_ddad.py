@@ -144,13 +144,6 @@ def test_what_no_good_image_has_is_mended_and_the_map_peaks_on_it() -> None:
     assert 36 <= column < 52
 
 
-def test_images_come_as_they_were_and_go_as_backbones_read_them() -> None:
-    method = fit(downscale=1)
-    mender, (batch,) = method.trained_networks(), Batches(GOOD, SIZE, 8)
-    images = mender.to_working_size(batch.images)
-    assert torch.allclose(mender.to_backbone_input(images), batch.images, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -24,7 +24,6 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, NotExportable, OptionError, TrainingError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods import trained_base as trained
-from flawmap.methods.crad import CRAD
 from flawmap.methods.trained_base import Losses, TrainedMethod
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import Event, listen
@@ -153,24 +152,6 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_step(
     monkeypatch.setattr(type(method), "loss", break_off)
     with pytest.raises(TrainingError, match="the loss became nan in epoch 2, step 2 of 3"):
         method.fit(Batches(GOOD, SIZE))
-
-
-def test_each_epoch_draws_its_images_anew_where_they_are_not_all_taken() -> None:
-    seen: list[list[int]] = []
-
-    class Looks(CRAD):
-        def training_batches(self, cached, order, epoch):  # type: ignore[no-untyped-def]
-            seen.append(list(order))
-            return super().training_batches(cached, order, epoch)
-
-    options = METHODS["crad"].presets["smoke"].options
-    Looks(
-        backbone="test_resnet",
-        weights="random",
-        **options | {"epochs": 4, "max_images_per_epoch": 5},
-    ).fit(Batches(GOOD, SIZE))
-    assert [len(set(order)) for order in seen] == [5, 5, 5, 5]
-    assert len({tuple(sorted(order)) for order in seen}) > 1
 
 
 def test_too_much_for_the_memory_is_said_before_it_is_taken(

@@ -38,54 +38,6 @@ def test_the_loss_falls() -> None:
     assert method.history_[-1].loss < method.history_[0].loss - 50
 
 
-def test_the_loss_is_a_density() -> None:
-    # Σ log |det| is that of all it does to the maps, the prototype's Gaussian among it.
-    torch.manual_seed(0)
-    flow = VQFlow(**TINY).networks([(2,), (2,), (2,), (3,)]).eval()
-    for parameter in flow.parameters():
-        parameter.data += 0.2 * torch.randn_like(parameter)
-    flow.double()
-    maps = [torch.randn(1, 2, side, side).double() for side in (4, 2, 2)]
-    deepest = torch.randn(1, 3, 2, 2).double()
-    actual = flow([*maps, deepest]).log_det.item()
-
-    conditions: list[torch.Tensor] = []
-    original = flow._condition
-
-    def frozen(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
-        # As a function of the maps, with the conditions that they had held still.
-        return conditions.pop(0)
-
-    def noting(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
-        conditions.append(original(level, layer_map, prototype, passed))
-        return conditions[-1]
-
-    def flat(numbers: torch.Tensor) -> torch.Tensor:
-        parts = numbers.split([one.numel() for one in maps])
-        shaped = [part.reshape(one.shape) for part, one in zip(parts, maps, strict=True)]
-        return torch.cat([one.flatten() for one in flow([*shaped, deepest]).maps])
-
-    flow._condition = noting  # type: ignore[method-assign]
-    numbers = torch.cat([one.flatten() for one in maps])
-    flat(numbers)
-    flow._condition = frozen  # type: ignore[method-assign]
-    jacobian = torch.autograd.functional.jacobian(flat, numbers)
-    assert actual == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-6)
-
-
-def test_the_published_loss_leaves_the_deviation_out() -> None:
-    maps = [torch.randn(2, 4, side, side) for side in (4, 2, 2)] + [torch.randn(2, 3, 2, 2)]
-    log_dets = []
-    for log_sigma in (True, False):
-        torch.manual_seed(0)
-        flow = VQFlow(**TINY, log_sigma=log_sigma).networks([(4,), (4,), (4,), (3,)]).eval()
-        for gaussian in flow.gaussians:
-            gaussian.bias.data[4:] = 3.0  # type: ignore[union-attr,index]
-        log_dets.append(flow(maps).log_det)
-    # 4 channels at 16 + 4 + 4 places lose log 3 each, nearly.
-    assert torch.allclose(log_dets[1] - log_dets[0], torch.full((2,), 4 * 24 * 1.0986), rtol=0.05)
-
-
 def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
     maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
     maps[0][0, :, 2, 5] = 3.0
