@@ -11,9 +11,9 @@ from flawmap import Budget, Inspector, Runtime
 from flawmap.data.layouts import labelled_test_samples
 from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
+from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import CalibrationSettings
-from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.record import Record
 from helpers import save, texture, with_defect
 

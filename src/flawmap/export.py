@@ -93,9 +93,6 @@ def export(
         quantisation_images: good images that the ranges of int8 are measured on: a folder, a data
             set or a manifest.
 
-    Returns:
-        The files, and how far the graph is from the original.
-
     Raises:
         BundleError: the file is damaged, no saved inspector, or of another format.
         NotExportable: no graph can hold the method.
