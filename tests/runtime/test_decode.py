@@ -13,7 +13,7 @@ from flawmap.runtime.decode import (
     decode_ahead,
     map_ahead,
 )
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from helpers import save, texture
 
 SMALL = Preprocessing(32, 32)
@@ -38,14 +38,20 @@ def test_decoding_runs_ahead_but_not_far() -> None:
     results = map_ahead(load, iter(range(100)))
     assert next(results) == 0
     assert enough.wait(timeout=60)
-    results.close()
+    del results  # which waits for the threads
     assert sorted(started) == list(range(MAX_DECODED_AHEAD + 1))
 
 
 def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", texture(0))
     (tmp_path / "bad.png").write_bytes(b"no image")
-    inputs = [file, file.read_bytes(), texture(0), tmp_path / "bad.png", tmp_path / "missing.png"]
+    inputs: list[ImageInput] = [
+        file,
+        file.read_bytes(),
+        texture(0),
+        tmp_path / "bad.png",
+        tmp_path / "missing.png",
+    ]
     of_file = hashlib.sha256(file.read_bytes()).hexdigest()
     of_bad = hashlib.sha256(b"no image").hexdigest()
     hashes = [loaded.sha256 for loaded in decode_ahead(inputs, SMALL)]
