@@ -94,7 +94,7 @@ def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path
     assert told["graph"]["precision"] == "int8"
     score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]
     assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
-    with pytest.raises(OptionError, match="name them with --good FOLDER"):
+    with pytest.raises(OptionError, match="name them with --quantisation-images FOLDER"):
         export(part, tmp_path, to, "int8")
 
 

@@ -211,12 +211,10 @@ def _fit(
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
-    from flawmap.methods.trained_base import TrainedMethod
-
     print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
-    if inspector.finetune_record or isinstance(inspector.method, TrainedMethod):
+    if inspector.finetune_record or inspector.method.is_trained:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
         out.print(
             f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"
