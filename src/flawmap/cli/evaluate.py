@@ -24,7 +24,7 @@ from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_metrics, print_product_summary
 
 if TYPE_CHECKING:
-    from flawmap.data.layouts import Sample
+    from flawmap.data.sample import Sample
     from flawmap.evaluation import Evaluation
     from flawmap.metrics.metric import Metric
     from flawmap.report.gallery import Gallery

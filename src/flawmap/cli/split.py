@@ -79,7 +79,8 @@ def _split(
     seed: int,
 ) -> int:
     from flawmap.data.duplicates import near_duplicates
-    from flawmap.data.layouts import find_samples, write_manifest
+    from flawmap.data.layouts import find_samples
+    from flawmap.data.manifest import write_manifest
     from flawmap.data.splits import SPLITS, SplitFractions, assign_splits
 
     train_fraction = 1 - calibration_fraction - test_fraction

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.data.layouts import GOOD, good_training_samples
+from flawmap.data.layouts import good_training_samples
+from flawmap.data.sample import GOOD
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.study import StudyConfig
 from flawmap.features.feature_extractor import FeatureExtractor

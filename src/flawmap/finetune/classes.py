@@ -8,7 +8,8 @@ import unicodedata
 from itertools import groupby
 from pathlib import Path
 
-from flawmap.data.layouts import GOOD, Sample, find_products, find_samples, good_training_samples
+from flawmap.data.layouts import find_products, find_samples, good_training_samples
+from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError
 
 Classes = dict[str, list[Path]]
