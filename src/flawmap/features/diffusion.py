@@ -34,7 +34,7 @@ Numbers and no tensor, so that all weights of the steps are constants of the gra
 them.
 """
 
-NoisePredictor = Callable[[Tensor, Tensor], Tensor]
+_NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """Noisy images and the time step of each to the noise in them."""
 
 
@@ -90,7 +90,7 @@ def ddim_weights(now: float, then: float) -> StepWeights:
 
 
 def reconstruct(
-    predict: NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
+    predict: _NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
 ) -> Images:
     """Images that were made noisy and clean again, guided towards targets.
 
