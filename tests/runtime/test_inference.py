@@ -16,8 +16,6 @@ import pytest
 from flawmap import Inspection, Inspector, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from flawmap.runtime import bundle, graph
-from flawmap.runtime.bundle import CalibrationSettings, Manifest
-from flawmap.runtime.calibration import Budget
 from flawmap.runtime.inference import ScoredImage
 from helpers import TINY, save, texture, with_defect
 
@@ -76,7 +74,7 @@ def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> 
 
 
 def test_the_time_is_that_of_the_graph_and_of_the_verdict(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Backend:
         def score_many(
@@ -88,17 +86,7 @@ def test_the_time_is_that_of_the_graph_and_of_the_verdict(
     readings = iter([10.0, 10.25, 20.0, 20.5])
     clock = SimpleNamespace(perf_counter=lambda: next(readings))
     monkeypatch.setattr("flawmap.runtime.inference.time", clock)
-    manifest = Manifest(
-        version="1.0",
-        libraries={},
-        method_name="stub",
-        method_class="Stub",
-        method_options={},
-        preprocessing=runtime.preprocessing,
-        weights_sha256="",
-        fitted_images=20,
-        calibration=CalibrationSettings(Budget(0.01)),
-    )
+    manifest = bundle.load(saved).manifest
     timed = Runtime(manifest, runtime.calibration, Backend())
     inspections = timed.inspect_many([NEW, b"no image", NEW])
     assert [one.inference_ms for one in inspections] == [255, 0, 506]
