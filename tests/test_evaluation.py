@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flawmap import Budget, Inspector, Runtime
-from flawmap.data.layouts import Sample, labelled_test_samples
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import CalibrationSettings

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flawmap._version import __version__
 from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
 from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import METHODS, get_preset, make_method, saved_method
+from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.runtime import bundle
@@ -26,15 +24,13 @@ from flawmap.runtime.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
-from flawmap.support.flat import changes
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither `size` nor `preset` names one."""
 
 _FINETUNED_ON_ALL = (
     "The backbone was fine-tuned on the same good images that set the threshold, so more good "
-    "parts than guaranteed may be rejected; calibration_fraction=0.2 (--calibration-fraction 0.2) "
-    "keeps some out of both."
+    "parts than guaranteed may be rejected; a calibration fraction of 0.2 keeps some out of both."
 )
 
 _NOT_FITTED = "the inspector is not fitted yet; call fit, or Inspector.load a saved one"
@@ -54,10 +50,8 @@ class Inspector:
             fitted to and that only set the threshold (split). 0 fits to all images and scores each
             as if it had not been among them (leave-out); a trained method, which cannot, then
             holds out a fifth.
-        finetune: how the backbone is fine-tuned before the method is fitted; None leaves it as it
-            is.
-        preset: settings of a method given by name: `paper`, `cpu` or `smoke` for methods that are
-            trained.
+        finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
+        preset: settings of a trained method given by name: `paper`, `cpu` or `smoke`.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
@@ -102,9 +96,8 @@ class Inspector:
         self._resize_only = Preprocessing(height, width)
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
-            raise OptionError(
-                f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
-            )
+            message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+            raise OptionError(message)
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
@@ -138,8 +131,8 @@ class Inspector:
             source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
                 images themselves. Images that a manifest names for calibration are held out,
                 whatever `calibration_fraction` is.
-            groups: the lot, day or camera of each image, where the images themselves are given; a
-                manifest names its own. Images of one group are held out together.
+            groups: the lot, day or camera of each image, where `source` are the images; a manifest
+                names its own. Images of one group are held out together.
             finetune_classes: images by the name of their class, which the fine-tuning tells apart;
                 None for the good images against the same with painted defects.
             checkpoint_dir: folder for checkpoints and curves of the fine-tuning, or of a method
@@ -150,8 +143,7 @@ class Inspector:
             The inspector itself.
 
         Raises:
-            DatasetError: fewer than two images can be used, or one has changed since the manifest
-                was written.
+            DatasetError: too few images can be read, or one has changed since its manifest.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         if isinstance(source, str | Path):
@@ -189,7 +181,7 @@ class Inspector:
 
     @property
     def runtime(self) -> Runtime:
-        """The runtime that inspects, as `flawmap.load` returns it for a saved file; here in torch.
+        """The runtime that inspects, like that of `flawmap.load` but in torch.
 
         Raises:
             NotFitted: `fit` was not called yet.
@@ -259,8 +251,8 @@ class Inspector:
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
         inspector.name = manifest.method_name
-        inspector.preprocessing = manifest.preprocessing
         inspector.budget = calibration.budget
+        inspector.preprocessing = manifest.preprocessing
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
@@ -290,19 +282,10 @@ class Inspector:
         )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
-        options = self.method.options()
-        usual = make_method(self.name) if self.name in METHODS else type(self.method)()
-        method_class, method_source = METHODS.name_of(type(self.method))
-        return Manifest(
-            version=__version__,
-            libraries={name: version(name) for name in ("openvino", "torch")},
-            method_name=self.name,
-            method_class=method_class,
-            method_source=method_source,
-            method_options=options,
-            changed_options=changes(options, usual.options()),
+        return saved_method.make_manifest(
+            self.method,
+            self.name,
             preprocessing=self.preprocessing,
-            weights_sha256=self.method.feature_extractor.fingerprint(),
             fitted_images=self._fitted_images,
             calibration=calibration.settings,
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,

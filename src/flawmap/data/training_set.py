@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flawmap.data.layouts import GOOD, good_training_samples
+from flawmap.data.layouts import good_training_samples
+from flawmap.data.sample import GOOD
 from flawmap.data.splits import check_unchanged
 from flawmap.errors import DatasetError
 from flawmap.runtime.preprocess import ImageInput

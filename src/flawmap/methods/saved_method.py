@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from flawmap._version import __version__
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
 from flawmap.errors import BundleError, FlawmapError, NotExportable, ParityError
-from flawmap.methods import METHODS
+from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
+from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
+from flawmap.support.flat import changes
 
 
 class SavedGraph(NamedTuple):
@@ -50,6 +54,47 @@ def make_graph(method: Method, golden: ImageArray, preprocessing: Preprocessing)
     except (NotExportable, ParityError) as error:
         method.notes.append(f"{error}. The file needs flawmap[fit] wherever it is used.")
         return SavedGraph({}, str(error))
+
+
+def make_manifest(
+    method: Method,
+    name: str,
+    *,
+    preprocessing: Preprocessing,
+    fitted_images: int,
+    calibration: CalibrationSettings,
+    finetuning: dict[str, Any] | None = None,
+    no_graph_reason: str = "",
+) -> Manifest:
+    """The manifest of a fitted method.
+
+    Args:
+        method: the fitted method.
+        name: name of the method, as the user chose it.
+        preprocessing: how images are made ready for the network.
+        fitted_images: number of good images that the method was fitted to.
+        calibration: budget, groups and kind of the calibration.
+        finetuning: record of the backbone's fine-tuning; None without one.
+        no_graph_reason: why the file holds no graph; empty where it holds one.
+    """
+    options = method.options()
+    usual = make_method(name) if name in METHODS else type(method)()
+    method_class, method_source = METHODS.name_of(type(method))
+    return Manifest(
+        version=__version__,
+        libraries={library: version(library) for library in ("openvino", "torch")},
+        method_name=name,
+        method_class=method_class,
+        method_source=method_source,
+        method_options=options,
+        changed_options=changes(options, usual.options()),
+        preprocessing=preprocessing,
+        weights_sha256=method.feature_extractor.fingerprint(),
+        fitted_images=fitted_images,
+        calibration=calibration,
+        finetuning=finetuning,
+        no_graph_reason=no_graph_reason,
+    )
 
 
 def saved_graph(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> SavedGraph:
