@@ -171,7 +171,7 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
     arguments = [*TUNED, "--finetune", "products"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
-    assert "goes on after epoch 1 of 1" in output
+    assert "resumes after epoch 1 of 1" in output
     both = [
         Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")
     ]
@@ -201,7 +201,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
     assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
-    assert "left out: 2 images that the backbone was fine-tuned with" in output
+    assert "skipped: 2 images that the backbone was fine-tuned with" in output
     assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + 18
 
 
@@ -242,7 +242,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     assert Inspector.load(file).method.options()["blocks"] == 1
     code, output = run("fit", good_folder, "-o", file, *arguments, "--set", "epochs=3")
     assert code == 0
-    assert "The training goes on after epoch 2 of 3" in output
+    assert "The training resumes after epoch 2 of 3" in output
 
 
 def test_a_method_on_a_tuned_backbone_keeps_its_training_within(

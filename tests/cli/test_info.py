@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flawmap import FineTuneConfig, Inspector, load
-from flawmap.cli.common import SOME_UNREADABLE
+from flawmap.cli.common import ExitCode
 from flawmap.errors import BundleError
 from helpers import TINY, run, run_in_a_process, texture
 
@@ -103,7 +103,7 @@ def test_a_folder_with_a_damaged_file(part: Path, tmp_path: Path) -> None:
     (tmp_path / "Black.flawmap").write_bytes(part.read_bytes())
     (tmp_path / "White.flawmap").write_bytes(part.read_bytes()[:-1])
     done = run_in_a_process("info", tmp_path, "--json")
-    assert done.returncode == SOME_UNREADABLE
+    assert done.returncode == ExitCode.SOME_UNREADABLE
     assert "White.flawmap: damaged" in done.stderr
     facts = json.loads(done.stdout)
     assert list(facts) == ["Black"]

@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, InspectorFile, app, find_inspectors, run_jobs
+from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
 from flawmap.cli.console import out, print_notes
+from flawmap.cli.products import find_inspectors, run_jobs
 
 if TYPE_CHECKING:
     from flawmap.runtime.bundle import Bundle
@@ -50,7 +51,7 @@ def _collect(name: str, file: Path, facts: dict[str, _Facts], as_json: bool) -> 
     if not as_json:
         _print(facts[name])
         print_notes(calibration.warnings())
-    return ALL_GOOD
+    return ExitCode.ALL_GOOD
 
 
 def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:

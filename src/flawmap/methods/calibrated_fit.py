@@ -67,7 +67,7 @@ def fit_and_calibrate(
         unreadable = training.unreadable + calibrating.unreadable
     else:
         calibrating = training
-        scores = method.cross_fit_scores(training)
+        scores = method.cross_fit_scores(training, checkpoint_dir)
         unreadable = training.unreadable
     readable = training.readable_indices
     training_set.check_readable(len(readable), len(calibrating.readable_indices))

@@ -26,14 +26,13 @@ TORCH_TOLERANCE = 1e-4
 MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
 """Largest accepted difference of a machine from the one that fitted, likewise."""
 
+_PerImage = Float[np.ndarray, " image"]
+_Maps = Float[np.ndarray, "image height width"]
+
 _TINY = 1e-9
 _PIXELS = "golden.pixels"
 _SCORES = "golden.scores"
 _MAPS = "golden.maps"
-
-
-_Scores = Float[np.ndarray, " image"]
-_Maps = Float[np.ndarray, "image height width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Certificate:
     """
 
     images: list[ImageArray]
-    scores: _Scores
+    scores: _PerImage
     maps: _Maps
 
     @classmethod
