@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
 from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.pooling import average_pool_3x3
 from flawmap.features.unet import UNet
 from flawmap.support.tensors import Distances, Features, Images, ResizedImages, Scalar
 

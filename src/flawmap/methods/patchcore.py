@@ -22,7 +22,8 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
-from flawmap.features.reducers import Reducer, SparseRandomProjection
+from flawmap.features.reducers import SparseRandomProjection
+from flawmap.features.reduction import Reducer
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
