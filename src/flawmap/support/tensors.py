@@ -98,7 +98,7 @@ class Embedded(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a head finds when it compares a batch with what was learned.
+    """What a head finds when it compares a batch with what was fitted.
 
     Args:
         distances: (batch, row, column) of each level, >= 0; the larger, the less like good parts.
