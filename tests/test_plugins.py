@@ -85,7 +85,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
         ["fit", folder / "good", "-o", template_file, "--method", "template", *context],
         ["fit", folder / "good", "-o", patchcore_file, *score],
     )
-    assert printed.count("Learned from 8 good images") == 2, printed
+    assert printed.count("Fitted to 8 good images") == 2, printed
     return Plugin(site, folder, template_file, patchcore_file)
 
 
