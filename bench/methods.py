@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from flawmap.data.layouts import Sample, good_training_samples, labelled_test_samples
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.data.sample import Sample
 from flawmap.engine.batches import Batches
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method

@@ -27,7 +27,7 @@ import torch
 from flawmap.data.layouts import find_products, good_training_samples, labelled_test_samples
 from flawmap.engine.batches import Batches
 from flawmap.features.backbone import Backbone
-from flawmap.finetune.classes import classes_by_product, leaky_classes
+from flawmap.finetune.classes import Classes, classes_by_product
 from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import make_method
@@ -132,6 +132,14 @@ def _choose(make: Any, folder: Path, transfer: FineTuneConfig | None) -> dict[st
     rng = np.random.default_rng(method.seed)
     painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in judged]
     return tuned | _judge(method, learned, judged, painted)
+
+
+def leaky_classes(source: Path) -> Classes:
+    """Good and defective images of the test set: the leak, only to show its size."""
+    classes: Classes = {"good": [], "defective": []}
+    for sample in labelled_test_samples(source):
+        classes["defective" if sample.label else "good"].append(sample.path)
+    return classes
 
 
 def measure(make: Any, folder: Path, dataset: Path) -> Iterator[tuple[dict[str, Any], Any]]:

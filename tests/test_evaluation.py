@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flawmap import Budget, Inspector, Runtime
-from flawmap.data.layouts import Sample, labelled_test_samples
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import CalibrationSettings
@@ -32,7 +33,7 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_figures(inspector: Inspector, dataset: Path) -> None:
+def test_metrics(inspector: Inspector, dataset: Path) -> None:
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
     values = {name: metric.value for name, metric in evaluation.metrics.items()}
     assert values["image AUROC"] == 1
@@ -47,19 +48,21 @@ def test_figures(inspector: Inspector, dataset: Path) -> None:
     assert sum(evaluation.confusion.values()) == 10
 
 
-def test_each_type_of_defect_has_its_figures_against_all_good_images(
+def test_each_defect_type_has_its_metrics_against_all_good_images(
     inspector: Inspector, dataset: Path
 ) -> None:
     for seed in range(3):
         save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
-    kinds = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
-    assert list(kinds) == ["hidden", "spot"]
-    assert kinds["spot"]["image AUROC"].value == 1
-    assert kinds["hidden"]["image AUROC"].value < 1
-    assert "no defective test image has a mask" in kinds["hidden"]["AUPRO"].unavailable
+    by_type = evaluate(inspector.runtime, labelled_test_samples(dataset)).by_defect_type
+    assert list(by_type) == ["hidden", "spot"]
+    assert by_type["spot"]["image AUROC"].value == 1
+    assert by_type["hidden"]["image AUROC"].value < 1
+    assert "no defective test image has a mask" in by_type["hidden"]["AUPRO"].unavailable
 
 
-def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, dataset: Path) -> None:
+def test_what_cannot_be_computed_is_unavailable_with_its_reason(
+    inspector: Inspector, dataset: Path
+) -> None:
     only_good = [sample for sample in labelled_test_samples(dataset) if not sample.label]
     metrics = evaluate(inspector.runtime, only_good).metrics
     assert metrics["image AUROC"].unavailable == "no defective test images"
@@ -67,7 +70,7 @@ def test_what_cannot_be_had_is_absent_with_its_reason(inspector: Inspector, data
     assert metrics["false reject rate (FPR)"].value is not None
 
 
-def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dataset: Path) -> None:
+def test_images_without_masks_count_in_no_pixel_metric(inspector: Inspector, dataset: Path) -> None:
     bare = [
         Sample(sample.path, sample.split, sample.defect_type)
         for sample in labelled_test_samples(dataset)
@@ -77,15 +80,15 @@ def test_images_without_masks_count_in_no_pixel_figure(inspector: Inspector, dat
     assert metrics["pixel AUROC"].value is None
 
 
-def test_a_bad_image_has_its_row_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
+def test_a_bad_image_has_its_record_and_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"")
     evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
-    (bad,) = [row for row in evaluation.records if row.error]
+    (bad,) = [record for record in evaluation.records if record.error]
     assert bad.score is None
     assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)
 
 
-def test_bad_masks_are_said_and_their_images_still_judged(
+def test_bad_masks_are_named_and_their_images_still_inspected(
     inspector: Inspector, dataset: Path
 ) -> None:
     save(dataset / "ground_truth/spot/0_mask.png", np.zeros((10, 10, 3), np.uint8))
@@ -104,7 +107,7 @@ def test_bad_masks_are_said_and_their_images_still_judged(
     assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
     assert len(errors) == 4
     assert evaluation.metrics["defect prevalence"].value == 0.5
-    assert all(row.score is not None for row in evaluation.records)
+    assert all(record.score is not None for record in evaluation.records)
 
 
 def test_each_record_is_passed_on_with_its_true_mask(inspector: Inspector, dataset: Path) -> None:

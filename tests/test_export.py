@@ -10,7 +10,7 @@ import openvino
 import pytest
 
 from flawmap import Inspector, load
-from flawmap.cli.common import ALL_GOOD
+from flawmap.cli.common import ExitCode
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
 from flawmap.export import export
@@ -94,7 +94,7 @@ def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path
     assert told["graph"]["precision"] == "int8"
     score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]
     assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
-    with pytest.raises(OptionError, match="name them with --good FOLDER"):
+    with pytest.raises(OptionError, match="name them with --quantisation-images FOLDER"):
         export(part, tmp_path, to, "int8")
 
 
@@ -133,7 +133,7 @@ def test_what_was_fitted_in_int8_runs_and_stays_what_it_is(good: Path, tmp_path:
 
 def test_the_command(part: Path, tmp_path: Path) -> None:
     code, output = run("export", part, "-o", tmp_path / "out")
-    assert code == ALL_GOOD
+    assert code == ExitCode.ALL_GOOD
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "part.xml",
         "part.bin",

@@ -208,7 +208,8 @@ def test_whole_groups_are_set_aside() -> None:
 
 
 def test_an_image_that_changed_since_the_split_is_refused(good_folder: Path) -> None:
-    from flawmap.data.layouts import find_samples, write_manifest
+    from flawmap.data.layouts import find_samples
+    from flawmap.data.manifest import write_manifest
     from flawmap.data.splits import assign_splits
 
     manifest = good_folder.parent / "split.csv"

@@ -1,4 +1,4 @@
-"""Learns what a good part looks like from images of good parts, and shows where a new one differs.
+"""Visual anomaly detection: fitted to images of good parts, shows where a new part differs.
 
 >>> from flawmap import Inspector
 >>> inspector = Inspector("patchcore").fit("good/")      # doctest: +SKIP
@@ -59,7 +59,7 @@ def load(file: str | Path, precision: Precision | None = None) -> Runtime:
     """Load a saved inspector to inspect images; without torch, where its method fits into a graph.
 
     Args:
-        file: what `flawmap fit` or `Inspector.save` wrote.
+        file: path of the file that `flawmap fit` or `Inspector.save` wrote.
         precision: what to compute in: `f32`, `bf16` or `int8`; None for that of the fit.
 
     Returns:

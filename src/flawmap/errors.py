@@ -1,22 +1,23 @@
-"""Every error flawmap raises on purpose.
+"""Every error flawmap raises on purpose; each message says what was wrong and what to do.
 
 ::
 
-    FlawmapError ├── ImageError            one image cannot be used; the others go on ├──
-    DatasetError            a folder or a manifest does not hold what was asked for ├── OptionError
-    an option has a value that cannot work (also a ValueError) ├── NotFitted               the
-    method was asked for a score before it had learned anything ├── NotExportable           no graph
-    can hold what this method does ├── TrainingError           training came to nothing: a loss
-    without end, a checkpoint of other settings ├── WeightsError │   ├── WeightsUnavailable  the
-    weights are not on this machine and cannot be fetched │   └── WeightsMismatch     what was
-    learned belongs to other weights ├── BundleError             a saved file is damaged, foreign,
-    or newer than this flawmap ├── ParityError             a saved inspector scores otherwise on
-    this machine than where it learned ├── ForkError               this process was forked from
-    the one that loaded the inspector ├── MissingExtra            a part of flawmap that was not
-    installed (also an ImportError) └── WriteError              a file cannot be written, for want
-    of space or of permission
-
-Each message says what was wrong, what came, and what to do.
+    FlawmapError
+    ├── ImageError              one image cannot be used; the others go on
+    ├── DatasetError            a folder or a manifest does not hold what is needed
+    ├── OptionError             an option has a value that cannot work (also a ValueError)
+    │   └── UnknownName         nothing has that name (also a KeyError)
+    ├── NotFitted               a score was requested before anything was fitted
+    ├── NotExportable           no graph can hold the method
+    ├── TrainingError           a training failed: an infinite loss, foreign checkpoints
+    ├── WeightsError            the weights of a backbone cannot be used
+    │   ├── WeightsUnavailable  they are not on this machine and cannot be fetched
+    │   └── WeightsMismatch     what was fitted belongs to other weights
+    ├── BundleError             a saved file is damaged, foreign, or of another format
+    ├── ParityError             a saved inspector scores otherwise than where it was fitted
+    ├── ForkError               this process was forked from the one that loaded the inspector
+    ├── MissingExtra            a part of flawmap is not installed (also an ImportError)
+    └── WriteError              a file cannot be written, for want of space or permission
 """
 
 

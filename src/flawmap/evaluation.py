@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from flawmap.data.layouts import GOOD, Sample
+from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import ImageError
 from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric

@@ -1,81 +1,65 @@
-"""The inspector: learns from good images, inspects new ones, and is saved as one file."""
+"""The inspector: is fitted to good images, inspects new ones, and is saved as one file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from importlib.metadata import version
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-
-from flawmap._version import __version__
-from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
-from flawmap.engine.batches import Batches
-from flawmap.engine.certify import issue_certificate
-from flawmap.engine.convert import append_head
-from flawmap.errors import (
-    BundleError,
-    FlawmapError,
-    NotExportable,
-    NotFitted,
-    OptionError,
-    ParityError,
-)
+from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import METHODS, get_preset, make_method
+from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
+from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.runtime import bundle
-from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
+from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import UnreadableImage, decode
+from flawmap.runtime.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
 
 _DEFAULT_SIZE = 224
-"""Side of the network's input in pixels, where neither size nor preset names one."""
+"""Side of the network's input in pixels, where neither `size` nor `preset` names one."""
 
 _FINETUNED_ON_ALL = (
     "The backbone was fine-tuned on the same good images that set the threshold, so more good "
-    "parts than guaranteed may be rejected; calibration_fraction=0.2 (--calibration-fraction 0.2) "
-    "keeps some out of both."
+    "parts than guaranteed may be rejected; a calibration fraction of 0.2 keeps some out of both."
 )
 
-_NOT_FITTED = "the inspector has learned nothing yet; call fit, or Inspector.load a saved one"
+_NOT_FITTED = "the inspector is not fitted yet; call fit, or Inspector.load a saved one"
 
 
 class Inspector:
-    """Learns what good parts look like, and shows where a new image differs.
+    """Is fitted to images of good parts, and shows where a new image differs.
 
     Args:
         method: a name among `flawmap.METHODS`, or a method.
-        name: of the method, for messages and records, where it is not given by name.
-        size: of the network's input in pixels: one number for a square, or (height, width). None
-            for the preset's size, and 224 where there is none.
+        size: size of the network's input in pixels: one number for a square, or (height, width).
+            None for the preset's size, and 224 where there is none.
         false_rejects: budget: fraction of the good parts that may be rejected, 0…1 exclusive.
         confidence: probability that the threshold keeps to that budget, 0…1 exclusive, such as
             0.95; None for a budget that is kept on average.
-        calibration_fraction: of the good images, 0…1, 1 exclusive. They are held out of learning
-            and only set the threshold (split). 0 learns from all images and scores each as if it
-            had not been learned from (leave-out); a trained method, which cannot, then holds out
-            a fifth.
-        finetune: how the backbone is fine-tuned before the method learns; None leaves it as it is.
-        preset: settings of a method given by name: `paper`, `cpu` or `smoke` for methods that are
-            trained.
-        options: of a method given by name: `backbone`, `coreset`, `seed`, …
+        calibration_fraction: fraction of the good images, 0…1, 1 exclusive, that the method is not
+            fitted to and that only set the threshold (split). 0 fits to all images and scores each
+            as if it had not been among them (leave-out); a trained method, which cannot, then
+            holds out a fifth.
+        finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
+        preset: settings of a trained method given by name: `paper`, `cpu` or `smoke`.
+        options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
         OptionError: no such method, preset or option, or a value out of its range.
 
     Attributes:
         method: the method, with all its options.
+        name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
@@ -91,7 +75,6 @@ class Inspector:
         self,
         method: str | Method = "patchcore",
         *,
-        name: str = "",
         size: int | tuple[int, int] | None = None,
         false_rejects: float = 0.01,
         confidence: float | None = None,
@@ -102,36 +85,30 @@ class Inspector:
     ) -> None:
         if isinstance(method, str):
             self.method = make_method(method, preset, **options)
-            self.name = name or method
+            self.name = method
             if size is None and preset:
                 size = get_preset(method, preset).size
         else:
             self.method = method
-            self.name = name or type(method).__name__
-        if size is None:
-            size = _DEFAULT_SIZE
+            self.name = type(method).__name__
+        size = size or _DEFAULT_SIZE
         height, width = (size, size) if isinstance(size, int) else size
         self._resize_only = Preprocessing(height, width)
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
-            raise OptionError(
-                f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
-            )
+            message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+            raise OptionError(message)
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
         self.unreadable: list[UnreadableImage] = []
         self._runtime: Runtime | None = None
-        self._golden: ImageArray | None = None
-        self._saved_graph: _SavedGraph | None = None
+        self._graph: Callable[[], saved_method.SavedGraph]
         self._fitted_images = 0
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """How images are made ready for the network, before and after `fit`.
-
-        Mean and standard deviation are the backbone's, so the first use before `fit` builds the
-        backbone, which `fit` needs anyway.
+        """How images are made ready for the network; the first use builds the backbone.
 
         Raises:
             OptionError: timm has no such backbone.
@@ -148,26 +125,25 @@ class Inspector:
         finetune_classes: Mapping[str, Sequence[ImageInput]] | None = None,
         checkpoint_dir: Path | None = None,
     ) -> Inspector:
-        """Learn from good images, and set the threshold.
+        """Fit to good images, and set the threshold.
 
         Args:
             source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
                 images themselves. Images that a manifest names for calibration are held out,
                 whatever `calibration_fraction` is.
-            groups: the lot, day or camera of each image, where the images themselves are given; a
-                manifest names its own. Images of one group are held out together.
+            groups: the lot, day or camera of each image, where `source` are the images; a manifest
+                names its own. Images of one group are held out together.
             finetune_classes: images by the name of their class, which the fine-tuning tells apart;
                 None for the good images against the same with painted defects.
-            checkpoint_dir: for checkpoints and curves of the fine-tuning, or of a method that is
-                trained; a stopped training resumes from there. Where both are trained, the
+            checkpoint_dir: folder for checkpoints and curves of the fine-tuning, or of a method
+                that is trained; a stopped training resumes from there. Where both are trained, the
                 method's are in its subfolder `method`. None keeps nothing.
 
         Returns:
             The inspector itself.
 
         Raises:
-            DatasetError: fewer than two images can be used, or one has changed since the manifest
-                was written.
+            DatasetError: too few images can be read, or one has changed since its manifest.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         if isinstance(source, str | Path):
@@ -177,21 +153,21 @@ class Inspector:
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
         if self.finetune:
-            taught = training_set.images_by_class(finetune_classes)
-            method = self.method
-            method.feature_extractor, self.finetune_record = fine_tune(
-                method.backbone,
-                method.layers,
-                method.weights,
-                taught,
-                self.finetune,
-                seed=method.seed,
-                checkpoint_dir=checkpoint_dir,
-            )
+            classes = training_set.images_by_class(finetune_classes)
+            self._fine_tune(self.finetune, classes, checkpoint_dir)
             if not training_set.held_out:
                 self.method.notes.append(_FINETUNED_ON_ALL)
             checkpoint_dir = checkpoint_dir / "method" if checkpoint_dir else None
-        self._learn(training_set, checkpoint_dir)
+        fitted = fit_and_calibrate(
+            self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
+        )
+        self.unreadable = fitted.unreadable
+        self._fitted_images = fitted.fitted_images
+        self._graph = cache(
+            partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
+        )
+        backend = TorchBackend(self.method.score)
+        self._runtime = Runtime(self._manifest(fitted.calibration), fitted.calibration, backend)
         return self
 
     @property
@@ -205,7 +181,7 @@ class Inspector:
 
     @property
     def runtime(self) -> Runtime:
-        """The runtime that inspects, as `flawmap.load` returns it for a saved file; here in torch.
+        """The runtime that inspects, like that of `flawmap.load` but in torch.
 
         Raises:
             NotFitted: `fit` was not called yet.
@@ -234,7 +210,7 @@ class Inspector:
         """Inspect many images, in order.
 
         Args:
-            image_inputs: images as `inspect` takes them.
+            image_inputs: images as `inspect` takes them, decoded ahead.
 
         Returns:
             One inspection for each; that of an image that cannot be used holds its error.
@@ -254,11 +230,10 @@ class Inspector:
             WriteError: the file cannot be written.
             NotFitted: `fit` was not called yet.
         """
-        state = self.method.state_dict()
-        arrays = {METHOD_PREFIX + name: tensor.numpy() for name, tensor in state.items()}
+        calibration = self.calibration
         graph = self._graph()
-        manifest = self._manifest(self.calibration, graph.missing_reason)
-        bundle.save(Path(file), manifest, arrays | self.calibration.to_arrays() | graph.arrays)
+        arrays = saved_method.method_to_arrays(self.method) | calibration.to_arrays() | graph.arrays
+        bundle.save(Path(file), self._manifest(calibration, graph.missing_reason), arrays)
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
@@ -272,113 +247,47 @@ class Inspector:
             WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
         manifest, arrays, sha256 = bundle.load(Path(file))
-        try:
-            entry = METHODS.from_source(manifest.method_class, manifest.method_source)
-            method = METHODS.class_of(entry).from_options(manifest.method_options)
-            inspector = cls(method, name=manifest.method_name)
-            inspector.preprocessing = manifest.preprocessing
-            method.load_state_dict(
-                {
-                    name.removeprefix(METHOD_PREFIX): torch.from_numpy(array)
-                    for name, array in arrays.items()
-                    if name.startswith(METHOD_PREFIX)
-                }
-            )
-            if manifest.finetuning:
-                inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
-                inspector.finetune = inspector.finetune_record.config
+        with saved_method.incomplete_refused(file):
+            inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FlawmapError):
-                raise
-            raise BundleError(
-                f"{file}: holds no complete inspector ({error!r}); fit again"
-            ) from error
+        inspector.name = manifest.method_name
         inspector.budget = calibration.budget
+        inspector.preprocessing = manifest.preprocessing
+        if manifest.finetuning:
+            inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
+            inspector.finetune = inspector.finetune_record.config
         inspector._fitted_images = manifest.fitted_images
-        prefixes = GRAPH_PREFIX, GOLDEN_PREFIX
-        kept = {name: array for name, array in arrays.items() if name.startswith(prefixes)}
-        inspector._saved_graph = _SavedGraph(kept, manifest.no_graph_reason)
+        inspector._graph = partial(saved_method.saved_graph, manifest, arrays)
         inspector._runtime = Runtime(
             manifest,
             calibration,
-            TorchBackend(method.score),
+            TorchBackend(inspector.method.score),
             model_sha256=sha256,
             scorer_sha256=manifest.scorer_sha256,
         )
         return inspector
 
-    def _learn(self, training_set: TrainingSet, checkpoint_dir: Path | None) -> None:
-        teaching = calibrating = self._batches(training_set.teach)
-        if training_set.held_out:
-            calibrating = self._batches(training_set.calibrate)
-            held_out = self.method.fit(teaching, checkpoint_dir).score_batches(calibrating)
-            self.unreadable = teaching.unreadable + calibrating.unreadable
-        else:
-            held_out = self.method.cross_fit_scores(teaching)
-            self.unreadable = teaching.unreadable
-        usable = teaching.readable_indices
-        training_set.check_usable(len(usable), len(calibrating.readable_indices))
-        self._golden = decode(teaching.image_inputs[usable[0]])
-        self._saved_graph = None
-        scores, peaks = held_out.image.numpy(), held_out.peak.numpy()
-        exact, lots = bool(training_set.held_out), tuple(calibrating.readable_groups)
-        calibration = Calibration(scores, peaks, self.budget, exact=exact, groups=lots)
-        self._fitted_images = len(usable)
-        backend = TorchBackend(self.method.score)
-        self._runtime = Runtime(self._manifest(calibration), calibration, backend)
-
-    def _batches(self, good: GoodImages) -> Batches:
-        return Batches(good.images, self.preprocessing, groups=good.groups)
+    def _fine_tune(
+        self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None
+    ) -> None:
+        method = self.method
+        method.feature_extractor, self.finetune_record = fine_tune(
+            method.backbone,
+            method.layers,
+            method.weights,
+            classes,
+            config,
+            seed=method.seed,
+            checkpoint_dir=folder,
+        )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
-        method_class, method_source = METHODS.name_of(type(self.method))
-        return Manifest(
-            version=__version__,
-            libraries={name: version(name) for name in ("openvino", "torch")},
-            method_name=self.name,
-            method_class=method_class,
-            method_source=method_source,
-            method_options=self.method.options(),
+        return saved_method.make_manifest(
+            self.method,
+            self.name,
             preprocessing=self.preprocessing,
-            weights_sha256=self.method.feature_extractor.fingerprint(),
             fitted_images=self._fitted_images,
             calibration=calibration.settings,
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
             no_graph_reason=no_graph_reason,
         )
-
-    def _graph(self) -> _SavedGraph:
-        """The graph with its certificate, or why there is none; made once."""
-        if self._saved_graph is None:
-            try:
-                self._saved_graph = _SavedGraph(self._certified_graph())
-            except (NotExportable, ParityError) as error:
-                # What was learned is not lost for it.
-                self._saved_graph = _SavedGraph({}, str(error))
-                self.method.notes.append(
-                    f"{error}. The file needs flawmap[fit] wherever it is used."
-                )
-        return self._saved_graph
-
-    def _certified_graph(self) -> dict[str, np.ndarray]:
-        if self._golden is None:
-            raise NotFitted(_NOT_FITTED)
-        size = self.preprocessing.height, self.preprocessing.width
-        head = self.method.exportable_head()
-        graph = append_head(self.method.encoder_runner.graph(*size), head, *size)
-        certificate = issue_certificate(
-            self.method.scoring_module(),
-            graph,
-            self._golden,
-            self.preprocessing,
-            self.method.precision,
-        )
-        return graph.to_arrays() | certificate.to_arrays()
-
-
-class _SavedGraph(NamedTuple):
-    """What a file keeps of the graph: its arrays, or the reason why there are none."""
-
-    arrays: dict[str, np.ndarray]
-    missing_reason: str = ""

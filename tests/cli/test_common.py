@@ -1,84 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from flawmap.cli.common import (
-    ALL_GOOD,
-    SOME_REJECTED,
-    SOME_UNREADABLE,
-    find_inspectors,
-    match_products,
-    parse_size,
-    run_jobs,
-    run_per_product,
-)
-from flawmap.errors import DatasetError, OptionError
-from helpers import save, texture
-
-
-def fail() -> int:
-    raise DatasetError("the disk is gone")
+from flawmap.cli.common import parse_size
+from flawmap.errors import OptionError
 
 
 @pytest.mark.parametrize("text", ["", "large", "224x", "1x2x3"])
 def test_sizes_that_cannot_be(text: str) -> None:
     with pytest.raises(OptionError, match="neither a number of pixels nor HEIGHTxWIDTH"):
         parse_size(text)
-
-
-def test_the_worst_exit_code_counts() -> None:
-    jobs = {"a": lambda: ALL_GOOD, "b": lambda: SOME_REJECTED}
-    assert run_jobs(jobs) == SOME_REJECTED
-
-
-def test_a_job_that_fails_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    done: list[str] = []
-
-    def work() -> int:
-        done.append("b")
-        return ALL_GOOD
-
-    assert run_jobs({"a [1]": fail, "b": work}) == SOME_UNREADABLE
-    assert done == ["b"]
-    assert "a [1]: the disk is gone" in capsys.readouterr().err
-
-
-def test_where_all_jobs_fail_so_does_the_command() -> None:
-    with pytest.raises(DatasetError, match="the disk is gone"):
-        run_jobs({"a": fail})
-
-
-def test_each_product_has_a_file(tmp_path: Path) -> None:
-    written: list[tuple[str, Path]] = []
-
-    def job(dataset: Path, file: Path) -> int:
-        written.append((dataset.name, file))
-        return ALL_GOOD
-
-    for product in ("Black", "White"):
-        save(tmp_path / "data" / product / "train/good/0.png", texture(0))
-    run_per_product(tmp_path / "data", None, job, file="part.flawmap", folder="parts")
-    assert written == [
-        ("Black", Path("parts/Black.flawmap")),
-        ("White", Path("parts/White.flawmap")),
-    ]
-    target = Path("one.flawmap")
-    with pytest.raises(OptionError, match="holds 2 products, Black, White; give -o a folder"):
-        run_per_product(tmp_path / "data", target, job, file="part.flawmap", folder="parts")
-
-
-def test_a_folder_without_inspectors(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no \.flawmap files in this folder"):
-        find_inspectors(tmp_path)
-
-
-def test_products_without_inspector_are_skipped(capsys: pytest.CaptureFixture[str]) -> None:
-    inspectors = {"Black": Path("Black.flawmap")}
-    products = {"Black": Path("Black"), "White": Path("White")}
-    assert match_products(inspectors, products) == ["Black"]
-    message = "skipped: White: no inspector of that name, only Black"
-    assert message in capsys.readouterr().err
-    with pytest.raises(DatasetError, match="inspectors for Black, images of nothing"):
-        match_products(inspectors, {})

@@ -10,7 +10,7 @@ from flawmap.cli.console import (
     training_table,
 )
 from flawmap.support.progress import emit, report_progress
-from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch, TrainingForecast
+from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
 
 def test_epochs_and_messages_stay_when_the_bars_go(screen: io.StringIO) -> None:
@@ -18,7 +18,7 @@ def test_epochs_and_messages_stay_when_the_bars_go(screen: io.StringIO) -> None:
         report_progress("training", 1, 2)
         emit(TrainingForecast(40, 100, 600.0, "Training GLASS"))
         for number in range(1, 41):
-            emit(TrainingEpoch(number, {"real": 0.25, "fake": 0.5}, 3.0))
+            emit(EpochMetrics(number, {"real": 0.25, "fake": 0.5}, 3.0))
         emit("the learning [rate] was halved")
     shown = screen.getvalue()
     expected = "Training GLASS with 100 images in each of 40 epochs takes about 10 min"
@@ -33,8 +33,8 @@ def test_epochs_and_messages_stay_when_the_bars_go(screen: io.StringIO) -> None:
 
 def test_a_training_after_a_fine_tuning_has_a_table_of_its_own(screen: io.StringIO) -> None:
     with progress_bars():
-        emit(FineTuneEpoch(1, 0.7, 0.5, 0.6, 0.75, 2.0))
-        emit(TrainingEpoch(1, {"flow": 0.125}, 3.0))
+        emit(EpochMetrics(1, {"cross-entropy": 0.7}, 2.0, 0.5, 0.6, 0.75))
+        emit(EpochMetrics(1, {"flow": 0.125}, 3.0))
     shown = screen.getvalue()
     assert "validation accuracy" in shown
     assert "75.0%" in shown
@@ -42,7 +42,7 @@ def test_a_training_after_a_fine_tuning_has_a_table_of_its_own(screen: io.String
 
 
 def test_the_columns_of_a_fine_tuning() -> None:
-    table = training_table(FineTuneEpoch(1, 0.7, 0.5, 0.6, 0.75, 2.0))
+    table = training_table(EpochMetrics(1, {"cross-entropy": 0.7}, 2.0, 0.5, 0.6, 0.75))
     assert [column.header for column in table.columns] == [
         "epoch",
         "loss",

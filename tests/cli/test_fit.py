@@ -138,7 +138,7 @@ def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
 
-TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.size=64"]
+TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.image_size=64"]
 
 
 def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: 
     assert "validation accuracy" in output
     inspector = Inspector.load(file)
     assert inspector.finetune_record is not None
-    assert inspector.finetune_record.config == replace(PAPER_CONFIG, epochs=1, size=64)
-    assert "more good parts than promised may be rejected" in output.replace("\n", " ")
+    assert inspector.finetune_record.config == replace(PAPER_CONFIG, epochs=1, image_size=64)
+    assert "more good parts than guaranteed may be rejected" in output.replace("\n", " ")
     left = {
-        path.name for path in (tmp_path / "p.transfer").iterdir() if "tfevents" not in path.name
+        path.name for path in (tmp_path / "p.finetune").iterdir() if "tfevents" not in path.name
     }
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
 
@@ -168,10 +168,10 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
                 tmp_path / "products" / product / "train/good" / f"{seed}.png",
                 texture(first + seed),
             )
-    arguments = [*TUNED, "--finetune", "product"]
+    arguments = [*TUNED, "--finetune", "products"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
-    assert "goes on after epoch 1 of 1" in output
+    assert "resumes after epoch 1 of 1" in output
     both = [
         Inspector.load(tmp_path / "parts" / f"{product}.flawmap") for product in ("Black", "White")
     ]
@@ -197,10 +197,11 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
         )
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
-    assert run("fit", tmp_path / "set", "-o", file, *TUNED, "--finetune", "heldout", *SMALL)[0] == 0
+    arguments = ["-o", file, *TUNED, "--finetune", "real-defects", *SMALL]
+    assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
-    assert "left out: 2 images that the backbone was fine-tuned with" in output
+    assert "skipped: 2 images that the backbone was fine-tuned with" in output
     assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + 18
 
 
@@ -210,12 +211,12 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
         (["--set", "finetune.epochs=2"], "without --finetune"),
         (["--finetune-preset", "paper"], "--finetune-preset paper without --finetune"),
         (
-            ["--finetune", "synthetic", "--set", "transfer.colour=2"],
+            ["--finetune", "synthetic", "--set", "finetune.colour=2"],
             "NAME=VALUE with a name among mode, epochs",
         ),
         (["--finetune", "synthetic", "--set", "finetune.epochs=0"], "cannot learn"),
-        (["--finetune", "product"], "one data set, not a folder of them"),
-        (["--finetune", "heldout"], "no defective images to hold out"),
+        (["--finetune", "products"], "one data set, not a folder of them"),
+        (["--finetune", "real-defects"], "no defective images to hold out"),
     ],
 )
 def test_fine_tunings_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
@@ -241,7 +242,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     assert Inspector.load(file).method.options()["blocks"] == 1
     code, output = run("fit", good_folder, "-o", file, *arguments, "--set", "epochs=3")
     assert code == 0
-    assert "The training goes on after epoch 2 of 3" in output
+    assert "The training resumes after epoch 2 of 3" in output
 
 
 def test_a_method_on_a_tuned_backbone_keeps_its_training_within(
@@ -251,8 +252,8 @@ def test_a_method_on_a_tuned_backbone_keeps_its_training_within(
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
     assert code == 0
     assert "validation accuracy" in output
-    assert (tmp_path / "p.transfer" / "checkpoint.safetensors").exists()
-    assert (tmp_path / "p.transfer" / "method" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "p.finetune" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "p.finetune" / "method" / "checkpoint.safetensors").exists()
 
 
 def test_a_preset_that_the_method_lacks(good_folder: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_report_without_labels(part: Path, images: Path, tmp_path: Path) -> No
     assert "AUROC" not in page
 
 
-def test_products_are_judged_by_the_inspector_of_their_name(part: Path, tmp_path: Path) -> None:
+def test_products_are_inspected_by_the_inspector_of_their_name(part: Path, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "Black.flawmap").write_bytes(part.read_bytes())
     for product in ("Black", "Green"):

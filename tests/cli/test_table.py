@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from flawmap.cli.common import ALL_GOOD, SOME_UNREADABLE
+from flawmap.cli.common import ExitCode
 from flawmap.errors import OptionError
 from flawmap.experiments import tables, timing
 from flawmap.experiments.study import MethodSetup
@@ -43,7 +43,7 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
     lines = tables.TABLES[1].lines[:2]
     tables.TABLES[1] = tables.TableSpec("Methods", lines, tables.TABLES[1].published)
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
-    assert code == ALL_GOOD
+    assert code == ExitCode.ALL_GOOD
     assert "Table 1: Methods" in output
     assert "fitted to 5 good images, 10 inspected, 50.00 % of them defective" in " ".join(
         output.split()
@@ -66,7 +66,7 @@ def test_a_table_on_the_screen_and_in_files(part: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: Path) -> None:
     code, output = run("table", 1, "--data", part, *TINY, "-o", tmp_path / "out")
-    assert code == SOME_UNREADABLE
+    assert code == ExitCode.SOME_UNREADABLE
     assert "failed" in output
     assert "not here yet" in output
     assert "+ no such layer: test_resnet has no layer 9" in output
@@ -77,7 +77,7 @@ def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines = (TableLine("RP", MethodSetup("patchcore", {"coreset": 0.5})),)
     monkeypatch.setitem(tables.TABLES, 2, tables.TableSpec("Times", lines, timed=True))
     code, output = run("table", 2, "--data", part, *TINY, "-o", tmp_path / "out")
-    assert code == ALL_GOOD
+    assert code == ExitCode.ALL_GOOD
     assert "whole ms" in (tmp_path / "out/table2-part.md").read_text()
     assert "Table 2, part" in output
 
@@ -92,6 +92,6 @@ def test_what_cannot_be_asked_for(part: Path) -> None:
 
 def test_a_figure_on_disk(part: Path, tmp_path: Path) -> None:
     code, output = run("figure", 5, "--data", part, "-o", tmp_path / "out")
-    assert code == ALL_GOOD
+    assert code == ExitCode.ALL_GOOD
     assert cv2.imread(str(tmp_path / "out/figure5-part.png")) is not None
     assert "Look at" in output

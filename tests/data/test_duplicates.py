@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flawmap.data.duplicates import SMALL_SET_SIZE, near_duplicates
-from flawmap.data.layouts import Sample, find_samples
+from flawmap.data.layouts import find_samples
+from flawmap.data.sample import Sample
 from flawmap.runtime.preprocess import resize
 from flawmap.support.progress import listen
 from flawmap.synthetic.heatsink import draw_good

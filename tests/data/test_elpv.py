@@ -9,7 +9,8 @@ import cv2
 import pytest
 
 from flawmap.data import elpv
-from flawmap.data.layouts import GOOD, Sample, find_samples
+from flawmap.data.layouts import find_samples
+from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError, MissingExtra, WriteError
 
 needs_elpv = pytest.mark.skipif(

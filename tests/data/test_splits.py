@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.data.layouts import Sample
+from flawmap.data.sample import Sample
 from flawmap.data.splits import (
     SplitFractions,
     assign_splits,
@@ -22,14 +22,16 @@ from flawmap.support.progress import listen
 
 
 def files(
-    folder: Path, count: int, split: str = "train", kind: str = "good", groups: int = 0
+    folder: Path, count: int, split: str = "train", defect_type: str = "good", groups: int = 0
 ) -> list[Sample]:
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
     for number in range(count):
         path = folder / f"{number:03}.png"
         path.write_bytes(f"{folder.name} {number}".encode())
-        samples.append(Sample(path, split, kind, group=f"lot {number % groups}" if groups else ""))
+        samples.append(
+            Sample(path, split, defect_type, group=f"lot {number % groups}" if groups else "")
+        )
     return samples
 
 
@@ -37,7 +39,7 @@ def places(samples: list[Sample]) -> dict[str, str]:
     return {sample.path.name: sample.split for sample in samples}
 
 
-def test_the_shares_are_met_about(tmp_path: Path) -> None:
+def test_the_fractions_are_met_about(tmp_path: Path) -> None:
     counts = Counter(sample.split for sample in assign_splits(files(tmp_path, 600)))
     assert abs(counts["train"] - 360) < 40
     assert abs(counts["calibration"] - 90) < 30
@@ -120,11 +122,11 @@ def test_no_share_no_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "shares", [(0, 0.5, 0.5), (0.6, 0.15, 0.2), (1.2, -0.2, 0), (float("nan"), 0.5, 0.5)]
+    "fractions", [(0, 0.5, 0.5), (0.6, 0.15, 0.2), (1.2, -0.2, 0), (float("nan"), 0.5, 0.5)]
 )
-def test_shares_that_cannot_be(shares: tuple[float, float, float]) -> None:
-    with pytest.raises(OptionError, match="shares are train"):
-        SplitFractions(*shares)
+def test_fractions_that_cannot_be(fractions: tuple[float, float, float]) -> None:
+    with pytest.raises(OptionError, match="fractions are train"):
+        SplitFractions(*fractions)
 
 
 def test_a_split_that_comes_out_empty(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_a_file_in_two_splits(tmp_path: Path) -> None:
         check_disjoint([*samples, again])
 
 
-def test_the_hash_of_all_follows_from_bytes_and_kinds_alone(tmp_path: Path) -> None:
+def test_the_hash_of_all_follows_from_bytes_and_defect_types_alone(tmp_path: Path) -> None:
     here = files(tmp_path / "here", 3)
     there = []
     for number, sample in enumerate(reversed(here)):
@@ -195,5 +197,5 @@ def test_the_hash_of_all_follows_from_bytes_and_kinds_alone(tmp_path: Path) -> N
         path.write_bytes(sample.path.read_bytes())
         there.append(Sample(path, "test"))
     assert dataset_sha256(here) == dataset_sha256(there)
-    assert dataset_sha256(here) != dataset_sha256([*here[:2], replace(here[2], kind="spot")])
+    assert dataset_sha256(here) != dataset_sha256([*here[:2], replace(here[2], defect_type="spot")])
     assert dataset_sha256(here) != dataset_sha256(here[:2])

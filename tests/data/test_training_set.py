@@ -14,16 +14,16 @@ NAMES = [f"{number:02}.png" for number in range(10)]
 
 def test_all_images_teach_unless_some_are_held_out() -> None:
     training_set = TrainingSet.of_images(NAMES)
-    assert training_set.teach == (NAMES, [])
-    assert training_set.calibrate == ([], [])
-    assert training_set.hold_out(0.0, seed=0).teach == (NAMES, [])
+    assert training_set.training == (NAMES, [])
+    assert training_set.calibration == ([], [])
+    assert training_set.hold_out(0.0, seed=0).training == (NAMES, [])
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.2, 2), (0.21, 3), (0.8, 8)])
 def test_the_fraction_is_rounded_up(fraction: float, count: int) -> None:
     training_set = TrainingSet.of_images(NAMES).hold_out(fraction, seed=0)
-    assert len(training_set.calibrate.images) == count
-    assert sorted(training_set.teach.images + training_set.calibrate.images) == NAMES
+    assert len(training_set.calibration.images) == count
+    assert sorted(training_set.training.images + training_set.calibration.images) == NAMES
 
 
 def test_the_choice_is_the_seeds() -> None:
@@ -35,11 +35,11 @@ def test_the_choice_is_the_seeds() -> None:
 def test_whole_groups_are_held_out() -> None:
     lots = ["a", "b", "c", "d", "e"] * 2
     training_set = TrainingSet.of_images(NAMES, lots).hold_out(0.4, seed=0)
-    assert len(training_set.calibrate.images) == 4
-    assert len(set(training_set.calibrate.groups)) == 2
-    assert not set(training_set.calibrate.groups) & set(training_set.teach.groups)
+    assert len(training_set.calibration.images) == 4
+    assert len(set(training_set.calibration.groups)) == 2
+    assert not set(training_set.calibration.groups) & set(training_set.training.groups)
     by_name = dict(zip(NAMES, lots, strict=True))
-    assert training_set.teach.groups == [by_name[name] for name in training_set.teach.images]
+    assert training_set.training.groups == [by_name[name] for name in training_set.training.images]
 
 
 def test_one_group_of_all_is_as_good_as_none() -> None:
@@ -71,16 +71,16 @@ def test_a_manifest_says_who_calibrates(good_folder: Path) -> None:
     manifest = good_folder / "split.csv"
     manifest.write_text("path,split,group\n" + "\n".join(rows))
     training_set = TrainingSet.of(manifest)
-    assert [path.name for path in training_set.calibrate.images] == names[:4]
-    assert training_set.calibrate.groups == ["lot 0", "lot 1"] * 2
+    assert [path.name for path in training_set.calibration.images] == names[:4]
+    assert training_set.calibration.groups == ["lot 0", "lot 1"] * 2
     assert training_set.hold_out(0.5, seed=0) is training_set
 
 
 def test_a_folder_and_a_data_set_hold_nothing_out(good_folder: Path) -> None:
     save(good_folder.parent / "set" / "train" / "good" / "0.png", texture(0))
     save(good_folder.parent / "set" / "train" / "good" / "1.png", texture(1))
-    assert len(TrainingSet.of(good_folder).teach.images) == 12
-    assert len(TrainingSet.of(good_folder.parent / "set").teach.images) == 2
+    assert len(TrainingSet.of(good_folder).training.images) == 12
+    assert len(TrainingSet.of(good_folder.parent / "set").training.images) == 2
 
 
 def test_no_class_holds_what_calibrates() -> None:

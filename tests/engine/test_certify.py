@@ -6,6 +6,7 @@ from torch import nn
 
 from flawmap import Inspector
 from flawmap.engine.certify import issue_certificate
+from flawmap.engine.convert import append_head
 from flawmap.errors import ParityError
 from flawmap.support.tensors import Scores
 from helpers import TINY, texture
@@ -23,8 +24,10 @@ class _Doubled(nn.Module):
 
 def test_the_graph_must_score_as_torch_does() -> None:
     inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
-    preprocessing, module = inspector.preprocessing, inspector.method.scoring_module()
-    graph = inspector.method.graph(64, 64)
+    preprocessing = inspector.preprocessing
+    module = inspector.method.scoring_module()
+    encoder_graph = inspector.method.encoder_runner.graph(64, 64)
+    graph = append_head(encoder_graph, inspector.method.exportable_head(), 64, 64)
     certificate = issue_certificate(module, graph, texture(0), preprocessing, "f32")
     expected = [
         float(inspector.method.score(torch.from_numpy(preprocessing(image)[None])).image[0])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from flawmap.data.layouts import Sample
+from flawmap.data.sample import Sample
 from flawmap.experiments import demo
 from flawmap.runtime.decode import decode
 from flawmap.synthetic.heatsink import PRODUCTS, ImageCounts

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flawmap.data.layouts import Sample
+from flawmap.data.sample import Sample
 from flawmap.errors import ImageError
 from flawmap.experiments import figures
 from flawmap.experiments.figures import (

@@ -15,7 +15,7 @@ from flawmap.experiments import backbones, feature_cache, runs
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.runs import RunResult, RunSpec, StudyRunner
 from flawmap.experiments.study import MethodSetup, StudyConfig
-from flawmap.features.reducers import ChannelAggregation
+from flawmap.features.aggregation import ChannelAggregation
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.runtime.decode import decode
 from flawmap.support.progress import listen

@@ -8,7 +8,8 @@ from flawmap.errors import OptionError
 from flawmap.experiments import timing
 from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, measure_times
-from flawmap.features.reducers import PCA, ChannelAggregation
+from flawmap.features.aggregation import ChannelAggregation
+from flawmap.features.reducers import PCA
 
 
 def test_every_part_of_every_line_is_timed(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:

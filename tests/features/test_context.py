@@ -7,30 +7,17 @@ import pytest
 import torch
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import (
-    cosine_attention,
-    max_pool_3x3,
-    per_channel_attention,
-    self_attention,
-)
+from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 from flawmap.features.context import (
     AttentionKind,
     Gated,
     Neighbourhood,
     PartialSelfAttention,
     PooledNeighbourhood,
-    average_pool_3x3,
 )
+from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
-
-
-def test_average_of_ones_counts_the_padding() -> None:
-    ones = average_pool_3x3(torch.ones(1, 1, 3, 3))[0, 0]
-    assert torch.allclose(ones, torch.tensor([[4, 6, 4], [6, 9, 6], [4, 6, 4]]) / 9)
-    assert torch.allclose(
-        average_pool_3x3(torch.ones(1, 1, 3, 3), count_padding=False), torch.tensor(1.0)
-    )
 
 
 def test_ratio_zero_is_patchcore() -> None:
@@ -112,26 +99,6 @@ def test_joined_layers_are_pooled_in_pairs() -> None:
     joined = PooledNeighbourhood(length=4).after_concat(FEATURES)
     assert torch.allclose(joined, FEATURES.reshape(2, 4, 2, 5, 6).mean(dim=2))
     assert PooledNeighbourhood(length=4).channel_blocks((8, 16)) == (4,)
-
-
-def test_gates_of_axes_by_hand() -> None:
-    features = FEATURES.double().numpy()
-
-    def standardised(values: np.ndarray, axis: int) -> np.ndarray:
-        return (values - values.mean(axis=axis, keepdims=True)) / values.std(
-            axis=axis, keepdims=True
-        )
-
-    rows = 1 / (1 + np.exp(-standardised(features.mean(axis=3, keepdims=True), 2)))
-    columns = 1 / (1 + np.exp(-standardised(features.mean(axis=2, keepdims=True), 3)))
-    by_hand = average_pool_3x3(torch.from_numpy(4 * features * rows * columns))
-    gated = Gated("dual_axis").on_deepest(FEATURES)
-    np.testing.assert_allclose(gated.numpy(), by_hand.numpy(), rtol=1e-4)
-    channels = standardised(features.mean(axis=(2, 3), keepdims=True), 1)
-    channels = channels + standardised(features.max(axis=(2, 3), keepdims=True), 1)
-    by_hand = average_pool_3x3(torch.from_numpy(2 * features / (1 + np.exp(-channels))))
-    gated = Gated("channels").on_deepest(FEATURES)
-    np.testing.assert_allclose(gated.numpy(), by_hand.numpy(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("gate", ["dual_axis", "channels"])

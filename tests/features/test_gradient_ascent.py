@@ -37,7 +37,7 @@ def test_a_vector_on_its_centre_gives_no_infinite_number() -> None:
 def test_the_ascent_ends_on_the_shell_whatever_its_length(steps: int) -> None:
     about = torch.zeros(50, 6)
     start = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-    project = partial(truncated_projection, about=about, near=NEAR, far=FAR)
+    project = partial(truncated_projection, centres=about, near=NEAR, far=FAR)
     radii = gradient_ascent(lambda vectors: vectors.sum(dim=1), start, project, steps, 0.3).norm(
         dim=1
     )

@@ -1,57 +1,42 @@
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from flawmap.errors import DatasetError, OptionError
-from flawmap.features import registration
+from flawmap.errors import DatasetError, OptionError, TrainingError
+from flawmap.features import registration_run
 from flawmap.features.backbone import Backbone
 from flawmap.features.registration import (
-    FeatureAligner,
     NoRegistration,
     Registration,
     SpatialTransformerRegistration,
-    _after,
-    _invert,
-    _resample,
-    _transformers,
-    load_aligner,
 )
+from flawmap.features.spatial_transformer import TransformModel, load_aligner, resample
 from flawmap.support.options import from_dict, to_dict
-from flawmap.support.progress import listen
+from flawmap.support.progress import Event, listen
+from flawmap.training.metrics import EpochMetrics
 from helpers import texture
 
 QUICK = SpatialTransformerRegistration(epochs=2, learning_rate=1e-3, batch_size=2)
 
 
-def turn(degrees: float, shift: float = 0.0) -> Tensor:
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return torch.tensor([[[cos, -sin, shift], [sin, cos, 0.0]]])
-
-
 def make_images(count: int = 6, height: int = 64, width: int = 64) -> Tensor:
     """Textures, each turned by its own angle."""
     grey = torch.stack([torch.from_numpy(texture(seed, height, width)) for seed in range(count)])
-    turned = torch.cat([turn(25 * math.sin(seed)) for seed in range(count)])
-    return _resample(grey.permute(0, 3, 1, 2).float() / 128 - 1, turned, "reflection")
+    angles = 0.44 * torch.arange(count).sin()
+    rows = [angles.cos(), -angles.sin(), 0 * angles, angles.sin(), angles.cos(), 0 * angles]
+    turns = torch.stack(rows, dim=1).unflatten(1, (2, 3))
+    return resample(grey.permute(0, 3, 1, 2).float() / 128 - 1, turns, "reflection")
 
 
 def batches(images: Tensor, size: int = 4) -> list[Tensor]:
     return list(images.split(size))
-
-
-def untaught(backbone: Backbone, images: Tensor) -> FeatureAligner:
-    return FeatureAligner(_transformers(backbone, images[0], "rotation_scale")).eval()
-
-
-def blob(row: float, column: float, size: int = 48) -> Tensor:
-    """A smooth hill with its top at a place given in units of half the width and height."""
-    axis = (torch.arange(size) * 2 + 1) / size - 1
-    return torch.exp(-((axis[:, None] - row) ** 2 + (axis[None] - column) ** 2) * 12)[None]
 
 
 @pytest.fixture(scope="module")
@@ -59,116 +44,49 @@ def tiny() -> Backbone:
     return Backbone("test_resnet", weights="random")
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "test_resnet", "tf_efficientnet_lite0", "convnext_atto"]
-)
-@pytest.mark.parametrize("mode", ["rotation_scale", "affine"])
-def test_before_it_learned_it_changes_nothing(name: str, mode: registration.TransformModel) -> None:
-    backbone, images = Backbone(name, layers=(1, 2, 3), weights="random"), make_images(2)
-    plain = backbone(images)
-    aligner = FeatureAligner(_transformers(backbone, images[0], mode)).eval()
-    aligned = aligner(backbone, images)
-    for before, after in zip(plain, aligned.maps, strict=True):
-        assert torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
-    assert torch.equal(torch.stack(aligned.transforms), torch.eye(2, 3).expand(3, 2, 2, 3))
-
-
-@pytest.mark.parametrize(
-    "name", ["resnet18", "test_resnet", "tf_efficientnet_lite0", "convnext_atto"]
-)
-def test_a_turn_after_the_first_stage_is_seen_by_the_later_ones(name: str) -> None:
-    backbone, images = Backbone(name, weights="random"), make_images(2)
-    aligner = untaught(backbone, images)
-    aligner.transformers[0].decide[-1].bias.data[0] = math.pi  # upside down
-    first, _, _ = aligner(backbone, images).transforms
-    assert torch.allclose(first, -torch.eye(2, 3).expand(2, 2, 3), atol=1e-6)
-    # The stages after it must have started from a map that was turned by hand.
-    all_layers = Backbone(name, layers=(1, 2, 3), weights="random")
-    stage_1, stage_2, _ = all_layers.stages()
-    with stage_1.register_forward_hook(
-        lambda _stage, _came, features: features.rot90(2, dims=(2, 3))
-    ):
-        expected = all_layers(images)[1]
-    assert stage_2 is not stage_1
-    aligned = aligner(backbone, images).maps[0]
-    assert torch.allclose(aligned, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-    assert not torch.allclose(aligned, backbone(images)[0], atol=0.01 * float(expected.abs().max()))
-
-
-def test_a_turn_is_one_of_pixels_on_maps_that_are_not_square() -> None:
-    transformer = registration.SpatialTransformer(1, 2 * 4, "rotation_scale").eval()
-    transformer.decide[-1].bias.data[0] = math.pi / 2
-    columns = torch.arange(16.0).expand(1, 1, 8, 16)
-    turned = _resample(columns, transformer(columns), "border")
-    # A quarter turn: what grew by one from column to column grows by one from row to row.
-    assert torch.allclose(turned[0, 0].diff(dim=0).abs(), torch.ones(7, 16), atol=1e-4)
-
-
-def test_distances_come_back_to_where_they_are_in_the_image() -> None:
-    image, there = blob(0.3, -0.2), turn(20, 0.1)
-    registered = _resample(image[:, None], there, "reflection")[:, 0]
-    back = FeatureAligner.to_image_frame(registered, [there])
-    assert (registered - image).abs().max() > 0.2
-    assert (back - image)[:, 8:-8, 8:-8].abs().max() < 0.02
-
-
-def test_two_transforms_are_undone_in_the_opposite_order() -> None:
-    image, transforms = blob(0.3, -0.2), [turn(30), turn(0, 0.4)]
-    registered = image[:, None]
-    for transform in transforms:
-        registered = _resample(registered, transform, "reflection")
-    back = FeatureAligner.to_image_frame(registered[:, 0], transforms)
-    wrong = FeatureAligner.to_image_frame(registered[:, 0], transforms[::-1])
-    assert (back - image)[:, 8:-8, 8:-8].abs().max() < 0.03
-    assert (wrong - image)[:, 8:-8, 8:-8].abs().max() > 0.3
-
-
-def test_what_the_registered_image_does_not_show_takes_the_nearest_value() -> None:
-    registered = torch.arange(10.0).expand(1, 10, 10)
-    zoomed = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]])  # shows the middle half
-    back = FeatureAligner.to_image_frame(registered, [zoomed])[0, 5]
-    assert back.tolist() == pytest.approx([0, 0, 0, 1.5, 3.5, 5.5, 7.5, 9, 9, 9], abs=1e-4)
-
-
-def test_a_map_pressed_flat_comes_back_finite() -> None:
-    flat = torch.tensor([[[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
-    assert FeatureAligner.to_image_frame(torch.rand(1, 8, 8), [flat]).isfinite().all()
-
-
-def test_an_inverse_undoes() -> None:
-    transform = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
-    both = _after(transform, _invert(transform))
-    assert torch.allclose(both, torch.eye(2, 3).expand(5, 2, 3), atol=1e-4)
-
-
 def test_the_loss_is_the_mean_cosine_of_both_directions() -> None:
     predicted, seen = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2, 3)
     one = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
     other = -functional.cosine_similarity(predicted[2:], seen[:2], dim=1).mean()
-    assert registration._negative_cosine(predicted, seen) == pytest.approx(
+    assert registration_run._negative_cosine(predicted, seen) == pytest.approx(
         float(one / 2 + other / 2), abs=1e-6
     )
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_every_image_meets_another_one_once_a_round(count: int) -> None:
-    pairs = torch.cat([*QUICK._pairs(count, 0, torch.Generator().manual_seed(1))], dim=1)
-    assert [sorted(side.tolist()) for side in pairs] == [list(range(count))] * 2
-    assert (pairs[0] != pairs[1]).all()
+    aligned: list[Tensor] = []
+
+    class Spy(Backbone):
+        def forward(self, images: Tensor) -> list[Tensor]:
+            aligned.append(images)
+            return super().forward(images)
+
+    images = make_images(count)
+    one_epoch = SpatialTransformerRegistration(epochs=1, batch_size=2)
+    one_epoch.fit(Spy("test_resnet", weights="random"), batches(images), seed=1)
+    # The first image went through the backbone alone, to measure its maps.
+    halves = [batch.chunk(2) for batch in aligned[1:]]
+    firsts = torch.cat([first for first, _ in halves])
+    partners = torch.cat([partner for _, partner in halves])
+    for side in (firsts, partners):
+        seen = [(side == image).flatten(1).all(dim=1).sum().item() for image in images]
+        assert seen == [1] * count
+    assert not (firsts == partners).flatten(1).all(dim=1).any()
 
 
 def test_it_learns_and_leaves_the_backbone_as_it_was(
     tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
-    unlikeness = registration._negative_cosine
+    unlikeness = registration_run._negative_cosine
 
     def heard(predicted: Tensor, seen: Tensor) -> Tensor:
         loss = unlikeness(predicted, seen)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(registration, "_negative_cosine", heard)
+    monkeypatch.setattr(registration_run, "_negative_cosine", heard)
     before = tiny.fingerprint()
     aligner = SpatialTransformerRegistration(epochs=15, learning_rate=5e-3, batch_size=8).fit(
         tiny, batches(make_images(8)), seed=0
@@ -195,16 +113,9 @@ def test_stiffness_keeps_transforms_near_the_identity(tiny: Backbone) -> None:
         ).fit(tiny, batches(images), seed=0)
         for stiffness in (0.0, 1.0)
     )
-    assert registration._deviation(stiff(tiny, images).transforms) < registration._deviation(
-        free(tiny, images).transforms
-    )
-
-
-def test_hooks_go_even_after_an_error(tiny: Backbone) -> None:
-    aligner = untaught(tiny, make_images(1))
-    with pytest.raises(RuntimeError):
-        aligner(tiny, make_images(1, 96, 96))  # made for 64×64
-    assert not [module for module in tiny.modules() if module._forward_hooks]
+    assert registration_run._deviation(
+        stiff(tiny, images).transforms
+    ) < registration_run._deviation(free(tiny, images).transforms)
 
 
 def test_the_same_seed_gives_the_same_weights_and_touches_no_other_chance(tiny: Backbone) -> None:
@@ -218,23 +129,22 @@ def test_the_same_seed_gives_the_same_weights_and_touches_no_other_chance(tiny: 
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(
-        one["transformers.0.decide.1.weight"], other["transformers.0.decide.1.weight"]
+        one["transformers.0.regression.1.weight"], other["transformers.0.regression.1.weight"]
     )
 
 
 @pytest.mark.parametrize("mode", ["rotation_scale", "affine"])
-def test_it_comes_back_from_its_tensors(tiny: Backbone, mode: registration.TransformModel) -> None:
+def test_it_comes_back_from_its_tensors(tiny: Backbone, mode: TransformModel) -> None:
     images = make_images(3, 64, 96)
     aligner = SpatialTransformerRegistration(epochs=1, learning_rate=1e-2, transform=mode).fit(
         tiny, batches(images), seed=0
     )
     again = load_aligner(aligner.state_dict())
     assert again is not None
-    expected, came = aligner(tiny, images), again(tiny, images)
-    assert all(torch.equal(one, two) for one, two in zip(expected.maps, came.maps, strict=True))
-    assert all(
-        torch.equal(one, two) for one, two in zip(expected.transforms, came.transforms, strict=True)
-    )
+    expected = aligner(tiny, images)
+    restored = again(tiny, images)
+    assert all(map(torch.equal, expected.maps, restored.maps))
+    assert all(map(torch.equal, expected.transforms, restored.transforms))
     assert not [tensor for tensor in again.state_dict().values() if tensor.is_meta]
 
 
@@ -251,14 +161,14 @@ def test_the_weights_of_the_best_round_are_kept(
 ) -> None:
     """A loss that is made to grow: the first round is the best."""
     calls: list[int] = []
-    unlikeness = registration._negative_cosine
+    unlikeness = registration_run._negative_cosine
 
     def growing(predicted: Tensor, seen: Tensor) -> Tensor:
         calls.append(1)
         return unlikeness(predicted, seen) + 10 * len(calls)
 
     images = batches(make_images(4))
-    monkeypatch.setattr(registration, "_negative_cosine", growing)
+    monkeypatch.setattr(registration_run, "_negative_cosine", growing)
     # At a constant rate one round alone would leave the same weights; the cosine begins with the
     # full rate too.
     first = (
@@ -282,7 +192,8 @@ def test_two_images_are_enough_and_one_is_not(tiny: Backbone) -> None:
 
 def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
     with pytest.raises(
-        OptionError, match=r"became (nan|-?inf|infinite) in epoch \d at rate 1000000"
+        TrainingError,
+        match=r"(nan|-?inf|infinite) in epoch \d, step 1 of 1; use a learning_rate be",
     ):
         SpatialTransformerRegistration(epochs=9, learning_rate=1e6).fit(
             tiny, batches(make_images(4)), seed=0
@@ -294,21 +205,16 @@ def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
     [{"epochs": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"deviation_weight": -1.0}],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="cannot learn"):
+    with pytest.raises(OptionError, match="cannot be trained with"):
         SpatialTransformerRegistration(**options)
 
 
-def test_a_backbone_whose_stages_are_no_modules_is_refused() -> None:
-    with pytest.raises(OptionError, match="hrnet_w18_small"):
-        QUICK.fit(Backbone("hrnet_w18_small", weights="random"), batches(make_images(2)), seed=0)
-
-
 def test_progress_counts_batches_of_all_rounds(tiny: Backbone) -> None:
-    told: list[tuple[str, int, int]] = []
-    with listen(lambda *one: told.append(one)):
+    heard: list[tuple[str, int, int]] = []
+    with listen(lambda *step: heard.append(step)):
         QUICK.fit(tiny, batches(make_images(3)), seed=0)
     # Rounds begin where the one before ended.
-    assert list(dict.fromkeys(told)) == [("registering images", done, 4) for done in range(5)]
+    assert list(dict.fromkeys(heard)) == [("registering images", done, 4) for done in range(5)]
 
 
 def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) -> None:
@@ -322,3 +228,76 @@ def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) 
 )
 def test_options_survive_json(part: Registration) -> None:
     assert from_dict(to_dict(part), Registration) == part
+
+
+RESUMED = SpatialTransformerRegistration(epochs=4, learning_rate=1e-3, batch_size=2)
+
+
+def fit(backbone: Backbone, folder: Path | None, stop_after: int = 9) -> list[Event]:
+    """Train `RESUMED` on five images, stopped as by Ctrl+C; all events."""
+    events: list[Event] = []
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochMetrics) and event.number > stop_after:
+            raise KeyboardInterrupt
+
+    with listen(lambda *_: None, hear):
+        RESUMED.fit(backbone, batches(make_images(5)), seed=3, folder=folder)
+    return events
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_stopped_registration_resumes_to_the_same_bits(
+    tiny: Backbone, tmp_path: Path, stop_after: int
+) -> None:
+    through = RESUMED.fit(tiny, batches(make_images(5)), seed=3).state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny, tmp_path, stop_after)
+    events = fit(tiny, tmp_path)
+    assert f"The registration resumes after epoch {stop_after} of 4" in events
+    numbers = [event.number for event in events if isinstance(event, EpochMetrics)]
+    assert numbers == list(range(stop_after + 1, 5))
+    # Now all epochs are done, so only the weights are taken from the checkpoint.
+    resumed = RESUMED.fit(tiny, batches(make_images(5)), seed=3, folder=tmp_path).state_dict()
+    assert resumed.keys() == through.keys()
+    assert all(torch.equal(resumed[name], through[name]) for name in through)
+
+
+def test_its_curves_and_history_are_kept(tiny: Backbone, tmp_path: Path) -> None:
+    fit(tiny, tmp_path)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert '"epochs": 4' in (tmp_path / "history.json").read_text()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "seed"),
+    [
+        (SpatialTransformerRegistration(epochs=3, learning_rate=1e-3, batch_size=2), 3),
+        (SpatialTransformerRegistration(epochs=4, learning_rate=2e-3, batch_size=2), 3),
+        (RESUMED, 4),
+    ],
+)
+def test_another_registration_starts_again(
+    tiny: Backbone, tmp_path: Path, options: SpatialTransformerRegistration, seed: int
+) -> None:
+    fit(tiny, tmp_path)
+    events: list[Event] = []
+    with listen(lambda *_: None, events.append):
+        aligner = options.fit(tiny, batches(make_images(5)), seed, tmp_path)
+    assert any("the registration starts again" in str(event) for event in events)
+    fresh = options.fit(tiny, batches(make_images(5)), seed).state_dict()
+    assert all(torch.equal(aligner.state_dict()[name], fresh[name]) for name in fresh)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 50])
+def test_learning_rates_are_those_of_torch_bit_for_bit(epochs: int) -> None:
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], 1e-4)
+    schedule = CosineAnnealingLR(optimizer, epochs)
+    expected = []
+    for _ in range(epochs):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert registration_run._cosine_rates(1e-4, epochs) == expected

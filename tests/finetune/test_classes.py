@@ -8,7 +8,6 @@ from flawmap.errors import DatasetError
 from flawmap.finetune.classes import (
     classes_by_product,
     classes_with_real_defects,
-    leaky_classes,
     sample_real_defects,
 )
 from helpers import save, texture
@@ -64,9 +63,3 @@ def test_held_out_defects_stand_against_good_images_to_learn_from(dataset: Path)
 def test_no_defects_to_hold_out(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no defective images to hold out; use synthetic"):
         classes_with_real_defects(make(tmp_path / "one", defects=0))
-
-
-def test_the_leak_takes_the_test_set_and_nothing_else(dataset: Path) -> None:
-    classes = leaky_classes(dataset)
-    assert {name: len(paths) for name, paths in classes.items()} == {"good": 4, "defective": 20}
-    assert all("test" in path.parts for paths in classes.values() for path in paths)

@@ -8,11 +8,13 @@ import torch
 
 from flawmap.errors import OptionError, TrainingError
 from flawmap.features.backbone import Backbone
-from flawmap.finetune.classifier import FineTuneState, build_classifier, train
+from flawmap.finetune.classifier import build_classifier
 from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 from flawmap.finetune.dataset import LabelledBatch
+from flawmap.finetune.record import FineTuneRecord
+from flawmap.finetune.trainer import FineTuning
 from flawmap.support.progress import listen
-from flawmap.training.metrics import FineTuneEpoch, TrainingForecast
+from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
 QUICK = replace(PAPER_CONFIG, epochs=3, learning_rate=0.05, batch_size=8)
 
@@ -36,6 +38,9 @@ class Brightness:
     def validation_batches(self) -> Iterator[LabelledBatch]:
         yield self._batch(0)
 
+    def fingerprint(self) -> str:
+        return str(self.scale)
+
     def _batch(self, seed: int) -> LabelledBatch:
         labels = torch.arange(8) % 2
         noise = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
@@ -48,10 +53,17 @@ def tiny(layers: tuple[int, ...] = (1, 2)) -> Backbone:
     return Backbone("test_resnet", layers, "random")
 
 
-def trained(transfer: FineTuneConfig, backbone: Backbone | None = None) -> FineTuneState:
-    progress = build_classifier(backbone or tiny(), 2, transfer, seed=0)
-    assert len(list(train(progress, Brightness()))) == transfer.epochs
-    return progress
+def training(
+    config: FineTuneConfig, backbone: Backbone | None = None, scale: float = 1.0, seed: int = 0
+) -> FineTuning:
+    classifier = build_classifier(backbone or tiny(), 2, config, seed)
+    return FineTuning(classifier, Brightness(scale), FineTuneRecord(config, {}))
+
+
+def trained(config: FineTuneConfig, backbone: Backbone | None = None) -> FineTuning:
+    run = training(config, backbone)
+    assert len(list(run.run_epochs())) == config.epochs
+    return run
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
@@ -93,13 +105,12 @@ def test_frozen_stages_stay_to_the_last_bit_with_their_statistics() -> None:
 
 def test_going_on_from_a_saved_state_gives_the_same_weights_as_running_through() -> None:
     through = trained(QUICK)
-    stopped = build_classifier(tiny(), 2, QUICK, seed=0)
-    epochs = train(stopped, Brightness())
-    next(epochs)
+    stopped = training(QUICK)
+    next(stopped.run_epochs())
     saved = {name: tensor.clone() for name, tensor in stopped.state_dict().items()}
-    resumed = build_classifier(tiny(), 2, QUICK, seed=1)
-    resumed.load_state_dict(saved, [FineTuneEpoch(1, 0, 0, 0, 0, 0)])
-    assert [epoch.number for epoch in train(resumed, Brightness())] == [2, 3]
+    resumed = training(QUICK, seed=1)
+    resumed.load_state_dict(saved, list(stopped.history))
+    assert [epoch.number for epoch in resumed.run_epochs()] == [2, 3]
     assert not changed(through.state_dict(), resumed.state_dict())
 
 
@@ -108,22 +119,22 @@ def test_the_same_seed_trains_the_same_network() -> None:
 
 
 def test_a_loss_without_end_stops_and_says_where() -> None:
-    progress = build_classifier(tiny(), 2, replace(QUICK, learning_rate=1e30), seed=0)
+    run = training(replace(QUICK, learning_rate=1e30), scale=1e6)
     with pytest.raises(
         TrainingError,
-        match=r"the loss became (nan|inf) in epoch 1, step [234] of 4, at a rate of 1e\+30",
+        match=r"became (nan|inf) in epoch 1, step [234] of 4; use a learning_rate below 1e\+30",
     ):
-        list(train(progress, Brightness(1e6)))
+        list(run.run_epochs())
 
 
 def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
     heard: list[object] = []
     with listen(lambda *_: None, heard.append):
         trained(QUICK)
-    forecasts = [news for news in heard if isinstance(news, TrainingForecast)]
-    assert [(one.epochs, one.images) for one in forecasts] == [(3, 32)]
+    forecasts = [event for event in heard if isinstance(event, TrainingForecast)]
+    assert [(forecast.epochs, forecast.images) for forecast in forecasts] == [(3, 32)]
     assert 0 < forecasts[0].seconds < 60
-    assert [news.number for news in heard if isinstance(news, FineTuneEpoch)] == [1, 2, 3]
+    assert [event.number for event in heard if isinstance(event, EpochMetrics)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +149,7 @@ def test_it_tells_how_long_it_will_take_and_what_came_of_each_epoch() -> None:
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match=r"cannot learn|too small"):
+    with pytest.raises(OptionError, match=r"cannot be trained with|too small"):
         FineTuneConfig(**wrong)
 
 

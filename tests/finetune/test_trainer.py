@@ -22,7 +22,7 @@ from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.support.progress import Event, listen
-from flawmap.training.metrics import FineTuneEpoch
+from flawmap.training.metrics import EpochMetrics
 from helpers import TINY, save, texture, with_defect
 
 QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
@@ -59,7 +59,7 @@ def tuned(
 
 
 def epochs_of(heard: list[Event]) -> list[int]:
-    return [news.number for news in heard if isinstance(news, FineTuneEpoch)]
+    return [news.number for news in heard if isinstance(news, EpochMetrics)]
 
 
 def test_the_method_gets_another_network_of_the_same_layers() -> None:
@@ -85,7 +85,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     tuned(tmp_path / "b", replace(QUICK, epochs=1))
     resumed, again, heard = tuned(tmp_path / "b", replace(QUICK, epochs=4))
     assert resumed == through
-    assert "The fine-tuning goes on after epoch 1 of 4" in heard
+    assert "The fine-tuning resumes after epoch 1 of 4" in heard
     assert epochs_of(heard) == [2, 3, 4]
     assert [epoch._replace(seconds=0) for epoch in again.history] == [
         e._replace(seconds=0) for e in record.history
@@ -97,12 +97,12 @@ def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -
 
     def press(news: Event) -> None:
         heard.append(news)
-        if isinstance(news, FineTuneEpoch) and news.number == 2:
+        if isinstance(news, EpochMetrics) and news.number == 2:
             raise KeyboardInterrupt
 
     with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
         tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
-    assert "Stopped; the same again goes on after epoch 2 of 3" in heard
+    assert "Stopped; the same command resumes after epoch 2 of 3" in heard
     assert (
         tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
     )
@@ -241,8 +241,8 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
         import resource, signal, sys
         from pathlib import Path
         from dataclasses import replace
-        sys.path.insert(0, sys.argv[2])
-        from test_tuning import GOOD, QUICK, TINY, make_method, tune
+        sys.path[:0] = sys.argv[2:]
+        from test_trainer import GOOD, QUICK, TINY, make_method, tune
         from flawmap.errors import WriteError
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -258,6 +258,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
         textwrap.dedent(script),
         str(tmp_path),
         str(Path(__file__).parent),
+        str(Path(__file__).parents[1]),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert (

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
-from flawmap.methods.crad import CRAD, CRADHead, CRADNetwork
+from flawmap.methods.crad import CRAD, CRADHead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.tensors import Embedded
 from helpers import texture
@@ -42,7 +42,7 @@ def test_the_rates_fall_to_a_tenth() -> None:
 
 def test_grids_have_a_rate_of_their_own() -> None:
     method = CRAD(**TINY)
-    memory = CRADNetwork((6, 4, 5), method)
+    memory = method.networks([(6, 4, 5)])
     others, grids = (optimizer.param_groups[0] for optimizer in method.optimizers(memory))
     assert (others["lr"], grids["lr"]) == (1e-3, 0.1)
     assert [tuple(one.shape) for one in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
@@ -51,14 +51,14 @@ def test_grids_have_a_rate_of_their_own() -> None:
 
 def test_places_are_jittered_in_training_alone() -> None:
     torch.manual_seed(0)
-    memory, features = CRADNetwork((6, 4, 5), CRAD(**TINY)), torch.randn(2, 6, 4, 5)
+    memory, features = CRAD(**TINY).networks([(6, 4, 5)]), torch.randn(2, 6, 4, 5)
     memory.eval()
     assert torch.equal(memory(features), memory(features))
     memory.train()
     for layer in memory.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.eval()
-    torch.nn.init.normal_(memory.last.weight)
+    torch.nn.init.normal_(memory.projection.weight)
     made = [memory(features) for _ in range(16)]
     # Every other step goes without.
     without = sum(torch.equal(one, memory.eval()(features)) for one in made)

@@ -10,11 +10,12 @@ from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.diffusion import alpha_bar
 from flawmap.methods import METHODS
-from flawmap.methods.ddad import DDAD, DDADHead
+from flawmap.methods.ddad import DDAD
+from flawmap.methods.ddad_head import DDADHead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import Event, listen
 from flawmap.support.tensors import Embedded
-from flawmap.training.metrics import TrainingEpoch
+from flawmap.training.metrics import EpochMetrics
 from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -47,7 +48,7 @@ def test_the_backbone_is_adapted_after_the_unet_and_not_before() -> None:
 
 def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_path: Path) -> None:
     def stop(news: Event) -> None:
-        if isinstance(news, TrainingEpoch) and news.number == 3:
+        if isinstance(news, EpochMetrics) and news.number == 3:
             raise KeyboardInterrupt
 
     def begin() -> DDAD:
@@ -59,7 +60,7 @@ def test_stopped_while_the_backbone_is_adapted_it_goes_on_to_the_same_bit(tmp_pa
     heard: list[Event] = []
     with listen(lambda *_: None, heard.append):
         again.fit(Batches(GOOD, SIZE), tmp_path)
-    assert "The training goes on after epoch 2 of 4" in heard
+    assert "The training resumes after epoch 2 of 4" in heard
     one, other = through.fitted_state(), again.fitted_state()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -157,7 +158,7 @@ def test_images_come_as_they_were_and_go_as_backbones_read_them() -> None:
         ({"layers": (2,)}, "two layers or more"),
         ({"precision": "int8"}, "compute in f32"),
         ({"downscale": 0}, "more than 0"),
-        ({"timesteps": 200}, "200 levels of noise; use 250"),
+        ({"timesteps": 200}, "timesteps=200; use 250"),
         ({"timesteps": 1001}, "to 1000"),
     ],
 )

@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
+from flawmap.features.discriminator import Adaptor, Discriminator
 from flawmap.features.gradient_ascent import truncated_projection
 from flawmap.methods import glass
-from flawmap.methods.glass import GLASS, Adaptor, Discriminator, GLASSNetworks, focal_loss
+from flawmap.methods.glass import GLASS, GLASSNetworks
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
@@ -48,8 +49,8 @@ def test_made_up_vectors_lie_in_their_shell(
         [],
     )
 
-    def watch(logits, vectors, project, steps, rate):  # type: ignore[no-untyped-def]
-        risen = glass_ascend(logits, vectors, project, steps, rate)
+    def watch(logits, vectors, project, steps, step_size):  # type: ignore[no-untyped-def]
+        risen = glass_ascend(logits, vectors, project, steps, step_size)
         made.append((project.keywords, risen))
         return risen
 
@@ -58,7 +59,7 @@ def test_made_up_vectors_lie_in_their_shell(
     method.fit(Batches(GOOD, SIZE))
     assert len(made) == 2
     for shell, risen in made:
-        radii = (risen - shell["about"]).norm(dim=1)
+        radii = (risen - shell["centres"]).norm(dim=1)
         assert (radii >= shell["near"] * (1 - 1e-4)).all()
         assert (radii <= shell["far"] * (1 + 1e-4)).all()
         if distribution == "manifold":
@@ -70,9 +71,7 @@ def test_made_up_vectors_lie_in_their_shell(
 def test_the_hypersphere_reaches_as_far_as_three_quarters_of_the_normal_vectors() -> None:
     normal, painted = torch.zeros(80, 3), torch.zeros(20, 3)
     normal[:, 0], painted[:, 1] = torch.linspace(0, 1, 80), torch.linspace(0, 1, 20)
-    assert glass._radius_p75(
-        normal, painted, torch.zeros(80, 3), torch.zeros(20, 3)
-    ).item() == pytest.approx(0.75, abs=0.02)
+    assert glass._radius_p75(normal, painted).item() == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_rising_vector_is_held_without_its_history_and_the_adaptor_learns_under_it() -> None:
@@ -89,25 +88,11 @@ def test_the_way_up_leaves_no_trace_in_the_running_statistics() -> None:
     normal = torch.randn(50, 12)
     before = both.discriminator.norm.running_mean.clone()
     project = partial(
-        truncated_projection, about=normal, near=torch.tensor(0.5), far=torch.tensor(1.0)
+        truncated_projection, centres=normal, near=torch.tensor(0.5), far=torch.tensor(1.0)
     )
-    method._synthesise_global(both.discriminator, normal, project)
+    method._ascend(both.discriminator, normal, project)
     assert torch.equal(both.discriminator.norm.running_mean, before)
     assert both.discriminator.training
-
-
-def test_the_focal_loss_is_that_of_the_half_most_wrong() -> None:
-    odd = torch.tensor([0.1, 0.2, 0.6, 0.9])
-    marked = torch.tensor([0.0, 0.0, 0.0, 1.0])
-    # Wrong by 0.1, 0.2, 0.6, 0.1; the median of their squares is 0.025, so two remain.
-    wanted = np.mean([-((1 - p) ** 2) * np.log(p) for p in (0.8, 0.4)])
-    assert focal_loss(torch.logit(odd), marked).item() == pytest.approx(wanted, rel=1e-3)
-
-
-def test_the_focal_loss_ends_where_the_discriminator_is_sure_and_wrong() -> None:
-    assert focal_loss(torch.tensor([200.0, 200.0]), torch.zeros(2)).item() == pytest.approx(
-        -np.log(1e-5), rel=1e-3
-    )
 
 
 def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
@@ -125,16 +110,12 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
 
 
 def test_vectors_are_as_long_as_the_layers_have_channels() -> None:
+    black = torch.zeros(1, 3, 64, 64)
     method = GLASS(**TINY)
-    assert method.encoder_runner.encode(torch.zeros(1, 3, 64, 64)).maps[0].shape[-1] == sum(
-        method.feature_extractor.channels
-    )
-    assert GLASS(**TINY, embedding_dim=10).encode(torch.zeros(1, 3, 64, 64)).maps[0].shape == (
-        1,
-        8,
-        8,
-        10,
-    )
+    (grid,) = method.encoder_runner.encode(black).maps
+    assert grid.shape[-1] == sum(method.feature_extractor.channels)
+    (shorter,) = GLASS(**TINY, embedding_dim=10).encoder_runner.encode(black).maps
+    assert shorter.shape == (1, 8, 8, 10)
 
 
 @pytest.mark.parametrize("evenly", [True, False])

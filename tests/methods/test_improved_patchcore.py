@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.context import Neighbourhood, PartialSelfAttention
-from flawmap.features.reducers import ChannelAggregation
 from flawmap.methods.improved_patchcore import improved_patchcore
 
 

@@ -12,10 +12,10 @@ from scipy.spatial.distance import cdist
 
 from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, OptionError
+from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.context import PartialSelfAttention
 from flawmap.features.reducers import (
     PCA,
-    ChannelAggregation,
     GaussianRandomProjection,
     NoReduction,
     SparseRandomProjection,

@@ -5,8 +5,9 @@ import torch
 
 from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
+from flawmap.features.quantised_flow import VQFlowOutput
 from flawmap.methods import METHODS
-from flawmap.methods.vqflow import VQFlow, VQFlowHead, VQFlowNetwork, VQFlowOutput
+from flawmap.methods.vqflow import VQFlow, VQFlowHead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.tensors import Embedded
 from helpers import texture
@@ -40,23 +41,23 @@ def test_the_loss_falls() -> None:
 def test_the_loss_is_a_density() -> None:
     # Σ log |det| is that of all it does to the maps, the prototype's Gaussian among it.
     torch.manual_seed(0)
-    flow = VQFlowNetwork([2, 2, 2, 3], VQFlow(**TINY)).eval()
+    flow = VQFlow(**TINY).networks([(2,), (2,), (2,), (3,)]).eval()
     for parameter in flow.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     flow.double()
     maps = [torch.randn(1, 2, side, side).double() for side in (4, 2, 2)]
     deepest = torch.randn(1, 3, 2, 2).double()
-    told = flow([*maps, deepest]).log_det.item()
+    actual = flow([*maps, deepest]).log_det.item()
 
     conditions: list[torch.Tensor] = []
     original = flow._condition
 
-    def frozen(level, came, prototype, passed=0.0):  # type: ignore[no-untyped-def]
+    def frozen(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
         # As a function of the maps, with the conditions that they had held still.
         return conditions.pop(0)
 
-    def noting(level, came, prototype, passed=0.0):  # type: ignore[no-untyped-def]
-        conditions.append(original(level, came, prototype, passed))
+    def noting(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
+        conditions.append(original(level, layer_map, prototype, passed))
         return conditions[-1]
 
     def flat(numbers: torch.Tensor) -> torch.Tensor:
@@ -69,20 +70,20 @@ def test_the_loss_is_a_density() -> None:
     flat(numbers)
     flow._condition = frozen  # type: ignore[method-assign]
     jacobian = torch.autograd.functional.jacobian(flat, numbers)
-    assert told == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-6)
+    assert actual == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-6)
 
 
 def test_the_published_loss_leaves_the_deviation_out() -> None:
     maps = [torch.randn(2, 4, side, side) for side in (4, 2, 2)] + [torch.randn(2, 3, 2, 2)]
-    told = []
+    log_dets = []
     for log_sigma in (True, False):
         torch.manual_seed(0)
-        flow = VQFlowNetwork([4, 4, 4, 3], VQFlow(**TINY, log_sigma=log_sigma)).eval()
+        flow = VQFlow(**TINY, log_sigma=log_sigma).networks([(4,), (4,), (4,), (3,)]).eval()
         for gaussian in flow.gaussians:
             gaussian.bias.data[4:] = 3.0  # type: ignore[union-attr,index]
-        told.append(flow(maps).log_det)
+        log_dets.append(flow(maps).log_det)
     # 4 channels at 16 + 4 + 4 places lose log 3 each, nearly.
-    assert torch.allclose(told[1] - told[0], torch.full((2,), 4 * 24 * 1.0986), rtol=0.05)
+    assert torch.allclose(log_dets[1] - log_dets[0], torch.full((2,), 4 * 24 * 1.0986), rtol=0.05)
 
 
 def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
@@ -106,8 +107,8 @@ def test_the_rate_rises_and_falls() -> None:
 
 def test_steps_of_fewer_images_are_left_out() -> None:
     method = VQFlow(**TINY)
-    assert [len(chunk) for chunk in method._chunks(range(9))] == [4, 4]
-    assert [len(chunk) for chunk in method._chunks(range(3))] == [3]
+    assert [len(batch) for batch in method.split_batches(range(9))] == [4, 4]
+    assert [len(batch) for batch in method.split_batches(range(3))] == [3]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         ) -> dict[str, MetricValues]:
             return {"image AUROC": auroc(count_scores(scores, labels, weights))}
 
-        metric = bootstrap_intervals(figures, labels, times=400)["image AUROC"]
+        metric = bootstrap_intervals(figures, labels, num_resamples=400)["image AUROC"]
         held += metric.low <= truth <= metric.high
     # 150 × 0.95 = 142.5 with a standard deviation of 2.7; the percentile interval is a little short
     # of it.

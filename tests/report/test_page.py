@@ -65,7 +65,7 @@ def make_report(
 
 
 def labelled_images() -> list[tuple[str | None, float]]:
-    """Thirty good images, twenty defective ones of two kinds, with ties between and within them."""
+    """Thirty good images, twenty defective ones of two types, with ties between and within."""
     rng = np.random.default_rng(0)
     good = [("good", round(float(score), 1)) for score in rng.normal(1.4, 0.4, 30).clip(0.1)]
     defective = [
@@ -136,7 +136,7 @@ def test_numbers_that_are_none_never_reach_the_page() -> None:
     )
 
 
-def test_figures_are_percent_with_their_interval_and_absent_ones_say_why() -> None:
+def test_metrics_are_percent_with_their_interval_and_unavailable_ones_say_why() -> None:
     page = render_page(labelled_report())
     assert "95.87" in page
     assert "(93.9 – 97.4)" in page
@@ -174,7 +174,7 @@ def test_unreadable_images_stand_with_their_errors() -> None:
     assert 'id="count-unreadable" class="big">1<' in page
 
 
-def test_warnings_and_promises_are_shown() -> None:
+def test_warnings_and_guarantees_are_shown() -> None:
     page = render_page(make_report([("good", 1.0)], warnings=["The backbone is random."]))
     assert "The backbone is random." in page
     assert "At most 1 % of good parts are rejected." in page
@@ -212,7 +212,7 @@ def labelled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Any]:
     """Opens pages; at the end, nothing may have complained or asked the network for anything."""
-    contexts, complaints, asked = [], [], []
+    contexts, complaints, requests = [], [], []
 
     def visit(file: Path, **options: Any) -> Any:
         context = browser.new_context(offline=True, **options)
@@ -222,7 +222,7 @@ def visit(browser: Any) -> Iterator[Any]:
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(file.as_uri())
         return page
 
@@ -230,7 +230,7 @@ def visit(browser: Any) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert complaints == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 @pytest.fixture
@@ -251,10 +251,18 @@ def visible(page: Any) -> list[str]:
 def count(threshold: float) -> dict[str, int]:
     images = labelled_images()
     return {
-        "missed": sum(kind != "good" and score <= threshold for kind, score in images),
-        "detected": sum(kind != "good" and score > threshold for kind, score in images),
-        "false-rejects": sum(kind == "good" and score > threshold for kind, score in images),
-        "accepted": sum(kind == "good" and score <= threshold for kind, score in images),
+        "missed": sum(
+            defect_type != "good" and score <= threshold for defect_type, score in images
+        ),
+        "detected": sum(
+            defect_type != "good" and score > threshold for defect_type, score in images
+        ),
+        "false-rejects": sum(
+            defect_type == "good" and score > threshold for defect_type, score in images
+        ),
+        "accepted": sum(
+            defect_type == "good" and score <= threshold for defect_type, score in images
+        ),
     }
 
 
@@ -271,7 +279,7 @@ def test_the_page_opens_at_the_saved_threshold(page: Any) -> None:
 
 def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
     page.focus("#threshold")
-    seen = set()
+    thresholds = set()
     for key in (
         "ArrowRight",
         "ArrowRight",
@@ -284,9 +292,9 @@ def test_the_slider_by_keyboard_says_what_would_happen(page: Any) -> None:
         "ArrowLeft",
     ):
         page.keyboard.press(key)
-        seen.add(float(page.input_value("#threshold")))
+        thresholds.add(float(page.input_value("#threshold")))
         check_readout(page, float(page.input_value("#threshold")))
-    assert len(seen) > 6
+    assert len(thresholds) > 6
     page.click("#reset")
     check_readout(page, THRESHOLD)
 
@@ -303,7 +311,7 @@ def check_readout(page: Any, threshold: float) -> None:
     assert list(cells.values()) == [expected[outcome] for outcome in outcomes]
 
 
-def test_the_command_sets_the_expected_share(page: Any) -> None:
+def test_the_command_sets_the_expected_rate(page: Any) -> None:
     for threshold in np.linspace(0.45, 2.9, 12):
         page.fill("#threshold-number", f"{threshold:.4f}")
         rank = 1 + sum(score > round(threshold, 4) for score in CALIBRATION_SCORES)
@@ -311,17 +319,17 @@ def test_the_command_sets_the_expected_share(page: Any) -> None:
             assert not page.is_visible("#command")
             continue
         start = "flawmap threshold INSPECTOR.flawmap --false-rejects "
-        share = float(text(page, "#command").removeprefix(start))
-        assert math.floor(share * (len(CALIBRATION_SCORES) + 1) + 1e-9) == rank
+        rate = float(text(page, "#command").removeprefix(start))
+        assert math.floor(rate * (len(CALIBRATION_SCORES) + 1) + 1e-9) == rank
         assert text(page, "#command-note") == f"which puts it at {CALIBRATION_SCORES[-rank]:g}"
 
 
 def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
     page.fill("#threshold-number", "2.55")
     missed = {
-        f"parts/{kind}/{n:03}.png"
-        for n, (kind, s) in enumerate(labelled_images())
-        if kind != "good" and s <= 2.55
+        f"parts/{defect_type}/{n:03}.png"
+        for n, (defect_type, s) in enumerate(labelled_images())
+        if defect_type != "good" and s <= 2.55
     }
     page.click("[data-outcome=missed]")
     assert set(visible(page)) == missed
@@ -332,7 +340,7 @@ def test_badges_and_filters_follow_the_threshold(page: Any) -> None:
     assert len(visible(page)) == count(THRESHOLD)["missed"]
 
 
-def test_kind_search_and_order(page: Any) -> None:
+def test_defect_type_search_and_order(page: Any) -> None:
     page.select_option("#defect-type-filter", "dent")
     assert len(visible(page)) == 10
     page.fill("#search", "PARTS/dent/03")
@@ -346,7 +354,8 @@ def test_kind_search_and_order(page: Any) -> None:
     assert visible(page) == sorted(visible(page))
     page.select_option("#sort", "score")
     scores = {
-        f"parts/{kind}/{n:03}.png": score for n, (kind, score) in enumerate(labelled_images())
+        f"parts/{defect_type}/{n:03}.png": score
+        for n, (defect_type, score) in enumerate(labelled_images())
     }
     assert [scores[path] for path in visible(page)] == sorted(scores.values(), reverse=True)
     page.select_option("#sort", "worst")
@@ -410,7 +419,7 @@ def test_keys_search_and_walk_through_the_cards(page: Any) -> None:
 
 
 def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
-    labels = [int(kind != "good") for kind, _ in labelled_images()]
+    labels = [int(defect_type != "good") for defect_type, _ in labelled_images()]
     scores = [score for _, score in labelled_images()]
     # Axis marks tell where 0 and 1 are.
     frame = page.evaluate("""() => Object.fromEntries(["roc", "pr"].map((id) => {
@@ -438,11 +447,11 @@ def test_the_curves_hold_the_areas_that_the_scores_have(page: Any) -> None:
 
 def test_a_click_on_a_curve_moves_the_threshold_there(page: Any) -> None:
     page.hover("#roc svg", position={"x": 200, "y": 60})
-    said = text(page, "#roc-at")
+    shown = text(page, "#roc-at")
     page.click("#roc svg", position={"x": 200, "y": 60})
     assert page.is_visible("#moved")
-    assert f"At {text(page, '#moved-to')}:" in said
-    assert text(page, "#roc-at") == said
+    assert f"At {text(page, '#moved-to')}:" in shown
+    assert text(page, "#roc-at") == shown
 
 
 def test_hostile_paths_are_only_text(visit: Any, tmp_path: Path) -> None:
@@ -496,7 +505,7 @@ def test_without_labels_the_page_works_too(visit: Any, tmp_path: Path) -> None:
         "one without truth",
     ],
 )
-def test_odd_scores_are_shown(
+def test_unusual_scores_are_shown(
     visit: Any,
     tmp_path: Path,
     images: list[tuple[str | None, float]],

@@ -102,10 +102,10 @@ def simulate(budget: Budget, count: int, draws: int = 2000) -> np.ndarray:
 )
 def test_the_share_of_false_rejects_is_kept_on_average(false_rejects: float, count: int) -> None:
     realised = simulate(Budget(false_rejects), count)
-    promised = Budget(false_rejects).rank(count) / (count + 1)
-    assert promised <= false_rejects
+    expected = Budget(false_rejects).rank(count) / (count + 1)
+    assert expected <= false_rejects
     error = realised.std() / np.sqrt(len(realised))
-    assert abs(realised.mean() - promised) < 4 * error
+    assert abs(realised.mean() - expected) < 4 * error
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_budgets_that_cannot_be(share: float) -> None:
         Budget(0.1, confidence=share)
 
 
-def test_promises_say_how_they_were_come_by() -> None:
+def test_the_guarantee_says_where_its_scores_come_from() -> None:
     calibration = calibrate(299, 0.01, confidence=0.95)
     assert "at most 1.00%, 95% sure" in calibration.guarantees()[1]
     assert "nearly" in calibration.guarantees()[2]
-    assert "never entered the memory" in replace(calibration, exact=True).guarantees()[2]
+    assert "that the model was not fitted on" in replace(calibration, exact=True).guarantees()[2]
 
 
 def test_groups_that_differ_are_told() -> None:

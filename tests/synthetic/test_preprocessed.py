@@ -18,17 +18,17 @@ def painted(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_an_image_is_painted_as_it_would_be_before_it_was_prepared() -> None:
-    _, image, spots = painted(1)
+    _, image, mask = painted(1)
     before = paint_defect(texture(0, 64, 96), np.random.default_rng(1), ("texture",))
     assert np.allclose(image, SIZE(before.pixels), atol=1e-5)
-    assert np.array_equal(spots == 1, before.mask)
+    assert np.array_equal(mask == 1, before.mask)
 
 
 def test_nothing_changes_where_nothing_was_painted() -> None:
-    before, image, spots = painted(2)
-    assert spots.any()
-    assert np.array_equal(before[:, spots == 0], image[:, spots == 0])
-    assert image.dtype == spots.dtype == np.float32
+    before, image, mask = painted(2)
+    assert mask.any()
+    assert np.array_equal(before[:, mask == 0], image[:, mask == 0])
+    assert image.dtype == mask.dtype == np.float32
 
 
 def test_the_same_seed_paints_the_same() -> None:

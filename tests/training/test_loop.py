@@ -1,133 +1,153 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.optim import SGD, Adam
 
 from flawmap.errors import TrainingError
 from flawmap.support.progress import Event, listen
+from flawmap.training.checkpoint import hash_of
 from flawmap.training.loop import TrainingRun
-from flawmap.training.metrics import TrainingEpoch, TrainingForecast
+from flawmap.training.metrics import EpochMetrics
 from flawmap.training.monitor import TrainingMonitor
 
 
-class Count(TrainingRun[TrainingEpoch]):
-    """Adds one an epoch."""
+class Lines(TrainingRun[nn.Linear]):
+    """Fits a line, with two optimizers, to points that follow from the epoch's number."""
 
-    noun = "counting"
-
-    def __init__(self, epochs: int, about: str = "numbers") -> None:
-        self.epochs, self.history, self.about = epochs, [], about
-        self.sum = torch.zeros(1)
-
-    def run_epochs(self) -> Iterator[TrainingEpoch]:
-        while len(self.history) < self.epochs:
-            self.sum += 1
-            self.history.append(
-                TrainingEpoch(len(self.history) + 1, {"one": 0.25, "two": 0.5}, 0.0)
-            )
-            yield self.history[-1]
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        return {"sum": self.sum}
-
-    def load_state_dict(
-        self, state: Mapping[str, torch.Tensor], history: list[TrainingEpoch]
+    def __init__(
+        self, epochs: int, about: str = "lines", scale: float = 1.0, clip: float | None = None
     ) -> None:
-        self.sum, self.history = state["sum"], history
+        self.about = about
+        self.scale = scale
+        monitor = TrainingMonitor("line fit", "fitting lines", [epochs], 4, 32, advice="use less")
+        linear = nn.Linear(1, 1)
+        nn.init.constant_(linear.weight, 0.0)
+        nn.init.constant_(linear.bias, 0.0)
+        optimizers = [SGD([linear.weight], 0.1, momentum=0.9), Adam([linear.bias], 0.1)]
+        super().__init__(linear, optimizers, monitor, clip)
 
-    def parse_epoch(self, epoch: dict[str, Any]) -> TrainingEpoch:
-        return TrainingEpoch(**epoch)
+    def train_epoch(self, number: int) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(number)
+        points = torch.randn(4, 8, 1, generator=generator)
+        total = 0.0
+        for batch in self.monitor.iterate(number, points):
+            loss = self.scale * (self.networks(batch) - (3 * batch + 1)).square().mean()
+            self.step(loss)
+            total += loss.item()
+        return {"squares": total / 4}
 
     def resume_key(self) -> str:
-        return self.about
+        return hash_of(self.about)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"history": [epoch._asdict() for epoch in self.history]}
+        return {"history": [epoch.to_dict() for epoch in self.history]}
 
     def plot(self) -> bytes:
         return b"curves"
 
 
-def run(course: Count, folder: Path | None = None) -> list[Event]:
-    heard: list[Event] = []
-    with listen(lambda *_: None, heard.append):
-        course.run(folder)
-    return heard
+def run(training: Lines, folder: Path | None = None) -> list[Event]:
+    events: list[Event] = []
+    with listen(lambda *_: None, events.append):
+        training.run(folder)
+    return events
 
 
-def test_without_a_folder_it_just_runs() -> None:
-    course = Count(3)
-    assert run(course) == []
-    assert course.sum == 3
+def weights(training: Lines) -> dict[str, torch.Tensor]:
+    return training.networks.state_dict()
 
 
-def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    run(Count(2), tmp_path)
-    longer = Count(5)
-    assert run(longer, tmp_path) == ["The counting goes on after epoch 2 of 5"]
-    assert longer.sum == 5
+def messages(events: list[Event]) -> list[str]:
+    return [event for event in events if isinstance(event, str)]
+
+
+def test_it_trains_and_emits_each_epoch() -> None:
+    training = Lines(20)
+    epochs = [event for event in run(training) if isinstance(event, EpochMetrics)]
+    assert epochs == training.history
+    assert [epoch.number for epoch in epochs] == list(range(1, 21))
+    assert epochs[-1].loss < 0.01 * epochs[0].loss
+    assert training.networks.weight.item() == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_stopped_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    through = Lines(5)
+    run(through)
+    run(Lines(2), tmp_path)
+    longer = Lines(5)
+    events = run(longer, tmp_path)
+    assert messages(events) == ["The line fit resumes after epoch 2 of 5"]
+    assert all(
+        torch.equal(weights(longer)[name], weights(through)[name]) for name in ("weight", "bias")
+    )
+    assert [epoch.losses for epoch in longer.history] == [epoch.losses for epoch in through.history]
     written = json.loads((tmp_path / "history.json").read_text())["history"]
     assert [epoch["number"] for epoch in written] == [1, 2, 3, 4, 5]
     assert (tmp_path / "curves.png").read_bytes() == b"curves"
 
 
-@pytest.mark.parametrize("other", [Count(3, about="letters"), Count(1)])
-def test_another_training_or_a_longer_one_is_not_it(tmp_path: Path, other: Count) -> None:
-    run(Count(2), tmp_path)
-    (heard,) = run(other, tmp_path)
-    assert "is of other images or settings; the counting begins anew" in str(heard)
-    assert other.sum == other.epochs
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    run(Lines(2), tmp_path)
+    again = Lines(2)
+    events = run(again, tmp_path)
+    assert messages(events) == ["The line fit resumes after epoch 2 of 2"]
+    assert [event for event in events if isinstance(event, EpochMetrics)] == []
 
 
-def test_a_damaged_checkpoint_begins_anew(tmp_path: Path) -> None:
-    run(Count(2), tmp_path)
+@pytest.mark.parametrize(("epochs", "about"), [(3, "circles"), (1, "lines")])
+def test_a_checkpoint_of_another_or_a_longer_training_is_not_resumed(
+    tmp_path: Path, epochs: int, about: str
+) -> None:
+    run(Lines(2), tmp_path)
+    other = Lines(epochs, about)
+    (message,) = messages(run(other, tmp_path))
+    assert "is of other images or settings; the line fit starts again" in message
+    fresh = Lines(epochs, about)
+    run(fresh)
+    assert torch.equal(weights(other)["weight"], weights(fresh)["weight"])
+
+
+def test_a_damaged_checkpoint_starts_again(tmp_path: Path) -> None:
+    run(Lines(2), tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
-    again = Count(2)
-    assert "cannot be read" in str(run(again, tmp_path)[0])
-    assert again.sum == 2
+    again = Lines(2)
+    (message,) = messages(run(again, tmp_path))
+    assert "cannot be read" in message
+    assert message.endswith("the line fit starts again")
+    assert len(again.history) == 2
 
 
-def test_the_watch_says_how_far_it_is_and_forecasts_what_is_left() -> None:
-    heard: list[Event] = []
-    steps: list[tuple[str, int, int]] = []
-    with listen(lambda *step: steps.append(step), heard.append):
-        watch = TrainingMonitor("Counting", "counting", ends=[5], steps=2, images=7)
-        assert list(watch.iterate(4, "ab")) == ["a", "b"]
-        assert list(watch.iterate(5, "ab")) == ["a", "b"]
-    assert steps == [("counting", done, 10) for done in (6, 7, 8, 8, 9, 10)]
-    (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
-    assert (forecast.epochs, forecast.images, forecast.what) == (2, 7, "Counting")
+def test_ctrl_c_says_after_which_epoch_it_resumes(tmp_path: Path) -> None:
+    events: list[Event] = []
+
+    def press(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochMetrics) and event.number == 2:
+            raise KeyboardInterrupt
+
+    with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
+        Lines(3).run(tmp_path)
+    assert "Stopped; the same command resumes after epoch 2 of 3" in events
 
 
-def test_each_phase_has_a_forecast_of_its_own() -> None:
-    heard: list[Event] = []
-    with listen(lambda *_: None, heard.append):
-        watch = TrainingMonitor("Counting", "counting", ends=[3, 5], steps=2, images=7)
-        for epoch in range(2, 6):
-            list(watch.iterate(epoch, "ab"))
-    assert [news.epochs for news in heard if isinstance(news, TrainingForecast)] == [2, 2]
+def test_a_loss_that_is_not_finite_changes_no_weight() -> None:
+    training = Lines(2, scale=float("inf"))
+    with pytest.raises(TrainingError, match="the loss became inf in epoch 1, step 1 of 4; use le"):
+        run(training)
+    assert training.networks.weight.item() == 0.0
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_it_and_says_where(loss: float) -> None:
-    watch = TrainingMonitor("Counting", "counting", ends=[5], steps=3, images=7)
-    batches = watch.iterate(2, "abc")
-    next(batches), next(batches)
-    watch.check_loss(1e30, "advice")
-    with pytest.raises(
-        TrainingError, match=rf"the loss became {loss} in epoch 2, step 2 of 3, use less"
-    ):
-        watch.check_loss(loss, "use less")
-
-
-def test_a_round_is_drawn_as_a_whole_and_by_its_parts() -> None:
-    assert TrainingEpoch(1, {"one": 0.25, "two": 0.5}, 2.0).figures() == {
-        "loss": 0.75,
-        "loss/one": 0.25,
-        "loss/two": 0.5,
-    }
+def test_gradients_are_clipped_beyond_the_largest_norm() -> None:
+    free = Lines(1)
+    clipped = Lines(1, clip=1e-3)
+    run(free)
+    run(clipped)
+    # At most 4 steps of momentum 0.9 with a gradient of 1e-3 at a rate of 0.1.
+    assert abs(clipped.networks.weight.item()) <= 0.1 * 1e-3 * (1 + 1.9 + 2.71 + 3.439) + 1e-9
+    assert abs(free.networks.weight.item()) > 0.1

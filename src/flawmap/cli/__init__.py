@@ -23,13 +23,14 @@ from flawmap.cli import (
     export,
     figure,
     fit,
+    info,
     inspect,
     methods,
     split,
     table,
     threshold,
 )
-from flawmap.cli.common import NOTHING_DONE, app
+from flawmap.cli.common import ExitCode, app
 from flawmap.cli.console import err, out
 from flawmap.errors import FlawmapError
 from flawmap.support.optional_deps import explain_import_error
@@ -58,6 +59,7 @@ __all__ = [
     "export",
     "figure",
     "fit",
+    "info",
     "inspect",
     "main",
     "methods",
@@ -104,12 +106,12 @@ def main() -> None:
         if not isinstance(explained, FlawmapError):
             raise
         err.print(f"[red]flawmap:[/] {escape(str(explained))}")
-        code = NOTHING_DONE
+        code = ExitCode.NOTHING_DONE
     except Exception as error:
         # A usage error knows how to show itself. All else is a mistake of ours, and its exit code
         # must not read as a verdict.
         getattr(error, "show", err.print_exception)()
-        code = NOTHING_DONE
+        code = ExitCode.NOTHING_DONE
     sys.exit(code)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from flawmap.cli.common import NOTHING_DONE, app
+from flawmap.cli.common import ExitCode, app
 from flawmap.cli.console import out
 from flawmap.errors import OptionError
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 POSSIBLE = 0
 IMPOSSIBLE = 1
 
-_EXIT_CODES = f"""Exit code: {POSSIBLE} possible · {IMPOSSIBLE} impossible · {NOTHING_DONE} nothing
-was checked, the message says why."""
+_EXIT_CODES = f"""Exit code: {POSSIBLE} possible · {IMPOSSIBLE} impossible ·
+{ExitCode.NOTHING_DONE} nothing was checked, the message says why."""
 
 _THRESHOLDS = {"any": "any", "f1-max": "the best for F1", "youden": "Youden's"}
 """What the F1's threshold may have been, and the table's words; in the order of `Feasible`."""

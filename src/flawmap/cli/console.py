@@ -21,7 +21,7 @@ from rich.table import Table
 
 from flawmap.runtime.calibration import DEFAULT_CONFIDENCE, Calibration
 from flawmap.support.progress import Event, listen
-from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch, TrainingForecast
+from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
 if TYPE_CHECKING:
     from flawmap.runtime.record import Record
@@ -37,24 +37,25 @@ class _ProgressBars(Progress):
     """Bars, and above them a table of epochs that fills while the bars move."""
 
     epochs: Table | None = None
-    epoch_type: type | None = None
+    epoch_columns: tuple[str, ...] = ()
     every: int = 1
 
-    def add_epoch(self, epoch: FineTuneEpoch | TrainingEpoch) -> None:
+    def add_epoch(self, epoch: EpochMetrics) -> None:
         """Add a row; a method may be trained after its backbone was, and then has its own table."""
         if epoch.number > 1 and epoch.number % self.every:
             return
-        if self.epochs is not None and self.epoch_type is not type(epoch):
+        columns = _epoch_columns(epoch)
+        if self.epochs is not None and self.epoch_columns != columns:
             self.console.print(self.epochs)
             self.epochs = None
         if self.epochs is None:
             self.epochs = training_table(epoch)
-        self.epoch_type = type(epoch)
+        self.epoch_columns = columns
         self.epochs.add_row(*_epoch_cells(epoch))
 
     def show(self, event: Event) -> None:
         """Add an epoch to its table; print any other event, which stays when the bars go."""
-        if isinstance(event, FineTuneEpoch | TrainingEpoch):
+        if isinstance(event, EpochMetrics):
             self.add_epoch(event)
             return
         if isinstance(event, TrainingForecast):
@@ -99,31 +100,38 @@ def progress_bars() -> Iterator[None]:
             err.print(progress.epochs)
 
 
-def training_table(epoch: FineTuneEpoch | TrainingEpoch) -> Table:
+def training_table(epoch: EpochMetrics) -> Table:
     """Table of a training, still without rows.
 
     Args:
         epoch: its first epoch, which tells what the columns are.
 
-    >>> [column.header for column in training_table(TrainingEpoch(1, {"loss": 0.5}, 3.0)).columns]
+    >>> [column.header for column in training_table(EpochMetrics(1, {"loss": 0.5}, 3.0)).columns]
     ['epoch', 'loss', 'seconds']
     """
-    if isinstance(epoch, FineTuneEpoch):
-        names = ["loss", "accuracy", "validation loss", "validation accuracy"]
-        return Table("epoch", *names, "seconds")
-    names = list(epoch.losses) if len(epoch.losses) > 1 else []
-    return Table("epoch", "loss", *(f"{name} loss" for name in names), "seconds")
+    return Table(*_epoch_columns(epoch))
 
 
-def _epoch_cells(epoch: FineTuneEpoch | TrainingEpoch) -> list[str]:
-    cells = [str(epoch.number), f"{epoch.loss:.4f}"]
-    if isinstance(epoch, FineTuneEpoch):
-        cells.append(f"{epoch.accuracy:.1%}")
-        cells.append(f"{epoch.validation_loss:.4f}")
-        cells.append(f"{epoch.validation_accuracy:.1%}")
-    elif len(epoch.losses) > 1:
-        cells += [f"{loss:.4f}" for loss in epoch.losses.values()]
-    return [*cells, f"{epoch.seconds:.0f}"]
+def _epoch_columns(epoch: EpochMetrics) -> tuple[str, ...]:
+    return tuple(_epoch_values(epoch))
+
+
+def _epoch_cells(epoch: EpochMetrics) -> list[str]:
+    return list(_epoch_values(epoch).values())
+
+
+def _epoch_values(epoch: EpochMetrics) -> dict[str, str]:
+    """What is shown of an epoch, by the name of its column."""
+    values = {"epoch": str(epoch.number), "loss": f"{epoch.loss:.4f}"}
+    if len(epoch.losses) > 1:
+        values |= {f"{name} loss": f"{loss:.4f}" for name, loss in epoch.losses.items()}
+    if epoch.accuracy is not None:
+        values["accuracy"] = f"{epoch.accuracy:.1%}"
+    if epoch.validation_loss is not None:
+        values["validation loss"] = f"{epoch.validation_loss:.4f}"
+    if epoch.validation_accuracy is not None:
+        values["validation accuracy"] = f"{epoch.validation_accuracy:.1%}"
+    return {**values, "seconds": f"{epoch.seconds:.0f}"}
 
 
 def _event_text(event: Event) -> str:

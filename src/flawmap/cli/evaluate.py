@@ -11,23 +11,20 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import (
-    ALL_GOOD,
     EXIT_CODES,
-    SOME_UNREADABLE,
+    ExitCode,
     InspectorFile,
     MinAreaOption,
     OutputFolder,
     PrecisionOption,
     app,
-    find_inspectors,
-    match_products,
-    run_jobs,
 )
 from flawmap.cli.console import err, out, progress_bars
+from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_metrics, print_product_summary
 
 if TYPE_CHECKING:
-    from flawmap.data.layouts import Sample
+    from flawmap.data.sample import Sample
     from flawmap.evaluation import Evaluation
     from flawmap.metrics.metric import Metric
     from flawmap.report.gallery import Gallery
@@ -103,7 +100,7 @@ def _evaluate(
         err.print(f"[yellow]error[/]  {escape(error)}")
     out.print(f"Look at {escape(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return SOME_UNREADABLE if errors else ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if errors else ExitCode.ALL_GOOD
 
 
 def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:

@@ -9,15 +9,9 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import (
-    ALL_GOOD,
-    EXIT_CODES,
-    InspectorFile,
-    app,
-    find_inspectors,
-    run_jobs,
-)
+from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
 from flawmap.cli.console import out, progress_bars
+from flawmap.cli.products import find_inspectors, run_jobs
 
 
 @app.command(epilog=EXIT_CODES)
@@ -56,7 +50,7 @@ def export(
             f"{escape(str(file))} → {names}; scores of the golden images differ by at most "
             f"{result.max_relative_difference:.1e}"
         )
-        return ALL_GOOD
+        return ExitCode.ALL_GOOD
 
     jobs = {name: partial(write, file) for name, file in find_inspectors(inspector).items()}
     raise typer.Exit(run_jobs(jobs))

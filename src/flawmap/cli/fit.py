@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import (
-    ALL_GOOD,
-    EXIT_CODES,
-    SOME_UNREADABLE,
-    SUFFIX,
-    ConfidenceOption,
-    SeedOption,
-    app,
-    parse_size,
-    run_per_product,
-)
+from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
 from flawmap.cli.console import (
     err,
     out,
@@ -30,6 +20,7 @@ from flawmap.cli.console import (
     print_unreadable,
     progress_bars,
 )
+from flawmap.cli.products import INSPECTOR_SUFFIX, run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -151,15 +142,16 @@ def fit(
     def make_inspector() -> Inspector:
         from flawmap.inspector import Inspector
 
-        return Inspector(
+        inspector = Inspector(
             _make_method(method, preset, given, method_changes),
-            name=method,
             size=_input_size(method, preset, size),
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
             finetune=_make_finetune_config(finetune, finetune_preset, finetune_changes),
         )
+        inspector.name = method
+        return inspector
 
     make_inspector()  # Options that cannot be are reported before anything is read.
     if weights == "random":
@@ -169,7 +161,9 @@ def fit(
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
     job = partial(_fit, make_inspector, products)
-    raise typer.Exit(run_per_product(good, output, job, file=f"part{SUFFIX}", folder="parts"))
+    raise typer.Exit(
+        run_per_product(good, output, job, file=f"part{INSPECTOR_SUFFIX}", folder="parts")
+    )
 
 
 def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -213,16 +207,14 @@ def _fit(
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
-    return SOME_UNREADABLE if inspector.unreadable else ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if inspector.unreadable else ExitCode.ALL_GOOD
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
-    from flawmap.methods.trained_base import TrainedMethod
-
     print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
-    if inspector.finetune_record or isinstance(inspector.method, TrainedMethod):
+    if inspector.finetune_record or inspector.method.is_trained:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
         out.print(
             f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"

@@ -13,20 +13,16 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import (
-    ALL_GOOD,
     EXIT_CODES,
-    SOME_REJECTED,
-    SOME_UNREADABLE,
+    ExitCode,
     InspectorFile,
     MinAreaOption,
     OutputFolder,
     PrecisionOption,
     app,
-    find_inspectors,
-    match_products,
-    run_jobs,
 )
 from flawmap.cli.console import format_record, out, progress_bars
+from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.errors import DatasetError
 from flawmap.support.progress import track
 
@@ -166,8 +162,8 @@ def _print_summary(counts: Counter[str], output: Path) -> int:
     good, rejected, unreadable = counts["good"], counts["reject"], counts["undecided"]
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
     if unreadable:
-        return SOME_UNREADABLE
-    return SOME_REJECTED if rejected else ALL_GOOD
+        return ExitCode.SOME_UNREADABLE
+    return ExitCode.SOME_REJECTED if rejected else ExitCode.ALL_GOOD
 
 
 def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:

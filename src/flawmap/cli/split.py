@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SeedOption, app, run_per_product
+from flawmap.cli.common import EXIT_CODES, ExitCode, SeedOption, app
 from flawmap.cli.console import err, out, progress_bars
+from flawmap.cli.products import run_per_product
 
 if TYPE_CHECKING:
     from flawmap.data.duplicates import DuplicatePair
@@ -78,7 +79,8 @@ def _split(
     seed: int,
 ) -> int:
     from flawmap.data.duplicates import near_duplicates
-    from flawmap.data.layouts import find_samples, write_manifest
+    from flawmap.data.layouts import find_samples
+    from flawmap.data.manifest import write_manifest
     from flawmap.data.splits import SPLITS, SplitFractions, assign_splits
 
     train_fraction = 1 - calibration_fraction - test_fraction
@@ -91,7 +93,7 @@ def _split(
     good = ", ".join(f"{counts[name, 0]} good to {name}" for name in SPLITS)
     out.print(f"{good}, {counts['test', 1]} defective to test → {escape(str(output))}")
     _print_duplicates(pairs)
-    return ALL_GOOD
+    return ExitCode.ALL_GOOD
 
 
 def _print_duplicates(pairs: Sequence[DuplicatePair]) -> None:

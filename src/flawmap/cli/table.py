@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from flawmap.cli.common import ALL_GOOD, EXIT_CODES, SOME_UNREADABLE, app
+from flawmap.cli.common import EXIT_CODES, ExitCode, app
 from flawmap.cli.console import out, progress_bars
 from flawmap.cli.study import (
     BackboneOption,
@@ -111,7 +111,7 @@ def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, com
     stem = output / f"table{number}-{study.source.name}"
     _print_written(write_table(stem, text, result_records(spec, results), command))
     flawed = any(result.error or result.unreadable for result in results.values())
-    return SOME_UNREADABLE if runner.stopped or flawed else ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if runner.stopped or flawed else ExitCode.ALL_GOOD
 
 
 def _measure_times(

@@ -9,16 +9,9 @@ from typing import Annotated
 
 import typer
 
-from flawmap.cli.common import (
-    ALL_GOOD,
-    EXIT_CODES,
-    ConfidenceOption,
-    InspectorFile,
-    app,
-    find_inspectors,
-    run_jobs,
-)
+from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, InspectorFile, app
 from flawmap.cli.console import print_fit_summary
+from flawmap.cli.products import find_inspectors, run_jobs
 from flawmap.cli.tables import print_budgets
 from flawmap.errors import OptionError
 
@@ -50,8 +43,8 @@ def _show_or_set(file: Path, false_rejects: float | None, confidence: float | No
     calibration = Calibration.from_arrays(manifest.calibration, arrays)
     if false_rejects is None:
         print_budgets(calibration)
-        return ALL_GOOD
+        return ExitCode.ALL_GOOD
     calibration = replace(calibration, budget=Budget(false_rejects, confidence))
     bundle.save(file, replace(manifest, calibration=calibration.settings), arrays)
     print_fit_summary(calibration, file)
-    return ALL_GOOD
+    return ExitCode.ALL_GOOD

@@ -1,6 +1,4 @@
-"""Images that are all but the same in two splits.
-
-What was learned by heart would be taken for understood.
+"""Images that are all but the same in two splits: what was learned by heart would count as found.
 
 An image's fingerprint are the coarse waves of its cosine transform. Parts in one pose look alike in
 most of them, so each wave is compared not with 0 but with its median over the data set: a bit then
@@ -18,35 +16,35 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from flawmap.data.layouts import Sample
+from flawmap.data.sample import Sample
 from flawmap.data.splits import SPLITS, sha256_of
 from flawmap.errors import ImageError
 from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 
-DCTFingerprints = Float[np.ndarray, "_picture 255"]
-"""One row per image, of length 1."""
-
-RowIndices = Int[np.ndarray, " _row"]
-"""Which rows of the waves."""
-
-DCT_SIDE = 32
-"""Pixels a side to which an image is brought."""
-
-DCT_KEPT = 16
-"""Waves a side that are kept; all but the first, which is the mean: 255."""
-
-MAX_DISTANCE_BITS = 24
-"""Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by
-a fifth differ in less; images of different parts in about half, and hardly ever in so few."""
-
 SMALL_SET_SIZE = 64
 """Images up to which each pair is compared with the median of the others. In its own median a pair
 has a hand: it lies between the two of them for one wave in so many images, and there their bits
 differ whatever they show."""
 
-ROWS_PER_BLOCK = 1024
+_DCTFingerprints = Float[np.ndarray, "_image 255"]
+"""One row per image, of length 1."""
+
+_RowIndices = Int[np.ndarray, " _row"]
+"""Which rows of the waves."""
+
+_DCT_SIDE = 32
+"""Pixels a side to which an image is brought."""
+
+_DCT_KEPT = 16
+"""Waves a side that are kept; all but the first, which is the mean: 255."""
+
+_MAX_DISTANCE_BITS = 24
+"""Bits of 255. Copies saved as JPEG of quality 60, made brighter or darker by a tenth or smaller by
+a fifth differ in less; images of different parts in about half, and hardly ever in so few."""
+
+_ROWS_PER_BLOCK = 1024
 """Rows compared at once; with 10,000 others that takes 40 MB."""
 
 
@@ -74,39 +72,35 @@ class _Match(NamedTuple):
 
 
 def near_duplicates(
-    samples: Sequence[Sample], limit: int = MAX_DISTANCE_BITS
+    samples: Sequence[Sample], limit: int = _MAX_DISTANCE_BITS
 ) -> list[DuplicatePair]:
-    """Find images in different splits that look the same, the most alike first.
+    """Images in different splits that look the same, the most alike first.
 
     Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of
     one part in one pose. Contrast does not count. Where parts always lie in the same pose, a shift
     by a pixel already makes another image. Of two images alone, only equal ones are found: there is
-    no usual one to compare them with. Images that cannot be read are left out.
+    no usual one to compare them with. Images that cannot be read are skipped.
 
     Args:
-        samples: of a data set, with their splits.
-        limit: bits, of 255, in which a pair may differ.
+        samples: the images of a data set, with their splits.
+        limit: most bits, of 255, in which a pair may differ.
     """
     if len({sample.split for sample in samples}) < 2:
         return []
     readable, waves = _read(samples)
     splits = np.array([SPLITS.index(sample.split) for sample in readable])
     match = _match_few if len(readable) <= SMALL_SET_SIZE else _match_many
-    matches = (
-        found
-        for first, second in combinations(range(len(SPLITS)), 2)
-        for found in match(
-            waves, np.flatnonzero(splits == first), np.flatnonzero(splits == second), limit
-        )
-    )
-    pairs = [
-        _pair(readable[found.first], readable[found.second], found.distance) for found in matches
-    ]
+    pairs = []
+    for first, second in combinations(range(len(SPLITS)), 2):
+        rows = np.flatnonzero(splits == first), np.flatnonzero(splits == second)
+        for a, b, distance in match(waves, *rows, limit):
+            pairs.append(_pair(readable[a], readable[b], distance))
     return sorted(pairs, key=lambda pair: (pair.distance, pair.a.path, pair.b.path))
 
 
-def _read(samples: Sequence[Sample]) -> tuple[list[Sample], DCTFingerprints]:
-    readable, waves = [], [np.empty((0, DCT_KEPT**2 - 1), np.float32)]
+def _read(samples: Sequence[Sample]) -> tuple[list[Sample], _DCTFingerprints]:
+    readable = []
+    waves = [np.empty((0, _DCT_KEPT**2 - 1), np.float32)]
     for sample in track(samples, "comparing images", len(samples)):
         try:
             waves.append(_waves(decode(sample.path)))
@@ -116,21 +110,21 @@ def _read(samples: Sequence[Sample]) -> tuple[list[Sample], DCTFingerprints]:
     return readable, np.concatenate(waves)
 
 
-def _waves(pixels: ImageArray) -> DCTFingerprints:
+def _waves(pixels: ImageArray) -> _DCTFingerprints:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = np.ascontiguousarray(resize(grey, DCT_SIDE, DCT_SIDE))
-    waves = cv2.dct(small - small.mean())[:DCT_KEPT, :DCT_KEPT].reshape(1, -1)[:, 1:]
+    small = np.ascontiguousarray(resize(grey, _DCT_SIDE, _DCT_SIDE))
+    waves = cv2.dct(small - small.mean())[:_DCT_KEPT, :_DCT_KEPT].reshape(1, -1)[:, 1:]
     # Without the length a brighter copy of a part that always looks much the same lands far from
     # it.
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
 
 
 def _match_many(
-    waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int
+    waves: _DCTFingerprints, first: _RowIndices, second: _RowIndices, limit: int
 ) -> Iterator[_Match]:
     bits = np.where(waves > np.median(waves, axis=0), np.float32(1), np.float32(-1))
-    for start in range(0, len(first), ROWS_PER_BLOCK):
-        block = first[start : start + ROWS_PER_BLOCK]
+    for start in range(0, len(first), _ROWS_PER_BLOCK):
+        block = first[start : start + _ROWS_PER_BLOCK]
         # Bits that agree add 1 to the product, the others take 1 away.
         distances = (bits.shape[1] - bits[block] @ bits[second].T) / 2
         for row, column in np.argwhere(distances <= limit):
@@ -138,7 +132,7 @@ def _match_many(
 
 
 def _match_few(
-    waves: DCTFingerprints, first: RowIndices, second: RowIndices, limit: int
+    waves: _DCTFingerprints, first: _RowIndices, second: _RowIndices, limit: int
 ) -> Iterator[_Match]:
     for a in first.tolist():
         for b in second.tolist():

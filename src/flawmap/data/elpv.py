@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flawmap.data.layouts import GOOD, Sample, walk_mvtec
+from flawmap.data.layouts import walk_mvtec
+from flawmap.data.sample import GOOD, Sample
 from flawmap.data.splits import SplitFractions, assign_splits
 from flawmap.errors import DatasetError, WriteError
 from flawmap.support.atomic import atomic_folder
@@ -23,22 +24,23 @@ from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
 
 DEFECTIVE = "defective"
+"""Defect type of a defective cell."""
 
-MATERIAL = "mono"
-"""Polycrystalline cells have a grain of their own each, beside which a defect is not odd."""
+_MATERIAL = "mono"
+"""Polycrystalline cells have a grain of their own each, beside which a defect is not anomalous."""
 
-ELPV_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
-"""By the probability of a defect.
+_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
+"""Defect type by the probability of a defect.
 
-Of cells with one between, nobody can say which verdict is right.
+Of cells with a probability between, nobody can say which verdict is right.
 """
 
-ELPV_FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
+_FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
 """Of the good cells; the defective ones are all to test."""
 
 
 def list_samples() -> list[Sample]:
-    """List the cells where the package keeps them, shared out by their file names.
+    """The cells where the package keeps them, split by their file names.
 
     The same at any time and place.
 
@@ -46,15 +48,17 @@ def list_samples() -> list[Sample]:
         MissingExtra: the package is not installed.
         DatasetError: it is another one than flawmap knows.
     """
-    return assign_splits(list(_labelled(_installed())), ELPV_FRACTIONS)
+    return assign_splits(list(_labelled(_installed())), _FRACTIONS)
 
 
 def write_elpv(folder: Path) -> None:
-    """The folder of the cells; written first where it is missing.
+    """Write the cells to a folder in MVTec AD layout, unless they are there.
 
-    It has `train/good`, `test/good` and `test/defective`.
+    It has `train/good`, `test/good` and `test/defective`. The folder is there when it is complete,
+    or not at all.
 
-    The folder is there when it is complete, or not at all.
+    Args:
+        folder: path of the folder.
 
     Raises:
         MissingExtra: the package is not installed.
@@ -67,12 +71,12 @@ def write_elpv(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(
             f"{folder} holds other things than the {len(samples)} cells of ELPV; name another "
-            f"folder"
+            "folder"
         )
     try:
-        with atomic_folder(folder) as aside:
+        with atomic_folder(folder) as temporary:
             for sample in track(samples, "copying ELPV cells", len(samples)):
-                _copy(sample, aside / sample.split / sample.defect_type)
+                _copy(sample, temporary / sample.split / sample.defect_type)
     except WriteError:
         # Another process may have been quicker with the same.
         if not _holds(folder, samples):
@@ -92,12 +96,13 @@ def _labelled(data: Path) -> Iterator[Sample]:
     try:
         for line in labels.read_text(encoding="utf-8").splitlines():
             path, probability, material = line.split()
-            if material == MATERIAL and float(probability) in ELPV_LABELS:
-                yield Sample(data / path, "train", ELPV_LABELS[float(probability)])
+            if material == _MATERIAL and float(probability) in _LABELS:
+                yield Sample(data / path, "train", _LABELS[float(probability)])
     except (OSError, ValueError) as error:
-        message = f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); "
-        "install that version"
-        raise DatasetError(message) from error
+        raise DatasetError(
+            f"{labels}: not a list of cells as elpv-dataset 1.0.0 has it ({error}); install that "
+            "version"
+        ) from error
 
 
 def _holds(folder: Path, samples: Sequence[Sample]) -> bool:

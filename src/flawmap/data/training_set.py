@@ -1,4 +1,4 @@
-"""The good images that an inspector is fitted to: which of them teach, and which calibrate."""
+"""The good images of a product: which of them a method is fitted to, and which calibrate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flawmap.data.layouts import GOOD, good_training_samples
+from flawmap.data.layouts import good_training_samples
+from flawmap.data.sample import GOOD
 from flawmap.data.splits import check_unchanged
 from flawmap.errors import DatasetError
 from flawmap.runtime.preprocess import ImageInput
 
 _MIN_GOOD_IMAGES = 2
-"""Fewest good images to learn from: each is scored by what the others taught."""
+"""Fewest good images to fit to: each is scored by a method that was fitted to the others."""
 
 
 class GoodImages(NamedTuple):
@@ -25,7 +26,7 @@ class GoodImages(NamedTuple):
 
     Args:
         images: paths, bytes of files, or arrays.
-        groups: the group of each image; empty where there are no two groups.
+        groups: the group of each image, in the same order; empty where there are no two groups.
     """
 
     images: list[ImageInput]
@@ -34,7 +35,7 @@ class GoodImages(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Good images, some of which may be held out of learning to set the threshold.
+    """Good images, some of which may be held out of fitting to set the threshold.
 
     Usually made by `TrainingSet.of` or `TrainingSet.of_images`, and followed by `hold_out`.
 
@@ -42,16 +43,17 @@ class TrainingSet:
         images: all good images: paths, bytes of files, or arrays.
         groups: the lot, day or camera of each image; empty where unknown. A single group of all
             images is as good as none, and `groups` is then empty too.
-        held_out: positions in `images` of those that calibrate; the others teach. Empty where all
-            teach, and each is to be scored by what the others taught.
+        held_out: indices in `images` of those that only calibrate. Empty where a method is fitted
+            to all, and each is to be scored by what was fitted to the others.
 
     Raises:
-        DatasetError: fewer than two images teach, or `groups` has another length than `images`.
+        DatasetError: fewer than two images are not held out, or `groups` has another length than
+            `images`.
 
     Example:
         >>> training_set = TrainingSet.of_images(["a.png", "b.png", "c.png", "d.png"])
         >>> training_set = training_set.hold_out(0.25, seed=0)
-        >>> len(training_set.teach.images), training_set.calibrate.images
+        >>> len(training_set.training.images), training_set.calibration.images
         (3, ['c.png'])
     """
 
@@ -66,19 +68,20 @@ class TrainingSet:
         if len(set(self.groups)) == 1:
             object.__setattr__(self, "groups", ())
         if count < _MIN_GOOD_IMAGES:
+            noun = "image" if count == 1 else "images"
             raise DatasetError(
-                f"{count} good image{'s' * (count != 1)}; {_MIN_GOOD_IMAGES} are the fewest to "
-                "learn from, 100 or more are better"
+                f"{count} good {noun}; {_MIN_GOOD_IMAGES} are the fewest to fit to, 100 or more "
+                "are better"
             )
         if count - held_out < _MIN_GOOD_IMAGES:
             raise DatasetError(
                 f"{held_out} of {count} good images are held out for calibration; "
-                f"{_MIN_GOOD_IMAGES} are the fewest to learn from, so hold out fewer or add images"
+                f"{_MIN_GOOD_IMAGES} are the fewest to fit to, so hold out fewer or add images"
             )
 
     @classmethod
     def of(cls, source: Path) -> TrainingSet:
-        """List the good images of a data set; those of its calibration split are held out.
+        """The good images of a data set; those of its calibration split are held out.
 
         Args:
             source: a folder of good images, a data set with `train/good`, or a CSV manifest, which
@@ -89,17 +92,14 @@ class TrainingSet:
         """
         samples = good_training_samples(source)
         check_unchanged(samples)
-        return cls(
-            images=[sample.path for sample in samples],
-            groups=[sample.group for sample in samples],
-            held_out=[
-                index for index, sample in enumerate(samples) if sample.split == "calibration"
-            ],
-        )
+        images = [sample.path for sample in samples]
+        groups = [sample.group for sample in samples]
+        is_calibration = [sample.split == "calibration" for sample in samples]
+        return cls(images, groups, np.flatnonzero(is_calibration).tolist())
 
     @classmethod
     def of_images(cls, images: Sequence[ImageInput], groups: Sequence[str] = ()) -> TrainingSet:
-        """Take good images as they are given; none is held out.
+        """Good images as they are given; none is held out.
 
         Args:
             images: paths, bytes of files, or arrays.
@@ -111,17 +111,17 @@ class TrainingSet:
         return cls(images, groups)
 
     def hold_out(self, fraction: float, *, seed: int) -> TrainingSet:
-        """Hold some images out of learning, whole groups where there are groups.
+        """The same images, some of them held out of fitting, whole groups where there are groups.
 
         Where the data set has a calibration split, that stays as it is.
 
         Args:
-            fraction: of the groups, or of the images where there are none, rounded up; 0 holds out
-                nothing, and it must be less than 1.
-            seed: another one chooses others.
+            fraction: fraction of the groups, or of the images where there are none, rounded up,
+                0…1, 1 exclusive; 0 holds out nothing.
+            seed: another seed chooses others.
 
         Raises:
-            DatasetError: too few images are left to learn from.
+            DatasetError: too few images are left to fit to.
         """
         if self.held_out:
             return self
@@ -132,47 +132,50 @@ class TrainingSet:
         return replace(self, held_out=np.flatnonzero(np.isin(group_ids, chosen)).tolist())
 
     @property
-    def teach(self) -> GoodImages:
-        """The images to learn from, in their order."""
+    def training(self) -> GoodImages:
+        """The images to fit to, in their order."""
         held_out = set(self.held_out)
-        return self._select([i for i in range(len(self.images)) if i not in held_out])
+        kept = [index for index in range(len(self.images)) if index not in held_out]
+        return self._select(kept)
 
     @property
-    def calibrate(self) -> GoodImages:
-        """The images that set the threshold alone; none where all teach."""
+    def calibration(self) -> GoodImages:
+        """The images that only set the threshold; none where a method is fitted to all."""
         return self._select(self.held_out)
 
     def images_by_class(
         self, classes: Mapping[str, Sequence[ImageInput]] | None = None
     ) -> dict[str, list[ImageInput]]:
-        """Select what the backbone may be fine-tuned on: nothing that calibrates.
+        """The images that a backbone may be fine-tuned on: none that are held out.
 
         Args:
             classes: images by the name of their class; None for the good images as one class. An
                 array is recognised by identity, a path by its name, bytes by their content.
 
-        Returns:
-            The images of each class, without those that are held out.
+        Example:
+            >>> training_set = TrainingSet(["a.png", "b.png", "c.png"], held_out=[2])
+            >>> training_set.images_by_class({"good": ["a.png", "c.png"], "scratch": ["d.png"]})
+            {'good': ['a.png'], 'scratch': ['d.png']}
         """
-        unseen = {_identity(self.images[index]) for index in self.held_out}
-        return {
-            name: [image for image in images if _identity(image) not in unseen]
-            for name, images in (classes or {GOOD: self.images}).items()
-        }
+        held_out = {_identity(self.images[index]) for index in self.held_out}
+        usable = {}
+        for name, images in (classes or {GOOD: self.images}).items():
+            usable[name] = [image for image in images if _identity(image) not in held_out]
+        return usable
 
-    def check_usable(self, teaching: int, calibrating: int) -> None:
+    def check_readable(self, training: int, calibrating: int) -> None:
         """Make sure that enough of the images could be read.
 
         Args:
-            teaching: how many that could be read teach.
-            calibrating: how many that could be read set the threshold.
+            training: number of readable images that a method was fitted to.
+            calibrating: number of readable images that set the threshold.
 
         Raises:
-            DatasetError: fewer than two teach, or none calibrates.
+            DatasetError: fewer than two to fit to, or none to calibrate with.
         """
-        if teaching < _MIN_GOOD_IMAGES:
+        if training < _MIN_GOOD_IMAGES:
             raise DatasetError(
-                f"{teaching} of {len(self.images)} images can be used to learn from; "
+                f"{training} of {len(self.images)} images can be used to fit to; "
                 f"{_MIN_GOOD_IMAGES} are the fewest"
             )
         if not calibrating:

@@ -15,7 +15,7 @@ from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
 
-BATCH = 4
+_BATCH_SIZE = 4
 """Images that a network takes at once.
 
 On a CPU more of them fall out of its cache and take longer each.
@@ -23,30 +23,47 @@ On a CPU more of them fall out of its cache and take longer each.
 
 
 class Batch(NamedTuple):
-    """Some images, ready for a network."""
+    """Some images, ready for a network.
+
+    Args:
+        images: (batch, 3, height, width), preprocessed.
+        names: name of each image, for messages.
+    """
 
     images: Images
     names: list[str]
 
 
 class Batches:
-    """The images of `images` in batches; may be gone round more than once.
+    """Images in batches, read ahead; may be iterated over more than once.
 
-    What cannot be used is left out and listed in `unreadable`, so that one bad image never stops
-    the others.
+    What cannot be read is skipped and listed in `unreadable`, so that one bad image never stops the
+    others.
 
     Args:
-        images: the images.
-        preparation: what makes them ready for the network.
-        size: of a batch.
-        groups: the lot, day or camera of each, where they are known.
+        image_inputs: paths, bytes of files, or arrays.
+        preprocessing: how images are made ready for the network.
+        size: images of a batch, 1 or more; the last may have fewer.
+        groups: the lot, day or camera of each image; empty where unknown.
+
+    Attributes:
+        unreadable: images that the last iteration skipped, and why.
+        readable_indices: indices in `image_inputs` of those that it did not skip.
+
+    Example:
+        >>> grey = np.full((64, 64, 3), 128, np.uint8)
+        >>> batches = Batches([grey, b"no image", grey], Preprocessing(32, 32))
+        >>> [tuple(batch.images.shape) for batch in batches]
+        [(2, 3, 32, 32)]
+        >>> batches.readable_indices, len(batches.unreadable)
+        ([0, 2], 1)
     """
 
     def __init__(
         self,
         image_inputs: Sequence[ImageInput],
         preprocessing: Preprocessing,
-        size: int = BATCH,
+        size: int = _BATCH_SIZE,
         *,
         groups: Sequence[str] = (),
     ) -> None:
@@ -58,53 +75,53 @@ class Batches:
         self.readable_indices: list[int] = []
 
     def __len__(self) -> int:
-        """Count the batches, as if all images could be used."""
+        """The number of batches, if all images can be read."""
         return math.ceil(len(self.image_inputs) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        self.unreadable, self.readable_indices = [], []
+        self.unreadable = []
+        self.readable_indices = []
         readable = self._readable()
         while chunk := list(islice(readable, self.size)):
-            names, prepared = zip(*chunk, strict=True)
-            yield Batch(torch.from_numpy(np.stack(prepared)), list(names))
+            names = [name for name, _ in chunk]
+            images = np.stack([image for _, image in chunk])
+            yield Batch(torch.from_numpy(images), names)
 
     @property
     def readable_groups(self) -> list[str]:
-        """The groups of the images that could be used the last time round.
-
-        None where there are not two of them.
-        """
-        groups = [self.groups[place] for place in self.readable_indices] if self.groups else []
+        """The groups of the images that the last iteration read; empty for fewer than two."""
+        if not self.groups:
+            return []
+        groups = [self.groups[index] for index in self.readable_indices]
         return groups if len(set(groups)) > 1 else []
 
     @property
     def group_ids(self) -> Indices:
-        """The group of each of those images, numbered from 0.
+        """The group of each image that the last iteration read, numbered from 0.
 
         Where there are none, each image is its own.
         """
-        groups = self.readable_groups or [str(place) for place in self.readable_indices]
+        groups = self.readable_groups or [str(index) for index in self.readable_indices]
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         return torch.tensor([numbers[group] for group in groups], dtype=torch.long)
 
     def subset(self, indices: Sequence[int]) -> Batches:
-        """Give batches of some of those images."""
-        return Batches(
-            [self.image_inputs[self.readable_indices[place]] for place in indices],
-            self.preprocessing,
-            self.size,
-        )
+        """Batches of some of the images that the last iteration read, without groups.
+
+        Args:
+            indices: which of them, numbered from 0 among the readable ones.
+        """
+        image_inputs = [self.image_inputs[self.readable_indices[index]] for index in indices]
+        return Batches(image_inputs, self.preprocessing, self.size)
 
     def _readable(self) -> Iterator[tuple[str, Preprocessed]]:
-        loaded = track(
-            decode_ahead(self.image_inputs, self.preprocessing),
-            "reading images",
-            len(self.image_inputs),
-        )
-        for place, one in enumerate(loaded):
-            if isinstance(one, UnreadableImage):
-                self.unreadable.append(one)
+        count = len(self.image_inputs)
+        decoded = decode_ahead(self.image_inputs, self.preprocessing)
+        for index, image in enumerate(track(decoded, "reading images", count)):
+            if isinstance(image, UnreadableImage):
+                self.unreadable.append(image)
             else:
-                self.readable_indices.append(place)
-                # Only the prepared image is kept: the decoded one may be a hundred times larger.
-                yield name_of(one.image_input), one.preprocessed
+                self.readable_indices.append(index)
+                # Only the preprocessed image is kept: the decoded one may be a hundred times
+                # larger.
+                yield name_of(image.image_input), image.preprocessed

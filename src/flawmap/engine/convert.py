@@ -1,4 +1,4 @@
-"""Torch modules to OpenVINO and ONNX."""
+"""Conversion of torch modules to OpenVINO and ONNX."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flawmap.support.tensors import Embedded, Images, Maps, PerImage
 
 
 class FlatEncoder(nn.Module):
-    """An encoder that gives the tensors of `Embedded` one after another, as a graph has them.
+    """An encoder that returns the tensors of `Embedded` one after another, as a graph has them.
 
     Args:
         encoder: images to `Embedded`.
@@ -45,8 +45,8 @@ class FixedSizeHead(nn.Module):
 
     Args:
         head: `Embedded`, height and width to `Scores`.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
     """
 
     def __init__(self, head: nn.Module, height: int, width: int) -> None:
@@ -65,12 +65,12 @@ class FixedSizeHead(nn.Module):
 
 
 class ExportedPrograms(NamedTuple):
-    """A scorer as torch exports it: two programs, so that the first can be quantised by itself.
+    """Encoder and head as torch exports them: two programs, for only the first is quantised.
 
     Args:
         encoder: images to the flat tensors of `Embedded`.
         head: those tensors to scores and anomaly maps.
-        head_input_shapes: of the head's inputs; -1 is the number of images.
+        head_input_shapes: shapes of the head's inputs; -1 stands for the number of images.
     """
 
     encoder: ExportedProgram
@@ -81,13 +81,13 @@ class ExportedPrograms(NamedTuple):
 def export_programs(
     encoder: nn.Module, head: nn.Module, height: int, width: int
 ) -> ExportedPrograms:
-    """A scorer as torch exports it, for any number of images of one size.
+    """Encoder and head as torch exports them, for any number of images of one size.
 
     Args:
         encoder: images to `Embedded`; it stays where it is, a copy is exported.
         head: `Embedded`, height and width to `Scores`; likewise.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
     """
     flat_encoder = FlatEncoder(_cpu_copy(encoder))
     fixed_head = FixedSizeHead(_cpu_copy(head), height, width)
@@ -102,13 +102,13 @@ def export_programs(
 
 
 def append_head(front: Graph, head: nn.Module, height: int, width: int) -> Graph:
-    """One graph from an image to its score and anomaly map.
+    """An encoder's graph with a head behind it: from an image to its score and anomaly map.
 
     Args:
-        front: the encoder's graph, whose outputs are the flat tensors of `Embedded`.
+        front: graph of the encoder, whose outputs are the flat tensors of `Embedded`.
         head: `Embedded`, height and width to `Scores`; it stays where it is, a copy is converted.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Raises:
         NotExportable: OpenVINO cannot hold the head.
@@ -127,9 +127,14 @@ def to_openvino(module: nn.Module, *examples: Tensor) -> openvino.Model:
 
     Raises:
         NotExportable: OpenVINO lacks an operation, or torch cannot trace the module.
+
+    Example:
+        >>> model = to_openvino(torch.nn.ReLU(), torch.zeros(1, 3))
+        >>> [list(output.shape) for output in model.outputs]
+        [[1, 3]]
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.export.export(module, examples)
     except RuntimeError as error:
         message = f"torch cannot trace {type(module).__name__}: {_last_line(error)}"
@@ -138,11 +143,11 @@ def to_openvino(module: nn.Module, *examples: Tensor) -> openvino.Model:
 
 
 def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> openvino.Model:
-    """What torch exported as an OpenVINO model.
+    """A program that torch exported, as an OpenVINO model.
 
     Args:
         program: from `torch.export`.
-        shapes: of its inputs; -1 stands for any number.
+        shapes: shape of each input; -1 stands for any number.
 
     Raises:
         NotExportable: OpenVINO lacks an operation.
@@ -154,7 +159,7 @@ def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> op
 
     front_end = FrontEndManager().load_by_framework("pytorch")
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             decoder = TorchFXPythonDecoder.from_exported_program(program)
             model = front_end.convert(front_end.load(decoder))
     except (RuntimeError, OpConversionFailure) as error:
@@ -167,7 +172,7 @@ def program_to_openvino(program: ExportedProgram, shapes: list[list[int]]) -> op
 
 
 def program_to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """What torch exported as an ONNX model.
+    """A program that torch exported, as an ONNX model.
 
     Args:
         program: from `torch.export`.
@@ -178,7 +183,7 @@ def program_to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Se
         NotExportable: ONNX lacks an operation.
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             exported = torch.onnx.export(
                 program,
                 input_names=inputs,
@@ -202,8 +207,8 @@ def _last_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what torch and OpenVINO log about each other's version."""
+def quiet() -> Iterator[None]:
+    """Suppress what torch and OpenVINO log about each other's version, in the `with` block."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

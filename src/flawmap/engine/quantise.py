@@ -1,39 +1,33 @@
-"""Eight-bit networks by NNCF."""
+"""Networks in eight bits, by NNCF."""
 
 from __future__ import annotations
 
 import os
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import openvino
 
-from flawmap.engine.convert import _quiet
+from flawmap.engine.convert import quiet
 from flawmap.support.optional_deps import explain_import_error
 
 QUANTISATION_IMAGES = 300
 """Good images by which a network is quantised; NNCF's own default."""
 
-
-FLOAT_OPS = (
-    *("AvgPool", "Interpolate", "MatMul", "Concat"),
-    *("AveragePool", "Resize", "Gemm"),
-)
+_FLOAT_OPS = ("AvgPool", "Interpolate", "MatMul", "Concat", "AveragePool", "Resize", "Gemm")
 """Operations, of OpenVINO and of ONNX, that come behind the convolutions: they take little time."""
 
-
-FLOAT_CONVS = 2
-"""Convolutions at the front that are not quantised."""
+_CONVOLUTIONS = ("Convolution", "GroupConvolution", "Conv")
+"""What OpenVINO and ONNX call convolutions."""
 
 
 def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> Any:
-    """The model in eight bits, with ranges measured on these images (NNCF, post-training).
+    """The model in eight bits, with ranges measured on some images (NNCF, post-training).
 
     Args:
-        model: of OpenVINO or ONNX.
-        images: good ones, prepared.
-        name: of the input, for ONNX.
+        model: a model of OpenVINO or ONNX.
+        images: good images, preprocessed, (3, height, width) each.
+        name: name of the input, for ONNX; None for OpenVINO.
 
     Raises:
         MissingExtra: NNCF is not installed.
@@ -46,37 +40,39 @@ def quantise(model: Any, images: list[np.ndarray], name: str | None = None) -> A
         raise explain_import_error(error) from error
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    sample = [image[None] for image in images]
+    batches: list[Any] = [image[None] for image in images]
+    if name:
+        batches = [{name: batch} for batch in batches]
+    skipped = nncf.IgnoredScope(_first_convolutions(model), types=list(_FLOAT_OPS), validate=False)
     # Weights of seven bits: a CPU without VNNI adds products in 16 bits, and with eight they
     # overflow there. Ranges up to the largest number ever seen: NNCF's default, a mean of largest
     # numbers, cuts off what is unlike good parts.
-    with _quiet():
+    advanced = nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.ENABLE,
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+    )
+    with quiet():
         return nncf.quantize(
             model,
-            nncf.Dataset([{name: one} for one in sample] if name else sample),
+            nncf.Dataset(batches),
             preset=nncf.QuantizationPreset.MIXED,
             fast_bias_correction=False,
-            ignored_scope=nncf.IgnoredScope(
-                list(_first_convolutions(model)), types=list(FLOAT_OPS), validate=False
-            ),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.ENABLE,
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-            ),
+            ignored_scope=skipped,
+            advanced_parameters=advanced,
         )
 
 
-def _first_convolutions(model: Any) -> list[str]:
-    """Name those that keep their floats.
+def _first_convolutions(model: Any, count: int = 2) -> list[str]:
+    """Names of the first convolutions, which stay in floats.
 
     Few channels carry all there is, and most of the error comes from them.
     """
-    operations = (
-        ((one.get_friendly_name(), one.get_type_name()) for one in model.get_ordered_ops())
-        if isinstance(model, openvino.Model)
-        else ((one.name, one.op_type) for one in model.graph.node)
-    )
-    found = (
-        name for name, kind in operations if kind in ("Convolution", "GroupConvolution", "Conv")
-    )
-    return list(islice(found, FLOAT_CONVS))
+    if isinstance(model, openvino.Model):
+        operations = [
+            (operation.get_friendly_name(), operation.get_type_name())
+            for operation in model.get_ordered_ops()
+        ]
+    else:
+        operations = [(node.name, node.op_type) for node in model.graph.node]
+    names = [name for name, operation_type in operations if operation_type in _CONVOLUTIONS]
+    return names[:count]

@@ -29,7 +29,7 @@ from flawmap.support.tensors import Embedded, Images
 Engine = Callable[[Images], list[Tensor]]
 """Runs a network on a batch; the tensors are on the CPU, their first axis is the image's."""
 
-MIN_BATCHES_TO_COMPILE = 16
+_MIN_BATCHES_TO_COMPILE = 16
 """Fewer batches are done before a graph would be ready."""
 
 
@@ -69,7 +69,7 @@ class EncoderRunner:
         """
         if not self._compiles:
             return
-        is_worth_it = rounds * length_hint(batches) >= MIN_BATCHES_TO_COMPILE
+        is_worth_it = rounds * length_hint(batches) >= _MIN_BATCHES_TO_COMPILE
         if self._precision == "int8" or is_worth_it:
             images = (image for batch in batches for image in batch.images)
             self._engine = make_engine(self._encoder, self._key(), self._precision, images)
@@ -95,8 +95,8 @@ class EncoderRunner:
         """The encoder as a graph for one image at a time.
 
         Args:
-            height: of the image, in pixels.
-            width: of the image, in pixels.
+            height: height of the image in pixels.
+            width: width of the image in pixels.
 
         Raises:
             NotExportable: OpenVINO cannot hold the encoder.
@@ -193,8 +193,8 @@ class OpenVINOEngine:
         """The encoder as a graph for one image at a time; made once for a size.
 
         Args:
-            height: of the image, in pixels.
-            width: of the image, in pixels.
+            height: height of the image in pixels.
+            width: width of the image in pixels.
 
         Raises:
             NotExportable: OpenVINO cannot hold the encoder.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.data.layouts import GOOD, good_training_samples
+from flawmap.data.layouts import good_training_samples
+from flawmap.data.sample import GOOD
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.study import StudyConfig
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.registration import NoRegistration
 from flawmap.finetune.classes import classes_by_product
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods.base import Method
-from flawmap.methods.trained_base import TrainedMethod
 
 NetworkKey = tuple[Any, ...]
 """Equal for runs that put the same images through the same network; such keys can be sorted."""
@@ -67,8 +66,7 @@ class StudyBackbones:
         if finetuned:
             network = self._fine_tune(method, product)
         # A registration works inside the network, and a training shows it ever new images.
-        registers = getattr(method, "registration", NoRegistration()) != NoRegistration()
-        if registers or isinstance(method, TrainedMethod):
+        if method.is_trained:
             return network
         return self._cache(self.key(method, product, finetuned=finetuned), network)
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.data.layouts import GOOD, Sample, labelled_test_samples
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import GOOD, Sample
 from flawmap.evaluation import evaluate
 from flawmap.inspector import Inspector
 from flawmap.metrics.metric import Metric

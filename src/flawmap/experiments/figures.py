@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.data.layouts import GOOD, Sample, good_training_samples, labelled_test_samples
+from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import ImageError
 from flawmap.experiments.runs import RunSpec, StudyRunner
 from flawmap.experiments.study import MethodSetup, StudyConfig

@@ -222,7 +222,8 @@ class StudyRunner:
         method.feature_extractor = self._backbones.for_method(
             method, spec.product, finetuned=spec.setup.finetuned
         )
-        inspector = Inspector(method, name=spec.setup.method, size=self.study.size)
+        inspector = Inspector(method, size=self.study.size)
+        inspector.name = spec.setup.method
         return inspector.fit(self.study.products[spec.product])
 
     def _specs(self, setups: Sequence[MethodSetup]) -> list[tuple[RunKey, RunSpec]]:

@@ -16,19 +16,6 @@ from torch.nn import functional
 from flawmap.support.tensors import Features
 
 
-def max_pool_3x3(features: Features) -> Features:
-    """The largest value of each 3×3 neighbourhood; nothing beyond the border counts.
-
-    Args:
-        features: (batch, channel, row, column).
-
-    Example:
-        >>> max_pool_3x3(torch.eye(3).reshape(1, 1, 3, 3))[0, 0, 0]
-        tensor([1., 1., 1.])
-    """
-    return functional.max_pool2d(features, kernel_size=3, stride=1, padding=1)
-
-
 def self_attention(features: Features) -> Features:
     """The map in which each position attends to all positions.
 

@@ -1,7 +1,7 @@
 """Vector quantisation with running means, and the sine encoding of positions.
 
-The quantiser of van den Oord et al. 2017 with a codebook of moving averages, and the position code
-of Vaswani et al. 2017 for two axes, as VQ-Flow (Zhou et al. 2024) uses them.
+The quantiser of van den Oord et al. 2017 with a codebook of moving averages, and the position
+encoding of Vaswani et al. 2017 for two axes, as VQ-Flow (Zhou et al. 2024) uses them.
 """
 
 from __future__ import annotations
@@ -12,90 +12,115 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Patches
+from flawmap.support.tensors import Patches, PositionEncoding, Scalar
 
-DECAY, SMOOTHING = 0.99, 1e-5
-"""How much of a running mean stays each step; what keeps the size of an empty cluster from 0."""
+DECAY = 0.99
+"""How much of a running mean stays in each step."""
 
-DEAD_CODE_USAGE = 0.1
-"""A code that is nearest to fewer vectors a step, in the running mean, is put where a vector is."""
+SMOOTHING = 1e-5
+"""Keeps the size of an empty cluster from being 0."""
 
-MAX_POSITION_WAVELENGTH = 10_000.0
-"""Ratio of the longest wavelength of a position code to the shortest."""
+_DEAD_CODE_USAGE = 0.1
+"""A code that is nearest to fewer vectors a step, in the running mean, is replaced by a vector."""
+
+_MAX_POSITION_WAVELENGTH = 10_000.0
+"""Ratio of the longest wavelength of a position encoding to the shortest."""
 
 
 class QuantisedVectors(NamedTuple):
-    """What a codebook makes of vectors."""
+    """The output of a codebook.
 
-    vectors: Tensor
-    """The nearest codes; their gradients go straight through to the vectors that came."""
-    commitment: Tensor
-    """The mean square of how far those are from their codes; makes them stay near."""
+    Args:
+        vectors: the nearest code of each vector; gradients go straight through to the vector.
+        commitment: mean square distance of the vectors from their codes, a part of the loss.
+    """
+
+    vectors: Patches
+    commitment: Scalar
 
 
 class Codebook(nn.Module):
-    """Codes e_k; x becomes the nearest of them.
+    """Replaces each vector by the nearest of a few codes e_k.
 
-    They learn as running means of what comes to them, by no gradient.
-
-    In training n_k and m_k follow the number and the sum of the vectors that are nearest to e_k;
-    e_k = m_k / n̂_k with n̂_k = (n_k + ε) / (Σ n + K ε) · Σ n.
+    Codes are no parameters but running means: in training n_k and m_k follow the number and the
+    sum of the vectors that are nearest to e_k; e_k = m_k / n̂_k with n̂_k = (n_k + ε) / (Σ n + K ε) ·
+    Σ n.
 
     Args:
-        codes: how many, K.
-        length: of each.
+        num_codes: number of codes, K.
+        length: of a code.
+
+    Example:
+        >>> codebook = Codebook(num_codes=5, length=3).eval()
+        >>> codebook(torch.randn(7, 3)).vectors.shape
+        torch.Size([7, 3])
     """
 
-    def __init__(self, codes: int, length: int) -> None:
+    def __init__(self, num_codes: int, length: int) -> None:
         super().__init__()
         self.codes: Tensor
         self.sizes: Tensor
         self.sums: Tensor
-        self.register_buffer("codes", torch.randn(codes, length))
-        self.register_buffer("sizes", torch.ones(codes))
+        self.register_buffer("codes", torch.randn(num_codes, length))
+        self.register_buffer("sizes", torch.ones(num_codes))
         self.register_buffer("sums", self.codes.clone())
 
     def forward(self, vectors: Patches) -> QuantisedVectors:
-        """Quantise vectors; in training the codes move a little."""
+        """Quantise vectors; in training the codes move a little.
+
+        Args:
+            vectors: (vector, channel).
+        """
         # |x − e|² without |x|², which is the same for all codes.
         nearest = (self.codes.square().sum(dim=1) - 2 * vectors @ self.codes.mT).argmin(dim=1)
-        chosen = functional.embedding(nearest, self.codes)
+        codes = functional.embedding(nearest, self.codes)
         if self.training:
-            self._follow(vectors.detach(), nearest)
-        commitment = (vectors - chosen).square().mean()
-        return QuantisedVectors(vectors + (chosen - vectors).detach(), commitment)
+            self._update(vectors.detach(), nearest)
+        commitment = (vectors - codes).square().mean()
+        return QuantisedVectors(vectors + (codes - vectors).detach(), commitment)
 
-    def _follow(self, vectors: Patches, nearest: Tensor) -> None:
+    def _update(self, vectors: Patches, nearest: Tensor) -> None:
+        """Let the running means follow a batch; codes that are nearest to nothing are moved."""
         belongs = functional.one_hot(nearest, len(self.codes)).to(vectors.dtype)
         self.sizes.lerp_(belongs.sum(dim=0), 1 - DECAY)
         self.sums.lerp_(belongs.mT @ vectors, 1 - DECAY)
-        total, dead = self.sizes.sum(), self.sizes < DEAD_CODE_USAGE
+        total = self.sizes.sum()
+        dead = self.sizes < _DEAD_CODE_USAGE
         smoothed = (self.sizes + SMOOTHING) / (total + len(self.sizes) * SMOOTHING) * total
-        # A new tensor: the old one is still needed on the way back.
+        # A new tensor: the old one is still needed in the backward pass.
         self.codes = self.sums / smoothed[:, None]
-        some = vectors[torch.randint(len(vectors), (len(dead),), device=vectors.device)]
-        self.codes = torch.where(dead[:, None], some, self.codes)
-        self.sums = torch.where(dead[:, None], some, self.sums)
+        rows = torch.randint(len(vectors), (len(dead),), device=vectors.device)
+        self.codes = torch.where(dead[:, None], vectors[rows], self.codes)
+        self.sums = torch.where(dead[:, None], vectors[rows], self.sums)
         self.sizes = torch.where(dead, torch.ones_like(self.sizes), self.sizes)
 
 
 def sinusoidal_position_encoding(
     length: int, rows: int, columns: int, device: torch.device | None = None
-) -> Tensor:
-    """Say where each position is.
+) -> PositionEncoding:
+    """A vector for each position, (length, row, column): the first half by column, then by row.
 
-    (length, row, column), the first half by column, the second by row.
+    In each half sine and cosine alternate, of the position times 10000^(−2 i / half) for the i-th
+    pair.
 
-    In each half sine and cosine alternate, of the place times 10000^(−2 i / half) for the i-th
-    pair; `length` is divisible by 4.
+    Args:
+        length: of a vector, divisible by 4.
+        rows: of the map.
+        columns: of the map.
+        device: where it is made; None for the default.
+
+    >>> sinusoidal_position_encoding(4, 2, 3)[:, 0, 0]
+    tensor([0., 1., 0., 1.])
     """
     pairs = torch.arange(length // 4, dtype=torch.float32, device=device)
-    pace = MAX_POSITION_WAVELENGTH ** (-pairs / (length // 4))
+    frequencies = _MAX_POSITION_WAVELENGTH ** (-pairs / (length // 4))
+    by_column = _waves(columns, frequencies)[:, None, :].expand(-1, rows, -1)
+    by_row = _waves(rows, frequencies)[:, :, None].expand(-1, -1, columns)
+    return torch.cat([by_column, by_row])
 
-    def along(places: int) -> Tensor:
-        angles = pace[:, None] * torch.arange(places, dtype=torch.float32, device=device)
-        return torch.stack([angles.sin(), angles.cos()], dim=1).flatten(0, 1)
 
-    across = along(columns)[:, None, :].expand(-1, rows, -1)
-    down = along(rows)[:, :, None].expand(-1, -1, columns)
-    return torch.cat([across, down])
+def _waves(count: int, frequencies: Tensor) -> Tensor:
+    """Sine and cosine of each frequency at positions 0, 1, …, (2 · frequency, position)."""
+    positions = torch.arange(count, dtype=torch.float32, device=frequencies.device)
+    angles = frequencies[:, None] * positions
+    return torch.stack([angles.sin(), angles.cos()], dim=1).flatten(0, 1)

@@ -19,10 +19,11 @@ from torch.nn import functional
 from flawmap.errors import OptionError
 from flawmap.features.attention import (
     cosine_attention,
-    max_pool_3x3,
     per_channel_attention,
     self_attention,
 )
+from flawmap.features.gates import gate_axes, gate_channels
+from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
 from flawmap.support.options import Components
 from flawmap.support.tensors import Features
 
@@ -241,11 +242,8 @@ class Gated(Context):
     the maps' own means, standardised.
 
     Args:
-        gate: `dual_axis` weights each channel's rows and columns by how their means stand out,
-            F · 4 σ(z(row means)) σ(z(column means)), where z standardises along the axis and the 4
-            makes up for σ(0)² = 1/4; `channels` weights each channel by how its mean and its
-            maximum stand out among all channels, F · 2 σ(z(means) + z(maxima)) (after CBAM, Woo et
-            al. 2018).
+        gate: `dual_axis` weights each channel's rows and columns, see `gate_axes`; `channels`
+            weights each channel among all, see `gate_channels`.
         count_padding: whether the zeros beyond the border count in averages.
 
     Example:
@@ -272,44 +270,9 @@ class Gated(Context):
         return average_pool_3x3(_GATES[self.gate](features), count_padding=self.count_padding)
 
 
-def average_pool_3x3(features: Features, *, count_padding: bool = True) -> Features:
-    """The average of each 3×3 neighbourhood; beyond the border are zeros.
-
-    Args:
-        features: (batch, channel, row, column).
-        count_padding: whether those zeros count. Counted, as in Li et al. 2025, eq. 1, a map of
-            ones becomes 4/9 in the corners and 6/9 along the edges.
-
-    Example:
-        >>> average_pool_3x3(torch.ones(1, 1, 3, 3))[0, 0, 0]
-        tensor([0.4444, 0.6667, 0.4444])
-    """
-    return functional.avg_pool2d(
-        features, kernel_size=3, stride=1, padding=1, count_include_pad=count_padding
-    )
-
-
-def _gate_axes(features: Features) -> Features:
-    rows = torch.sigmoid(_standardise(features.mean(dim=3, keepdim=True), dim=2))
-    columns = torch.sigmoid(_standardise(features.mean(dim=2, keepdim=True), dim=3))
-    return features * (4 * rows * columns)
-
-
-def _gate_channels(features: Features) -> Features:
-    means = features.mean(dim=(2, 3), keepdim=True)
-    maxima = features.amax(dim=(2, 3), keepdim=True)
-    return features * (2 * torch.sigmoid(_standardise(means, dim=1) + _standardise(maxima, dim=1)))
-
-
 def _pool(features: torch.Tensor, length: int) -> torch.Tensor:
     """The channels of (batch, channel, position), averaged in `length` windows."""
     return functional.adaptive_avg_pool1d(features.mT, length).mT
-
-
-def _standardise(values: torch.Tensor, dim: int, floor: float = 1e-6) -> torch.Tensor:
-    centred = values - values.mean(dim=dim, keepdim=True)
-    # The floor keeps values that are all the same at 0.
-    return centred / (centred.square().mean(dim=dim, keepdim=True).sqrt() + floor)
 
 
 _ATTENTION = {
@@ -317,7 +280,7 @@ _ATTENTION = {
     "cosine": cosine_attention,
     "per_channel": per_channel_attention,
 }
-_GATES = {"dual_axis": _gate_axes, "channels": _gate_channels}
+_GATES = {"dual_axis": gate_axes, "channels": gate_channels}
 
 CONTEXTS = Components(
     "context", Context, [Neighbourhood, PooledNeighbourhood, PartialSelfAttention, Gated]

@@ -1,6 +1,6 @@
 """Diffusion: how noise is added to an image, and how a model takes it away again.
 
-The linear schedule of Ho et al. 2020, the steps of Song et al. 2021 (DDIM), and the steering
+The linear schedule of Ho et al. 2020, the steps of Song et al. 2021 (DDIM), and the guidance
 towards a target image of DDAD (Mousakhan et al. 2024). Written from the formulas.
 """
 
@@ -13,76 +13,110 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flawmap.support.tensors import Images, Noise, Noises, PerImageScalars, Timesteps
+
 NUM_TIMESTEPS = 1000
-"""Levels of noise; the last one is nothing else."""
+"""Time steps of the schedule; an image of the last one is nothing but noise."""
 
-START, STRIDE = 250, 25
-"""How much noise an image gets before it is taken back, and how many levels a step goes."""
+START_TIMESTEP = 250
+"""How much noise an image gets before it is taken away."""
 
-NUM_STEPS = START // STRIDE
+_TIMESTEP_STRIDE = 25
+"""How many time steps one step of the reconstruction goes back."""
+
+NUM_STEPS = START_TIMESTEP // _TIMESTEP_STRIDE
+"""Steps of a reconstruction."""
 
 ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
-"""ᾱ of each level: the share of the image's variance that is left, β from 1e-4 to 0.02.
+"""ᾱ of each time step: the fraction of the image's variance that is left, β from 1e-4 to 0.02.
 
 Numbers and no tensor, so that all weights of the steps are constants of the graph that is made of
-them. """
+them.
+"""
 
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
-"""Says what noise is in noisy images, given the level of each."""
+"""Noisy images and the time step of each to the noise in them."""
 
 
-def alpha_bar(levels: Tensor) -> Tensor:
-    """Give ᾱ of each of these levels, (image, 1, 1, 1)."""
-    return torch.tensor(ALPHA_BARS, device=levels.device)[levels].reshape(-1, 1, 1, 1)
+def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
+    """ᾱ of each image's time step, (batch, 1, 1, 1).
+
+    Args:
+        timesteps: (batch,), from 0 to `NUM_TIMESTEPS` − 1.
+
+    >>> alpha_bar(torch.tensor([0, 999])).flatten()
+    tensor([9.9990e-01, 4.0358e-05])
+    """
+    return torch.tensor(ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
 
 
-def add_noise(images: Tensor, noise: Tensor, share: Tensor | float) -> Tensor:
-    """Give √ᾱ x + √(1 − ᾱ) ε; `share` is ᾱ."""
-    return share**0.5 * images + (1 - share) ** 0.5 * noise
+def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -> Images:
+    """Noisy images, √ᾱ x + √(1 − ᾱ) ε.
+
+    Args:
+        images: x, (batch, 3, height, width), −1…1.
+        noise: ε, standard normal; (3, height, width) for the same on all images.
+        fraction: ᾱ, 0…1, for all images or (batch, 1, 1, 1).
+    """
+    return fraction**0.5 * images + (1 - fraction) ** 0.5 * noise
 
 
 class StepWeights(NamedTuple):
-    """The weights of new noise and of predicted noise in a step."""
+    """Weights of the noise in a step of DDIM.
+
+    Args:
+        fresh: c₁, of new noise.
+        predicted: c₂, of the predicted noise.
+    """
 
     fresh: float
     predicted: float
 
 
 def ddim_weights(now: float, then: float) -> StepWeights:
-    """Weigh the noise of a step from a share `now` to a share `then` of clean image, η = 1.
+    """Weights of the noise in a step with η = 1.
 
     c₁ = √((1 − ᾱ_t / ᾱ_s)(1 − ᾱ_s) / (1 − ᾱ_t)), c₂ = √(1 − ᾱ_s − c₁²).
+
+    Args:
+        now: ᾱ_t, before the step, 0…1.
+        then: ᾱ_s, after the step, larger.
+
+    >>> ddim_weights(0.5, 1.0)
+    StepWeights(fresh=0.0, predicted=0.0)
     """
     variance = (1 - now / then) * (1 - then) / (1 - now)
     return StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
 
 
 def reconstruct(
-    predict: NoisePredictor, images: Tensor, targets: Tensor, noises: Tensor, weight: float
-) -> Tensor:
-    """Take images that were made noisy back to clean ones, steered towards targets.
+    predict: NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
+) -> Images:
+    """Images that were made noisy and clean again, guided towards targets.
 
-    At each level t = 225, 200, …, 0 with ε̂ the predicted noise and y_t = √ᾱ_t y + √(1 − ᾱ_t) ε̂:
+    At each time step t = 225, 200, …, 0 with ε̂ the predicted noise and y_t = √ᾱ_t y + √(1 − ᾱ_t) ε̂:
     ε̃ = ε̂ − w √(1 − ᾱ_t) (y_t − x_t), x̂₀ = (x_t − √(1 − ᾱ_t) ε̃) / √ᾱ_t, x_s = √ᾱ_s x̂₀ + c₁ n +
-    c₂ ε̃, where ᾱ_s is that of the next level, and 1 at the end. The noise that images get is that
-    of level 250, as published, though the first step takes them for those of level 225.
+    c₂ ε̃, where ᾱ_s is that of the next time step, and 1 at the end. The noise that images get is
+    that of time step 250, as published, though the first step takes them for those of 225.
 
     Args:
-        predict: the noise.
-        images: to begin with, (batch, 3, row, column), −1…1.
-        targets: what to steer towards, y.
-        noises: (step, 3, row, column) or (step, batch, 3, row, column), one more than there are
-            steps.
-        weight: of the steering, w; 0 for none.
+        predict: noisy images and time steps to the noise in them.
+        images: to begin with, (batch, 3, height, width), −1…1.
+        targets: y, what to guide towards, of the same shape.
+        noises: (step, 3, height, width) or (step, batch, 3, height, width), one more than
+            `NUM_STEPS`.
+        guidance: w, how strongly; 0 for not at all.
     """
-    noisy = add_noise(images, noises[0], ALPHA_BARS[START])
-    for place, level in enumerate(range(START - STRIDE, -1, -STRIDE), start=1):
-        now, then = ALPHA_BARS[level], ALPHA_BARS[level - STRIDE] if level else 1.0
-        predicted = predict(noisy, torch.full((noisy.shape[0],), level, device=noisy.device))
-        steered = predicted - weight * (1 - now) ** 0.5 * (
-            add_noise(targets, predicted, now) - noisy
-        )
-        clean = (noisy - (1 - now) ** 0.5 * steered) / now**0.5
+    noisy = add_noise(images, noises[0], ALPHA_BARS[START_TIMESTEP])
+    timesteps = range(START_TIMESTEP - _TIMESTEP_STRIDE, -1, -_TIMESTEP_STRIDE)
+    for step, timestep in enumerate(timesteps, start=1):
+        now = ALPHA_BARS[timestep]
+        then = ALPHA_BARS[timestep - _TIMESTEP_STRIDE] if timestep else 1.0
+        batch_timesteps = torch.full((noisy.shape[0],), timestep, device=noisy.device)
+        predicted = predict(noisy, batch_timesteps)
+        away_from_target = add_noise(targets, predicted, now) - noisy
+        guided = predicted - guidance * (1 - now) ** 0.5 * away_from_target
+        clean = (noisy - (1 - now) ** 0.5 * guided) / now**0.5
         weights = ddim_weights(now, then)
-        noisy = then**0.5 * clean + weights.fresh * noises[place] + weights.predicted * steered
+        noisy = then**0.5 * clean + weights.fresh * noises[step] + weights.predicted * guided
     return noisy

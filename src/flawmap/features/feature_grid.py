@@ -1,8 +1,7 @@
-"""A continuous memory.
+"""A continuous memory: grids of features that are sampled anywhere between their nodes.
 
-Grids of features that are sampled anywhere between their nodes, and how maps are made of it.
-
-CRAD (Lee et al. 2024), written from its formulas.
+And the networks that look up coordinates and make maps of what is there. CRAD (Lee et al. 2024),
+written from its formulas.
 """
 
 from __future__ import annotations
@@ -12,39 +11,44 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Features
+from flawmap.support.tensors import Coordinates, Features
 
 
 class FeatureGrid(nn.Module):
-    """Features at the nodes of a square grid, learned; between nodes they are interpolated.
+    """Trained features at the nodes of a square grid; between nodes they are interpolated.
 
     Args:
-        length: of what stands at a node.
-        nodes: along each side.
+        length: of the feature at a node.
+        nodes: number of nodes along each side.
+
+    Example:
+        >>> grid = FeatureGrid(length=5, nodes=4)
+        >>> grid(torch.zeros(2, 3, 6, 2)).shape
+        torch.Size([2, 5, 3, 6])
     """
 
     def __init__(self, length: int, nodes: int) -> None:
         super().__init__()
         self.nodes = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, length, nodes, nodes)))
 
-    def forward(self, places: Tensor) -> Tensor:
-        """Sample at places (batch, row, column, 2) within −1…1, along and down.
+    def forward(self, coordinates: Coordinates) -> Features:
+        """The features at coordinates, (batch, length, row, column).
 
-        Gives (batch, length, row, column).
-
-        All images in one go, one below the other, so that the grid is not copied for each. Beyond
-        the outermost nodes their own features go on: zeros there would be a rim that no feature
-        has.
+        Args:
+            coordinates: (batch, row, column, 2), horizontal and vertical, −1…1 over the grid.
         """
-        below = rearrange(places, "b h w two -> 1 (b h) w two")
+        # All images in one go, one below the other, so that the grid is not copied for each.
+        # Beyond the outermost nodes their own features go on: zeros there would be a rim that no
+        # feature has.
+        stacked = rearrange(coordinates, "b h w two -> 1 (b h) w two")
         sampled = functional.grid_sample(
-            self.nodes, below, padding_mode="border", align_corners=False
+            self.nodes, stacked, padding_mode="border", align_corners=False
         )
-        return rearrange(sampled, "1 c (b h) w -> b c h w", h=places.shape[1])
+        return rearrange(sampled, "1 c (b h) w -> b c h w", h=coordinates.shape[1])
 
 
 class CoordinateHead(nn.Module):
-    """Says where in a grid each position of a map belongs: two layers, each ending in tanh.
+    """Computes where in a grid each position of a map belongs: two layers, each ending in tanh.
 
     Args:
         channels: of the map.
@@ -53,66 +57,90 @@ class CoordinateHead(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 1), nn.Tanh(), nn.Conv2d(channels, 2, 1), nn.Tanh()
+            nn.Conv2d(channels, channels, 1),
+            nn.Tanh(),
+            nn.Conv2d(channels, 2, 1),
+            nn.Tanh(),
         )
 
-    def forward(self, features: Features) -> Tensor:
-        """Give places (batch, row, column, 2) within −1…1."""
-        places: Tensor = rearrange(self.layers(features), "b two h w -> b h w two")
-        return places
+    def forward(self, features: Features) -> Coordinates:
+        """Coordinates (batch, row, column, 2), −1…1.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
+        coordinates: Tensor = rearrange(self.layers(features), "b two h w -> b h w two")
+        return coordinates
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look about, weigh channels, narrow, and add what came (Sandler et al.
+    """An inverted residual block with squeeze and excitation.
 
-    2018; Howard et al. 2019).
+    Sandler et al. 2018; Howard et al. 2019.
 
     Args:
-        channels: that come and go.
-        inner: channels within.
+        channels: of the map, before and after.
+        inner_channels: within the block.
     """
 
-    def __init__(self, channels: int, inner: int) -> None:
+    def __init__(self, channels: int, inner_channels: int) -> None:
         super().__init__()
-        self.look = nn.Sequential(
-            *(nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish()),
-            *(
-                nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False),
-                nn.BatchNorm2d(inner),
+        self.depthwise = nn.Sequential(
+            nn.Conv2d(channels, inner_channels, 1, bias=False),
+            nn.BatchNorm2d(inner_channels),
+            nn.Hardswish(),
+            nn.Conv2d(
+                inner_channels, inner_channels, 3, padding=1, groups=inner_channels, bias=False
             ),
+            nn.BatchNorm2d(inner_channels),
         )
-        squeezed = max(1, inner // 4)
-        self.weigh = nn.Sequential(
-            *(nn.AdaptiveAvgPool2d(1), nn.Conv2d(inner, squeezed, 1), nn.ReLU()),
-            *(nn.Conv2d(squeezed, inner, 1), nn.Hardsigmoid()),
+        squeezed_channels = max(1, inner_channels // 4)
+        self.excitation = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(inner_channels, squeezed_channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(squeezed_channels, inner_channels, 1),
+            nn.Hardsigmoid(),
         )
-        self.narrow = nn.Sequential(
-            nn.Hardswish(), nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        self.projection = nn.Sequential(
+            nn.Hardswish(),
+            nn.Conv2d(inner_channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(self, features: Features) -> Features:
-        """Treat a map."""
-        seen = self.look(features)
-        treated: Tensor = features + self.narrow(seen * self.weigh(seen))
-        return treated
+        """The map with what the block adds.
+
+        Args:
+            features: (batch, channel, row, column).
+        """
+        inner = self.depthwise(features)
+        outcome: Tensor = features + self.projection(inner * self.excitation(inner))
+        return outcome
 
 
-def refine(made: Features, features: Features) -> Features:
+def refine(reconstructed: Features, features: Features) -> Features:
     """Blend the reconstructed map with the input map at each position, by their similarity there.
 
-    b = 1 − round(min(0.05 · mean_c (R − F)², 1)), which is 1 while that mean is at most 10 and
-    teaches nothing; s = 0.3 b + 0.7 cos(R, F); R′ = s F + (1 − s) R.
+    b = 1 − round(min(0.05 · mean_c (R − F)², 1)), which is 1 while that mean is at most 10 and has
+    no gradient; s = 0.3 b + 0.7 cos(R, F); R′ = s F + (1 − s) R.
 
     Args:
-        made: R, put together from the grids.
-        features: F, what the backbone gave.
+        reconstructed: R, made of the grids, (batch, channel, row, column).
+        features: F, of the backbone, of the same shape.
     """
-    alike = refinement_weight(made, features)
-    return alike * features + (1 - alike) * made
+    weight = refinement_weight(reconstructed, features)
+    return weight * features + (1 - weight) * reconstructed
 
 
-def refinement_weight(made: Features, features: Features) -> Features:
-    """Give s of `refine`, (batch, 1, row, column)."""
-    apart = (made - features).square().mean(dim=1, keepdim=True)
-    near = 1 - torch.round((0.05 * apart.detach()).clamp(0, 1))
-    return 0.3 * near + 0.7 * functional.cosine_similarity(made, features, dim=1)[:, None]
+def refinement_weight(reconstructed: Features, features: Features) -> Features:
+    """The weight s of the input map in `refine`, (batch, 1, row, column).
+
+    Args:
+        reconstructed: R.
+        features: F.
+    """
+    difference = (reconstructed - features).square().mean(dim=1, keepdim=True)
+    near = 1 - torch.round((0.05 * difference.detach()).clamp(0, 1))
+    similarity = functional.cosine_similarity(reconstructed, features, dim=1)
+    return 0.3 * near + 0.7 * similarity[:, None]

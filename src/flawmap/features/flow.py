@@ -21,60 +21,95 @@ CLAMP = 1.9
 """Log-scales stay within about ± this."""
 
 ATAN_SCALE = 0.636
-"""About 2/π: what the arc tangent is multiplied by for ± 1 at most."""
+"""About 2/π, so that the scaled arc tangent stays within ±1."""
 
-ACTIVATION_CLIP = 1e6
-"""What a fused map's numbers are cut off at."""
+_ACTIVATION_CLIP = 1e6
+"""Largest absolute value of a map after a cross-scale coupling."""
 
-BOTTLENECK = 4
-"""How much narrower the net over all maps is within."""
+_BOTTLENECK = 4
+"""How many times fewer channels the network over all maps has within."""
 
 
 class FlowOutput(NamedTuple):
-    """A map after a flow, and the log determinant of its Jacobian per image."""
+    """A map after a flow.
+
+    Args:
+        maps: (batch, channel, row, column).
+        log_det: log determinant of the flow's Jacobian, per image.
+    """
 
     maps: Features
     log_det: PerImage
 
 
 class CrossScaleOutput(NamedTuple):
-    """Maps after a joint flow, and the log determinant of its Jacobian per image."""
+    """The maps of all scales after a joint flow.
+
+    Args:
+        maps: (batch, channel, row, column) each.
+        log_det: log determinant of the flow's Jacobian, per image.
+    """
 
     maps: list[Features]
     log_det: PerImage
 
 
-class ChannelNorm(nn.LayerNorm):
+class _Affine(NamedTuple):
+    """How half of a map's channels are changed: y = x · exp(log_scale) + shift."""
+
+    log_scale: Tensor
+    shift: Tensor
+
+    def apply(self, maps: Tensor) -> Tensor:
+        return maps * self.log_scale.exp() + self.shift
+
+    def undo(self, maps: Tensor) -> Tensor:
+        return (maps - self.shift) * (-self.log_scale).exp()
+
+    def log_det(self) -> Tensor:
+        return self.log_scale.sum(dim=(1, 2, 3))
+
+
+class _ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each position."""
 
     def forward(self, features: Features) -> Features:
-        """Normalise a map."""
         normed: Tensor = super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return normed
 
 
 class CouplingBlock(nn.Module):
-    """One step: some channels are scaled and shifted as the others and a condition say.
+    """One step of a flow: half of the channels are scaled and shifted as the others say.
 
-    Then scaled, shifted, permuted.
+    Then all are scaled, shifted and permuted.
 
     With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α
     tanh(a₁ / α), α = 1.9; y₂ = x₂ eˢ + a₂; times g = 0.1 · softplus(γ) with β = ½ per channel, plus
     an offset. log |det| = Σ s + H · W · Σ log g.
 
     Args:
-        channels: of the map.
-        condition: channels of what stands beside it.
+        channels: of the map, 2 or more.
+        condition_channels: of the condition.
+
+    Example:
+        >>> block = CouplingBlock(6, 3)
+        >>> maps = torch.randn(2, 6, 4, 4)
+        >>> condition = torch.randn(2, 3, 4, 4)
+        >>> flowed = block(maps, condition)
+        >>> torch.allclose(block.inverse(flowed.maps, condition), maps, atol=1e-4)
+        True
     """
 
-    def __init__(self, channels: int, condition: int) -> None:
+    def __init__(self, channels: int, condition_channels: int) -> None:
         super().__init__()
-        self.changed = channels // 2
-        self.kept = channels - self.changed
-        width = self.kept + condition
+        self._changed = channels // 2
+        self._kept = channels - self._changed
+        width = self._kept + condition_channels
         self.net = nn.Sequential(
-            *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width), nn.ReLU()),
-            nn.Conv2d(width, 2 * self.changed, 3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
+            _ChannelNorm(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * self._changed, 3, padding=1),
         )
         # So that g begins as 1: softplus(γ) with β = ½ is 2 log(1 + exp(γ / 2)).
         self.scale = nn.Parameter(torch.full((1, channels, 1, 1), 2 * math.log(math.expm1(5))))
@@ -83,143 +118,182 @@ class CouplingBlock(nn.Module):
         self.register_buffer("order", torch.randperm(channels))
 
     def forward(self, maps: Features, condition: Features) -> FlowOutput:
-        """Go one step towards the Gaussian."""
-        kept, changed = maps.split([self.kept, self.changed], dim=1)
-        log_scale, shift = self._ask(kept, condition)
+        """One step towards the Gaussian.
+
+        Args:
+            maps: (batch, channel, row, column).
+            condition: (batch, channel, row, column), of the same size.
+        """
+        kept, changed = maps.split([self._kept, self._changed], dim=1)
+        affine = self._affine(kept, condition)
         scale = self._scale()
-        joined = torch.cat([kept, changed * log_scale.exp() + shift], dim=1) * scale + self.offset
-        log_det = log_scale.sum(dim=(1, 2, 3)) + maps[0, 0].numel() * scale.log().sum()
+        joined = torch.cat([kept, affine.apply(changed)], dim=1) * scale + self.offset
+        log_det = affine.log_det() + maps[0, 0].numel() * scale.log().sum()
         return FlowOutput(joined[:, self.order], log_det)
 
     def inverse(self, maps: Features, condition: Features) -> Features:
-        """Go back."""
-        joined = (maps[:, self.order.argsort()] - self.offset) / self._scale()
-        kept, changed = joined.split([self.kept, self.changed], dim=1)
-        log_scale, shift = self._ask(kept, condition)
-        return torch.cat([kept, (changed - shift) * (-log_scale).exp()], dim=1)
+        """The maps that `forward` makes these of.
 
-    def _ask(self, kept: Features, condition: Features) -> tuple[Tensor, Tensor]:
-        asked = 0.1 * self.net(torch.cat([kept, condition], dim=1))
-        raw, shift = asked.chunk(2, dim=1)
-        return CLAMP * torch.tanh(raw / CLAMP), shift
+        Args:
+            maps: after the step.
+            condition: the same as in the step.
+        """
+        joined = (maps[:, self.order.argsort()] - self.offset) / self._scale()
+        kept, changed = joined.split([self._kept, self._changed], dim=1)
+        return torch.cat([kept, self._affine(kept, condition).undo(changed)], dim=1)
+
+    def _affine(self, kept: Features, condition: Features) -> _Affine:
+        output = 0.1 * self.net(torch.cat([kept, condition], dim=1))
+        raw, shift = output.chunk(2, dim=1)
+        return _Affine(CLAMP * torch.tanh(raw / CLAMP), shift)
 
     def _scale(self) -> Tensor:
         return 0.1 * functional.softplus(self.scale, beta=0.5)
 
 
 class CouplingStack(nn.Module):
-    """Steps one after the other, under the same condition."""
+    """Coupling blocks one after the other, under the same condition.
+
+    Args:
+        blocks: in the order of the way to the Gaussian.
+    """
 
     def __init__(self, blocks: Iterable[CouplingBlock]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, maps: Features, condition: Features) -> FlowOutput:
-        """Take all steps towards the Gaussian."""
-        flowed = FlowOutput(maps, torch.zeros_like(maps[:, 0, 0, 0]))
+        """All steps towards the Gaussian.
+
+        Args:
+            maps: (batch, channel, row, column).
+            condition: (batch, channel, row, column), of the same size.
+        """
+        log_det = torch.zeros_like(maps[:, 0, 0, 0])
         for block in self.blocks:
-            changed = block(flowed.maps, condition)
-            flowed = FlowOutput(changed.maps, flowed.log_det + changed.log_det)
-        return flowed
+            flowed = block(maps, condition)
+            maps = flowed.maps
+            log_det = log_det + flowed.log_det
+        return FlowOutput(maps, log_det)
 
 
 class CrossScaleCoupling(nn.Module):
-    """One step over maps of several sizes at once.
+    """One step of a flow over maps of several sizes at once.
 
-    Half of the channels of all tell how to change the others of each.
-
-    Both halves are changed, one after the other. log-scale = 1.9 · 0.636 · atan(· / 1.9).
+    Half of the channels of all maps say how to change the other half of each; then the other way
+    round. log-scale = 1.9 · 0.636 · atan(· / 1.9).
 
     Args:
-        channels: of each map.
-        condition: channels of what stands beside them, of the size of the smallest.
+        channels: of each map, fine to coarse.
+        condition_channels: of the condition, which has the size of the smallest map or less.
     """
 
-    def __init__(self, channels: Sequence[int], condition: int) -> None:
+    def __init__(self, channels: Sequence[int], condition_channels: int) -> None:
         super().__init__()
-        second = [one // 2 for one in channels]
-        first = [one - half for one, half in zip(channels, second, strict=True)]
-        self.halves = list(zip(first, second, strict=True))
-        self.by_first, self.by_second = (
-            _Joint(first, second, condition),
-            _Joint(second, first, condition),
-        )
-        for place, one in enumerate(channels):
-            self.register_buffer(f"order{place}", torch.randperm(one))
+        second = [count // 2 for count in channels]
+        first = [count - half for count, half in zip(channels, second, strict=True)]
+        self._halves = list(zip(first, second, strict=True))
+        self.by_first = _CrossScaleNetwork(first, second, condition_channels)
+        self.by_second = _CrossScaleNetwork(second, first, condition_channels)
+        for index, count in enumerate(channels):
+            self.register_buffer(f"order{index}", torch.randperm(count))
 
     def forward(self, maps: Sequence[Features], condition: Features) -> CrossScaleOutput:
-        """Go one step towards the Gaussian with all maps."""
-        orders = [self.get_buffer(f"order{place}") for place in range(len(maps))]
-        halves = [
-            one[:, order].split(list(half), dim=1)
-            for one, order, half in zip(maps, orders, self.halves, strict=True)
+        """One step towards the Gaussian with all maps.
+
+        Args:
+            maps: (batch, channel, row, column) each.
+            condition: (batch, channel, row, column).
+        """
+        permuted = [
+            layer_map[:, order] for layer_map, order in zip(maps, self._orders(), strict=True)
         ]
-        first, second = [half[0] for half in halves], [half[1] for half in halves]
-        second, by_first = self._change(second, self.by_first(first, condition))
-        first, by_second = self._change(first, self.by_second(second, condition))
+        first, second = self._split(permuted)
+        of_second = self.by_first(first, condition)
+        second = [affine.apply(half) for affine, half in zip(of_second, second, strict=True)]
+        of_first = self.by_second(second, condition)
+        first = [affine.apply(half) for affine, half in zip(of_first, first, strict=True)]
         joined = [
-            torch.cat(both, dim=1).clamp(-ACTIVATION_CLIP, ACTIVATION_CLIP)
-            for both in zip(first, second, strict=True)
+            torch.cat(halves, dim=1).clamp(-_ACTIVATION_CLIP, _ACTIVATION_CLIP)
+            for halves in zip(first, second, strict=True)
         ]
-        return CrossScaleOutput(joined, by_first + by_second)
+        return CrossScaleOutput(joined, _log_det(of_second) + _log_det(of_first))
 
     def inverse(self, maps: Sequence[Features], condition: Features) -> list[Features]:
-        """Go back."""
-        halves = [one.split(list(half), dim=1) for one, half in zip(maps, self.halves, strict=True)]
-        first, second = [half[0] for half in halves], [half[1] for half in halves]
-        first = self._change_back(first, self.by_second(second, condition))
-        second = self._change_back(second, self.by_first(first, condition))
-        orders = [self.get_buffer(f"order{place}").argsort() for place in range(len(maps))]
-        joined = [torch.cat(both, dim=1) for both in zip(first, second, strict=True)]
-        return [one[:, order] for one, order in zip(joined, orders, strict=True)]
+        """The maps that `forward` makes these of.
 
-    @staticmethod
-    def _change(
-        maps: list[Tensor], asked: list[tuple[Tensor, Tensor]]
-    ) -> tuple[list[Tensor], Tensor]:
-        changed = [
-            one * scale.exp() + shift for one, (scale, shift) in zip(maps, asked, strict=True)
-        ]
-        return changed, torch.stack([scale.sum(dim=(1, 2, 3)) for scale, _ in asked]).sum(dim=0)
-
-    @staticmethod
-    def _change_back(maps: list[Tensor], asked: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        Args:
+            maps: after the step.
+            condition: the same as in the step.
+        """
+        first, second = self._split(maps)
+        of_first = self.by_second(second, condition)
+        first = [affine.undo(half) for affine, half in zip(of_first, first, strict=True)]
+        of_second = self.by_first(first, condition)
+        second = [affine.undo(half) for affine, half in zip(of_second, second, strict=True)]
+        joined = [torch.cat(halves, dim=1) for halves in zip(first, second, strict=True)]
         return [
-            (one - shift) * (-scale).exp() for one, (scale, shift) in zip(maps, asked, strict=True)
+            layer_map[:, order.argsort()]
+            for layer_map, order in zip(joined, self._orders(), strict=True)
         ]
 
+    def _orders(self) -> list[Tensor]:
+        return [self.get_buffer(f"order{index}") for index in range(len(self._halves))]
 
-class _Joint(nn.Module):
-    """Looks at some channels of all maps.
+    def _split(self, maps: Sequence[Features]) -> tuple[list[Tensor], list[Tensor]]:
+        """First and second half of the channels of each map."""
+        first = []
+        second = []
+        for layer_map, sizes in zip(maps, self._halves, strict=True):
+            halves = layer_map.split(list(sizes), dim=1)
+            first.append(halves[0])
+            second.append(halves[1])
+        return first, second
 
-    Says by how much to scale and shift the others of each.
+
+class _CrossScaleNetwork(nn.Module):
+    """Computes from half of the channels of all maps how to change the other half of each.
+
+    `in_channels` are read and `out_channels` changed, of each map.
     """
 
-    def __init__(self, seen: Sequence[int], asked: Sequence[int], condition: int) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: Sequence[int], condition_channels: int
+    ) -> None:
         super().__init__()
-        self.seen = list(seen)
-        width = sum(seen) + condition
-        narrow = max(1, width // BOTTLENECK)
-        self.look = nn.Sequential(
-            *(nn.Conv2d(width, narrow, 3, padding=1), ChannelNorm(narrow), nn.ReLU()),
-            *(nn.Conv2d(narrow, sum(seen), 3, padding=1), nn.ReLU()),
+        self._in_channels = list(in_channels)
+        width = sum(in_channels) + condition_channels
+        narrow = max(1, width // _BOTTLENECK)
+        self.joint = nn.Sequential(
+            nn.Conv2d(width, narrow, 3, padding=1),
+            _ChannelNorm(narrow),
+            nn.ReLU(),
+            nn.Conv2d(narrow, sum(in_channels), 3, padding=1),
+            nn.ReLU(),
         )
-        heads = (
-            nn.Conv2d(one, 2 * other, 3, padding=1) for one, other in zip(seen, asked, strict=True)
-        )
-        self.heads = nn.ModuleList(heads)
-        for head in self.heads:
+        self.heads = nn.ModuleList()
+        for read, changed in zip(in_channels, out_channels, strict=True):
+            self.heads.append(nn.Conv2d(read, 2 * changed, 3, padding=1))
+        for parameter in self.heads.parameters():
             # Begins with changing nothing.
-            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(parameter)
 
-    def forward(self, maps: list[Tensor], condition: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, maps: list[Tensor], condition: Tensor) -> list[_Affine]:
         rows, columns = condition.shape[-2:]
-        small = [functional.interpolate(one, size=(rows, columns), mode="area") for one in maps]
-        looked = self.look(torch.cat([*small, condition], dim=1)).split(self.seen, dim=1)
-        found = []
-        for one, part, head in zip(maps, looked, self.heads, strict=True):
-            back = functional.interpolate(part, size=one.shape[-2:], mode="bilinear")
-            raw, shift = head(one + back).chunk(2, dim=1)
-            found.append((CLAMP * ATAN_SCALE * torch.atan(raw / CLAMP), shift))
-        return found
+        small = [
+            functional.interpolate(layer_map, size=(rows, columns), mode="area")
+            for layer_map in maps
+        ]
+        joint = self.joint(torch.cat([*small, condition], dim=1))
+        affines = []
+        per_map = joint.split(self._in_channels, dim=1)
+        for layer_map, context, head in zip(maps, per_map, self.heads, strict=True):
+            size = layer_map.shape[-2:]
+            resized = functional.interpolate(context, size=size, mode="bilinear")
+            raw, shift = head(layer_map + resized).chunk(2, dim=1)
+            affines.append(_Affine(CLAMP * ATAN_SCALE * torch.atan(raw / CLAMP), shift))
+        return affines
+
+
+def _log_det(affines: list[_Affine]) -> Tensor:
+    return torch.stack([affine.log_det() for affine in affines]).sum(dim=0)

@@ -1,8 +1,7 @@
-"""Anomalies made of normal feature vectors.
+"""Anomalies synthesised from normal feature vectors, by gradient ascent with truncated projection.
 
-Pushed up the gradient of a discriminator, kept at a distance from normal.
-
-GLASS (Chen et al. 2024), global anomaly synthesis: gradient ascent with truncated projection.
+The global anomaly synthesis of GLASS (Chen et al. 2024): vectors are pushed to where a
+discriminator takes them for normal, and kept at a distance from what is normal.
 """
 
 from __future__ import annotations
@@ -13,23 +12,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flawmap.support.tensors import Patches
+from flawmap.support.tensors import Patches, Scalar
 
-PROJECT_EVERY = 5
+_PROJECT_EVERY = 5
 """Steps between projections, as published; there is one after the last in any case."""
 
 
-def truncated_projection(vectors: Patches, about: Patches, near: Tensor, far: Tensor) -> Patches:
-    """Truncated projection: each vector moved to between `near` and `far` from its centre.
-
-    Its direction from the centre stays.
+def truncated_projection(vectors: Patches, centres: Patches, near: Scalar, far: Scalar) -> Patches:
+    """Vectors moved to between two distances from their centres, in the direction that they had.
 
     With h = x − c: c + h/‖h‖ · min(max(‖h‖, near), far).
+
+    Args:
+        vectors: x, (vector, channel).
+        centres: c, one for each vector.
+        near: smallest distance, > 0.
+        far: largest distance.
+
+    >>> near, far = torch.tensor(1.0), torch.tensor(2.0)
+    >>> vectors = torch.tensor([[0.5, 0.0], [0.0, 3.0]])
+    >>> truncated_projection(vectors, torch.zeros(2, 2), near, far)
+    tensor([[1., 0.],
+            [0., 2.]])
     """
-    away = vectors - about
-    radius = away.norm(dim=1, keepdim=True).clamp_min(torch.finfo(away.dtype).tiny)
-    shell: Patches = about + away * (radius.clamp(near, far) / radius)
-    return shell
+    offset = vectors - centres
+    radius = offset.norm(dim=1, keepdim=True).clamp_min(torch.finfo(offset.dtype).tiny)
+    projected: Patches = centres + offset * (radius.clamp(near, far) / radius)
+    return projected
 
 
 def gradient_ascent(
@@ -37,31 +46,30 @@ def gradient_ascent(
     vectors: Patches,
     project: Callable[[Tensor], Tensor],
     steps: int,
-    rate: float,
+    step_size: float,
 ) -> Patches:
-    """Make anomalous vectors harder to tell.
+    """Anomalous vectors that are harder to tell from normal ones than those given.
 
-    Up the gradient of the loss of calling them anomalous, with projections.
-
-    Each step goes `rate` along ∇L/‖∇L‖, L = −log D(x), D = σ(logit). As ∇L = −(1 − D) ∇logit, that
-    is down the logit's own gradient, which does not vanish where D is sure.
+    They climb the gradient of the loss of calling them anomalous, with projections. Each step goes
+    `step_size` along ∇L/‖∇L‖, L = −log D(x), D = σ(logit). As ∇L = −(1 − D) ∇logit, that is down
+    the logit's own gradient, which does not vanish where D is sure.
 
     Args:
         logits: of being anomalous, one for each vector, each depending on that vector alone.
-        vectors: to begin with.
+        vectors: to begin with, (vector, channel).
         project: keeps vectors away from normal ones.
-        steps: in all.
-        rate: length of a step.
+        steps: number of steps.
+        step_size: length of a step.
 
     Returns:
-        Vectors without a history: nothing is learned of the way to them.
+        Vectors without gradient history.
     """
-    risen = vectors.detach()
+    climbed = vectors.detach()
     for step in range(1, steps + 1):
         with torch.enable_grad():
-            risen.requires_grad_()
-            (slope,) = torch.autograd.grad(logits(risen).sum(), risen)
-        risen = risen.detach() - rate * functional.normalize(slope, dim=1)
-        if step % PROJECT_EVERY == 0 or step == steps:
-            risen = project(risen)
-    return risen
+            climbed.requires_grad_()
+            (gradient,) = torch.autograd.grad(logits(climbed).sum(), climbed)
+        climbed = climbed.detach() - step_size * functional.normalize(gradient, dim=1)
+        if step % _PROJECT_EVERY == 0 or step == steps:
+            climbed = project(climbed)
+    return climbed

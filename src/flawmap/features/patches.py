@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from flawmap.features.context import Context
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.registration import FeatureAligner
+from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.support.tensors import Embedded, Features, Images, PatchGrid
 
 Alignment = Literal["bilinear", "nearest"]

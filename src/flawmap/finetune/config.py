@@ -8,31 +8,40 @@ from typing import Literal
 from flawmap.errors import OptionError
 
 FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
+"""What the classes are; see `FineTuneConfig`."""
 
 
 @dataclass(frozen=True)
 class FineTuneConfig:
     """How a backbone is fine-tuned.
 
-    Unless told otherwise gently, for that costs the least (docs/finetuning.md).
+    The defaults change the backbone little, for that costs the least accuracy (docs/finetuning.md).
 
     Args:
         mode: what the classes are. `synthetic`: good images and the same with painted defects.
-            `product`: the products. `heldout`: good images and some real defects, which no test may
-            then use. `leaky`: good and defective images of the test set, which makes every figure
-            on that set worthless; only to show by how much.
-        epochs: rounds over the images.
-        rate: of the gradient descent.
-        batch: images a step.
-        frozen: stages of the network that stay as they are, counted from the input; 0 trains all of
-            it.
-        statistics: `batch` normalises by each batch and learns running statistics, as training
-            usually does; `kept` normalises as the pretrained network does.
-        rotation: images are turned by up to so many degrees either way.
-        size: of the images, in pixels a side.
-        head: the layer under the classifier; None for the deepest that the method uses. 4 is the
-            network's last, as in the paper, where the weights reach it.
-        kinds: of painted defects, some of `flawmap.data.defects.KINDS`; none named means all.
+            `products`: the products. `real-defects`: good images and some real defects, which no
+            test may then use. `leaky`: good and defective images of the test set, which makes
+            every metric on that set worthless; only to show by how much.
+        epochs: passes over the images, > 0.
+        learning_rate: of the stochastic gradient descent, > 0.
+        batch_size: images a step, > 0.
+        frozen_stages: stages of the network that stay as they are, counted from the input; 0
+            trains all of it.
+        batch_norm: `train` normalises by each batch and updates running statistics, as training
+            usually does; `frozen` normalises as the pretrained network does.
+        max_rotation: images are turned by up to so many degrees either way, >= 0.
+        image_size: of the images, in pixels a side, 32 or more.
+        classifier_layer: the layer under the classifier; None for the deepest that the method
+            uses. 4 is the network's last, as in the paper, where all its weights are trained.
+        defect_types: of painted defects, some of `flawmap.synthetic.defects.PAINTED_TYPES`; none
+            named means all.
+
+    Raises:
+        OptionError: a value that cannot be.
+
+    Example:
+        >>> FineTuneConfig("products", epochs=3).learning_rate
+        0.001
     """
 
     mode: FineTuneMode = "synthetic"
@@ -47,22 +56,21 @@ class FineTuneConfig:
     defect_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (
-            min(self.epochs, self.learning_rate, self.batch_size) <= 0
-            or min(self.frozen_stages, self.max_rotation) < 0
-        ):
+        positive = (self.epochs, self.learning_rate, self.batch_size)
+        if min(positive) <= 0 or min(self.frozen_stages, self.max_rotation) < 0:
             raise OptionError(
-                f"{self} cannot learn; use more than 0 epochs, rate and batch, and 0 or more of "
-                f"the rest"
+                f"{self} cannot be trained with; use more than 0 for epochs, learning_rate and "
+                "batch_size, and 0 or more for frozen_stages and max_rotation"
             )
         if self.image_size < 32:
             raise OptionError(
-                f"fine-tuning at {self.image_size} pixels a side is too small; use 32 or more"
+                f"fine-tuning at image_size={self.image_size} pixels a side is too small; use 32 "
+                "or more"
             )
 
 
 PAPER_CONFIG = FineTuneConfig(epochs=20, learning_rate=0.01, frozen_stages=0, batch_norm="train")
-"""Li et al. (2025), section 2.4, and where that is silent the usual.
+"""The settings of Li et al. (2025), section 2.4; where that is silent, the usual ones.
 
-All layers, batch statistics.
+All layers are trained, with batch statistics.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.support.options import from_dict, to_dict
-from flawmap.training.metrics import FineTuneEpoch
+from flawmap.training.metrics import EpochMetrics
 
 
 @dataclass(frozen=True)
@@ -16,34 +16,42 @@ class FineTuneRecord:
     """The record of a fine-tuning, as the saved inspector keeps it.
 
     Args:
-        transfer: its settings.
-        classes: how many images were trained on and checked with, by the name of their class.
-        history: what came of each epoch.
-        held_out: SHA-256 of the files of a test set that it was taught with; they can test nothing
-            any more.
+        config: the settings.
+        classes: number of images, for training and validation together, by the name of their class.
+        history: the epochs.
+        excluded_sha256: SHA-256 in hex of the files of a test set that were trained on; they can
+            test nothing any more.
+
+    Example:
+        >>> record = FineTuneRecord(FineTuneConfig(), {"good": 120})
+        >>> FineTuneRecord.from_dict(record.to_dict()) == record
+        True
     """
 
     config: FineTuneConfig
     classes: dict[str, int]
-    history: list[FineTuneEpoch] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
     excluded_sha256: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it in JSON; `Tuning.from_json` reads it back."""
-        own = {
+        """The record as JSON can hold it; `from_dict` reads it."""
+        return {
             "config": to_dict(self.config),
             "classes": self.classes,
             "excluded_sha256": self.excluded_sha256,
+            "history": [epoch.to_dict() for epoch in self.history],
         }
-        return own | {"history": [epoch._asdict() for epoch in self.history]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FineTuneRecord:
-        """Read what `to_json` said."""
-        history = [FineTuneEpoch(**epoch) for epoch in values["history"]]
-        return cls(
-            from_dict(values["config"], FineTuneConfig),
-            values["classes"],
-            history,
-            values["excluded_sha256"],
-        )
+        """The record of `to_dict`.
+
+        Args:
+            values: what `to_dict` gave.
+
+        Raises:
+            OptionError: settings that this version does not know.
+        """
+        config = from_dict(values["config"], FineTuneConfig)
+        history = [EpochMetrics.from_dict(epoch) for epoch in values["history"]]
+        return cls(config, values["classes"], history, values["excluded_sha256"])

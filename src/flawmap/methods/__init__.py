@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flawmap.errors import OptionError
-from flawmap.methods import crad, ddad, glass, vqflow
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
 from flawmap.methods.ddad import DDAD
@@ -24,7 +23,13 @@ from flawmap.methods.patchcore_presets import (
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
-from flawmap.methods.trained_base import Preset
+from flawmap.methods.trained_presets import (
+    CRAD_PRESETS,
+    DDAD_PRESETS,
+    GLASS_PRESETS,
+    VQFLOW_PRESETS,
+    Preset,
+)
 from flawmap.methods.vqflow import VQFlow
 from flawmap.support.registry import Registry
 
@@ -138,28 +143,28 @@ METHODS = _Methods(
             "Chen et al. 2024",
             "to tell patch vectors from the same pushed away, and from painted defects",
             "16 MB",
-            presets=glass.PRESETS,
+            presets=GLASS_PRESETS,
         ),
         "crad": MethodEntry(
             CRAD,
             "Lee et al. 2024",
             "grids of features, and how to put good maps together from them",
             "0.3 GB",
-            presets=crad.PRESETS,
+            presets=CRAD_PRESETS,
         ),
         "vqflow": MethodEntry(
             VQFlow,
             "Zhou et al. 2024",
             "how likely maps are, given prototypes of images and patterns of positions",
             "0.5 GB",
-            presets=vqflow.PRESETS,
+            presets=VQFLOW_PRESETS,
         ),
         "ddad": MethodEntry(
             DDAD,
             "Mousakhan et al. 2024",
             "to take noise from good images; a backbone that overlooks what that leaves",
             "0.1 GB",
-            presets=ddad.PRESETS,
+            presets=DDAD_PRESETS,
         ),
     },
 )

@@ -100,18 +100,24 @@ class Method(ABC):
             The method itself.
         """
 
-    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
+    @property
+    def is_trained(self) -> bool:
+        """Whether fitting trains a network, and so leaves checkpoints in its folder."""
+        return False
+
+    def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and score each as if its group had not been among them.
 
         Here by folds, ten times the work; a method that knows a faster way overrides it.
 
         Args:
             batches: the images, with their groups.
+            folder: for checkpoints of a training on all images; None keeps nothing.
 
         Returns:
             Scores in the order of the readable images.
         """
-        self.fit(batches)
+        self.fit(batches, folder)
         group_ids = batches.group_ids
         generator = torch.Generator().manual_seed(self.seed)
         folds = torch.randperm(int(group_ids.max()) + 1, generator=generator) % self.folds

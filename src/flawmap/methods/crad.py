@@ -1,9 +1,7 @@
-"""CRAD: puts maps together from a continuous memory of good ones.
+"""CRAD: reconstructs maps from a continuous memory of good ones (Lee et al. 2024).
 
-What it cannot put together is odd (Lee et al. 2024).
-
-Written from the paper's formulas. The last epoch counts, where the published code keeps the one
-best on the test set.
+What it cannot reconstruct is anomalous. Written from the paper's formulas. The last epoch counts,
+where the published code keeps the one best on the test set.
 """
 
 from __future__ import annotations
@@ -23,34 +21,46 @@ from flawmap.errors import OptionError
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.feature_grid import CoordinateHead, FeatureGrid, InvertedResidual, refine
 from flawmap.methods.head import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
 
-COORDINATE_JITTER = 0.05
+_COORDINATE_JITTER = 0.05
 """Standard deviation of the jitter of local coordinates, in halves of the grid's side."""
 
-MAP_POOL, SCORE_POOL = 21, 32
-"""Side in pixels of the mean filter for the map, and of the one for the image score."""
+_MAP_POOL = 21
+"""Side in pixels of the mean filter that gives the map."""
+
+_SCORE_POOL = 32
+"""Side in pixels of the mean filter whose maximum is the image score."""
 
 
 @dataclass(eq=False)
 class CRAD(TrainedMethod["CRADNetwork"]):
     """CRAD: coordinate-based reconstruction for anomaly detection.
 
-    Each position of the map, and the map as a whole, is turned into a place in a grid of learned
-    features; what is found there is put together into a map again. A place between nodes gives what
-    lies between, so normal maps come back and odd ones do not. Published with an EfficientNet-B4 at
-    layers 2 and 3, several products in one model. The default here is EfficientNet-Lite0 at the
+    Each position of the map, and the map as one, is turned into a coordinate in a grid of trained
+    features; what is there is made into a map again. A coordinate between nodes gives what lies
+    between, so normal maps come back and anomalous ones do not. Published with an EfficientNet-B4
+    at layers 2 and 3, several products in one model. The default here is EfficientNet-Lite0 at the
     same layers, with fewer and narrower blocks: figures are not comparable.
 
     Args:
         nodes: of the local grid, along each side.
-        global_nodes: of the grid of whole maps, along each side.
-        blocks: that put the map together.
-        expansion: how much wider they are within; 2 as published, 0.5 in the paper's small one.
-        rate: of the networks.
-        grid_rate: of the grids.
-        decay: after so many epochs both rates fall to a tenth, and again after as many.
+        global_nodes: of the grid of full maps, along each side.
+        blocks: residual blocks that make the map.
+        expansion: ratio of their inner channels to the others; 2 as published, 0.5 in the paper's
+            small one.
+        learning_rate: of the networks.
+        grid_learning_rate: of the grids.
+        lr_decay_epochs: after so many epochs both learning rates fall to a tenth, and again after
+            as many.
+
+    Raises:
+        OptionError: a value that cannot be.
+
+    Example:
+        >>> [CRAD(lr_decay_epochs=10).lr_factor(epoch) for epoch in (1, 10, 11)]
+        [1.0, 1.0, 0.1]
     """
 
     max_grad_norm: ClassVar[float | None] = 0.1
@@ -69,68 +79,105 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         super().__post_init__()
         numbers = (self.nodes, self.global_nodes, self.blocks, self.lr_decay_epochs)
         if min(*numbers, self.expansion, self.learning_rate, self.grid_learning_rate) <= 0:
-            raise OptionError(f"{self} cannot learn; use more than 0 of each")
+            raise OptionError(f"{self} cannot be trained with; use more than 0 of each")
 
     def networks(self, shapes: Shapes) -> CRADNetwork:
-        """Make the grids, and what looks things up in them."""
-        return CRADNetwork(shapes[0], self)
+        """The grids, and the networks that look things up in them, untrained.
+
+        Args:
+            shapes: of the map of one image, (channel, row, column).
+        """
+        return CRADNetwork(
+            shapes[0],
+            nodes=self.nodes,
+            global_nodes=self.global_nodes,
+            blocks=self.blocks,
+            expansion=self.expansion,
+        )
 
     def optimizers(self, networks: CRADNetwork) -> list[Optimizer]:
-        """Make one for the grids and one for the rest."""
+        """One for the networks and one for the grids.
+
+        Args:
+            networks: what is trained.
+        """
         grids = [networks.local_grid.nodes, networks.global_grid.nodes]
-        apart = set(map(id, grids))
-        others = [parameter for parameter in networks.parameters() if id(parameter) not in apart]
+        grid_ids = {id(parameter) for parameter in grids}
+        others = [parameter for parameter in networks.parameters() if id(parameter) not in grid_ids]
         return [AdamW(others, self.learning_rate), AdamW(grids, self.grid_learning_rate)]
 
     def lr_factor(self, epoch: int) -> float:
-        """Fall to a tenth every `decay` epochs."""
+        """Falls to a tenth every `lr_decay_epochs`.
+
+        Args:
+            epoch: counted from 1.
+        """
         return float(0.1 ** ((epoch - 1) // self.lr_decay_epochs))
 
     def loss(self, networks: CRADNetwork, batch: list[Tensor]) -> Losses:
-        """Ask for the map that came."""
+        """Mean square difference of maps and their reconstructions.
+
+        Args:
+            networks: what is trained.
+            batch: maps (batch, channel, row, column).
+        """
         features = batch[0]
         return {"mse": functional.mse_loss(networks(features), features)}
 
     def encoder(self) -> CRADEncoder:
-        """Give the network as a module that gives joined maps."""
+        """Images to joined maps of all layers."""
         return CRADEncoder(self.feature_extractor)
 
     def head(self) -> CRADHead:
-        """Give memory and map as one module."""
+        """The memory, and the anomaly map.
+
+        Raises:
+            NotFitted: nothing was trained yet.
+        """
         return CRADHead(self.trained_networks())
 
 
 class CRADNetwork(nn.Module):
-    """Puts maps together from what the grids hold.
+    """Reconstructs maps from what the grids hold.
 
     Args:
-        shape: of the maps: channels, rows, columns.
-        options: numbers of nodes and blocks.
+        shape: of a map: channels, rows, columns.
+        nodes: of the local grid, along each side.
+        global_nodes: of the grid of full maps, along each side.
+        blocks: residual blocks that make the map.
+        expansion: ratio of their inner channels to the others.
     """
 
-    def __init__(self, shape: Sequence[int], options: CRAD) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, nodes: int, global_nodes: int, blocks: int, expansion: float
+    ) -> None:
         super().__init__()
         channels = shape[0]
-        self.local_locator, self.global_locator = CoordinateHead(channels), CoordinateHead(channels)
-        width, inner = 2 * channels, max(1, round(2 * channels * options.expansion))
-        self.blocks = nn.Sequential(
-            *(InvertedResidual(width, inner) for _ in range(options.blocks))
-        )
-        self.last = nn.Conv2d(width, channels, 1, bias=False)
-        self.apply(_begin_small)
-        self.local_grid = FeatureGrid(channels, options.nodes)
-        self.global_grid = FeatureGrid(math.prod(shape), options.global_nodes)
+        width = 2 * channels
+        inner = max(1, round(width * expansion))
+        self.local_coordinates = CoordinateHead(channels)
+        self.global_coordinates = CoordinateHead(channels)
+        self.blocks = nn.Sequential(*(InvertedResidual(width, inner) for _ in range(blocks)))
+        self.projection = nn.Conv2d(width, channels, 1, bias=False)
+        self.apply(_init_weights)
+        self.local_grid = FeatureGrid(channels, nodes)
+        self.global_grid = FeatureGrid(math.prod(shape), global_nodes)
 
     def forward(self, features: Features) -> Features:
-        """Put maps together, refined by those that came."""
-        places = self.local_locator(features)
+        """Reconstructed maps, refined by the input maps.
+
+        Args:
+            features: (batch, channel, row, column), of the shape that it was made for.
+        """
+        coordinates = self.local_coordinates(features)
         if self.training and torch.rand(()) < 0.5:
-            places = places + COORDINATE_JITTER * torch.randn_like(places)
-        whole = self.global_grid(self.global_locator(features.mean(dim=(2, 3), keepdim=True)))
-        (rows, columns), whole = features.shape[-2:], whole.flatten(1)
-        of_wholes = rearrange(whole, "b (c h w) -> b c h w", h=rows, w=columns)
-        made = self.last(self.blocks(torch.cat([self.local_grid(places), of_wholes], dim=1)))
-        return refine(made, features)
+            coordinates = coordinates + _COORDINATE_JITTER * torch.randn_like(coordinates)
+        mean = features.mean(dim=(2, 3), keepdim=True)
+        full_maps = self.global_grid(self.global_coordinates(mean)).flatten(1)
+        rows, columns = features.shape[-2:]
+        global_maps = rearrange(full_maps, "b (c h w) -> b c h w", h=rows, w=columns)
+        joined = torch.cat([self.local_grid(coordinates), global_maps], dim=1)
+        return refine(self.projection(self.blocks(joined)), features)
 
 
 class CRADEncoder(nn.Module):
@@ -177,7 +224,7 @@ class CRADHead(Head):
         return Compared((difference.square().sum(dim=1).sqrt(),))
 
     def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's size, averaged over squares of `MAP_POOL` pixels.
+        """The distances in the image's size, averaged over squares of 21 pixels.
 
         Args:
             embedded: unused.
@@ -189,12 +236,12 @@ class CRADHead(Head):
         distances = _resize(compared.distances[0][:, None], height, width)
         # Border pixels average what there is, so that the map keeps its size.
         pooled = functional.avg_pool2d(
-            distances, MAP_POOL, stride=1, padding=MAP_POOL // 2, count_include_pad=False
+            distances, _MAP_POOL, stride=1, padding=_MAP_POOL // 2, count_include_pad=False
         )
         return pooled[:, 0]
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The largest average of each map over a square of `SCORE_POOL` pixels.
+        """The largest average of each map over a square of 32 pixels.
 
         Args:
             embedded: unused.
@@ -203,7 +250,7 @@ class CRADHead(Head):
         """
         del embedded, compared
         height, width = maps.shape[-2:]
-        window = (min(SCORE_POOL, height), min(SCORE_POOL, width))
+        window = (min(_SCORE_POOL, height), min(_SCORE_POOL, width))
         averages = functional.avg_pool2d(maps[:, None], window, stride=1)
         return averages.amax(dim=(1, 2, 3))
 
@@ -212,29 +259,9 @@ def _resize(maps: Tensor, rows: int, columns: int) -> Tensor:
     return functional.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=True)
 
 
-def _begin_small(layer: nn.Module) -> None:
-    """Begin with weights of N(0, 0.01²), as published."""
+def _init_weights(layer: nn.Module) -> None:
+    """Weights of N(0, 0.01²), as published."""
     if isinstance(layer, nn.Conv2d):
         nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-
-
-PRESETS = {
-    "cpu": Preset("about ten minutes on two cores"),
-    "paper": Preset(
-        "as published, for a GPU",
-        options={
-            "backbone": "tf_efficientnet_b4",
-            "epochs": 50,
-            "batch_size": 64,
-            "blocks": 11,
-            "expansion": 2.0,
-            "lr_decay_epochs": 40,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs", options={"epochs": 2, "batch_size": 4, "blocks": 1}
-    ),
-}
-"""The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""

@@ -1,79 +1,81 @@
-"""DDAD: noise is taken from an image such that defects are mended.
+"""DDAD: noise is taken from an image such that defects disappear (Mousakhan et al. 2024).
 
-What was mended is odd (Mousakhan et al. 2024).
-
-Written from the paper's formulas. Two things of the published code are otherwise: what weighs
-pixels against features is measured once on good images, where it was taken from the batch that is
-judged; and the noise is always the same.
+What differs from its reconstruction is anomalous. Written from the paper's formulas. Two things of
+the published code are otherwise: the weight of pixels against features is measured once on good
+images, where it was taken from the batch that is scored; and the noise is always the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from numpy.random import default_rng
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import average_pool_3x3
 from flawmap.features.diffusion import (
     NUM_STEPS,
     NUM_TIMESTEPS,
-    START,
+    START_TIMESTEP,
     add_noise,
     alpha_bar,
     reconstruct,
 )
-from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.reconstructor import DDADReconstructor, layer_distance
 from flawmap.features.unet import UNet
-from flawmap.methods.head import Head
-from flawmap.methods.trained_base import Losses, Preset, Shapes, TrainedMethod
+from flawmap.methods.ddad_head import DDADEncoder, DDADHead
+from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.support.progress import track
-from flawmap.support.tensors import Compared, Embedded, Features, Images, Maps, PerImage
+from flawmap.support.tensors import Features, Images
 
-BALANCE_IMAGES = 64
-"""Good images by which pixels are weighed against features, at most."""
+_BALANCE_IMAGES = 64
+"""At most so many good images measure the ratio of feature to pixel distances."""
 
 
 @dataclass(eq=False)
-class DDAD(TrainedMethod["DDADReconstructor"]):
-    """DDAD: denoising diffusion, steered by the image itself.
+class DDAD(TrainedMethod[DDADReconstructor]):
+    """DDAD: denoising diffusion, guided by the image itself.
 
-    A UNet learns to tell noise from good images. An image to judge is made noisy and clean again,
-    steered towards itself, so that all returns but what no good image has. Image and mended image
-    are compared by pixels, and by the features of a backbone that was adapted to see no difference
-    on good images. Judging takes ten passes of the UNet. Published at 256 px with a
+    A UNet is trained to tell noise from good images. An image to inspect is made noisy and clean
+    again, guided towards itself, so that all returns but what no good image has. Image and
+    reconstruction are compared by pixels, and by the features of a backbone that was adapted to see
+    no difference on good images. Scoring takes ten passes of the UNet. Published at 256 px with a
     WideResNet-101-2, 1000 to 3000 epochs, and with settings for each class that were chosen on its
     test images; here they are the same for all.
 
     Args:
-        layers: the first is adapted too, and not compared.
+        layers: two or more; the first is adapted too, and not compared.
         epochs: of the UNet.
-        adapt: epochs of the backbone, after them.
-        reduce: the sides of the images are divided by this for the network's work.
-        base: channels of the UNet at its finest scale.
-        multipliers: of them at each scale.
-        blocks: of the UNet at each scale.
-        attend: its first scale with attention, counted from 0.
+        adapt_epochs: epochs of the backbone, after them, >= 0.
+        downscale: the sides of the images are divided by this for the UNet.
+        base_channels: channels of the UNet at its finest scale; divisible by the heads.
+        channel_multipliers: of them at each scale.
+        blocks_per_scale: residual blocks of the UNet at each scale.
+        attention_from_scale: its first scale with attention, counted from 0.
         heads: of the attention.
-        dropout: in the UNet's training.
-        steering: how strongly mending is steered towards the image, w.
-        adapt_steering: the same while the backbone is adapted, towards another good image.
-        pixels: what the difference by pixels counts beside that by features, v.
-        keep: weight of what holds the adapted backbone to the original, λ.
-        levels: of noise that the UNet learns to tell, from the least; mending asks for the first
-            250 alone.
-        rate: of the UNet.
-        adapt_rate: of the backbone.
+        dropout: in the UNet's training, 0…1.
+        guidance: how strongly a reconstruction is guided towards the image, w.
+        adapt_guidance: the same while the backbone is adapted, towards another good image.
+        pixel_weight: weight of the distance by pixels beside that by features, v, >= 0.
+        distillation_weight: weight of what holds the adapted backbone to the original, λ, >= 0.
+        timesteps: of noise that the UNet is trained with, from the least; reconstructing asks for
+            the first 250 alone.
+        learning_rate: of the UNet.
+        adapt_learning_rate: of the backbone.
         sigma: of the Gaussian over the map, in pixels.
+
+    Raises:
+        OptionError: a value that cannot be.
+
+    Example:
+        >>> DDAD(epochs=30, adapt_epochs=2).phase_ends
+        (30, 32)
     """
 
     resume_keys: ClassVar[tuple[str, ...]] = ("epochs",)
@@ -95,48 +97,39 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
     adapt_guidance: float = field(default=3.0, metadata={"symbol": "w_DA"})
     pixel_weight: float = field(default=1.0, metadata={"symbol": "v"})
     distillation_weight: float = field(default=0.1, metadata={"symbol": "λ"})
-    timesteps: int = START
+    timesteps: int = START_TIMESTEP
     learning_rate: float = 1e-3
     adapt_learning_rate: float = 1e-4
     sigma: float = field(default=4.0, metadata={"symbol": "σ"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (
-            self.downscale,
-            self.base_channels,
-            self.blocks_per_scale,
-            self.heads,
-            *self.channel_multipliers,
-        )
-        if (
-            min(*sizes, self.learning_rate, self.adapt_learning_rate) <= 0
-            or min(
-                self.adapt_epochs,
-                self.attention_from_scale,
-                self.pixel_weight,
-                self.distillation_weight,
-            )
-            < 0
-        ):
-            raise OptionError(
-                f"{self} cannot learn; use more than 0 of each, or 0 for adapt, attend, pixels, "
-                f"keep"
-            )
+        self._check_ranges()
         if self.base_channels % self.heads or len(self.layers) < 2:
             raise OptionError(
-                f"{self.base_channels} channels for {self.heads} heads, layers {self.layers}; "
-                f"use a base that is divisible by "
-                "heads, and two layers or more, of which the first is not compared"
+                f"base_channels={self.base_channels} for heads={self.heads}, layers {self.layers}; "
+                "use base_channels divisible by heads, and two layers or more, of which the first "
+                "is not compared"
             )
-        if not START <= self.timesteps <= NUM_TIMESTEPS:
+        if not START_TIMESTEP <= self.timesteps <= NUM_TIMESTEPS:
             raise OptionError(
-                f"{self.timesteps} levels of noise; use {START}, which mending begins with, to "
-                f"{NUM_TIMESTEPS}"
+                f"timesteps={self.timesteps}; use {START_TIMESTEP}, which reconstructing begins "
+                f"with, to {NUM_TIMESTEPS}"
             )
         if self.precision != "f32":
             raise OptionError(
                 f"DDAD's networks are trained and compute in f32, not in {self.precision}"
+            )
+
+    def _check_ranges(self) -> None:
+        sizes = (self.downscale, self.base_channels, self.blocks_per_scale, self.heads)
+        rates = (self.learning_rate, self.adapt_learning_rate)
+        weights = (self.pixel_weight, self.distillation_weight)
+        positive = (*sizes, *rates, *self.channel_multipliers)
+        if min(positive) <= 0 or min(*weights, self.adapt_epochs, self.attention_from_scale) < 0:
+            raise OptionError(
+                f"{self} cannot be trained with; use more than 0 of each, or 0 for adapt_epochs, "
+                "attention_from_scale, pixel_weight, distillation_weight"
             )
 
     @property
@@ -145,15 +138,36 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
         return (self.epochs, self.epochs + self.adapt_epochs)
 
     def training_inputs(self, images: Images) -> list[Tensor]:
-        """Hold the images."""
+        """The images.
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
         return [images]
 
     def networks(self, shapes: Shapes) -> DDADReconstructor:
-        """Make the UNet, and a copy of the backbone to be adapted."""
-        return DDADReconstructor(shapes[0], self.feature_extractor, self)
+        """The UNet, and a copy of the backbone to be adapted.
+
+        Args:
+            shapes: of an image.
+        """
+        unet = UNet(
+            self.base_channels,
+            self.channel_multipliers,
+            self.blocks_per_scale,
+            self.attention_from_scale,
+            self.heads,
+            self.dropout,
+        )
+        size = [max(1, side // self.downscale) for side in shapes[0][1:]]
+        return DDADReconstructor(unet, self.feature_extractor, size, self.guidance)
 
     def optimizers(self, networks: DDADReconstructor) -> list[Optimizer]:
-        """Make one for each network; the UNet's decay is part of its gradient, as published."""
+        """One for each network; the UNet's weight decay is part of its gradient, as published.
+
+        Args:
+            networks: what is trained.
+        """
         adapted = networks.adapted.requires_grad_(True)
         return [
             Adam(networks.unet.parameters(), self.learning_rate, weight_decay=0.05),
@@ -161,243 +175,93 @@ class DDAD(TrainedMethod["DDADReconstructor"]):
         ]
 
     def training_batches(
-        self, held: list[Tensor], order: Sequence[int], epoch: int
+        self, cached: list[Tensor], order: Sequence[int], epoch: int
     ) -> Iterator[list[Tensor]]:
-        """Give images, and once the UNet is trained, another good one beside each."""
-        images, rng = held[0], default_rng([self.seed, epoch, len(held[0])])
-        for places in self._chunks(order):
+        """Images, and once the UNet is trained, another good one beside each.
+
+        Args:
+            cached: all images.
+            order: indices of the images that are drawn for this epoch.
+            epoch: counted from 1.
+        """
+        images = cached[0]
+        rng = default_rng([self.seed, epoch, len(images)])
+        for indices in self.split_batches(order):
             if epoch <= self.epochs:
-                yield [images[places]]
-            else:
-                others = rng.integers(1, len(images), len(places)).tolist()
-                partners = [
-                    (place + other) % len(images)
-                    for place, other in zip(places, others, strict=True)
-                ]
-                yield [images[places], images[partners]]
+                yield [images[indices]]
+                continue
+            distances = rng.integers(1, len(images), len(indices)).tolist()
+            pairs = zip(indices, distances, strict=True)
+            partners = [(index + distance) % len(images) for index, distance in pairs]
+            yield [images[indices], images[partners]]
 
     def loss(self, networks: DDADReconstructor, batch: list[Tensor]) -> Losses:
-        """Ask for the noise in images.
+        """The error of the predicted noise; in the second phase, the difference of the features.
 
-        Or, of the backbone, to see no difference between mended and good ones.
+        Args:
+            networks: what is trained.
+            batch: images, and in the second phase another good image beside each.
         """
         images = networks.to_working_size(batch[0])
         if len(batch) == 1:
-            noise = torch.randn_like(images)
-            levels = torch.randint(self.timesteps, (len(images),), device=images.device)
-            noisy = add_noise(images, noise, alpha_bar(levels))
-            wrong = (networks.unet(noisy, levels) - noise).square().sum(dim=(1, 2, 3)).mean()
-            return {"noise": wrong, "features": torch.zeros_like(wrong)}
-        target = networks.to_working_size(batch[1])
+            noise_loss = self._noise_loss(networks, images)
+            return {"noise": noise_loss, "features": torch.zeros_like(noise_loss)}
+        feature_loss = self._feature_loss(networks, images, networks.to_working_size(batch[1]))
+        return {"noise": torch.zeros_like(feature_loss), "features": feature_loss}
+
+    def _noise_loss(self, networks: DDADReconstructor, images: Images) -> Tensor:
+        noise = torch.randn_like(images)
+        timesteps = torch.randint(self.timesteps, (len(images),), device=images.device)
+        predicted = networks.unet(add_noise(images, noise, alpha_bar(timesteps)), timesteps)
+        squares: Tensor = (predicted - noise).square()
+        return squares.sum(dim=(1, 2, 3)).mean()
+
+    def _feature_loss(self, networks: DDADReconstructor, images: Images, targets: Images) -> Tensor:
+        """How unlike adapted features of reconstruction and target are, and how far they moved."""
         noises = torch.randn(NUM_STEPS + 1, *images.shape, device=images.device)
         with torch.no_grad():
-            mended = reconstruct(networks.unet.eval(), images, target, noises, self.adapt_guidance)
-            was_mended, was_target = (
-                self._original(networks, mended),
-                self._original(networks, target),
+            reconstructed = reconstruct(
+                networks.unet.eval(), images, targets, noises, self.adapt_guidance
             )
-        is_mended, is_target = networks.adapted_features(mended), networks.adapted_features(target)
-        apart = _unlike(is_mended, is_target)
-        apart = apart + self.distillation_weight * (
-            _unlike(is_target, was_target) + _unlike(is_mended, was_mended)
-        )
-        return {"noise": torch.zeros_like(apart), "features": apart}
+            original_reconstructed = self._original_features(networks, reconstructed)
+            original_targets = self._original_features(networks, targets)
+        adapted_reconstructed = networks.adapted_features(reconstructed)
+        adapted_targets = networks.adapted_features(targets)
+        difference = layer_distance(adapted_reconstructed, adapted_targets)
+        moved_targets = layer_distance(adapted_targets, original_targets)
+        moved_reconstructed = layer_distance(adapted_reconstructed, original_reconstructed)
+        return difference + self.distillation_weight * (moved_targets + moved_reconstructed)
 
-    def on_train_end(self, networks: DDADReconstructor, held: list[Tensor]) -> None:
-        """Measure how large differences by pixels and by features get on mended good images."""
-        by_pixels, by_features = [], []
-        some = held[0][:BALANCE_IMAGES].split(self.batch_size)
-        for images in track(some, "weighing pixels against features", len(some)):
-            with torch.no_grad():
-                apart = networks.distance_maps(images.to(best_device()))
-            by_pixels.append(apart[0].max())
-            by_features.append(apart[1].max())
-        networks.balance.copy_(
-            torch.stack(by_features).max() / torch.stack(by_pixels).max().clamp_min(1e-9)
-        )
-
-    def encoder(self) -> DDADEncoder:
-        """Give images as they are; all of the work is the judge's."""
-        return DDADEncoder()
-
-    def head(self) -> DDADHead:
-        """Give mending, comparison and map as one module."""
-        return DDADHead(self.trained_networks(), self.pixel_weight, AnomalyMap(self.sigma))
-
-    def _original(self, networks: DDADReconstructor, images: Tensor) -> list[Features]:
+    def _original_features(self, networks: DDADReconstructor, images: Images) -> list[Features]:
         maps: list[Features] = self.feature_extractor(networks.to_backbone_input(images))
         return maps
 
-
-class DDADReconstructor(nn.Module):
-    """Mends images and compares them with what they were.
-
-    Args:
-        shape: of the images: channels, rows, columns.
-        backbone: to be adapted.
-        options: sizes, and how strongly to steer.
-    """
-
-    def __init__(self, shape: Sequence[int], backbone: FeatureExtractor, options: DDAD) -> None:
-        super().__init__()
-        self.unet = UNet(
-            options.base_channels,
-            options.channel_multipliers,
-            options.blocks_per_scale,
-            options.attention_from_scale,
-            options.heads,
-            options.dropout,
-        )
-        self.adapted, self.steering = deepcopy(backbone), options.guidance
-        self.size = [max(1, side // options.downscale) for side in shape[1:]]
-        self.mean: Tensor
-        self.std: Tensor
-        self.noises: Tensor
-        self.balance: Tensor
-        for name, values in {"mean": backbone.mean, "std": backbone.std}.items():
-            self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1))
-        # The same for every image, so that an image's score depends on nothing but itself.
-        self.register_buffer("noises", torch.randn(NUM_STEPS + 1, 3, *self.size))
-        self.register_buffer("balance", torch.ones(()))
-
-    def to_working_size(self, images: Images) -> Tensor:
-        """Bring prepared images to the size of the work, −1…1."""
-        resized: Tensor = functional.interpolate(
-            2 * (images * self.std + self.mean) - 1, size=self.size, mode="area"
-        )
-        return resized
-
-    def to_backbone_input(self, images: Tensor) -> Tensor:
-        """Bring images of −1…1 to what backbones read."""
-        return ((images + 1) / 2 - self.mean) / self.std
-
-    def adapted_features(self, images: Tensor) -> list[Features]:
-        """Say what the adapted backbone sees."""
-        maps: list[Features] = self.adapted(self.to_backbone_input(images))
-        return maps
-
-    def distance_maps(self, images: Images) -> list[Tensor]:
-        """Distances of images to their reconstructions, by pixels and by features."""
-        resized = self.to_working_size(images)
-        mended = reconstruct(self.unet, resized, resized, self.noises[:, None], self.steering)
-        by_pixels = (resized - mended).abs().mean(dim=1)
-        layers = zip(
-            self.adapted_features(resized)[1:], self.adapted_features(mended)[1:], strict=True
-        )
-        apart = [
-            1 - functional.cosine_similarity(average_pool_3x3(one), average_pool_3x3(other), dim=1)
-            for one, other in layers
-        ]
-        size = by_pixels.shape[-2:]
-        wide = [
-            functional.interpolate(one[:, None], size, mode="bilinear", align_corners=True)
-            for one in apart
-        ]
-        return [by_pixels, torch.stack(wide).sum(dim=0)[:, 0].clamp_min(0)]
-
-
-class DDADEncoder(nn.Module):
-    """Images as they are; all of the work is the head's."""
-
-    def forward(self, images: Images) -> Embedded:
-        """The images.
+    def on_train_end(self, networks: DDADReconstructor, cached: list[Tensor]) -> None:
+        """Measure how large distances by pixels and by features get on good images.
 
         Args:
-            images: (batch, 3, height, width), preprocessed.
+            networks: trained.
+            cached: all images.
         """
-        return Embedded((images,))
+        by_pixels = []
+        by_features = []
+        batches = cached[0][:_BALANCE_IMAGES].split(self.batch_size)
+        for images in track(batches, "weighing pixels against features", len(batches)):
+            with torch.no_grad():
+                distances = networks.distance_maps(images.to(best_device()))
+            by_pixels.append(distances[0].max())
+            by_features.append(distances[1].max())
+        largest_by_pixels = torch.stack(by_pixels).max().clamp_min(1e-9)
+        networks.balance.copy_(torch.stack(by_features).max() / largest_by_pixels)
 
+    def encoder(self) -> DDADEncoder:
+        """Images as they are; all of the work is the head's."""
+        return DDADEncoder()
 
-class DDADHead(Head):
-    """Images to scores: D_f + v · (max D_f / max D_p) · D_p, smoothed; maxima are of good images.
+    def head(self) -> DDADHead:
+        """Reconstruction, comparison and anomaly map.
 
-    Args:
-        reconstructor: images to distances from their reconstructions.
-        pixel_weight: v, what distances by pixels count beside those by features.
-        pixel_map: distances per position to distances per pixel of the image.
-    """
-
-    def __init__(
-        self, reconstructor: DDADReconstructor, pixel_weight: float, pixel_map: AnomalyMap
-    ) -> None:
-        super().__init__()
-        self.reconstructor = reconstructor
-        self.pixel_weight = pixel_weight
-        self.pixel_map = pixel_map
-
-    def compare(self, embedded: Embedded) -> Compared:
-        """The distance of each position from its reconstruction, by pixels and by features.
-
-        Args:
-            embedded: the images.
+        Raises:
+            NotFitted: nothing was trained yet.
         """
-        by_pixels, by_features = self.reconstructor.distance_maps(embedded.maps[0])
-        scale = self.pixel_weight * self.reconstructor.balance
-        return Compared((by_features + scale * by_pixels,))
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: the distance of each position.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
-        del embedded
-        maps: Maps = self.pixel_map(compared.distances[0], height, width)
-        return maps
-
-    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The largest value of each map.
-
-        Args:
-            embedded: unused.
-            compared: unused.
-            maps: the smoothed maps.
-        """
-        del embedded, compared
-        return maps.amax(dim=(1, 2))
-
-
-def _unlike(one: list[Features], other: list[Features]) -> Tensor:
-    """Sum 1 − cos over layers, each layer of an image as one vector, in the mean over images."""
-    alike = [
-        functional.cosine_similarity(a.flatten(1), b.flatten(1))
-        for a, b in zip(one, other, strict=True)
-    ]
-    return (1 - torch.stack(alike)).sum(dim=0).mean()
-
-
-PRESETS = {
-    "cpu": Preset("about ten minutes on two cores"),
-    "paper": Preset(
-        "as published with one setting for all classes, for a GPU and hours",
-        size=256,
-        options={
-            "backbone": "wide_resnet101_2.tv_in1k",
-            "epochs": 2000,
-            "max_images_per_epoch": None,
-            "adapt_epochs": 4,
-            "batch_size": 32,
-            "downscale": 1,
-            "base_channels": 64,
-            "channel_multipliers": (1, 1, 2, 2, 4, 4),
-            "blocks_per_scale": 2,
-            "timesteps": NUM_TIMESTEPS,
-            "learning_rate": 3e-4,
-        },
-    ),
-    "smoke": Preset(
-        "seconds, to see that it runs",
-        options={
-            "epochs": 2,
-            "batch_size": 4,
-            "base_channels": 8,
-            "heads": 2,
-            "channel_multipliers": (1, 2),
-            "attention_from_scale": 1,
-            "adapt_epochs": 0,
-        },
-    ),
-}
+        return DDADHead(self.trained_networks(), self.pixel_weight, AnomalyMap(self.sigma))

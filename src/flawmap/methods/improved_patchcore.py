@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.context import PartialSelfAttention
-from flawmap.features.reducers import ChannelAggregation
 from flawmap.methods.patchcore import PatchCore
 
 

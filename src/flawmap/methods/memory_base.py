@@ -28,11 +28,12 @@ class MemoryMethod(Method):
         4
     """
 
-    def fit_features(self, batches: Iterable[Batch]) -> None:
+    def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Fit what takes all images, before any shard is extracted; for most methods nothing.
 
         Args:
             batches: all good images.
+            folder: where a training keeps checkpoints to resume from; None for none.
         """
 
     @abstractmethod
@@ -60,11 +61,10 @@ class MemoryMethod(Method):
 
         Args:
             batches: the images.
-            folder: unused; nothing is trained.
+            folder: where a training of `fit_features` keeps checkpoints; None for none.
 
         Returns:
             The method itself.
         """
-        del folder
-        self.fit_features(batches)
+        self.fit_features(batches, folder)
         return self.fit_shards([self.extract(batches)])

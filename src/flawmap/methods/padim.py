@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -138,23 +139,24 @@ class PaDiM(MemoryMethod):
         self.gaussians_ = Gaussians(mean, whitening, channels).to(best_device())
         return self
 
-    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
+    def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and score each as if it had not been there: in closed form.
 
         Where images come in groups, or there are fewer than three, by folds.
 
         Args:
             batches: the images, with their groups; they are gone through twice.
+            folder: unused; nothing is trained.
 
         Returns:
             Scores in the order of the images that can be read.
         """
         if len(set(batches.groups)) > 1:
-            return super().cross_fit_scores(batches)
+            return super().cross_fit_scores(batches, folder)
         shard = self.extract(batches)
         if shard["count"] < 3:
             del shard
-            return super().cross_fit_scores(batches)
+            return super().cross_fit_scores(batches, folder)
         self.fit_shards([shard])
         return self._leave_one_out_scores(shard, batches)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import length_hint
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -21,9 +22,10 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
-from flawmap.features.reducers import Reducer, SparseRandomProjection
-from flawmap.features.registration import FeatureAligner, NoRegistration, Registration
-from flawmap.features.registration import load_aligner as restore_aligner
+from flawmap.features.reducers import SparseRandomProjection
+from flawmap.features.reduction import Reducer
+from flawmap.features.registration import NoRegistration, Registration
+from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.coreset import k_center_greedy
@@ -93,15 +95,21 @@ class PatchCore(MemoryMethod):
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
 
-    def fit_features(self, batches: Iterable[Batch]) -> None:
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a registration, which is trained."""
+        return not isinstance(self.registration, NoRegistration)
+
+    def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Fit the registration, where there is one.
 
         Args:
             batches: all good images.
+            folder: for checkpoints of the registration; None keeps nothing.
         """
         self._runner = None
         images = (batch.images for batch in batches)
-        self.aligner_ = self.registration.fit(self.feature_extractor, images, self.seed)
+        self.aligner_ = self.registration.fit(self.feature_extractor, images, self.seed, folder)
 
     def extract(self, batches: Iterable[Batch]) -> State:
         """The patch vectors of a shard, reduced where the reducer needs no fit.
@@ -151,16 +159,17 @@ class PatchCore(MemoryMethod):
         self.bank_ = Bank(kept[rows], image_ids).to(best_device())
         return self
 
-    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
+    def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and score each by the bank as it would be without its group.
 
         Args:
             batches: the images, with their groups; the encoder runs once for each.
+            folder: for checkpoints of the registration; None keeps nothing.
 
         Returns:
             Scores in the order of the images that can be read.
         """
-        self.fit_features(batches)
+        self.fit_features(batches, folder)
         shard = self.extract(batches)
         return self.fit_shards([shard]).leave_one_out_scores(shard, batches.group_ids)
 
@@ -232,7 +241,7 @@ class PatchCore(MemoryMethod):
         bank = Bank(state["bank.vectors"], state["bank.image_ids"])
         self.bank_ = bank.to(best_device())
         self.reduction_ = self.reducer.load(_below("reduction.", state)).to(best_device())
-        aligner = restore_aligner(_below("aligner.", state))
+        aligner = load_aligner(_below("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
         self._runner = None
 

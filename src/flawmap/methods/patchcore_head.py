@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from flawmap.engine.run import best_device
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.patches import PatchEmbedder
-from flawmap.features.registration import FeatureAligner
+from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.memory.bank import Bank, ImageScore
 from flawmap.memory.neighbours import Nearest
 from flawmap.methods.head import Head

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import length_hint
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -120,11 +121,12 @@ class SPADE(MemoryMethod):
             ]
         return self
 
-    def cross_fit_scores(self, batches: Batches) -> HeldOutScores:
+    def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and compare each with those of other groups.
 
         Args:
             batches: the images, with their groups; the encoder runs once for each.
+            folder: unused; nothing is trained.
 
         Returns:
             Scores in the order of the images that can be read.
@@ -132,6 +134,7 @@ class SPADE(MemoryMethod):
         Raises:
             DatasetError: all images are of one group.
         """
+        del folder
         shard = self.extract(batches)
         references = self.fit_shards([shard])._references()
         group_ids = batches.group_ids

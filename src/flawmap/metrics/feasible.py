@@ -1,12 +1,9 @@
 """Whether an AUROC and an F1 can come from one test set: bounds that no list of scores breaks.
 
-A share of defects that a paper does not print can still be told in part by its figures, and
+A defect prevalence that a paper does not print can still be told in part by its metrics, and
 sometimes none fits them. With ρ = defective / good images of the test set and c = 2/F1 − 2 = (FP +
-FN)/TP, a threshold that misses a share x of the defects and rejects a share y of the good parts has
-y = ρ (c − (1 + c) x).
-
->>> round(feasible(0.70, 0.90).any_threshold.low, 4)
-1.35
+FN)/TP, a threshold that misses a fraction x of the defects and rejects a fraction y of the good
+parts has y = ρ (c − (1 + c) x).
 """
 
 from __future__ import annotations
@@ -17,14 +14,14 @@ from typing import NamedTuple
 
 from flawmap.errors import OptionError
 
-SLACK = 1e-6
-"""By this share of itself a ratio may lie beyond a bound.
+_SLACK = 1e-6
+"""By this fraction of itself a ratio may lie beyond a bound.
 
-Computed figures are a little off the exact ones.
+Computed metrics are a little off the exact ones.
 """
 
-NEARLY = 1e-12
-"""Figures that are so near to each other are one.
+_ROUNDING = 1e-12
+"""Metrics that are so near to each other are equal.
 
 A pair of images in the wrong order takes more off an AUROC.
 """
@@ -37,6 +34,9 @@ class Ratios:
     Args:
         low: the smallest.
         high: the largest; infinite where there is no bound.
+
+    >>> 0.5 in Ratios(0.2, 0.6), 0.7 in Ratios(0.2, 0.6)
+    (True, False)
     """
 
     low: float
@@ -45,14 +45,22 @@ class Ratios:
     @property
     def empty(self) -> bool:
         """Whether no ratio is possible."""
-        return self.low > self.high * (1 + SLACK) or self.high == 0 or self.low == math.inf
+        return self.low > self.high * (1 + _SLACK) or self.high == 0 or self.low == math.inf
 
     def __contains__(self, ratio: float) -> bool:
-        return not self.empty and bool(self.low * (1 - SLACK) <= ratio <= self.high * (1 + SLACK))
+        if self.empty:
+            return False
+        return bool(self.low * (1 - _SLACK) <= ratio <= self.high * (1 + _SLACK))
 
 
 class Feasible(NamedTuple):
-    """The ratios of defective to good images with which a pair of figures is possible."""
+    """The ratios of defective to good images with which a pair of metrics is possible.
+
+    Args:
+        any_threshold: if the F1 is that of any threshold.
+        best_f1: if it is that of the threshold with the largest F1.
+        youden: if it is that of Youden's threshold, with the largest TPR − FPR.
+    """
 
     any_threshold: Ratios
     best_f1: Ratios
@@ -62,7 +70,7 @@ class Feasible(NamedTuple):
 def feasible_ratios(
     auroc: float, f1: float, *, auroc_within: float = 0.0, f1_within: float = 0.0
 ) -> Feasible:
-    """Bound ρ, the ratio of defective to good images of the test set, from both sides.
+    """Bounds of ρ, the ratio of defective to good images of the test set, from both sides.
 
     At any threshold ρ ≥ (1 − A)/c where A < 1/(1 + c): the curve through (y, 1 − x) has an area of
     (1 − x)(1 − y) or more, hence ρ ≥ (1 − A/(1 − x))/(c − (1 + c) x), and without a real root of
@@ -79,28 +87,32 @@ def feasible_ratios(
     Args:
         auroc: 0…1.
         f1: 0…1.
-        auroc_within: how far the true figure may lie from that, as after rounding.
-        f1_within: the same of F1.
+        auroc_within: how far the true AUROC may lie from that, as after rounding.
+        f1_within: how far the true F1 may lie from that.
 
     Raises:
-        OptionError: a figure outside 0…1.
+        OptionError: a metric outside 0…1.
+
+    >>> round(feasible_ratios(0.70, 0.90).any_threshold.low, 4)
+    1.35
     """
     smallest, largest = _interval("AUROC", auroc, auroc_within)
     worst, best = _interval("F1", f1, f1_within)
     low = _at_least(largest, worst)
     return Feasible(
         Ratios(low, math.inf),
-        Ratios(low, _best_f1(smallest, best)),
-        Ratios(low, _youden(smallest, best)),
+        Ratios(low, _at_most_best_f1(smallest, best)),
+        Ratios(low, _at_most_youden(smallest, best)),
     )
 
 
-def _interval(name: str, figure: float, within: float) -> tuple[float, float]:
+def _interval(name: str, value: float, within: float) -> tuple[float, float]:
     # Written so that a NaN fails it too.
-    if not -NEARLY <= figure <= 1 + NEARLY:
-        raise OptionError(f"{name} is {figure}; give a number from 0 to 1")
-    figure = round(figure) if abs(figure - round(figure)) < NEARLY else figure
-    return max(0.0, figure - within), min(1.0, figure + within)
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise OptionError(f"{name} is {value}; give a number from 0 to 1")
+    if abs(value - round(value)) < _ROUNDING:
+        value = round(value)
+    return max(0.0, value - within), min(1.0, value + within)
 
 
 # All in terms of F1, as c is infinite where that is 0: 1/c = F1/(2(1 − F1)), 1/(1 + c) = F1/(2 −
@@ -108,18 +120,18 @@ def _interval(name: str, figure: float, within: float) -> tuple[float, float]:
 
 
 def _at_least(auroc: float, f1: float) -> float:
-    if auroc >= f1 / (2 - f1) - NEARLY:
+    if auroc >= f1 / (2 - f1) - _ROUNDING:
         return 0.0
     return math.inf if f1 == 1 else (1 - auroc) * f1 / (2 * (1 - f1))
 
 
-def _best_f1(auroc: float, f1: float) -> float:
+def _at_most_best_f1(auroc: float, f1: float) -> float:
     if f1 == 1:
         return math.inf
     return min(f1 / (2 * (1 - f1)), (1 - auroc) * f1 * (2 - f1) / (2 * (1 - f1) ** 2))
 
 
-def _youden(auroc: float, f1: float) -> float:
+def _at_most_youden(auroc: float, f1: float) -> float:
     loss = math.sqrt(2 * (1 - auroc))
-    bounded = loss * (1 + SLACK) < 2 * (1 - f1) / (2 - f1)
+    bounded = loss * (1 + _SLACK) < 2 * (1 - f1) / (2 - f1)
     return loss * f1 / (2 * (1 - f1)) if bounded else math.inf

@@ -21,11 +21,11 @@ from flawmap.metrics.ranking import (
 )
 
 Rejections = Bool[np.ndarray, " image"]
-
-NO_GOOD, NO_DEFECTS = "no good test images", "no defective test images"
+"""True for an image that is rejected."""
 
 REJECT_ALL_F1 = "F1 of rejecting all"
-IMAGE_METRICS = (
+
+_RANKING_METRICS = (
     "image AUROC",
     "image AP",
     "F1 max",
@@ -33,71 +33,101 @@ IMAGE_METRICS = (
     REJECT_ALL_F1,
     "FPR at 95 % recall",
 )
-"""The figures that need both classes."""
+"""The metrics that need both classes."""
+
+_NO_GOOD, _NO_DEFECTS = "no good test images", "no defective test images"
 
 
 def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[str, Metric]:
-    """Compute the figures per image.
+    """The metrics per image by name; those that cannot be had say why.
 
     Args:
-        scores: one per image.
-        labels: 1 for defective.
-        rejected: the verdicts at the threshold that was set from good parts alone.
+        scores: (image,), the higher, the more anomalous.
+        labels: (image,), 1 for defective, 0 for good.
+        rejected: (image,), the verdicts at the threshold that was set from good parts alone.
+
+    >>> scores, labels = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
+    >>> metrics = image_metrics(scores, labels, scores > 0.85)
+    >>> metrics["image AUROC"].value, metrics["miss rate (FNR)"].value
+    (1.0, 0.5)
     """
     good, defective = labels == 0, labels == 1
-    missing = NO_GOOD if not good.any() else NO_DEFECTS if not defective.any() else ""
-    return {
-        **(
-            dict.fromkeys(IMAGE_METRICS, Metric(unavailable=missing))
-            if missing
-            else _ranked(scores, labels, rejected)
-        ),
-        "defect prevalence": Metric(float(labels.mean()))
-        if len(labels)
-        else Metric(unavailable="no test images"),
-        "false reject rate (FPR)": _share_of(rejected[good], NO_GOOD),
-        "miss rate (FNR)": _share_of(~rejected[defective], NO_DEFECTS),
-    }
+    metrics = _ranking_metrics(scores, labels, rejected)
+    if len(labels):
+        metrics["defect prevalence"] = Metric(float(labels.mean()))
+    else:
+        metrics["defect prevalence"] = Metric(unavailable="no test images")
+    metrics["false reject rate (FPR)"] = _rate(rejected[good], _NO_GOOD)
+    metrics["miss rate (FNR)"] = _rate(~rejected[defective], _NO_DEFECTS)
+    return metrics
 
 
 def confusion_counts(labels: Labels, rejected: Rejections) -> dict[str, int]:
-    """Count the verdicts: TP and FN of the defective, FP and TN of the good."""
-    pairs = {"TP": (1, True), "FP": (0, True), "FN": (1, False), "TN": (0, False)}
+    """How many verdicts are right and wrong: TP and FN of the defective, FP and TN of the good.
+
+    Args:
+        labels: (image,), 1 for defective, 0 for good.
+        rejected: (image,), the verdicts.
+
+    >>> confusion_counts(np.array([0, 0, 1]), np.array([False, True, True]))
+    {'TP': 1, 'FP': 1, 'FN': 0, 'TN': 1}
+    """
+    defective = labels == 1
     return {
-        name: int(np.sum((labels == label) & (rejected == said)))
-        for name, (label, said) in pairs.items()
+        "TP": int(np.sum(defective & rejected)),
+        "FP": int(np.sum(~defective & rejected)),
+        "FN": int(np.sum(defective & ~rejected)),
+        "TN": int(np.sum(~defective & ~rejected)),
     }
 
 
 def f1_of(
     rejected: Rejections, labels: Labels, weights: ResampleWeights | None = None
 ) -> MetricValues:
-    """F1 of verdicts, 2 TP / (2 TP + FP + FN); with weights, one per resample."""
-    each = np.ones(len(labels)) if weights is None else weights
-    hits, alarms, defects = each @ (rejected & (labels == 1)), each @ rejected, each @ (labels == 1)
-    return np.asarray(2 * hits / (alarms + defects))
+    """F1 of verdicts, 2 TP / (2 TP + FP + FN).
+
+    Args:
+        rejected: (image,), the verdicts.
+        labels: (image,), 1 for defective, 0 for good; one of either, at least, is needed.
+        weights: (resample, image); with them one F1 per resample.
+
+    >>> float(f1_of(np.array([False, True, True]), np.array([0, 0, 1])))
+    0.6666666666666666
+    """
+    weight = np.ones(len(labels)) if weights is None else weights
+    hits = weight @ (rejected & (labels == 1))
+    positives = weight @ rejected + weight @ (labels == 1)
+    return np.asarray(2 * hits / positives)
 
 
-def _ranked(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[str, Metric]:
-    def figures(weights: ResampleWeights | None) -> dict[str, MetricValues]:
+def _ranking_metrics(
+    scores: ImageScores, labels: Labels, rejected: Rejections
+) -> dict[str, Metric]:
+    if not (labels == 0).any():
+        return dict.fromkeys(_RANKING_METRICS, Metric(unavailable=_NO_GOOD))
+    if not (labels == 1).any():
+        return dict.fromkeys(_RANKING_METRICS, Metric(unavailable=_NO_DEFECTS))
+
+    def compute(weights: ResampleWeights | None) -> dict[str, MetricValues]:
         counts = count_scores(scores, labels, weights)
-        return {
-            "image AUROC": auroc(counts),
-            "image AP": average_precision(counts),
-            "F1 max": best_f1(counts),
-            "F1 at the threshold": f1_of(rejected, labels, weights),
-            REJECT_ALL_F1: reject_all_f1(counts),
-            "FPR at 95 % recall": false_positive_rate(counts),
-        }
+        values = (
+            auroc(counts),
+            average_precision(counts),
+            best_f1(counts),
+            f1_of(rejected, labels, weights),
+            reject_all_f1(counts),
+            false_positive_rate(counts),
+        )
+        return dict(zip(_RANKING_METRICS, values, strict=True))
 
-    metrics = bootstrap_intervals(figures, labels)
+    metrics = bootstrap_intervals(compute, labels)
     # It follows from the defect prevalence, which the resamples keep.
-    return metrics | {REJECT_ALL_F1: Metric(metrics[REJECT_ALL_F1].value)}
+    metrics[REJECT_ALL_F1] = Metric(metrics[REJECT_ALL_F1].value)
+    return metrics
 
 
-def _share_of(chosen: Rejections, missing: str) -> Metric:
-    return (
-        proportion_with_interval(int(chosen.sum()), len(chosen))
-        if len(chosen)
-        else Metric(unavailable=missing)
-    )
+def _rate(events: Rejections, missing: str) -> Metric:
+    """How frequent something is among some images, or why that cannot be said."""
+    if not len(events):
+        return Metric(unavailable=missing)
+    return proportion_with_interval(int(events.sum()), len(events))

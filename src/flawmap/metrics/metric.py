@@ -1,4 +1,4 @@
-"""A figure that can be trusted: its value with an interval, or the reason why there is none."""
+"""A metric that can be trusted: its value with an interval, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of an evaluation, 0…1.
+    """A metric of an evaluation, 0…1.
 
     Args:
-        value: the figure over all images; None where it cannot be had.
-        low: the lower end of its 95 % interval, where there is one.
-        high: the upper end.
-        absent: why it cannot be had.
+        value: over all images; None where it is not available.
+        low: the lower end of its 95 % interval; None where there is no interval.
+        high: the upper end of its 95 % interval; None where there is no interval.
+        unavailable: why there is no value; empty where there is one.
+
+    >>> Metric(0.9, 0.8, 0.95)
+    Metric(value=0.9, low=0.8, high=0.95, unavailable='')
     """
 
     value: float | None = None
@@ -23,5 +26,9 @@ class Metric:
     unavailable: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it in JSON: what is not there is left out, never 0 or NaN."""
+        """The fields for a JSON file; what is not available is left out, never 0 or NaN.
+
+        >>> Metric(unavailable="no defective test images").to_dict()
+        {'unavailable': 'no defective test images'}
+        """
         return {name: value for name, value in vars(self).items() if value not in (None, "")}

@@ -1,11 +1,9 @@
-"""How well scores rank defective above good, from counts per score.
-
-The same few lines for images and for pixels.
+"""How well scores rank defective above good, from counts per score; for images and for pixels.
 
 A curve over thresholds needs no more than how many good and how many defective there are at each
 distinct score. Counts can be streamed, weighted and resampled; leading axes of the arrays are
-resamples, and each figure is then one per resample. Positive means defective. Both classes must be
-there.
+resamples, and a metric is then one number per resample. Positive means defective. Both classes must
+be there.
 """
 
 from __future__ import annotations
@@ -16,16 +14,31 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 Counts = Num[np.ndarray, "... score"]
+"""How many there are at each distinct score, from the lowest score up."""
+
 MetricValues = Float[np.ndarray, "..."] | float
-"""One figure, 0…1, or one per resample."""
+"""A metric, 0…1, or one per resample."""
 
 ImageScores = Float[np.ndarray, " image"]
+"""A score of each image, >= 0; the higher, the more anomalous."""
+
 Labels = Int[np.ndarray, " image"]
+"""1 for a defective image, 0 for a good one."""
+
 ResampleWeights = Num[np.ndarray, "resample image"]
+"""How often each image is in each resample."""
+
+
+_Curve = Float[np.ndarray, "... point"]
 
 
 class ScoreCounts(NamedTuple):
-    """How many there are at each distinct score, from the lowest score up."""
+    """How many there are at each distinct score, from the lowest score up.
+
+    Args:
+        good: (..., score), of the good ones.
+        defective: (..., score), of the defective ones.
+    """
 
     good: Counts
     defective: Counts
@@ -34,83 +47,134 @@ class ScoreCounts(NamedTuple):
 def count_scores(
     scores: ImageScores, labels: Labels, weights: ResampleWeights | None = None
 ) -> ScoreCounts:
-    """Count good (label 0) and defective (label 1) at each distinct score.
+    """How many good and defective images there are at each distinct score.
 
-    With weights, once per resample.
+    Args:
+        scores: (image,).
+        labels: (image,), 1 for defective, 0 for good.
+        weights: (resample, image); with them the counts are (resample, score).
 
-    >>> tally(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
-    Tally(good=array([1., 0.]), defective=array([1., 1.]))
+    >>> count_scores(np.array([0.5, 0.9, 0.5]), np.array([0, 1, 1]))
+    ScoreCounts(good=array([1., 0.]), defective=array([1., 1.]))
     """
     order = np.argsort(scores, kind="stable")
     _, starts = np.unique(scores[order], return_index=True)
-    each = np.ones(len(scores)) if weights is None else weights[:, order].astype(np.float64)
+    ordered = np.ones(len(scores)) if weights is None else weights[:, order].astype(np.float64)
     defective = labels[order] == 1
     return ScoreCounts(
-        *(np.add.reduceat(each * chosen, starts, axis=-1) for chosen in (~defective, defective))
+        np.add.reduceat(ordered * ~defective, starts, axis=-1),
+        np.add.reduceat(ordered * defective, starts, axis=-1),
     )
 
 
-def auroc(tally: ScoreCounts) -> MetricValues:
-    """Area under the ROC curve; ties count half."""
-    below = np.cumsum(tally.good, axis=-1) - tally.good
-    return np.asarray(
-        (_share(tally.defective) * (below + tally.good / 2)).sum(axis=-1) / tally.good.sum(axis=-1)
-    )
+def auroc(counts: ScoreCounts) -> MetricValues:
+    """Area under the ROC curve; ties count half.
+
+    Args:
+        counts: per score, of both classes.
+
+    >>> float(auroc(count_scores(np.array([1.0, 2.0, 2.0, 3.0]), np.array([0, 0, 1, 1]))))
+    0.875
+    """
+    below = np.cumsum(counts.good, axis=-1) - counts.good
+    ranked_lower = _fractions(counts.defective) * (below + counts.good / 2)
+    return np.asarray(ranked_lower.sum(axis=-1) / counts.good.sum(axis=-1))
 
 
-def average_precision(tally: ScoreCounts) -> MetricValues:
-    """Area under the precision-recall curve by steps."""
-    hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
-    return np.asarray((_share(tally.defective) * hits / np.maximum(alarms, 1)).sum(axis=-1))
+def average_precision(counts: ScoreCounts) -> MetricValues:
+    """Area under the precision-recall curve by steps.
+
+    Args:
+        counts: per score, of both classes.
+
+    >>> float(average_precision(count_scores(np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1]))))
+    0.8333333333333333
+    """
+    hits = _at_least(counts.defective)
+    rejected = _at_least(counts.good + counts.defective)
+    return np.asarray((_fractions(counts.defective) * hits / np.maximum(rejected, 1)).sum(axis=-1))
 
 
-def f1_by_threshold(tally: ScoreCounts) -> Counts:
-    """F1 = 2 TP / (2 TP + FP + FN) of rejecting from each distinct score up."""
-    hits, alarms = _at_least(tally.defective), _at_least(tally.good + tally.defective)
-    return np.asarray(2 * hits / (alarms + tally.defective.sum(axis=-1, keepdims=True)))
+def f1_by_threshold(counts: ScoreCounts) -> Counts:
+    """F1 = 2 TP / (2 TP + FP + FN) of rejecting from each distinct score up.
+
+    Args:
+        counts: per score, of both classes.
+
+    Returns:
+        (..., score), 0…1.
+
+    >>> f1_by_threshold(ScoreCounts(np.array([1, 0]), np.array([0, 1]))).tolist()
+    [0.6666666666666666, 1.0]
+    """
+    hits = _at_least(counts.defective)
+    rejected = _at_least(counts.good + counts.defective)
+    return np.asarray(2 * hits / (rejected + counts.defective.sum(axis=-1, keepdims=True)))
 
 
-def best_f1(tally: ScoreCounts) -> MetricValues:
-    """F1 at the threshold that serves it best."""
-    return np.asarray(f1_by_threshold(tally).max(axis=-1))
+def best_f1(counts: ScoreCounts) -> MetricValues:
+    """F1 at the threshold that serves it best.
+
+    Args:
+        counts: per score, of both classes.
+
+    >>> float(best_f1(ScoreCounts(np.array([1, 0]), np.array([0, 1]))))
+    1.0
+    """
+    return np.asarray(f1_by_threshold(counts).max(axis=-1))
 
 
-def reject_all_f1(tally: ScoreCounts) -> MetricValues:
-    """F1 of rejecting everything, 2π / (1 + π) for a share π of defects.
+def reject_all_f1(counts: ScoreCounts) -> MetricValues:
+    """F1 of rejecting everything, 2π / (1 + π) for a fraction π of defects.
 
     What any F1 must be held against.
+
+    Args:
+        counts: per score, of both classes.
+
+    >>> float(reject_all_f1(ScoreCounts(np.array([1, 0]), np.array([0, 1]))))
+    0.6666666666666666
     """
-    return f1_by_threshold(tally)[..., 0]
+    return f1_by_threshold(counts)[..., 0]
 
 
-def false_positive_rate(tally: ScoreCounts, recall: float = 0.95) -> MetricValues:
-    """False reject rate at the highest threshold with this recall."""
-    caught = _at_least(_share(tally.defective))
+def false_positive_rate(counts: ScoreCounts, recall: float = 0.95) -> MetricValues:
+    """False reject rate at the highest threshold with a recall.
+
+    Args:
+        counts: per score, of both classes.
+        recall: fraction of the defective ones that must be rejected, 0…1.
+
+    >>> float(false_positive_rate(ScoreCounts(np.array([3, 1, 0]), np.array([0, 1, 1]))))
+    0.25
+    """
+    reached = _at_least(_fractions(counts.defective))
     # The lowest score catches all; rounding must not hide that.
-    enough = np.maximum(caught, np.arange(caught.shape[-1]) == 0) >= recall - _ROUNDING
+    lowest = np.arange(reached.shape[-1]) == 0
+    enough = np.maximum(reached, lowest) >= recall - 1e-12
     last = enough.shape[-1] - 1 - np.argmax(enough[..., ::-1], axis=-1)
-    return np.take_along_axis(_at_least(_share(tally.good)), last[..., None], axis=-1)[..., 0]
+    rates = _at_least(_fractions(counts.good))
+    return np.take_along_axis(rates, last[..., None], axis=-1)[..., 0]
 
 
 def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> MetricValues:
-    """AUPRO: area under the per-region overlap up to a false positive rate of `limit`.
+    """AUPRO: area under the per-region overlap up to a false positive rate, over that rate.
 
-    It is divided by the limit.
-
-    The overlap at a threshold is the mean over true regions of the share of their pixels beyond it
-    (Bergmann et al. 2021, MVTec AD, section 6). As every region weighs the same, each of its pixels
-    weighs one by the region's area, and no region needs to be looked at twice. The curve is linear
-    between thresholds, its end point interpolated.
+    The overlap at a threshold is the mean over true regions of the fraction of their pixels beyond
+    it (Bergmann et al. 2021, MVTec AD, section 6). As every region weighs the same, each of its
+    pixels weighs one by the region's area, and no region needs to be looked at twice. The curve is
+    linear between thresholds, its end point interpolated.
 
     Args:
         good: defect-free pixels at each distinct score, those of defective images included.
         covered: weights of defective pixels at each distinct score.
         limit: of the false positive rate, 0…1.
+
+    >>> float(per_region_overlap(np.array([4, 0]), np.array([0.5, 0.5])))
+    0.575
     """
-    rate, overlap = (np.cumsum(_share(counts)[..., ::-1], axis=-1) for counts in (good, covered))
-    rate, overlap = (
-        np.concatenate([np.zeros_like(curve[..., :1]), curve], axis=-1) for curve in (rate, overlap)
-    )
+    rate = _curve(good)
+    overlap = _curve(covered)
     left, right = rate[..., :-1], rate[..., 1:]
     inside = np.clip((limit - left) / np.maximum(right - left, np.finfo(float).tiny), 0, 1)
     rise = np.diff(overlap, axis=-1)
@@ -118,13 +182,16 @@ def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Met
     return np.asarray(area.sum(axis=-1) / limit)
 
 
+def _curve(counts: Counts) -> _Curve:
+    """The fraction beyond each threshold, from 0 at the highest one to 1."""
+    rising = np.cumsum(_fractions(counts)[..., ::-1], axis=-1)
+    return np.concatenate([np.zeros_like(rising[..., :1]), rising], axis=-1)
+
+
 def _at_least(counts: Counts) -> Counts:
-    """Count those with this score or a higher one."""
+    """How many have this score or a higher one."""
     return np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
 
 
-def _share(counts: Counts) -> Counts:
+def _fractions(counts: Counts) -> Counts:
     return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
-
-
-_ROUNDING = 1e-12

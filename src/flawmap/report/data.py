@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from flawmap._version import __version__
-from flawmap.data.layouts import GOOD, Sample
+from flawmap.data.sample import GOOD, Sample
 from flawmap.data.splits import dataset_sha256
 from flawmap.evaluation import Evaluation
 from flawmap.metrics.metric import Metric

@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ class Manifest:
         method_class: name under which the method's class is registered.
         method_source: package or module that the class comes from; empty for flawmap itself.
         method_options: all options of the method, as `Method.options` returns them.
+        changed_options: those that differ from the defaults of `method_name`, by dotted name.
         preprocessing: how images are made ready for the network.
         weights_sha256: fingerprint of the backbone's weights.
         fitted_images: number of good images that the method was fitted on.
@@ -72,6 +73,7 @@ class Manifest:
         ...     method_name="patchcore",
         ...     method_class="PatchCore",
         ...     method_options={"precision": "f32"},
+        ...     changed_options={},
         ...     preprocessing=Preprocessing(height=224, width=224),
         ...     weights_sha256="",
         ...     fitted_images=99,
@@ -86,11 +88,12 @@ class Manifest:
     method_name: str
     method_class: str
     method_options: dict[str, Any]
+    changed_options: dict[str, Any]
     preprocessing: Preprocessing
     weights_sha256: str
     fitted_images: int
     calibration: CalibrationSettings
-    finetuning: dict[str, Any] | None = field(default=None)
+    finetuning: dict[str, Any] | None = None
     method_source: str = ""
     no_graph_reason: str = ""
     scorer_sha256: str = ""

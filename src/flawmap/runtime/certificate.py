@@ -1,10 +1,8 @@
-"""Golden images with what they scored.
+"""Golden images with their scores: proof that a machine scores as the one that fitted.
 
-Proof that a scorer says on this machine what it said where it learned.
-
-Between the two lie a conversion, another CPU, other versions of OpenCV and OpenVINO. So the images
-are prepared anew here, one of them shrunk from a size and a shape of its own, and scores and maps
-are compared.
+Between the two machines lie a conversion, another CPU, and other versions of OpenCV and OpenVINO.
+So the images are preprocessed anew here, one of them shrunk from a size and an aspect of its own,
+and scores and maps are compared.
 """
 
 from __future__ import annotations
@@ -13,99 +11,127 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from flawmap.errors import ParityError
 from flawmap.runtime.graph import Precision
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
 ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
-"""One prepared image to its score and map."""
+"""One preprocessed image to its score and anomaly map."""
 
 TORCH_TOLERANCE = 1e-4
-"""How far a graph in f32 may be from torch, of the largest value: what is claimed for it."""
+"""Largest accepted difference of a graph in f32 from torch, as a fraction of the largest value."""
 
 MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
-"""How far a machine may be from the one that fitted."""
+"""Largest accepted difference of a machine from the one that fitted, likewise."""
+
+_PerImage = Float[np.ndarray, " image"]
+_Maps = Float[np.ndarray, "image height width"]
 
 _TINY = 1e-9
-_PIXELS, _SCORES, _MAPS = "golden.pixels", "golden.scores", "golden.maps"
+_PIXELS = "golden.pixels"
+_SCORES = "golden.scores"
+_MAPS = "golden.maps"
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Images, and what each must score.
+    """Golden images with their expected scores and maps.
 
     Args:
-        images: decoded ones.
-        scores: of each.
-        maps: of each, (height, width) of the network's input.
+        images: golden images, decoded.
+        scores: expected image score of each, (image,), >= 0.
+        maps: expected anomaly map of each, (image, height, width) of the network's input, >= 0.
+
+    Example:
+        >>> def score(image):
+        ...     return float(image.max()), image.max(axis=0)
+        >>> good = np.full((64, 64, 3), 90, np.uint8)
+        >>> certificate = Certificate.issue(good, Preprocessing(32, 32), score)
+        >>> certificate.check(Preprocessing(32, 32), score, 1e-3, "this machine")
+        0.0
     """
 
     images: list[ImageArray]
-    scores: np.ndarray
-    maps: np.ndarray
+    scores: _PerImage
+    maps: _Maps
 
     @classmethod
     def issue(
         cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction
     ) -> Certificate:
-        """Make two of a good image, and score them.
+        """The certificate of two images made of a good one.
 
-        One longer and larger than the network's input, one upside down.
+        The first is longer and larger than the network's input, so that it must be resized. The
+        second has the input's size and is as anomalous as can be: upside down in reversed colours.
 
-        The second is in the input's size and as odd as can be, for its colours are reversed.
+        Args:
+            good: a good image, decoded.
+            preprocessing: of the network's input.
+            score: the function that is certified.
         """
         height, width = preprocessing.height, preprocessing.width
         longer = resize(to_uint8(good), height + height // 4, width + width // 2)
-        odd = 255 - resize(to_uint8(good), height, width)[::-1]
-        images = [longer, np.ascontiguousarray(odd)]
-        found = [score(preprocessing(image)) for image in images]
-        return cls(images, np.array([one[0] for one in found]), np.stack([one[1] for one in found]))
+        reversed_colours = 255 - resize(to_uint8(good), height, width)[::-1]
+        images = [longer, np.ascontiguousarray(reversed_colours)]
+        scored = [score(preprocessing(image)) for image in images]
+        scores = np.array([image_score for image_score, _ in scored])
+        return cls(images, scores, np.stack([distances for _, distances in scored]))
 
     def check(
         self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str
     ) -> float:
-        """Score the images again; gives the largest difference.
+        """Score the images again and compare.
 
         Args:
-            preprocessing: the same as when the certificate was made.
-            score: the function under test, one preprocessed image to score and map.
+            preprocessing: the same as when the certificate was issued.
+            score: the function under test.
             tolerance: largest accepted difference, as a fraction of the largest score and of the
                 largest map value.
             where: what scores, for the message.
 
+        Returns:
+            The largest difference, as such a fraction.
+
         Raises:
             ParityError: a score or a map differs by more.
         """
-        # Of all images: one that was learned may score nothing at all.
-        largest, map_largest = (max(float(one.max()), _TINY) for one in (self.scores, self.maps))
-        worst = 0.0
-        for number, image in enumerate(self.images):
-            found, distances = score(preprocessing(image))
-            said, map_said = float(self.scores[number]), self.maps[number]
-            apart = abs(found - said) / largest
-            map_apart = float(np.abs(distances - map_said).max()) / map_largest
-            worst = max(worst, apart, map_apart)
+        # Of all images, since one that was fitted on may score 0.
+        largest_score = max(float(self.scores.max()), _TINY)
+        largest_distance = max(float(self.maps.max()), _TINY)
+        largest_difference = 0.0
+        for index, image in enumerate(self.images):
+            actual, distances = score(preprocessing(image))
+            expected = float(self.scores[index])
+            of_score = abs(actual - expected) / largest_score
+            of_map = float(np.abs(distances - self.maps[index]).max()) / largest_distance
+            largest_difference = max(largest_difference, of_score, of_map)
             # Written so that a NaN fails it too.
-            if not max(apart, map_apart) <= tolerance:
+            if not max(of_score, of_map) <= tolerance:
                 raise ParityError(
-                    f"{where}: golden image {number + 1} of {len(self.images)} scores "
-                    f"{found:.6g} here and scored "
-                    f"{said:.6g} when this was fitted; {apart:.2%} off, its map {map_apart:.2%}, "
-                    f"allowed are "
-                    f"{tolerance:.2%}; use precision f32, or fit again on this machine"
+                    f"{where}: golden image {index + 1} of {len(self.images)} scores "
+                    f"{actual:.6g} here and scored {expected:.6g} when this was fitted; "
+                    f"{of_score:.2%} off, its map {of_map:.2%}, allowed are {tolerance:.2%}; use "
+                    "precision f32, or fit again on this machine"
                 )
-        return worst
+        return largest_difference
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Give what a saved file keeps; `from_saved` takes it back."""
-        pixels = {f"{_PIXELS}{number}": image for number, image in enumerate(self.images)}
+        """Images, scores and maps by name, for a saved file; `from_arrays` takes them."""
+        pixels = {f"{_PIXELS}{index}": image for index, image in enumerate(self.images)}
         return {**pixels, _SCORES: self.scores, _MAPS: self.maps}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Certificate:
-        """Take back what `to_saved` gave."""
+        """The certificate in a saved file.
+
+        Args:
+            arrays: those of the file, by name; others than `to_arrays` returned are ignored.
+
+        Raises:
+            KeyError: images, scores or maps are missing.
+        """
         scores = arrays[_SCORES]
-        return cls(
-            [arrays[f"{_PIXELS}{number}"] for number in range(len(scores))], scores, arrays[_MAPS]
-        )
+        images = [arrays[f"{_PIXELS}{index}"] for index in range(len(scores))]
+        return cls(images, scores, arrays[_MAPS])

@@ -1,4 +1,4 @@
-"""Images from disk, decoded in threads ahead of whoever uses them; numpy only."""
+"""Images from paths, bytes and arrays, decoded in threads ahead of whoever uses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from flawmap.errors import ImageError
 from flawmap.runtime.preprocess import (
-    _WHITE,
+    WHITE,
     ImageArray,
     ImageInput,
     Mask,
@@ -24,41 +24,68 @@ from flawmap.runtime.preprocess import (
     Preprocessing,
 )
 
-S = TypeVar("S")
-T = TypeVar("T")
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""File names that count as images in a folder."""
 
-THREADS = 4
-"""Threads that decode; OpenCV releases the GIL, and four stay ahead of any CPU network."""
+_MIN_IMAGE_SIDE = 8
+"""Smallest side of an image, in pixels; a smaller one has no texture, only a colour."""
 
-MAX_DECODED_AHEAD = 8
-"""Images decoded and not yet used, at most; large ones take 100 MB each."""
+_THREADS = 4
+"""Threads that decode; OpenCV releases the GIL, and four stay ahead of any network on a CPU."""
+
+# IMREAD_COLOR turns by the EXIF orientation and makes three channels; ANYDEPTH keeps 16 bits.
+_AS_IS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 
 class DecodedImage(NamedTuple):
-    """One image, decoded and prepared."""
+    """An image, decoded and preprocessed.
+
+    Args:
+        image_input: the image as it was given.
+        image: decoded, in its own size and depth.
+        preprocessed: what the network reads.
+        sha256: of the file's bytes, 64 hexadecimal digits; empty for an array.
+    """
 
     image_input: ImageInput
     image: ImageArray
     preprocessed: Preprocessed
     sha256: str
-    """Of the file's bytes, 64 hexadecimal digits; empty for an array."""
 
 
 class UnreadableImage(NamedTuple):
-    """One image that cannot be used, and why."""
+    """An image that cannot be used, and why.
+
+    Args:
+        image_input: the image as it was given.
+        error: why it cannot be used.
+        sha256: of the file's bytes, 64 hexadecimal digits; empty for an array, or for a file that
+            cannot be read.
+    """
 
     image_input: ImageInput
     error: ImageError
     sha256: str
-    """Of the file's bytes, 64 hexadecimal digits; empty where it has none."""
 
 
 def decode_ahead(
     image_inputs: Iterable[ImageInput], preprocessing: Preprocessing
 ) -> Iterator[DecodedImage | UnreadableImage]:
-    """Decode and prepare images in threads, some ahead of whoever uses them.
+    """Each image decoded and preprocessed, or the reason why it cannot be used, in order.
 
-    In order, the bad ones among them.
+    Threads work some images ahead of whoever uses them.
+
+    Args:
+        image_inputs: paths, bytes of files, or arrays.
+        preprocessing: of the network's input.
+
+    Example:
+        >>> images = [np.zeros((8, 8, 3), np.uint8), b""]
+        >>> [type(image).__name__ for image in decode_ahead(images, Preprocessing(32, 32))]
+        ['DecodedImage', 'UnreadableImage']
     """
 
     def load(image_input: ImageInput) -> DecodedImage | UnreadableImage:
@@ -74,74 +101,76 @@ def decode_ahead(
     return map_ahead(load, image_inputs)
 
 
-def map_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Apply a function in threads, some items ahead of whoever uses the results; in order."""
+def map_ahead(function: Callable[[_S], _T], items: Iterable[_S], *, ahead: int = 8) -> Iterator[_T]:
+    """The function's result for each item, in order; threads work some items ahead.
+
+    Args:
+        function: called in several threads at once.
+        items: taken by the thread that uses the results.
+        ahead: how many results may wait to be used. A decoded image can take 100 MB.
+
+    Example:
+        >>> list(map_ahead(abs, [-1, 2, -3]))
+        [1, 2, 3]
+    """
     pending = iter(items)
-    with ThreadPoolExecutor(THREADS) as pool:
-        results: deque[Future[T]] = deque(
-            pool.submit(function, item) for item in islice(pending, MAX_DECODED_AHEAD)
-        )
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures: deque[Future[_T]] = deque()
+        for item in islice(pending, ahead):
+            futures.append(pool.submit(function, item))
         try:
-            while results:
-                result = results.popleft().result()
-                results.extend(pool.submit(function, item) for item in islice(pending, 1))
+            while futures:
+                result = futures.popleft().result()
+                for item in islice(pending, 1):
+                    futures.append(pool.submit(function, item))
                 yield result
         finally:
-            # Whoever stops listening half way must not wait for images that nobody will see.
-            for unheard in results:
-                unheard.cancel()
-
-
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""File names that count as images in a folder."""
-
-MIN_IMAGE_SIDE = 8
-"""Pixels a side; below it there is no texture to judge, only a colour."""
-# IMREAD_COLOR turns by the EXIF orientation and makes three channels; ANYDEPTH keeps 16 bits.
-_AS_IS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+            # Whoever stops half-way must not wait for results that nobody will use.
+            for future in futures:
+                future.cancel()
 
 
 def decode(image_input: ImageInput) -> ImageArray:
-    """Decode an image: JPEG, PNG, BMP, TIFF or WebP.
+    """The decoded image: RGB, upright by its EXIF tag, without alpha, in its own depth.
 
-    Grey, RGB, RGBA or CMYK; 8 or 16 bits; upright by its EXIF tag.
-
-    Alpha is dropped. 16-bit images keep their depth. Arrays may be bool, uint8, uint16, or floats
-    in 0…1.
+    Args:
+        image_input: the path or the bytes of a JPEG, PNG, BMP, TIFF or WebP file in grey, RGB, RGBA
+            or CMYK with 8 or 16 bits; or an array (height, width[, 1 | 3 | 4]) in RGB order: bool,
+            uint8, uint16, or floats in 0…1.
 
     Raises:
         ImageError: the image is missing, empty, damaged, not an image, or smaller than 8 pixels a
             side.
+
+    Example:
+        >>> decode(np.zeros((20, 10), np.uint16)).shape
+        (20, 10, 3)
     """
     return _decode_content(_read(image_input), name_of(image_input))
 
 
-def _decode_content(content: bytes | np.ndarray, name: str) -> ImageArray:
-    if isinstance(content, np.ndarray):
-        image = _from_array(content, name)
-    else:
-        image = _from_bytes(content, name)
-    if min(image.shape[:2]) < MIN_IMAGE_SIDE:
-        height, width = image.shape[:2]
-        raise ImageError(
-            f"{name}: {width}×{height} pixels are too few; use {MIN_IMAGE_SIDE}×{MIN_IMAGE_SIDE} "
-            f"or more"
-        )
-    return image
-
-
 def decode_mask(path: Path) -> Mask:
-    """Decode a ground-truth mask: True where the image of the mask is brighter than half.
+    """The ground-truth mask in a file: True where its image is brighter than half.
+
+    Args:
+        path: of an image file that `decode` reads.
 
     Raises:
-        ImageError: as `read` does.
+        ImageError: the file cannot be used, as in `decode`.
     """
     image = decode(path)
-    return np.asarray(image.max(axis=2) > _WHITE[image.dtype] / 2)
+    return np.asarray(image.max(axis=2) > WHITE[image.dtype] / 2)
 
 
 def name_of(image_input: ImageInput) -> str:
-    """Name an image in a message: its path, or what kind of object it is."""
+    """An image as messages name it: its path, or what kind of object it is.
+
+    Args:
+        image_input: the image as it was given.
+
+    >>> name_of(b"abc"), name_of(Path("new.png"))
+    ('<3 bytes>', 'new.png')
+    """
     if isinstance(image_input, bytes):
         return f"<{len(image_input)} bytes>"
     if isinstance(image_input, np.ndarray):
@@ -164,6 +193,20 @@ def _sha256_of(content: bytes | np.ndarray) -> str:
     return "" if isinstance(content, np.ndarray) else hashlib.sha256(content).hexdigest()
 
 
+def _decode_content(content: bytes | np.ndarray, name: str) -> ImageArray:
+    if isinstance(content, np.ndarray):
+        image = _from_array(content, name)
+    else:
+        image = _from_bytes(content, name)
+    height, width = image.shape[:2]
+    if min(height, width) < _MIN_IMAGE_SIDE:
+        raise ImageError(
+            f"{name}: {width}×{height} pixels are too few; use "
+            f"{_MIN_IMAGE_SIDE}×{_MIN_IMAGE_SIDE} or more"
+        )
+    return image
+
+
 def _from_bytes(data: bytes, name: str) -> ImageArray:
     if not data:
         raise ImageError(f"{name}: the file is empty")
@@ -174,9 +217,9 @@ def _from_bytes(data: bytes, name: str) -> ImageArray:
     if decoded is None:
         raise ImageError(
             f"{name}: damaged, cut off, or not an image; save it again as PNG, JPEG, BMP, TIFF "
-            f"or WebP"
+            "or WebP"
         )
-    if decoded.dtype not in _WHITE:
+    if decoded.dtype not in WHITE:
         raise ImageError(f"{name}: has {decoded.dtype} pixels; save it with 8 or 16 bits")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
@@ -189,10 +232,10 @@ def _from_array(array: np.ndarray, name: str) -> ImageArray:
             f"{name}: give (height, width), or (height, width, 1 | 3 | 4) in RGB order"
         )
     rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
-    return np.ascontiguousarray(_known_depth(rgb, name))
+    return np.ascontiguousarray(_with_known_white(rgb, name))
 
 
-def _known_depth(rgb: np.ndarray, name: str) -> np.ndarray:
+def _with_known_white(rgb: np.ndarray, name: str) -> np.ndarray:
     if rgb.dtype == bool:
         return rgb.astype(np.uint8) * np.uint8(255)
     if rgb.dtype in (np.uint8, np.uint16):

@@ -170,11 +170,11 @@ def record_schema() -> dict[str, Any]:
     return {"$schema": draft, "title": "Record"} | _object_schema(Record)
 
 
-def _object_schema(kind: type) -> dict[str, Any]:
-    types = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
-    descriptions = _field_descriptions(kind)
-    properties = {name: descriptions[name] | _schema(types[name]) for name in names}
+def _object_schema(cls: type) -> dict[str, Any]:
+    types = get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    descriptions = _field_descriptions(cls)
+    properties = {name: descriptions.get(name, {}) | _schema(types[name]) for name in names}
     return {
         "type": "object",
         "properties": properties,
@@ -183,17 +183,17 @@ def _object_schema(kind: type) -> dict[str, Any]:
     }
 
 
-def _schema(kind: Any) -> dict[str, Any]:
-    if kind in _JSON_TYPES:
-        return {"type": _JSON_TYPES[kind]}
-    if kind is Outline:
+def _schema(annotation: Any) -> dict[str, Any]:
+    if annotation in _JSON_TYPES:
+        return {"type": _JSON_TYPES[annotation]}
+    if annotation is Outline:
         point = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
         return {"type": "array", "items": point}
-    if get_origin(kind) is Literal:
-        return {"enum": list(get_args(kind))}
-    if get_origin(kind) is tuple:
-        return {"type": "array", "items": _object_schema(get_args(kind)[0])}
-    (value,) = (option for option in get_args(kind) if option is not NoneType)
+    if get_origin(annotation) is Literal:
+        return {"enum": list(get_args(annotation))}
+    if get_origin(annotation) is tuple:
+        return {"type": "array", "items": _object_schema(get_args(annotation)[0])}
+    (value,) = (option for option in get_args(annotation) if option is not NoneType)
     return _nullable(_schema(value))
 
 
@@ -203,9 +203,9 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": [schema["type"], "null"]}
 
 
-def _field_descriptions(kind: type) -> dict[str, dict[str, str]]:
+def _field_descriptions(cls: type) -> dict[str, dict[str, str]]:
     """A `description` for each field, from the Args section of a class's docstring."""
-    section = (inspect.getdoc(kind) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    section = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.split(r"^    (\w+): ", section, flags=re.MULTILINE)
     texts = [re.sub(r"\s+", " ", text).strip().removesuffix(".") for text in entries[2::2]]
     return {name: {"description": text} for name, text in zip(entries[1::2], texts, strict=True)}

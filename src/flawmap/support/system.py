@@ -10,27 +10,29 @@ import psutil
 
 
 def available_memory() -> int:
-    """Tell how much memory can be taken without swapping, in bytes.
+    """Memory that can be taken without swapping, in bytes.
 
-    Whoever needs much memory asks first, and refuses with a reason instead of being killed.
+    Whoever needs much memory looks first, and refuses with a reason instead of being killed.
 
-    >>> available_memory() > 0
-    True
+    Example:
+        >>> available_memory() > 0
+        True
     """
     return int(psutil.virtual_memory().available)
 
 
 def describe_system() -> str:
-    """Name the processor, its logical cores and the operating system, to be printed with a time.
+    """Processor, logical cores and operating system, to be printed with a measured time.
 
-    >>> " cores, " in describe_system()
-    True
+    Example:
+        >>> " cores, " in describe_system()
+        True
     """
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Name the processor: the model that Linux tells, elsewhere what Python knows."""
+    """The processor's model by Linux, elsewhere what Python knows of it."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Shapes as types, written once; the tests check them at run time with beartype.
+"""Shapes of tensors as types; the tests check them at run time with beartype.
 
 The only module below `features` that imports torch. A shape with one axis starts with a space, so
 that linters do not take it for a forward reference. An axis that starts with _ may differ between
@@ -17,25 +17,25 @@ from torch import Tensor
 Images = Float[Tensor, "batch 3 height width"]
 """RGB images as `runtime.preprocess` makes them: resized, scaled and normalised."""
 
+ResizedImages = Float[Tensor, "batch 3 _height _width"]
+"""The same images in another size."""
+
 Features = Float[Tensor, "batch _channel _row _column"]
 """One layer's output."""
 
 PatchGrid = Float[Tensor, "_image row column channel"]
 """One vector per patch, image by image, at its position."""
 
-LayerGrid = Float[Tensor, "_image _row _column _channel"]
-"""One layer's vectors at their positions; layers differ in all but the images."""
-
 Patches = Float[Tensor, "_patch channel"]
 """One vector per patch, image by image, row by row."""
 
 ReducedPatches = Float[Tensor, "_patch _channel"]
-"""The same, perhaps with fewer channels."""
+"""One vector per patch, perhaps with fewer channels."""
 
 Distances = Float[Tensor, "batch row column"]
 """One distance per patch, >= 0."""
 
-NearestRows = Int[Tensor, "batch row column"]
+_NearestRows = Int[Tensor, "batch row column"]
 """For each patch the row of a bank that holds its nearest vector, from 0."""
 
 Maps = Float[Tensor, "batch height width"]
@@ -43,6 +43,39 @@ Maps = Float[Tensor, "batch height width"]
 
 PerImage = Float[Tensor, " batch"]
 """One number per image."""
+
+Transforms = Float[Tensor, "batch 2 3"]
+"""One affine transform per image, as torch's `affine_grid` takes it."""
+
+Noise = Float[Tensor, "... 3 height width"]
+"""Gaussian noise for images; without the first axis, the same for all of them."""
+
+Noises = Float[Tensor, "_step ... 3 height width"]
+"""The noise of each step of a reconstruction."""
+
+PerImageScalars = Float[Tensor, "_batch 1 1 1"]
+"""One number per image, to multiply images with."""
+
+Scalar = Float[Tensor, ""]
+"""One number."""
+
+PatchLabels = Float[Tensor, " _patch"]
+"""One number per patch, as a label or a logit."""
+
+Vectors = Float[Tensor, "... channel"]
+"""Vectors in any arrangement; the channels are the last axis."""
+
+Coordinates = Float[Tensor, "batch _row _column 2"]
+"""Where in a grid each position of a map belongs: horizontal and vertical, −1…1."""
+
+PositionEncoding = Float[Tensor, "_length _row _column"]
+"""A vector for each position of a map, the same for all images."""
+
+Timesteps = Int[Tensor, " batch"]
+"""How noisy each image is, from 0 to `diffusion.NUM_TIMESTEPS` − 1."""
+
+PerImageVectors = Float[Tensor, "batch _length"]
+"""One vector per image."""
 
 Indices = Int[Tensor, " index"]
 """Row numbers, from 0."""
@@ -53,7 +86,8 @@ class Embedded(NamedTuple):
 
     Args:
         maps: one joined patch grid, or one map per layer; four axes each, the image's first.
-        transforms: (batch, 2, 3) per stage where images were registered; none elsewhere.
+        transforms: affine transforms, (batch, 2, 3), of each stage where images were registered;
+            empty elsewhere.
 
     Example:
         >>> embedded = Embedded((torch.zeros(2, 8, 8, 5),), (torch.zeros(2, 2, 3),))
@@ -67,15 +101,15 @@ class Embedded(NamedTuple):
     transforms: tuple[Tensor, ...] = ()
 
     def flatten(self) -> list[Tensor]:
-        """All tensors in one list: the maps, then the transforms."""
+        """All tensors in one list, the maps before the transforms."""
         return [*self.maps, *self.transforms]
 
     @staticmethod
     def unflatten(tensors: Iterable[Tensor]) -> Embedded:
-        """The tensors of `flatten` as maps and transforms again.
+        """The tensors of `flatten`, as maps and transforms again.
 
         Args:
-            tensors: maps have four axes, transforms three.
+            tensors: what `flatten` returned; maps have four axes, transforms three.
         """
         flat = list(tensors)
         maps = tuple(tensor for tensor in flat if tensor.ndim == 4)
@@ -103,20 +137,21 @@ class Compared(NamedTuple):
     """What a head finds when it compares a batch with what was learned.
 
     Args:
-        distances: (batch, row, column) per level, >= 0; the larger, the less like good parts.
-        nearest_rows: the bank's row nearest to each patch, where there is a bank.
+        distances: (batch, row, column) of each level, >= 0; the larger, the less like good parts.
+        nearest_rows: the bank's row nearest to each patch, (batch, row, column); None where there
+            is no bank.
     """
 
     distances: tuple[Distances, ...]
-    nearest_rows: NearestRows | None = None
+    nearest_rows: _NearestRows | None = None
 
 
 class Scores(NamedTuple):
-    """What a scorer says of a batch: raw distances, the larger the less like good parts.
+    """Raw distances of a batch, the larger the less like good parts.
 
     Args:
-        image: one score per image, >= 0.
-        pixel: the anomaly map of each image, in the size of the image.
+        image: score of each image, (batch,), >= 0.
+        pixel: anomaly map of each image, (batch, height, width), >= 0.
     """
 
     image: PerImage

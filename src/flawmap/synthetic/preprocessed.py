@@ -1,4 +1,4 @@
-"""Painted defects on images that are prepared for a network already."""
+"""Painted defects on images that are preprocessed for a network already."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from numpy.random import Generator
 from flawmap.runtime.preprocess import Preprocessed
 from flawmap.synthetic.defects import PAINTED_TYPES, paint_defect
 
-DefectMask = Float[np.ndarray, "_height _width"]
-"""1 where a defect was painted, 0 elsewhere."""
+_DefectMask = Float[np.ndarray, "_height _width"]
 
 
 class PaintedPreprocessed(NamedTuple):
-    """A prepared image with a painted defect."""
+    """A preprocessed image with a painted defect.
+
+    Args:
+        image: (3, height, width), normalised.
+        mask: (height, width), 1 where the defect is painted, 0 elsewhere.
+    """
 
     image: Preprocessed
-    spots: DefectMask
+    mask: _DefectMask
 
 
 def paint_preprocessed(
@@ -28,22 +32,31 @@ def paint_preprocessed(
     rng: Generator,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
-    kinds: Sequence[str] = PAINTED_TYPES,
+    defect_types: Sequence[str] = PAINTED_TYPES,
 ) -> PaintedPreprocessed:
-    """Paint one defect on a prepared image; where none was painted not a bit changes.
+    """A preprocessed image with a painted defect; where none was painted not a bit changes.
 
     Args:
         image: a good one.
         rng: all that the defect depends on besides the image.
-        mean: that it was prepared with.
-        std: that it was prepared with.
-        kinds: of defects, one of which is painted.
+        mean: of each channel, that the image was normalised with, on RGB in 0…1.
+        std: of each channel, likewise.
+        defect_types: to draw one from.
+
+    Raises:
+        OptionError: an image too small, an unknown type or none at all.
+
+    >>> image = np.zeros((3, 64, 64), np.float32)
+    >>> rng = np.random.default_rng(0)
+    >>> painted = paint_preprocessed(image, rng, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), ["stain"])
+    >>> bool((painted.image[:, painted.mask == 0] == 0).all())
+    True
     """
-    offset, scale = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
+    offset = np.asarray(mean, np.float32)[:, None, None]
+    scale = np.asarray(std, np.float32)[:, None, None]
     levels = np.rint(np.clip(255 * (image * scale + offset), 0, 255)).astype(np.uint8)
     pixels = np.ascontiguousarray(levels.transpose(1, 2, 0))
-    painted = paint_defect(pixels, rng, kinds)
+    painted = paint_defect(pixels, rng, defect_types)
     change = (painted.pixels.astype(np.float32) - pixels).transpose(2, 0, 1) / (255 * scale)
-    return PaintedPreprocessed(
-        np.ascontiguousarray(image + change, np.float32), painted.mask.astype(np.float32)
-    )
+    changed = np.ascontiguousarray(image + change, np.float32)
+    return PaintedPreprocessed(changed, painted.mask.astype(np.float32))

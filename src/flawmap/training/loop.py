@@ -1,140 +1,211 @@
-"""What every training here keeps to.
+"""The one training loop, of fine-tuning, trained methods and registration.
 
-It says how far it is, stops at a loss that is no number, and can be gone on with.
-
-A training is a `Course`. `Watch` looks over its steps; `Course.run` does it to the end and, where
-it is given a folder, leaves a checkpoint there after every epoch, from which the same training goes
-on if it was stopped.
+A training is a `TrainingRun`. It reports its progress, stops at a loss that is not finite and,
+where it is given a folder, leaves a checkpoint there after every epoch, from which the same
+training resumes to the same result, bit for bit on one kind of machine.
 """
 
 from __future__ import annotations
 
-import json
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
-from flawmap.training.checkpoint import _tensorboard
-from flawmap.training.metrics import FineTuneEpoch, TrainingEpoch
+from flawmap.training.checkpoint import (
+    UNREADABLE,
+    Checkpoint,
+    load_optimizer_state,
+    optimizer_state,
+    tensorboard_writer,
+    with_prefix,
+)
+from flawmap.training.metrics import EpochMetrics
+from flawmap.training.monitor import TrainingMonitor
 
-CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.json", "curves.png"
-"""What a training leaves in its folder, beside TensorBoard's own files."""
-
-T = TypeVar("T")
-E = TypeVar("E", FineTuneEpoch, TrainingEpoch)
+_N = TypeVar("_N", bound=nn.Module)
 
 
-class TrainingRun(ABC, Generic[E]):
-    """A training that may be stopped after any epoch and gone on with, to the same result.
+class TrainingRun(ABC, Generic[_N]):
+    """A training that may be stopped after any epoch and resumed, to the same result.
+
+    A subclass says what an epoch does, what identifies the training, and how it is drawn.
+
+    Args:
+        networks: all that is trained, on the device where it is trained.
+        optimizers: of the networks' parameters, at the learning rates of the first epoch.
+        monitor: epochs, steps and wording of the training.
+        max_grad_norm: largest gradient norm over all networks, clipped beyond it; None for no
+            clipping.
 
     Attributes:
-        epochs: how many there will be; no part of what the training is, so that it may be made
-            longer.
-        history: what came of those that are done.
+        history: the epochs that are done.
     """
 
-    noun: ClassVar[str] = "training"
-
-    epochs: int
-    history: list[E]
+    def __init__(
+        self,
+        networks: _N,
+        optimizers: list[Optimizer],
+        monitor: TrainingMonitor,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        self.networks = networks
+        self.optimizers = optimizers
+        self.monitor = monitor
+        self.max_grad_norm = max_grad_norm
+        self.history: list[EpochMetrics] = []
 
     @abstractmethod
-    def run_epochs(self) -> Iterator[E]:
-        """Train to the last epoch.
+    def train_epoch(self, number: int) -> dict[str, float]:
+        """Train one epoch; every batch comes through `monitor.iterate`, every loss to `step`.
 
-        Puts each into the history, tells of it and gives it as it ends.
+        Args:
+            number: of the epoch, counted from 1. All that is random follows from it and the seed,
+                or from what `state_dict` holds.
+
+        Returns:
+            Mean of each part of the loss by name.
         """
 
     @abstractmethod
-    def state_dict(self) -> dict[str, Tensor]:
-        """Give all tensors that are needed to go on, on the CPU."""
-
-    @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Tensor], history: list[E]) -> None:
-        """Take back what `state` gave, and the epochs that led there."""
-
-    @abstractmethod
-    def parse_epoch(self, epoch: dict[str, Any]) -> E:
-        """Read an epoch from JSON."""
-
-    @abstractmethod
     def resume_key(self) -> str:
-        """Say in one hash what the training is about: images, settings, first weights."""
+        """Hash of images, settings and first weights; see `hash_of`.
+
+        A longer training is the same one, unless its epochs depend on how many there are.
+        """
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Say all of it in JSON, the epochs under `history`."""
+        """What `history.json` holds: settings, and the epochs under `history`."""
 
     @abstractmethod
     def plot(self) -> bytes:
-        """Draw the curves so far as a PNG."""
+        """The curves so far, as a PNG."""
+
+    def validate(self) -> dict[str, float]:
+        """Fields of `EpochMetrics` that are measured after an epoch; none unless overridden."""
+        return {}
 
     def run(self, folder: Path | None = None) -> None:
-        """Train to the end.
+        """Train to the last epoch.
 
         Args:
             folder: for a checkpoint after each epoch, `history.json`, `curves.png` and
                 TensorBoard's files; None keeps nothing.
 
         Raises:
-            TrainingError: the loss became infinite or no number.
+            TrainingError: the loss became infinite or not a number.
             WriteError: the folder cannot be written; what was there before still is.
         """
         if folder is None:
             deque(self.run_epochs(), maxlen=0)
             return
-        checkpoint, key = folder / CHECKPOINT, self.resume_key()
-        self._go_on(checkpoint, key)
-        with _tensorboard(folder, len(self.history)) as writer, self._saying_where_it_stopped():
+        key = self.resume_key()
+        self._resume(folder / _CHECKPOINT, key)
+        with tensorboard_writer(folder, len(self.history)) as writer, self._report_interrupt():
             for epoch in self.run_epochs():
-                report = self.to_dict()
-                with atomic_write(checkpoint) as stream:
-                    metadata = {"key": key, "history": json.dumps(report["history"])}
-                    stream.write(to_safetensors(self.state_dict(), metadata))
-                write_json(folder / HISTORY, report)
-                with atomic_write(folder / CURVES) as stream:
+                Checkpoint(key, self.history, self.state_dict()).write(folder / _CHECKPOINT)
+                write_json(folder / "history.json", self.to_dict())
+                with atomic_write(folder / "curves.png") as stream:
                     stream.write(self.plot())
-                for name, value in epoch.figures().items():
+                for name, value in epoch.scalars().items():
                     writer.add_scalar(name, value, epoch.number)
                 writer.flush()
 
-    def _go_on(self, checkpoint: Path, key: str) -> None:
-        """Take up a training where it was stopped.
+    def run_epochs(self) -> Iterator[EpochMetrics]:
+        """Train the epochs that are left; each comes when it is done, and stands in the history.
 
-        One of other settings, or one that went on for longer, is not it.
+        Raises:
+            TrainingError: the loss became infinite or not a number.
         """
-        if not checkpoint.exists():
+        while len(self.history) < self.monitor.epochs:
+            number = len(self.history) + 1
+            started = time.perf_counter()
+            losses = self.train_epoch(number)
+            measured = self.validate()
+            seconds = time.perf_counter() - started
+            epoch = EpochMetrics(number, losses, seconds, **measured)
+            self.history.append(epoch)
+            emit(epoch)
+            yield epoch
+
+    def step(self, loss: Tensor) -> None:
+        """Change the weights once.
+
+        Args:
+            loss: of a batch, one number with its history.
+
+        Raises:
+            TrainingError: it is infinite or not a number.
+        """
+        # Before the backward pass: torch's grid_sample dies of such numbers there (pytorch issue
+        # 24823).
+        self.monitor.check_loss(loss.item())
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.networks.parameters(), self.max_grad_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are trained."""
+        return next(self.networks.parameters()).device
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors that are needed to resume: weights and optimizer state."""
+        weights = self.networks.state_dict()
+        named = {f"networks.{name}": tensor for name, tensor in weights.items()}
+        return named | optimizer_state(self.optimizers)
+
+    def load_state_dict(self, state: Mapping[str, Tensor], history: list[EpochMetrics]) -> None:
+        """Take over the state of a training that was stopped.
+
+        Args:
+            state: what `state_dict` gave.
+            history: the epochs that led there.
+        """
+        self.networks.load_state_dict(with_prefix("networks.", state))
+        load_optimizer_state(self.optimizers, state)
+        self.history[:] = history
+
+    def _resume(self, file: Path, key: str) -> None:
+        """Resume from a checkpoint, unless it is of another training or of a longer one."""
+        if not file.exists():
             return
+        noun = self.monitor.noun
         try:
-            with safe_open(checkpoint, "pt") as saved:
-                metadata = saved.metadata() or {}
-                state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            emit(f"{checkpoint} cannot be read ({error}); the {self.noun} begins anew")
+            checkpoint = Checkpoint.read(file)
+        except UNREADABLE as error:
+            emit(f"{file} cannot be read ({error}); the {noun} starts again")
             return
-        history = [self.parse_epoch(epoch) for epoch in json.loads(metadata.get("history", "[]"))]
-        if metadata.get("key") != key or len(history) > self.epochs:
-            emit(f"{checkpoint} is of other images or settings; the {self.noun} begins anew")
+        done = len(checkpoint.history)
+        if checkpoint.key != key or done > self.monitor.epochs:
+            emit(f"{file} is of other images or settings; the {noun} starts again")
             return
-        emit(f"The {self.noun} goes on after epoch {len(history)} of {self.epochs}")
-        self.load_state_dict(state, history)
+        emit(f"The {noun} resumes after epoch {done} of {self.monitor.epochs}")
+        self.load_state_dict(checkpoint.state, checkpoint.history)
 
     @contextmanager
-    def _saying_where_it_stopped(self) -> Iterator[None]:
+    def _report_interrupt(self) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            emit(
-                f"Stopped; the same again goes on after epoch {len(self.history)} of {self.epochs}"
-            )
+            done = f"epoch {len(self.history)} of {self.monitor.epochs}"
+            emit(f"Stopped; the same command resumes after {done}")
             raise
+
+
+_CHECKPOINT = "checkpoint.safetensors"

@@ -1,0 +1,86 @@
+"""Fitting a method to a training set, with the scores that set its threshold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.engine.batches import Batches
+from flawmap.methods.base import Method
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.decode import UnreadableImage, decode
+from flawmap.runtime.preprocess import ImageArray, Preprocessing
+
+
+class CalibratedFit(NamedTuple):
+    """What comes of a fit, beside the fitted method.
+
+    Args:
+        calibration: scores of good images that the method was not fitted to, and the threshold.
+        fitted_images: number of images that the method was fitted to.
+        unreadable: images that were skipped, and why.
+        golden: the first readable image that the method was fitted to.
+    """
+
+    calibration: Calibration
+    fitted_images: int
+    unreadable: list[UnreadableImage]
+    golden: ImageArray
+
+
+def fit_and_calibrate(
+    method: Method,
+    training_set: TrainingSet,
+    preprocessing: Preprocessing,
+    budget: Budget,
+    checkpoint_dir: Path | None = None,
+) -> CalibratedFit:
+    """Fit a method, and score good images that it was not fitted to.
+
+    These are the held-out images where there are some, by split calibration, and else all of them,
+    each scored as if it had not been among the others, by leave-out.
+
+    Args:
+        method: the method, which is fitted afterwards.
+        training_set: the good images.
+        preprocessing: how images are made ready for the network.
+        budget: which fraction of good parts may be rejected.
+        checkpoint_dir: folder where a training keeps checkpoints to resume from; None for none.
+
+    Raises:
+        DatasetError: too few images can be read.
+
+    Example:
+        >>> from flawmap.methods import make_method
+        >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
+        >>> method = make_method("patchcore", backbone="test_resnet", weights="random", coreset=1.0)
+        >>> training_set = TrainingSet.of_images(good).hold_out(0.25, seed=0)
+        >>> fitted = fit_and_calibrate(method, training_set, Preprocessing(64, 64), Budget(0.1))
+        >>> fitted.fitted_images
+        3
+    """
+    training = _batches(training_set.training, preprocessing)
+    if training_set.held_out:
+        calibrating = _batches(training_set.calibration, preprocessing)
+        scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
+        unreadable = training.unreadable + calibrating.unreadable
+    else:
+        calibrating = training
+        scores = method.cross_fit_scores(training, checkpoint_dir)
+        unreadable = training.unreadable
+    readable = training.readable_indices
+    training_set.check_readable(len(readable), len(calibrating.readable_indices))
+    calibration = Calibration(
+        scores.image.numpy(),
+        scores.peak.numpy(),
+        budget,
+        exact=bool(training_set.held_out),
+        groups=tuple(calibrating.readable_groups),
+    )
+    golden = decode(training.image_inputs[readable[0]])
+    return CalibratedFit(calibration, len(readable), unreadable, golden)
+
+
+def _batches(good: GoodImages, preprocessing: Preprocessing) -> Batches:
+    return Batches(good.images, preprocessing, groups=good.groups)

@@ -1,0 +1,85 @@
+"""Encoder and head of GLASS: patch vectors, discriminator and anomaly map."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from flawmap.features.anomaly_map import AnomalyMap
+from flawmap.features.patches import PatchEmbedder
+from flawmap.methods.head import Head
+from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage
+
+
+class GLASSEncoder(nn.Module):
+    """Images to one vector per patch.
+
+    Args:
+        embedding: images to a patch grid.
+    """
+
+    def __init__(self, embedding: PatchEmbedder) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, images: Images) -> Embedded:
+        """One patch grid (batch, row, column, channel).
+
+        Args:
+            images: (batch, 3, height, width), preprocessed.
+        """
+        embedded: Embedded = self.embedding(images)
+        return embedded
+
+
+class GLASSHead(Head):
+    """Patch vectors to scores: adapt, discriminate, draw the map.
+
+    Args:
+        adaptor: vectors to adapted vectors.
+        discriminator: adapted vectors to logits of being anomalous.
+        pixel_map: scores per patch to scores per pixel.
+    """
+
+    def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
+        super().__init__()
+        self.adaptor = adaptor
+        self.discriminator = discriminator
+        self.pixel_map = pixel_map
+
+    def compare(self, embedded: Embedded) -> Compared:
+        """How anomalous each patch is, 0…1.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+        """
+        grid = embedded.maps[0]
+        rows, columns = grid.shape[1:3]
+        logits = self.discriminator(self.adaptor(grid.flatten(0, 2)))
+        anomaly = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
+        return Compared((anomaly,))
+
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
+        """The patches' scores in the image's size, smoothed.
+
+        Args:
+            embedded: unused.
+            compared: how anomalous each patch is.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+        """
+        del embedded
+        maps: Maps = self.pixel_map(compared.distances[0], height, width)
+        return maps
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The score of each image's most anomalous patch, before smoothing.
+
+        Args:
+            embedded: unused.
+            compared: how anomalous each patch is.
+            maps: unused.
+        """
+        del embedded, maps
+        return compared.distances[0].amax(dim=(1, 2))

@@ -1,0 +1,178 @@
+"""What a saved file holds of a method: its state, and its graph with a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from flawmap._version import __version__
+from flawmap.engine.certify import issue_certificate
+from flawmap.engine.convert import append_head
+from flawmap.errors import BundleError, FlawmapError, NotExportable, ParityError
+from flawmap.methods import METHODS, make_method
+from flawmap.methods.base import Method
+from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
+from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.preprocess import ImageArray, Preprocessing
+from flawmap.support.flat import changes
+
+
+class SavedGraph(NamedTuple):
+    """The graph of a method, from image to score and anomaly map, with its certificate.
+
+    Args:
+        arrays: arrays of the graph and of the golden images by name; empty where there is no graph.
+        missing_reason: why there is no graph; empty where there is one.
+    """
+
+    arrays: dict[str, np.ndarray]
+    missing_reason: str = ""
+
+
+def make_graph(method: Method, golden: ImageArray, preprocessing: Preprocessing) -> SavedGraph:
+    """The graph of a method with its certificate, or why there is none.
+
+    A method that no graph can hold, or whose graph scores otherwise than torch, is not lost: its
+    `notes` say what that means for the file.
+
+    Args:
+        method: the fitted method.
+        golden: a good image, of any size.
+        preprocessing: how images are made ready for the graph.
+
+    Raises:
+        NotFitted: the method is not fitted yet.
+    """
+    try:
+        return SavedGraph(_certified_graph(method, golden, preprocessing))
+    except (NotExportable, ParityError) as error:
+        method.notes.append(f"{error}. The file needs flawmap[fit] wherever it is used.")
+        return SavedGraph({}, str(error))
+
+
+def make_manifest(
+    method: Method,
+    name: str,
+    *,
+    preprocessing: Preprocessing,
+    fitted_images: int,
+    calibration: CalibrationSettings,
+    finetuning: dict[str, Any] | None = None,
+    no_graph_reason: str = "",
+) -> Manifest:
+    """The manifest of a fitted method.
+
+    Args:
+        method: the fitted method.
+        name: name of the method, as the user chose it.
+        preprocessing: how images are made ready for the network.
+        fitted_images: number of good images that the method was fitted to.
+        calibration: budget, groups and kind of the calibration.
+        finetuning: record of the backbone's fine-tuning; None without one.
+        no_graph_reason: why the file holds no graph; empty where it holds one.
+    """
+    options = method.options()
+    usual = make_method(name) if name in METHODS else type(method)()
+    method_class, method_source = METHODS.name_of(type(method))
+    return Manifest(
+        version=__version__,
+        libraries={library: version(library) for library in ("openvino", "torch")},
+        method_name=name,
+        method_class=method_class,
+        method_source=method_source,
+        method_options=options,
+        changed_options=changes(options, usual.options()),
+        preprocessing=preprocessing,
+        weights_sha256=method.feature_extractor.fingerprint(),
+        fitted_images=fitted_images,
+        calibration=calibration,
+        finetuning=finetuning,
+        no_graph_reason=no_graph_reason,
+    )
+
+
+def saved_graph(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> SavedGraph:
+    """The graph that a saved file holds.
+
+    Args:
+        manifest: the manifest of the file.
+        arrays: the arrays of the file.
+    """
+    prefixes = GRAPH_PREFIX, GOLDEN_PREFIX
+    kept = {name: array for name, array in arrays.items() if name.startswith(prefixes)}
+    return SavedGraph(kept, manifest.no_graph_reason)
+
+
+@contextmanager
+def incomplete_refused(file: str | Path) -> Iterator[None]:
+    """Inside the `with` block, what a saved file lacks is a `BundleError` that names the file.
+
+    Args:
+        file: path of the saved file.
+
+    Example:
+        >>> with incomplete_refused("part.flawmap"):
+        ...     {}["scores"]
+        Traceback (most recent call last):
+        ...
+        flawmap.errors.BundleError: part.flawmap: holds no complete inspector ...
+    """
+    try:
+        yield
+    except FlawmapError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
+
+
+def method_to_arrays(method: Method) -> dict[str, np.ndarray]:
+    """The state of a fitted method, by the names that it has in a saved file.
+
+    Args:
+        method: the fitted method.
+
+    Raises:
+        NotFitted: the method is not fitted yet.
+    """
+    state = method.state_dict()
+    return {METHOD_PREFIX + name: tensor.numpy() for name, tensor in state.items()}
+
+
+def method_from_arrays(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> Method:
+    """The fitted method that a saved file holds.
+
+    Args:
+        manifest: the manifest of the file.
+        arrays: the arrays of the file.
+
+    Raises:
+        OptionError: the method is not registered here, or an option cannot work.
+        WeightsMismatch: what was fitted belongs to other weights than those in the file.
+    """
+    entry = METHODS.from_source(manifest.method_class, manifest.method_source)
+    method = METHODS.class_of(entry).from_options(manifest.method_options)
+    state = {
+        name.removeprefix(METHOD_PREFIX): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith(METHOD_PREFIX)
+    }
+    return method.load_state_dict(state)
+
+
+def _certified_graph(
+    method: Method, golden: ImageArray, preprocessing: Preprocessing
+) -> dict[str, np.ndarray]:
+    height = preprocessing.height
+    width = preprocessing.width
+    head = method.exportable_head()
+    graph = append_head(method.encoder_runner.graph(height, width), head, height, width)
+    certificate = issue_certificate(
+        method.scoring_module(), graph, golden, preprocessing, method.precision
+    )
+    return graph.to_arrays() | certificate.to_arrays()

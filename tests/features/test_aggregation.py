@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flawmap.errors import OptionError
+from flawmap.features.aggregation import ChannelAggregation
+
+BLOCKS = (512, 512, 512)
+VECTORS = torch.randn(400, 1536, generator=torch.Generator().manual_seed(0))
+
+
+def test_contiguous_groups_golden() -> None:
+    reduction = ChannelAggregation(ratio=0.3, grouping="contiguous").fit(
+        torch.zeros(1, 10), (10,), 0
+    )
+    assert torch.allclose(reduction(torch.arange(10.0)), torch.tensor([1.5, 5, 8]))
+
+
+@pytest.mark.parametrize(
+    ("channels", "sizes"),
+    [(1536, {11: 6, 10: 147}), (1024, {11: 4, 10: 98}), (384, {11: 4, 10: 34})],
+)
+def test_group_sizes_golden(channels: int, sizes: dict[int, int]) -> None:
+    lengths = [len(group) for group in ChannelAggregation().groups(channels, (channels,), 0)]
+    assert {size: lengths.count(size) for size in set(lengths)} == sizes
+
+
+def test_adaptive_windows_golden() -> None:
+    groups = ChannelAggregation(grouping="contiguous", remainder="adaptive").groups(
+        1536, (1536,), 0
+    )
+    lengths = [len(group) for group in groups]
+    assert {size: lengths.count(size) for size in set(lengths)} == {11: 150, 12: 3}
+    assert np.count_nonzero(np.bincount(np.concatenate(groups)) == 2) == 150
+    pooled = torch.nn.functional.adaptive_avg_pool1d(VECTORS[None], 153)[0]
+    reduction = ChannelAggregation(grouping="contiguous", remainder="adaptive").fit(
+        VECTORS, BLOCKS, 0
+    )
+    assert torch.allclose(reduction(VECTORS), pooled, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "grouping", ["permuted", "contiguous", "permuted_within_layer", "random_cuts"]
+)
+@pytest.mark.parametrize("remainder", ["spread", "last", "extra"])
+def test_every_channel_is_used_once(grouping: str, remainder: str) -> None:
+    groups = ChannelAggregation(grouping=grouping, remainder=remainder).groups(1536, BLOCKS, 3)
+    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(1536))
+    extra = remainder == "extra" and grouping != "random_cuts"
+    assert len(groups) == 153 + extra
+
+
+def test_drop_leaves_the_rest_out() -> None:
+    groups = ChannelAggregation(remainder="drop").groups(1536, BLOCKS, 0)
+    assert {len(group) for group in groups} == {10}
+    assert len(groups) == 153
+
+
+def test_perm_within_mixes_no_sources() -> None:
+    groups = ChannelAggregation(grouping="permuted_within_layer", ratio=1 / 512).groups(
+        1536, BLOCKS, 0
+    )
+    assert [sorted(group) for group in groups] == [
+        list(range(start, start + 512)) for start in (0, 512, 1024)
+    ]
+
+
+def test_the_mean_keeps_a_constant_and_is_linear() -> None:
+    reduction = ChannelAggregation().fit(VECTORS, BLOCKS, 0)
+    assert torch.allclose(reduction(torch.full((1, 1536), 3.0)), torch.tensor(3.0), atol=1e-5)
+    one, two = VECTORS[:10], VECTORS[10:20]
+    assert torch.allclose(reduction(2 * one - two), 2 * reduction(one) - reduction(two), atol=1e-5)
+
+
+def test_aggregates_agree_on_the_groups() -> None:
+    groups = ChannelAggregation().groups(1536, BLOCKS, 0)
+    size = torch.tensor([float(len(group)) for group in groups])
+    mean, total, orthonormal, largest = (
+        ChannelAggregation(aggregate=aggregate).fit(VECTORS, BLOCKS, 0)(VECTORS)
+        for aggregate in ("mean", "sum", "orthonormal", "max")
+    )
+    assert torch.allclose(total, mean * size, atol=1e-4)
+    assert torch.allclose(orthonormal, mean * size.sqrt(), atol=1e-4)
+    expected = torch.stack([VECTORS[:, group].amax(dim=1) for group in groups], dim=1)
+    assert torch.equal(largest, expected)
+
+
+def test_orthonormal_groups_project() -> None:
+    matrix = ChannelAggregation(aggregate="orthonormal").fit(VECTORS, BLOCKS, 0).matrix
+    assert torch.allclose(matrix.T @ matrix, torch.eye(153), atol=1e-6)
+
+
+def test_ratio_one_is_a_permutation() -> None:
+    reduced = ChannelAggregation(ratio=1).fit(VECTORS, BLOCKS, 0)(VECTORS)
+    assert torch.equal(reduced.sort(dim=1).values, VECTORS.sort(dim=1).values)
+
+
+@pytest.mark.parametrize("ratio", [0, -0.1, 1.1])
+def test_bad_ratios(ratio: float) -> None:
+    with pytest.raises(OptionError, match="is not a fraction"):
+        ChannelAggregation(ratio=ratio)
