@@ -92,9 +92,10 @@ def main() -> None:
 def known_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     known = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    if row := next((row for row in known if key.items() <= row.items()), None):
-        return row
-    row = key | job()
+    for earlier in known:
+        if key.items() <= earlier.items():
+            return dict(earlier)
+    row: dict[str, Any] = key | job()
     with ROWS.open("a") as stream:
         stream.write(json.dumps(row) + "\n")
     return row
@@ -204,11 +205,11 @@ def _measure(
 def _judge(
     method: Method, learned: list[Path], good: Sequence[ImageInput], bad: Sequence[ImageInput]
 ) -> dict[str, Any]:
-    preparation = replace(
+    preprocessing = replace(
         Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
     )
-    method.fit(Batches(learned, preparation))
-    scores = [_scores(method, Batches(images, preparation)) for images in (good, bad)]
+    method.fit(Batches(learned, preprocessing))
+    scores = [_scores(method, Batches(images, preprocessing)) for images in (good, bad)]
     labels = np.repeat([0, 1], [len(one) for one in scores])
     metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
     spread = float(scores[0].std() / scores[0].mean())
