@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def patchcore(weights: Path, learned: Tensor, new: Tensor) -> None:
     whole = ours("patchcore", weights, learned, coreset=1.0)
     image, pixel = theirs(1)
     scores = score(whole, new)
-    say("PatchCore, all patches remembered: image score", scores[0], image)
+    say("PatchCore, all patches kept: image score", scores[0], image)
     say(
         "  map: bilinear and mirrored border here, nearest and reflected border there",
         scores[1],
@@ -73,7 +74,7 @@ def patchcore(weights: Path, learned: Tensor, new: Tensor) -> None:
     )
     weighted = ours("patchcore-paper", weights, learned, coreset=1.0)
     say("  re-weighted image score, b = 9", score(weighted, new)[0], theirs(9)[0])
-    thin = ours("patchcore", weights, learned, coreset=0.1)
+    thin: Any = ours("patchcore", weights, learned, coreset=0.1)
     assert isinstance(thin.bank_, Bank)
     say(
         "  a coreset of 10 %, picked here, in both",
@@ -85,7 +86,7 @@ def patchcore(weights: Path, learned: Tensor, new: Tensor) -> None:
 def padim(weights: Path, learned: Tensor, new: Tensor) -> None:
     from anomalib.models.image.padim.torch_model import PadimModel
 
-    plain = ours("padim", weights, learned)
+    plain: Any = ours("padim", weights, learned)
     model = PadimModel(
         "resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=100
     )
@@ -111,7 +112,7 @@ def padim(weights: Path, learned: Tensor, new: Tensor) -> None:
     )
 
 
-def ours(name: str, weights: Path, learned: Tensor, **options: float) -> Method:
+def ours(name: str, weights: Path, learned: Tensor, **options: Any) -> Method:
     method = make_method(name, backbone="resnet18", weights=str(weights), **options)
     return method.fit([Batch(batch, [""] * len(batch)) for batch in learned.split(4)])
 
@@ -129,7 +130,7 @@ def score_theirs(model: nn.Module, new: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def load(model: nn.Module, weights: Path) -> None:
+def load(model: Any, weights: Path) -> None:
     missing = model.feature_extractor.feature_extractor.load_state_dict(
         load_file(weights), strict=False
     ).missing_keys

@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument("--weights")
     given = parser.parse_args()
     network = Backbone(given.backbone, (3,), given.weights)
-    preparation = Preprocessing(224, 224, network.mean, network.std)
+    preprocessing = Preprocessing(224, 224, network.mean, network.std)
     paths = [sample.path for sample in good_training_samples(given.dataset)][:IMAGES]
-    (batch,) = Batches(paths, preparation, IMAGES)
+    (batch,) = Batches(paths, preprocessing, IMAGES)
     with torch.inference_mode():
         (features,) = network(batch.images)
     tokens = rearrange(features[:, : features.shape[1] // 2], "b c h w -> b (h w) c")

@@ -48,10 +48,11 @@ def main() -> None:
     asked = parser.parse_args()
     good = [sample for sample in find_samples(asked.dataset) if not sample.label]
     method = make_method("patchcore", backbone=asked.backbone, weights=asked.weights)
-    preparation = replace(
+    assert isinstance(method, PatchCore)
+    preprocessing = replace(
         Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
     )
-    part = method.gather(Batches([sample.path for sample in good], preparation))
+    part = method.extract(Batches([sample.path for sample in good], preprocessing))
     train = np.array([sample.split == "train" for sample in good])
     as_laid_out: Realised = {}
     shuffled: Realised = {}

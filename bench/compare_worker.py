@@ -60,7 +60,8 @@ def find_coreset() -> Callable[..., Any]:
     found = [getattr(module, name) for name in CORESET_NAMES if hasattr(module, name)]
     if not found:
         raise SystemExit(f"flawmap.memory.coreset has none of {', '.join(CORESET_NAMES)}")
-    return found[0]
+    function: Callable[..., Any] = found[0]
+    return function
 
 
 def seconds(job: Callable[..., Any], *arguments: Any) -> float:
@@ -69,7 +70,12 @@ def seconds(job: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - began
 
 
-TASKS = {"where": where, "first": first, "inspect": inspect, "coreset": coreset}
+TASKS: dict[str, Callable[..., Any]] = {
+    "where": where,
+    "first": first,
+    "inspect": inspect,
+    "coreset": coreset,
+}
 
 if __name__ == "__main__":
     print(TASKS[sys.argv[1]](*sys.argv[2:]))

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +80,7 @@ def synthetic(rows: int, channels: int) -> Tensor:
     return vectors
 
 
-def timed(job, *arguments):
+def timed(job: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     began = time.perf_counter()
     result = job(*arguments)
     return result, time.perf_counter() - began

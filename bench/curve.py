@@ -20,6 +20,7 @@ from flawmap.data.layouts import good_training_samples, labelled_test_samples
 from flawmap.engine.batches import Batches
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
+from flawmap.methods.trained_base import TrainedMethod
 from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.synthetic.defects import paint_defect
@@ -46,17 +47,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for epochs in given.epochs:
             method = make_method(given.method, "cpu", **own, epochs=epochs)
-            preparation = Preprocessing(
+            preprocessing = Preprocessing(
                 224, 224, method.feature_extractor.mean, method.feature_extractor.std
             )
-            method.fit(Batches(learned, preparation), Path(folder))
+            assert isinstance(method, TrainedMethod)
+            method.fit(Batches(learned, preprocessing), Path(folder))
             of_aside, of_painted, of_test = (
-                scores(method, images, preparation)
+                scores(method, images, preprocessing)
                 for images in (aside, painted, [one.path for one in test])
             )
             by_painted = roc_auc_score([0] * len(aside) + [1] * len(painted), of_aside + of_painted)
             by_test = roc_auc_score([one.label for one in test], of_test)
-            seconds = sum(done.seconds for done in method.history_)
+            seconds = sum(epoch.seconds for epoch in method.history_)
             print(
                 f"{given.method} after {epochs} epochs, {seconds:.0f} s: painted "
                 f"{100 * by_painted:.2f}, test "
@@ -65,10 +67,12 @@ def main() -> None:
             )
 
 
-def scores(method: Method, images: Sequence[ImageInput], preparation: Preprocessing) -> list[float]:
+def scores(
+    method: Method, images: Sequence[ImageInput], preprocessing: Preprocessing
+) -> list[float]:
     return [
         score
-        for batch in Batches(images, preparation)
+        for batch in Batches(images, preprocessing)
         for score in method.score(batch.images).image.tolist()
     ]
 

@@ -38,8 +38,8 @@ from typing import Any
 import numpy as np
 
 import flawmap
-from flawmap.features.registration import SpatialTransformers
-from flawmap.support.system import describe_machine
+from flawmap.features.registration import SpatialTransformerRegistration
+from flawmap.support.system import describe_system
 from flawmap.synthetic.heatsink import draw_defective, draw_good
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -51,9 +51,9 @@ ALLOWED = 1e-6
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: {"preset": "smoke"} for name in TRAINED},
     # The smoke preset of DDAD attends at half the size, which takes minutes on one core.
-    "ddad": {"preset": "smoke", "reduce": 4},
+    "ddad": {"preset": "smoke", "downscale": 4},
     # Its default of 50 epochs takes minutes too.
-    "fr-patchcore": {"registration": SpatialTransformers(epochs=1)},
+    "fr-patchcore": {"registration": SpatialTransformerRegistration(epochs=1)},
 }
 LIBRARIES = ("torch", "openvino", "numpy", "opencv-python-headless", "timm", "scikit-learn")
 
@@ -61,7 +61,7 @@ Image = Path | np.ndarray
 Images = dict[str, Image]
 """Images by name; the order counts."""
 
-Judge = flawmap.Inspector | flawmap.Runtime
+Inspects = flawmap.Inspector | flawmap.Runtime
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def parse() -> argparse.Namespace:
 def environment() -> dict[str, str]:
     """Name what the bits depend on."""
     versions = {library: version(library) for library in LIBRARIES}
-    return {"processor": describe_machine(), "python": platform.python_version(), **versions}
+    return {"processor": describe_system(), "python": platform.python_version(), **versions}
 
 
 def results(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -112,7 +112,7 @@ def results(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def heatsinks() -> tuple[list[Image], Images]:
-    """Draw 12 good images to fit; 4 good and 4 defective ones to judge."""
+    """Draw 12 good images to fit; 4 good and 4 defective ones to inspect."""
     good: list[Image] = [draw_good("Black", seed) for seed in range(12)]
     test: Images = {f"good {seed}": draw_good("Black", seed) for seed in range(100, 104)}
     for seed, kind in enumerate(("stain", "foreign_colour", "scratch", "stain"), 200):
@@ -121,7 +121,7 @@ def heatsinks() -> tuple[list[Image], Images]:
 
 
 def tiles(dataset: Path) -> tuple[list[Image], Images]:
-    """Take 24 good images to fit; 4 good ones and 2 of each of 4 kinds of defect to judge."""
+    """Take 24 good images to fit; 4 good ones and 2 of each of 4 defect types to inspect."""
     kinds = [f.name for f in sorted((dataset / "test").iterdir()) if f.name != "good"][:4]
     files = first(dataset / "test" / "good", 4)
     files += [file for kind in kinds for file in first(dataset / "test" / kind, 2)]
@@ -134,37 +134,37 @@ def first(folder: Path, count: int) -> list[Path]:
 
 
 def measure(name: str, seed: int, good: Sequence[Image], test: Images) -> dict[str, Any]:
-    """Fit one method and judge with it, in torch and by the graph of its saved file."""
+    """Fit one method and inspect with it, in torch and by the graph of its saved file."""
     options = OPTIONS.get(name, {})
     inspector = flawmap.Inspector(name, backbone=BACKBONE, seed=seed, **options).fit(good)
     calibration = inspector.calibration
     found: dict[str, Any] = {
         "good scores": [float(score).hex() for score in calibration.scores],
         "threshold": float(calibration.threshold).hex(),
-        "limit": float(calibration.limit).hex(),
-        "torch": judge(inspector, test, name),
+        "limit": float(calibration.map_limit).hex(),
+        "torch": inspect(inspector, test, name),
     }
     if name not in WITHOUT_GRAPH:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "golden.flawmap"
             inspector.save(file)
-            found["graph"] = judge(flawmap.load(file), test, name)
+            found["graph"] = inspect(flawmap.load(file), test, name)
     return found
 
 
-def judge(inspector: Judge, test: Images, name: str) -> dict[str, Any]:
-    """Judge each image alone: where there are many, threads of the runtime would work at once."""
-    judged = {}
+def inspect(inspector: Inspects, test: Images, name: str) -> dict[str, Any]:
+    """Inspect each image alone: where there are many, threads of the runtime would work at once."""
+    verdicts: dict[str, dict[str, Any]] = {}
     for label, image in test.items():
         verdict = inspector.inspect(image)
         heatmap = np.ascontiguousarray(verdict.heatmap, np.float32)
-        judged[label] = {
+        verdicts[label] = {
             "score": float(verdict.score).hex(),
             "sha256": hashlib.sha256(heatmap.tobytes()).hexdigest(),
         }
         if name in TRAINED:
-            judged[label]["heat map"] = [value.hex() for value in statistics(heatmap)]
-    return judged
+            verdicts[label]["heat map"] = [value.hex() for value in statistics(heatmap)]
+    return verdicts
 
 
 def statistics(heatmap: np.ndarray) -> list[float]:
@@ -181,10 +181,10 @@ def check(asked: argparse.Namespace) -> bool:
         if (before := recorded["environment"].get(what)) != now:
             print(f"{what}: {before} when recorded, now {now}; bits may differ for that")
     rows, failed = [], False
-    for key, now in results(asked):
-        before = recorded["results"].get(key)
+    for key, result in results(asked):
+        golden = recorded["results"].get(key)
         trained = key.split(", ")[1] in TRAINED
-        outcome, wrong = compare(before, now, trained) if before else ("not recorded", True)
+        outcome, wrong = compare(golden, result, trained) if golden else ("not recorded", True)
         failed |= wrong
         dataset, name = key.split(", ")
         rows.append(f"| {dataset:<10} | {name:<18} | {outcome} |")

@@ -77,20 +77,19 @@ def is_random(name: str) -> bool:
 def measure(
     name: str, seed: int, backbone: str, weights: str | None, dataset: Path
 ) -> dict[str, Any]:
-    method = make_method(
-        name, backbone=backbone, weights=weights, seed=seed, **SHORTENED.get(name, {})
-    )
-    preparation = replace(
+    options: dict[str, Any] = dict(SHORTENED.get(name, {}))
+    method = make_method(name, backbone=backbone, weights=weights, seed=seed, **options)
+    preprocessing = replace(
         Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
     )
     good, test = good_training_samples(dataset), labelled_test_samples(dataset)
     started = time.perf_counter()
-    method.fit(Batches([sample.path for sample in good], preparation))
+    method.fit(Batches([sample.path for sample in good], preprocessing))
     fitted = time.perf_counter() - started
     scores, tally, milliseconds = [], PixelCounts(), []
     for sample in test:
         pixels = decode(sample.path)
-        images = torch.from_numpy(preparation(pixels)[None])
+        images = torch.from_numpy(preprocessing(pixels)[None])
         started = time.perf_counter()
         found = method.score(images)
         milliseconds.append(1000 * (time.perf_counter() - started))

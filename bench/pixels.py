@@ -38,10 +38,9 @@ def main() -> None:
     )
     print(f"{peak() - before:.0f} MB more than the images themselves")
     for name, value in exact(heatmaps, masks).items():
-        print(
-            f"{name:<13} {metrics[name].value:.9f}, {abs(metrics[name].value - value):.1e} from "
-            f"the exact one"
-        )
+        counted = metrics[name].value
+        assert counted is not None
+        print(f"{name:<13} {counted:.9f}, {abs(counted - value):.1e} from the exact one")
 
 
 def draw(dataset: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -76,7 +75,9 @@ def exact(heatmaps: list[np.ndarray], masks: list[np.ndarray]) -> dict[str, floa
 
 def weigh(mask: np.ndarray) -> np.ndarray:
     _, regions, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return (mask / boxes[regions, cv2.CC_STAT_AREA]).ravel()
+    areas: np.ndarray = boxes[regions, cv2.CC_STAT_AREA]
+    weights: np.ndarray = (mask / areas).ravel()
+    return weights
 
 
 def peak() -> float:

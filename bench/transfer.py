@@ -99,9 +99,10 @@ def main() -> None:
 def stored_or_done(key: dict[str, Any], job: Any) -> dict[str, Any]:
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     stored = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    if row := next((row for row in stored if key.items() <= row.items()), None):
-        return row
-    row = key | job()
+    for earlier in stored:
+        if key.items() <= earlier.items():
+            return dict(earlier)
+    row: dict[str, Any] = key | job()
     with ROWS.open("a") as stream:
         stream.write(json.dumps(row) + "\n")
     return row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def save(path: Path, image: np.ndarray) -> Path:
     return path
 
 
-TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+TINY: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 """Options that make a method small enough for a test."""
 
 

@@ -104,12 +104,13 @@ class Variant:
         return self
 
     def judge(self, images: Sequence[Path]) -> dict[str, list[float]]:
-        """Give the seconds and the score of each image."""
-        return self.side.ask("judge", name=self.name, images=images)
+        """Seconds and score of each image."""
+        answer: dict[str, list[float]] = self.side.ask("judge", name=self.name, images=images)
+        return answer
 
     def judge_folder(self, folder: Path) -> float:
-        """Give the seconds for all its images."""
-        return self.side.ask("folder", name=self.name, folder=folder)
+        """Seconds for all its images."""
+        return float(self.side.ask("folder", name=self.name, folder=folder))
 
 
 class Workshop:
@@ -166,7 +167,7 @@ class Workshop:
         *,
         share: float = SHARE,
         precision: str = "f32",
-        method="patchcore",
+        method: str = "patchcore",
     ) -> Child:
         """Learn with flawmap's command line."""
         spec = self.plan.networks[network]

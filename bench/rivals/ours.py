@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from talk import serve
+from talk import serve  # its folder is on the path
+
+if TYPE_CHECKING:
+    from flawmap.runtime.graph import Precision
 
 held: dict[str, Any] = {}
 
@@ -72,7 +75,7 @@ def coreset(count: int) -> float:
     return time.perf_counter() - started
 
 
-def open_model(name: str, file: str, precision: str | None) -> None:
+def open_model(name: str, file: str, precision: Precision | None) -> None:
     from flawmap import load
 
     held[name] = load(file, precision=precision)
@@ -93,14 +96,14 @@ def judge_folder(name: str, folder: str) -> float:
     """Time all images of a folder, from their files to their scores and maps."""
     images = sorted(Path(folder).iterdir())
     started = time.perf_counter()
-    done = sum(each.verdict is not None for each in held[name].inspect_each(images))
+    done = sum(each.verdict is not None for each in held[name].inspect_many(images))
     seconds = time.perf_counter() - started
-    assert done == len(images), f"{done} of {len(images)} images were judged"
+    assert done == len(images), f"{done} of {len(images)} images were inspected"
     return seconds
 
 
-def start(file: str, precision: str | None, image: str) -> float:
-    """Judge a first image."""
+def start(file: str, precision: Precision | None, image: str) -> float:
+    """Inspect a first image."""
     open_model("first", file, precision)
     return judge("first", [image])["scores"][0]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rivals.models import OURS, THEIRS, Row, Variant, Workshop
+from rivals.talk import Side
 
 ENGINE = "patchcore, Engine.predict (torch)"
 
@@ -102,7 +104,7 @@ def folder(shop: Workshop) -> list[Row]:
 def start(shop: Workshop) -> list[Row]:
     """Time fresh processes: to the library's import, and to the first verdict."""
     imported = "import of what judges images (flawmap.Runtime, anomalib.deploy.OpenVINOInferencer)"
-    jobs = [
+    jobs: list[tuple[Row, Side, str, dict[str, Any]]] = [
         (Row("start", imported, label, "import", "s"), side, "import", {})
         for label, side in ((OURS, shop.ours), (THEIRS, shop.theirs))
     ]

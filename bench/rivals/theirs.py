@@ -237,7 +237,8 @@ class Calibration:
         """Load the images, as its inferencer would."""
         from torch.utils.data import DataLoader
 
-        return DataLoader([{"image": resized(image).transpose(2, 0, 1)} for image in self.images])
+        images: Any = [{"image": resized(image).transpose(2, 0, 1)} for image in self.images]
+        return DataLoader(images)
 
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -283,8 +284,8 @@ def resized(image: str) -> Any:
     import numpy as np
     from PIL import Image
 
-    with Image.open(image) as image:
-        pixels = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    with Image.open(image) as opened:
+        pixels = opened.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(pixels, np.float32) / np.float32(255)
 
 
@@ -311,7 +312,7 @@ def judge_folder(name: str, folder: str) -> float:
     else:
         done = [held[name].predict(read_as(name, image)) for image in images]
     seconds = time.perf_counter() - started
-    assert len(done) == len(images), f"{len(done)} of {len(images)} images were judged"
+    assert len(done) == len(images), f"{len(done)} of {len(images)} images were inspected"
     return seconds
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flawmap.support.tensors import Images, Noise, Noises, PerImageScalars, Timesteps
+from flawmap.features.tensor_shapes import Noise, Noises, PerImageScalars, Timesteps
+from flawmap.support.tensors import Images
 
 NUM_TIMESTEPS = 1000
 """Time steps of the schedule; an image of the last one is nothing but noise."""

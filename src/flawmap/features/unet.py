@@ -13,7 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Features, Images, PerImageVectors, Timesteps
+from flawmap.features.tensor_shapes import PerImageVectors, Timesteps
+from flawmap.support.tensors import Features, Images
 
 _GROUPS = 32
 """Channels that are normalised together, as published; fewer where that would be a single one."""
