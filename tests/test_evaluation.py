@@ -125,10 +125,13 @@ def test_each_record_is_passed_on_with_its_true_mask(inspector: Inspector, datas
 
 
 def test_a_score_that_is_no_number_counts_nowhere(inspector: Inspector, dataset: Path) -> None:
-    def score(images: Iterable[np.ndarray], *, many: bool = False) -> Iterator[ScoredImage]:
-        for number, image in enumerate(images):
-            value = math.nan if number == 0 else float(number)
-            yield ScoredImage(value, np.ones(image.shape[1:], np.float32), 1.0)
+    class Backend:
+        def score_many(
+            self, images: Iterable[np.ndarray], *, throughput: bool
+        ) -> Iterator[ScoredImage]:
+            for number, image in enumerate(images):
+                value = math.nan if number == 0 else float(number)
+                yield ScoredImage(value, np.ones(image.shape[1:], np.float32), 1.0)
 
     manifest = Manifest(
         version="1.0",
@@ -136,12 +139,13 @@ def test_a_score_that_is_no_number_counts_nowhere(inspector: Inspector, dataset:
         method_name="stub",
         method_class="Stub",
         method_options={},
+        changed_options={},
         preprocessing=inspector.runtime.preprocessing,
         weights_sha256="",
         fitted_images=20,
         calibration=CalibrationSettings(Budget(0.01)),
     )
-    runtime = Runtime(manifest, inspector.runtime.calibration, score)
+    runtime = Runtime(manifest, inspector.runtime.calibration, Backend())
     evaluation = evaluate(runtime, labelled_test_samples(dataset))
     assert [record.verdict for record in evaluation.records].count("undecided") == 1
     assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)
