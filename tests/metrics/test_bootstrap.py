@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from flawmap.metrics.bootstrap import bootstrap_intervals, proportion_with_interval
-from flawmap.metrics.ranking import MetricValues, ResampleWeights, auroc, count_scores
+from flawmap.metrics.ranking import auroc, count_scores
+from flawmap.metrics.shapes import MetricValues, ResampleWeights
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from flawmap.metrics.metric import Metric
-from flawmap.metrics.ranking import Labels, MetricValues, ResampleWeights
+from flawmap.metrics.shapes import Labels, MetricValues, ResampleWeights
 
 _CONFIDENCE = 0.95
 

@@ -8,10 +8,6 @@ from jaxtyping import Bool
 from flawmap.metrics.bootstrap import bootstrap_intervals, proportion_with_interval
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.ranking import (
-    ImageScores,
-    Labels,
-    MetricValues,
-    ResampleWeights,
     auroc,
     average_precision,
     best_f1,
@@ -19,6 +15,7 @@ from flawmap.metrics.ranking import (
     false_positive_rate,
     reject_all_f1,
 )
+from flawmap.metrics.shapes import ImageScores, Labels, MetricValues, ResampleWeights
 
 Rejections = Bool[np.ndarray, " image"]
 """True for an image that is rejected."""

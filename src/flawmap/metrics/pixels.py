@@ -9,9 +9,6 @@ from jaxtyping import Float
 from flawmap.metrics.bootstrap import bootstrap_intervals
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.ranking import (
-    Counts,
-    MetricValues,
-    ResampleWeights,
     ScoreCounts,
     auroc,
     average_precision,
@@ -19,6 +16,7 @@ from flawmap.metrics.ranking import (
     per_region_overlap,
     reject_all_f1,
 )
+from flawmap.metrics.shapes import Counts, MetricValues, ResampleWeights
 from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.verdict import Heatmap
 
