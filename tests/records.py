@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def make_record(
     image: str, score: float | None, defect_type: str | None = None, **changes: Any
 ) -> Record:
     """A record of an image of 64 x 48 pixels; without a defect type its truth is not known."""
-    truth = None
+    truth: Literal["good", "defective"] | None = None
     if defect_type is not None:
         truth = "good" if defect_type == "good" else "defective"
     record = Record(

@@ -30,7 +30,7 @@ class ImageError(FlawmapError):
 
 
 class DatasetError(FlawmapError):
-    """A folder or a manifest does not hold what was asked for."""
+    """A folder or a manifest does not hold what is needed."""
 
 
 class OptionError(FlawmapError, ValueError):
@@ -38,7 +38,7 @@ class OptionError(FlawmapError, ValueError):
 
 
 class NotFitted(FlawmapError):
-    """A score was asked for before anything was learned."""
+    """A score was requested before anything was fitted."""
 
 
 class NotExportable(FlawmapError):
@@ -46,7 +46,7 @@ class NotExportable(FlawmapError):
 
 
 class TrainingError(FlawmapError):
-    """Training came to nothing; the message names the epoch and the step."""
+    """A training failed; the message names the epoch and the step."""
 
 
 class WeightsError(FlawmapError):
@@ -58,7 +58,7 @@ class WeightsUnavailable(WeightsError):
 
 
 class WeightsMismatch(WeightsError):
-    """What was learned belongs to other weights than those at hand."""
+    """What was fitted belongs to other weights than those at hand."""
 
 
 class BundleError(FlawmapError):
@@ -66,11 +66,11 @@ class BundleError(FlawmapError):
 
 
 class MissingExtra(FlawmapError, ImportError):
-    """A part of flawmap is asked for that was not installed; the message says how to."""
+    """A part of flawmap is needed that is not installed; the message says how to install it."""
 
 
 class ParityError(FlawmapError):
-    """A saved inspector does not score on this machine as it did where it learned.
+    """A saved inspector does not score on this machine as it did where it was fitted.
 
     The message has the figures.
     """

@@ -45,8 +45,7 @@ ExportFormat = Literal["openvino", "onnx"]
 ExportPrecision = Literal["f32", "int8"]
 """What the encoder's graph computes in."""
 
-_RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]
-"""Preprocessed images (image, 3, height, width) to scores and anomaly maps."""
+_RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]  # preprocessed images to score and map
 
 _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
     "openvino": {"INFERENCE_PRECISION_HINT": "f32"},
@@ -94,9 +93,6 @@ def export(
         quantisation_images: good images that the ranges of int8 are measured on: a folder, a data
             set or a manifest.
 
-    Returns:
-        The files, and how far the graph is from the original.
-
     Raises:
         BundleError: the file is damaged, no saved inspector, or of another format.
         NotExportable: no graph can hold the method.
@@ -104,10 +100,6 @@ def export(
         DatasetError: none of the good images can be used.
         MissingExtra: a package is not installed.
         ParityError: the graph scores otherwise than the original.
-
-    Example:
-        >>> export(Path("part.flawmap"), Path("exported"), "onnx").files    # doctest: +SKIP
-        [PosixPath('exported/part.onnx'), PosixPath('exported/part.json')]
     """
     saved = bundle.load(file)
     _check_exportable(file, saved.manifest)
@@ -121,13 +113,7 @@ def export(
     difference = _check(certificate, preprocessing, run, precision, where)
     description = {
         "flawmap": __version__,
-        "made_from": {
-            "file": file.name,
-            "sha256": sha256_of(file),
-            "model_sha256": saved.sha256,
-            "scorer_sha256": saved.manifest.scorer_sha256,
-            "method": inspector.name,
-        },
+        "made_from": _describe_source(file, saved),
         "graph": _describe_graph(export_format, precision, files, preprocessing),
         "preprocessing": _describe_preprocessing(preprocessing),
         "decision": _describe_decision(inspector.calibration),
@@ -151,9 +137,8 @@ def _check_exportable(file: Path, manifest: Manifest) -> None:
 
 
 def _export_programs(inspector: Inspector) -> ExportedPrograms:
-    height, width = inspector.preprocessing.height, inspector.preprocessing.width
-    method = inspector.method
-    return export_programs(method.encoder(), method.exportable_head(), height, width)
+    size = inspector.preprocessing.height, inspector.preprocessing.width
+    return export_programs(inspector.method.encoder(), inspector.method.exportable_head(), *size)
 
 
 def _to_openvino(
@@ -234,6 +219,16 @@ def _check(
     return certificate.check(preprocessing, lambda _: next(scored), _TOLERANCE[precision], where)
 
 
+def _describe_source(file: Path, saved: bundle.Bundle) -> dict[str, str]:
+    return {
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "model_sha256": saved.sha256,
+        "scorer_sha256": saved.manifest.scorer_sha256,
+        "method": saved.manifest.method_name,
+    }
+
+
 def _describe_graph(
     export_format: ExportFormat,
     precision: ExportPrecision,
@@ -248,18 +243,14 @@ def _describe_graph(
         "compile_settings": _COMPILE_SETTINGS[export_format],
         "input": {"name": GRAPH_INPUT, "type": "float32", "shape": ["batch", 3, *size]},
         "outputs": {
-            "score": {
-                "type": "float32",
-                "shape": ["batch"],
-                "meaning": "how unlike good parts; a distance",
-            },
-            "anomaly_map": {
-                "type": "float32",
-                "shape": ["batch", *size],
-                "meaning": "the same for each pixel of the input",
-            },
+            "score": _describe_output("how unlike good parts; a distance"),
+            "anomaly_map": _describe_output("the same for each pixel of the input", *size),
         },
     }
+
+
+def _describe_output(meaning: str, *size: int) -> dict[str, Any]:
+    return {"type": "float32", "shape": ["batch", *size], "meaning": meaning}
 
 
 def _describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:

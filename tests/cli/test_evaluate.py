@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
+from flawmap.runtime.record import CSV_COLUMNS
 from helpers import run, save, texture, with_defect
 
 
@@ -18,7 +20,7 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_evaluate_writes_figures_scores_and_a_page(
+def test_evaluate_writes_metrics_scores_and_a_page(
     part: Path, dataset: Path, tmp_path: Path
 ) -> None:
     code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
@@ -30,10 +32,12 @@ def test_evaluate_writes_figures_scores_and_a_page(
     assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test image has a mask"}
     assert summary["by_defect_type"]["spot"]["image AUROC"]["value"] == 1
     assert summary["confusion"]["TP"] == 4
-    assert (
-        "defect_type"
-        in (tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()[0]
-    )
+    with (tmp_path / "out/scores.csv").open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    truths = [(row["truth"], row["defect_type"]) for row in rows]
+    assert truths == [("good", "good")] * 4 + [("defective", "spot")] * 4
+    assert {row["verdict"] for row in rows[4:]} == {"reject"}
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "SHA-256" in page
     assert "image AUROC" in page
@@ -56,7 +60,7 @@ def test_products_are_evaluated_each_and_their_means_shown(
     assert set(json.loads((tmp_path / "out/metrics.json").read_text())) == {"Black", "White"}
 
 
-def test_bad_images_are_said_and_exit_with_2(part: Path, dataset: Path, tmp_path: Path) -> None:
+def test_bad_images_are_named_and_exit_with_2(part: Path, dataset: Path, tmp_path: Path) -> None:
     (dataset / "test/good/0.png").write_bytes(b"cut")
     code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
     assert code == 2

@@ -214,7 +214,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
             ["--finetune", "synthetic", "--set", "finetune.colour=2"],
             "NAME=VALUE with a name among mode, epochs",
         ),
-        (["--finetune", "synthetic", "--set", "finetune.epochs=0"], "cannot learn"),
+        (["--finetune", "synthetic", "--set", "finetune.epochs=0"], "cannot be trained with"),
         (["--finetune", "products"], "one data set, not a folder of them"),
         (["--finetune", "real-defects"], "no defective images to hold out"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,8 @@ def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: P
 
 
 def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "TIMED_IMAGES", 3)
+    few = partial(timing.measure_times, warm_up=1, num_images=3)
+    monkeypatch.setattr(timing, "measure_times", few)
     lines = (TableLine("RP", MethodSetup("patchcore", {"coreset": 0.5})),)
     monkeypatch.setitem(tables.TABLES, 2, tables.TableSpec("Times", lines, timed=True))
     code, output = run("table", 2, "--data", part, *TINY, "-o", tmp_path / "out")

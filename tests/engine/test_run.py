@@ -78,5 +78,4 @@ def test_a_graph_comes_back_from_arrays() -> None:
         wanted = 2 * arrays.mean(axis=1)
         assert np.allclose([one.outputs[0][0] for one in done], wanted.max(axis=(1, 2)), atol=1e-6)
         assert np.allclose([one.outputs[1][0] for one in done], wanted, atol=1e-6)
-        assert all(one.inference_ms > 0 for one in done)
     assert [output.get_any_name() for output in again.model.outputs] == ["score", "anomaly_map"]

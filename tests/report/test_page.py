@@ -239,13 +239,12 @@ def page(visit: Any, labelled_file: Path) -> Any:
 
 
 def text(page: Any, selector: str) -> str:
-    return page.locator(selector).inner_text().strip()
+    return str(page.locator(selector).inner_text()).strip()
 
 
 def visible(page: Any) -> list[str]:
-    return page.eval_on_selector_all(
-        ".card", "all => all.filter(c => c.offsetParent).map(c => c.dataset.path)"
-    )
+    shown = "all => all.filter(c => c.offsetParent).map(c => c.dataset.path)"
+    return list(page.eval_on_selector_all(".card", shown))
 
 
 def count(threshold: float) -> dict[str, int]:

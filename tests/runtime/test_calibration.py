@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binom
 
 from flawmap.errors import OptionError
-from flawmap.runtime.calibration import (
-    Budget,
-    Calibration,
-    confidence_at_rank,
-    false_reject_upper_bound,
-)
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.rank_bounds import confidence_at_rank, false_reject_upper_bound
 
 
 def calibrate(count: int, false_rejects: float, confidence: float | None = None) -> Calibration:
@@ -49,27 +44,6 @@ def test_images_needed_to_be_sure(false_rejects: float, needed: int) -> None:
     # (1 − α)ⁿ ≤ 5 %: that none of n is among the α oddest must be that unlikely.
     assert Budget(false_rejects, 0.95).images_needed == needed
     assert (1 - false_rejects) ** needed <= 0.05 < (1 - false_rejects) ** (needed - 1)
-
-
-@given(st.integers(1, 2000), st.floats(0.0005, 0.9), st.data())
-def test_certainty_is_that_of_the_beta_distribution(
-    count: int, share: float, data: st.DataObject
-) -> None:
-    rank = data.draw(st.integers(1, count))
-    assert confidence_at_rank(rank, count, share) == pytest.approx(
-        beta.cdf(share, rank, count + 1 - rank), abs=1e-9
-    )
-    assert confidence_at_rank(rank, count, share) == pytest.approx(
-        binom.sf(rank - 1, count, share), abs=1e-9
-    )
-
-
-@given(st.integers(1, 2000), st.data())
-def test_the_sure_bound_is_its_quantile(count: int, data: st.DataObject) -> None:
-    rank = data.draw(st.integers(1, count))
-    assert false_reject_upper_bound(rank, count) == pytest.approx(
-        beta.ppf(0.95, rank, count + 1 - rank), abs=1e-9
-    )
 
 
 @given(st.integers(1, 500), st.floats(0.001, 0.5), st.floats(0.5, 0.99))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,3 +148,14 @@ def test_without_bf16_it_is_f32_with_a_warning(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(graph, "has_bf16", lambda: False)
     with pytest.warns(UserWarning, match="this CPU cannot compute in bf16, so f32 is used"):
         assert graph.supported_precision("bf16") == "f32"
+
+
+def test_the_time_is_that_of_the_graph_in_milliseconds() -> None:
+    run = GraphRunner(convolution())
+    image = np.random.default_rng(1).random((3, SIZE, SIZE), dtype=np.float32)
+    run(image)
+    started = time.perf_counter()
+    results = [run(image) for _ in range(100)]
+    elapsed_ms = 1000 * (time.perf_counter() - started)
+    graph_ms = sum(result.inference_ms for result in results)
+    assert 0.01 * elapsed_ms < graph_ms <= elapsed_ms, "neither seconds nor microseconds"

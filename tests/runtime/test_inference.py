@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from flawmap import Inspection, Inspector, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from flawmap.runtime import bundle, graph
+from flawmap.runtime.inference import ScoredImage
 from helpers import TINY, save, texture, with_defect
 
 NEW = with_defect(texture(90, 80, 120), 40, 60)
@@ -66,10 +68,28 @@ def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> 
         alone, rel=1e-5
     )
     assert [bool(one.error) for one in inspections] == [isinstance(image, bytes) for image in mixed]
-    assert all(one.inference_ms > 0 for one in inspections if one.verdict)
     assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], images[:2])] == [0, 1, 2]
     # What has no length may be a camera.
     assert len(list(runtime.inspect_many(iter(images[:3])))) == 3
+
+
+def test_the_time_is_that_of_the_graph_and_of_the_verdict(
+    runtime: Runtime, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backend:
+        def score_many(
+            self, images: Iterable[np.ndarray], *, throughput: bool
+        ) -> Iterator[ScoredImage]:
+            for number, image in enumerate(images):
+                yield ScoredImage(1.0, np.ones(image.shape[1:], np.float32), 5.0 + number)
+
+    readings = iter([10.0, 10.25, 20.0, 20.5])
+    clock = SimpleNamespace(perf_counter=lambda: next(readings))
+    monkeypatch.setattr("flawmap.runtime.inference.time", clock)
+    manifest = bundle.load(saved).manifest
+    timed = Runtime(manifest, runtime.calibration, Backend())
+    inspections = timed.inspect_many([NEW, b"no image", NEW])
+    assert [one.inference_ms for one in inspections] == [255, 0, 506]
 
 
 def same(verdict: Verdict | None, other: Verdict | None) -> bool:

@@ -101,7 +101,13 @@ def test_records_are_valid_json_by_the_schema() -> None:
 
 def test_the_schema_refuses_what_no_record_is() -> None:
     values = make_record("a.png", 3.0).to_dict()
-    for change in ({"verdict": "maybe"}, {"score": "3"}, {"image": None}, {"regions": [{}]}):
+    changes: list[dict[str, Any]] = [
+        {"verdict": "maybe"},
+        {"score": "3"},
+        {"image": None},
+        {"regions": [{}]},
+    ]
+    for change in changes:
         assert problems(values | change, record_schema()) != []
     assert problems(values | {"operator": "me"}, record_schema()) != []
 
@@ -169,13 +175,13 @@ def problems(value: Any, schema: dict[str, Any], where: str = "record") -> list[
         wrong = []
         items = value if isinstance(value, list) else []
         inner = [problems(item, schema["items"], where) for item in items]
-    return wrong + [problem for found in inner for problem in found]
+    return wrong + [problem for of_value in inner for problem in of_value]
 
 
 def is_of_type(value: Any, name: str) -> bool:
     if isinstance(value, bool):
         return False
-    kinds = {
+    types: dict[str, type | tuple[type, ...]] = {
         "null": type(None),
         "integer": int,
         "number": (int, float),
@@ -183,4 +189,4 @@ def is_of_type(value: Any, name: str) -> bool:
         "array": list,
         "object": dict,
     }
-    return isinstance(value, kinds[name])
+    return isinstance(value, types[name])

@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from flawmap.runtime.calibration import DEFAULT_CONFIDENCE, Calibration
+from flawmap.runtime.calibration import Calibration
+from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 

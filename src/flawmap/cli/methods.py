@@ -92,27 +92,25 @@ def _print_options(method: Method) -> None:
     from flawmap.support.options import list_options
 
     options = list_options(method)
-    table = Table(
-        Column("option", no_wrap=True),
-        *(Column(heading, overflow="fold") for heading in ("type", "value", "default")),
-        box=SIMPLE,
-        pad_edge=False,
-    )
     has_symbols = any(option.symbol for option in options)
-    if has_symbols:
-        table.add_column("symbol", no_wrap=True)
+    headings = ["type", "value", "default", *(["symbol"] if has_symbols else [])]
+    table = _folding_table("option", *headings)
     for option in options:
         default = "" if option.default == option.value else _as_typed(option.default)
-        row = [option.name, option.type, _as_typed(option.value), default]
-        if has_symbols:
-            row.append(option.symbol)
-        table.add_row(*map(escape, row))
+        row = [option.name, option.type, _as_typed(option.value), default, option.symbol]
+        table.add_row(*map(escape, row[: 1 + len(headings)]))
     out.print(table)
     symbols = " Symbols are the paper's." if has_symbols else ""
     out.print(
         "Default: the class's own, where it is another. Set an option with "
         f"`flawmap fit --set NAME=VALUE`.{symbols}"
     )
+
+
+def _folding_table(first: str, *others: str) -> Table:
+    """A table whose first column is never broken, and whose others are broken but never cut."""
+    columns = [Column(heading, overflow="fold") for heading in others]
+    return Table(Column(first, no_wrap=True), *columns, box=SIMPLE, pad_edge=False)
 
 
 def _print_components(method: Method) -> None:

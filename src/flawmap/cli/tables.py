@@ -9,7 +9,8 @@ from rich.table import Column, Table
 
 from flawmap.cli.console import out
 from flawmap.metrics.metric import Metric
-from flawmap.runtime.calibration import Budget, Calibration, false_reject_upper_bound
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.rank_bounds import false_reject_upper_bound
 
 _SUMMARY_METRICS = (
     "image AUROC",

@@ -1,4 +1,4 @@
-"""Images that are all but the same in two splits: what was learned by heart would count as found.
+"""Images that are all but the same in two splits, which make an evaluation look too good.
 
 An image's fingerprint are the coarse waves of its cosine transform. Parts in one pose look alike in
 most of them, so each wave is compared not with 0 but with its median over the data set: a bit then

@@ -8,7 +8,7 @@ from threading import Lock
 
 import torch
 
-from flawmap.runtime.inference import ScoredImage
+from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.preprocess import Preprocessed
 from flawmap.support.tensors import Images, Scores
 

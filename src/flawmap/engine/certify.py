@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from flawmap.engine.run import best_device
+from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
 from flawmap.runtime.graph import Graph, Precision
-from flawmap.runtime.inference import GraphBackend
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing
 from flawmap.runtime.verdict import Heatmap
 

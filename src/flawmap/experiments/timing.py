@@ -60,7 +60,13 @@ class LineTimings:
 
 
 def measure_times(
-    study: StudyConfig, setups: Sequence[MethodSetup], product: str
+    study: StudyConfig,
+    setups: Sequence[MethodSetup],
+    product: str,
+    *,
+    warm_up: int = WARM_UP,
+    num_images: int = TIMED_IMAGES,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[LineTimings]:
     """The timings of all setups on one product; no backbone is fine-tuned, which changes no time.
 
@@ -68,6 +74,9 @@ def measure_times(
         study: where the products are, and the images' size.
         setups: relatives of PatchCore.
         product: name of the product whose images are timed.
+        warm_up: images before those that count.
+        num_images: images that count.
+        clock: seconds since some moment.
 
     Raises:
         OptionError: one of the setups is no relative of PatchCore.
@@ -75,15 +84,16 @@ def measure_times(
     folder = study.products[product]
     paths = [sample.path for sample in labelled_test_samples(folder)]
     subjects = [
-        _Subject(study, setup, folder) for setup in track(setups, "building banks", len(setups))
+        _Subject(study, setup, folder, clock)
+        for setup in track(setups, "building banks", len(setups))
     ]
     elapsed: list[list[dict[str, float]]] = [[] for _ in setups]
-    count = WARM_UP + TIMED_IMAGES
+    count = warm_up + num_images
     for number, path in enumerate(track(islice(cycle(paths), count), "timing images", count)):
         # In turn, so that whatever else the machine does falls on all of them.
         for subject, of_subject in zip(subjects, elapsed, strict=True):
             elapsed_ms = dict(subject.score(path))
-            if number >= WARM_UP:
+            if number >= warm_up:
                 of_subject.append(elapsed_ms)
     return [
         LineTimings(_summary(of_subject), subject.bank, subject.size)
@@ -94,7 +104,14 @@ def measure_times(
 class _Subject:
     """A method with its bank, cut into sections."""
 
-    def __init__(self, study: StudyConfig, setup: MethodSetup, folder: Path) -> None:
+    def __init__(
+        self,
+        study: StudyConfig,
+        setup: MethodSetup,
+        folder: Path,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         method = study.method(setup, 0)
         if not isinstance(method, PatchCore):
             raise OptionError(
@@ -104,7 +121,7 @@ class _Subject:
         backbone = method.feature_extractor
         self.preprocessing = Preprocessing(height, width, backbone.mean, backbone.std)
         paths = [sample.path for sample in good_training_samples(folder)]
-        self.bank = _build(method, Batches(paths, self.preprocessing))
+        self.bank = _build(method, Batches(paths, self.preprocessing), clock)
         vectors = method.fitted_state()["bank.vectors"]
         self.size = len(vectors), vectors.shape[1]
         self.sections: dict[str, TimedSection] = {}
@@ -115,17 +132,20 @@ class _Subject:
 
     def score(self, path: Path) -> Iterator[tuple[str, float]]:
         """Score an image; each section with the milliseconds that it took."""
-        started = time.perf_counter()
+        started = self._clock()
         image = self.preprocessing(decode(path))
-        yield "decode", _since(started)
+        yield "decode", self._since(started)
         arrays = [image[None]]
         for name, section in self.sections.items():
-            started = time.perf_counter()
+            started = self._clock()
             arrays = section(arrays)
-            yield name, _since(started)
-        started = time.perf_counter()
+            yield name, self._since(started)
+        started = self._clock()
         self.whole(image)
-        yield "whole", _since(started)
+        yield "whole", self._since(started)
+
+    def _since(self, started: float) -> float:
+        return 1000 * (self._clock() - started)
 
 
 def _modules(method: PatchCore, height: int, width: int) -> dict[str, nn.Module]:
@@ -163,16 +183,16 @@ class _EmbedMaps(nn.Module):
         return self.embedder.embed_maps(maps)
 
 
-def _build(method: PatchCore, batches: Batches) -> dict[str, float]:
+def _build(method: PatchCore, batches: Batches, clock: Callable[[], float]) -> dict[str, float]:
     """Fit the method; the seconds that each section took."""
-    started = time.perf_counter()
+    started = clock()
     shard = method.extract(batches)
-    extracted = time.perf_counter()
+    extracted = clock()
     method.fit_shards([shard])
-    fitted = time.perf_counter()
+    fitted = clock()
     # Once more without the search for the coreset, which is the rest.
     method.reduce(shard["grid"].flatten(0, 2))
-    reduction = time.perf_counter() - fitted
+    reduction = clock() - fitted
     return {
         "features": extracted - started,
         "reduction": reduction,
@@ -233,7 +253,3 @@ def _summary(elapsed: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
         late = float(np.quantile(milliseconds, 0.95))
         summary[section] = float(np.median(milliseconds)), late
     return summary
-
-
-def _since(started: float) -> float:
-    return 1000 * (time.perf_counter() - started)

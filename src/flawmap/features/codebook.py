@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Patches, PositionEncoding, Scalar
+from flawmap.features.tensor_shapes import PositionEncoding, Scalar
+from flawmap.support.tensors import Patches
 
 DECAY = 0.99
 """How much of a running mean stays in each step."""

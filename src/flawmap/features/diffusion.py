@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flawmap.support.tensors import Images, Noise, Noises, PerImageScalars, Timesteps
+from flawmap.features.tensor_shapes import Noise, Noises, PerImageScalars, Timesteps
+from flawmap.support.tensors import Images
 
 NUM_TIMESTEPS = 1000
 """Time steps of the schedule; an image of the last one is nothing but noise."""
@@ -34,7 +35,7 @@ Numbers and no tensor, so that all weights of the steps are constants of the gra
 them.
 """
 
-NoisePredictor = Callable[[Tensor, Tensor], Tensor]
+_NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """Noisy images and the time step of each to the noise in them."""
 
 
@@ -90,7 +91,7 @@ def ddim_weights(now: float, then: float) -> StepWeights:
 
 
 def reconstruct(
-    predict: NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
+    predict: _NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
 ) -> Images:
     """Images that were made noisy and clean again, guided towards targets.
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Patches, PatchLabels, Scalar, Vectors
+from flawmap.features.tensor_shapes import PatchLabels, Scalar, Vectors
+from flawmap.support.tensors import Patches
 
 _SMOOTHING = 1e-5
 """Keeps probabilities away from 0 and 1, so that the logarithm stays finite."""

@@ -11,7 +11,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Coordinates, Features
+from flawmap.features.tensor_shapes import Coordinates
+from flawmap.support.tensors import Features
 
 
 class FeatureGrid(nn.Module):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flawmap.support.tensors import Patches, Scalar
+from flawmap.features.tensor_shapes import Scalar
+from flawmap.support.tensors import Patches
 
 _PROJECT_EVERY = 5
 """Steps between projections, as published; there is one after the last in any case."""

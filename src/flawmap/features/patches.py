@@ -32,6 +32,7 @@ class PatchEmbedder(nn.Module):
         aligner: brings all images into one pose; None where images are not registered.
 
     Example:
+        >>> from flawmap.features.backbone import Backbone
         >>> from flawmap.features.context import Neighbourhood
         >>> backbone = Backbone("test_resnet", (2, 3), "random")
         >>> PatchEmbedder(backbone, Neighbourhood())(torch.zeros(1, 3, 64, 64)).maps[0].shape[:3]

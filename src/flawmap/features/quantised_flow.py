@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling, FlowOutput
-from flawmap.support.tensors import Features, PerImage, PerImageVectors, Scalar
+from flawmap.features.tensor_shapes import PerImageVectors, Scalar
+from flawmap.support.tensors import Features, PerImage
 
 _MIN_VARIANCE = 1e-8
 """Added to variances."""

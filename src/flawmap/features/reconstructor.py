@@ -15,8 +15,9 @@ from torch.nn import functional
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.pooling import average_pool_3x3
+from flawmap.features.tensor_shapes import ResizedImages, Scalar
 from flawmap.features.unet import UNet
-from flawmap.support.tensors import Distances, Features, Images, ResizedImages, Scalar
+from flawmap.support.tensors import Distances, Features, Images
 
 
 class DDADReconstructor(nn.Module):

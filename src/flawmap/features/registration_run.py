@@ -14,9 +14,10 @@ from torch.optim import SGD
 
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.spatial_transformer import FeatureAligner
+from flawmap.features.tensor_shapes import Transforms
 from flawmap.render.curves import plot_losses
 from flawmap.support.options import to_dict
-from flawmap.support.tensors import Features, Transforms
+from flawmap.support.tensors import Features
 from flawmap.training.checkpoint import hash_of, with_prefix
 from flawmap.training.loop import TrainingRun
 from flawmap.training.metrics import EpochMetrics

@@ -19,7 +19,8 @@ from torch.nn import functional
 from flawmap.errors import OptionError
 from flawmap.features.backbone import DEFAULT_BACKBONE
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.support.tensors import Distances, Features, Images, Transforms
+from flawmap.features.tensor_shapes import Transforms
+from flawmap.support.tensors import Distances, Features, Images
 
 TransformModel = Literal["rotation_scale", "affine"]
 """What a transformer may do: an angle and a scale along each axis, or all six numbers."""

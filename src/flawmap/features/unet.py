@@ -13,7 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Features, Images, PerImageVectors, Timesteps
+from flawmap.features.tensor_shapes import PerImageVectors, Timesteps
+from flawmap.support.tensors import Features, Images
 
 _GROUPS = 32
 """Channels that are normalised together, as published; fewer where that would be a single one."""
@@ -85,7 +86,7 @@ class UNet(nn.Module):
             noisy: (batch, 3, height, width), −1…1 without the noise.
             timesteps: (batch,), from 0; the larger, the noisier the image.
         """
-        time_embedding = self.time_mlp(timestep_embedding(timesteps, self._base_channels))
+        time_embedding = self.time_mlp(_timestep_embedding(timesteps, self._base_channels))
         maps = self.conv_in(noisy)
         skips = [maps]
         for block in self.down:
@@ -105,12 +106,12 @@ class UNet(nn.Module):
 
     def _make_block(
         self, in_channels: int, out_channels: int, scale: int, resize: float = 1.0
-    ) -> ResBlock:
+    ) -> _ResBlock:
         """A block of one scale; −1 stands for no attention."""
         attention: nn.Module = nn.Identity()
         if scale >= self._attention_from_scale and resize == 1.0:
             attention = AttentionBlock(out_channels, self._heads)
-        return ResBlock(
+        return _ResBlock(
             in_channels, out_channels, self._time_embedding, resize, self._dropout, attention
         )
 
@@ -142,7 +143,7 @@ class UNet(nn.Module):
                 self.up.append(self._make_block(width, width, scale, resize=2.0))
 
 
-class ResBlock(nn.Module):
+class _ResBlock(nn.Module):
     """A residual block that knows the time step, and may halve or double the map's sides.
 
     Args:
@@ -228,14 +229,14 @@ class AttentionBlock(nn.Module):
         return outcome
 
 
-def timestep_embedding(timesteps: Timesteps, length: int) -> PerImageVectors:
+def _timestep_embedding(timesteps: Timesteps, length: int) -> PerImageVectors:
     """Cosines and sines of time steps at wavelengths from 2π to 2π · 10,000, (batch, length).
 
     Args:
         timesteps: (batch,), from 0.
         length: of a vector; even.
 
-    >>> timestep_embedding(torch.tensor([0, 7]), 4)[0]
+    >>> _timestep_embedding(torch.tensor([0, 7]), 4)[0]
     tensor([1., 1., 0., 0.])
     """
     half = length // 2

@@ -94,8 +94,8 @@ def distance_to_nearest(
     for number, vectors in enumerate(sets):
         members = (nearest_set == number).nonzero()[:, 0]
         if len(members):
-            found = nearest(queries[members], vectors, elements_per_block=elements_per_block)
-            distances[members] = found.distances
+            near = nearest(queries[members], vectors, elements_per_block=elements_per_block)
+            distances[members] = near.distances
     return distances
 
 

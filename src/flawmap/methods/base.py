@@ -111,11 +111,8 @@ class Method(ABC):
         Here by folds, ten times the work; a method that knows a faster way overrides it.
 
         Args:
-            batches: the images, with their groups.
+            batches: the images, with their groups; the scores have the order of readable ones.
             folder: for checkpoints of a training on all images; None keeps nothing.
-
-        Returns:
-            Scores in the order of the readable images.
         """
         self.fit(batches, folder)
         group_ids = batches.group_ids
@@ -212,11 +209,7 @@ class Method(ABC):
 
     @feature_extractor.setter
     def feature_extractor(self, network: FeatureExtractor) -> None:
-        """Take another backbone, such as a fine-tuned one, before `fit`.
-
-        Args:
-            network: the backbone, cut after the method's `layers`.
-        """
+        """Take another backbone, such as a fine-tuned one, before `fit`."""
         self._feature_extractor = network
         self._runner = None
 

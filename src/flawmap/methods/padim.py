@@ -1,6 +1,6 @@
 """PaDiM (Defard et al. 2021): one Gaussian per position of the image.
 
-What good parts look like is learned for each position by itself, so parts must lie alike in all
+What good parts look like is fitted for each position by itself, so parts must lie alike in all
 images.
 """
 

@@ -64,16 +64,11 @@ class PatchCore(MemoryMethod):
         registration: whether images are brought into one pose first, inside the backbone.
 
     Example:
-        >>> PatchCore(coreset=0.1).options()["coreset"]
-        0.1
         >>> images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         >>> method = PatchCore(backbone="test_resnet", weights="random", coreset=1.0)
         >>> method = method.fit([Batch(images, ["a.png", "b.png", "c.png", "d.png"])])
         >>> method.score(images[:1]).image
         tensor([0.])
-
-    Raises:
-        OptionError: a coreset of no fraction, or another value that cannot work.
     """
 
     context: Context = Neighbourhood()
@@ -288,7 +283,6 @@ class PatchCore(MemoryMethod):
 
 
 def _below(prefix: str, state: State) -> State:
-    """The tensors whose names begin with a prefix, without it."""
     names = [name for name in state if name.startswith(prefix)]
     return {name.removeprefix(prefix): state[name] for name in names}
 

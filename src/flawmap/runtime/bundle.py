@@ -28,7 +28,7 @@ from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
 
-FORMAT = 2
+_FORMAT = 2
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
 
 METHOD_PREFIX = "method."
@@ -146,7 +146,7 @@ def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> No
     """
     manifest = replace(manifest, scorer_sha256=_scorer_digest(manifest, arrays))
     values = _CONVERTER.unstructure(manifest)
-    text = json.dumps({**values, "format": FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
+    text = json.dumps({**values, "format": _FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = save_arrays(ordered, {_KEY: text})
     digest = hashlib.sha256(data).hexdigest()
@@ -200,12 +200,12 @@ def _problem(error: BaseException, expected: type | None) -> str:
 
 
 def _check_format(written: int, version: str, file: Path) -> None:
-    if written == FORMAT:
+    if written == _FORMAT:
         return
-    remedy = "install a newer flawmap" if written > FORMAT else "fit again"
+    remedy = "install a newer flawmap" if written > _FORMAT else "fit again"
     raise BundleError(
         f"{file}: written in format {written} by flawmap {version}, this one reads format "
-        f"{FORMAT}; {remedy}"
+        f"{_FORMAT}; {remedy}"
     )
 
 

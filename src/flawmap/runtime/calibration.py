@@ -24,9 +24,11 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.errors import OptionError
-
-DEFAULT_CONFIDENCE = 0.95
-"""Confidence of statements about a threshold where the budget names none."""
+from flawmap.runtime.rank_bounds import (
+    DEFAULT_CONFIDENCE,
+    confidence_at_rank,
+    false_reject_upper_bound,
+)
 
 _SCORE_FLOOR = 1e-5
 """Distances up to this count as 0.
@@ -106,61 +108,6 @@ class Budget:
         while rank > 1 and confidence_at_rank(rank, count, self.false_rejects) < self.confidence:
             rank -= 1
         return max(1, rank)
-
-
-def confidence_at_rank(rank: int, count: int, fraction: float) -> float:
-    """Confidence that at most this fraction of good parts scores above a rank.
-
-    P(Beta(k, n + 1 − k) ≤ α) = P(Binomial(n, α) ≥ k), the probability that at least k of n scores
-    are among the α highest (Vovk 2012).
-
-    Args:
-        rank: k, 1…`count`, counted from the largest score.
-        count: n, number of scores.
-        fraction: α, 0…1.
-
-    Returns:
-        0…1.
-
-    Example:
-        >>> round(confidence_at_rank(1, 299, 0.01), 3)
-        0.95
-    """
-    if fraction >= 1:
-        return 1.0
-    hits = np.arange(rank)
-    factors = np.where(hits, (count + 1 - hits) / np.maximum(hits, 1), 1)
-    log_choose = np.cumsum(np.log(factors))
-    misses = count - hits
-    log_chance = log_choose + hits * math.log(fraction) + misses * math.log1p(-fraction)
-    return max(0.0, 1.0 - float(np.exp(log_chance).sum()))
-
-
-def false_reject_upper_bound(
-    rank: int, count: int, confidence: float = DEFAULT_CONFIDENCE
-) -> float:
-    """Upper bound on the fraction of good parts that score above a rank.
-
-    Args:
-        rank: 1…`count`, counted from the largest score.
-        count: number of scores.
-        confidence: probability that the bound holds, 0…1 exclusive.
-
-    Returns:
-        0…1.
-
-    Example:
-        >>> round(false_reject_upper_bound(1, 299), 4)
-        0.01
-    """
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if confidence_at_rank(rank, count, middle) >= confidence:
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 @dataclass(frozen=True)
