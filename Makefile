@@ -1,15 +1,16 @@
-# Each target sets up what it needs: `make demo` and `make test` work on a fresh clone with Python 3.11+ and make.
+# Each target sets up what it needs. `make demo` and `make test` work on a fresh clone with Python
+# 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPESCRIPT := typescript@5.9.3
-# Without a network npx shall give up at once, not after minutes.
+# Without a network npx then gives up at once, not after minutes.
 NPX := npm_config_fetch_retries=0 npm_config_fetch_timeout=30000 npx --yes -p $(TYPESCRIPT) tsc
 
 .PHONY: demo test test-slow check check-page bench bench-quick bench-anomalib bench-coreset clean
 
-demo: $(READY)  ## draw heat sinks, learn the good ones, show the defects of the others
+demo: $(READY)  ## draw heat sinks, fit the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
 
 test: $(READY)  ## the tests, a few minutes
