@@ -56,7 +56,7 @@ SMALL = ["--size", "64", "--coreset", "0.1"]
 """The same on the command line, with the default backbone."""
 
 
-def run(*arguments: object) -> tuple[int, str]:
+def run(*arguments: Any) -> tuple[int, str]:
     """Type a command, in this process; gives the exit code and what was shown."""
     from flawmap.cli import app
 
@@ -68,7 +68,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def run_in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_in_a_process(*arguments: Any) -> subprocess.CompletedProcess[str]:
     """Type a command where its start and its exit matter."""
     command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ def part(good: Path) -> Path:
     return file
 
 
-def as_told(told: dict[str, object], image: np.ndarray) -> np.ndarray:
+def as_told(told: dict[str, Any], image: np.ndarray) -> np.ndarray:
     """Prepare an image as the JSON says, with nothing of flawmap's."""
     how = told["preprocessing"]
     height, width = how["height"], how["width"]
@@ -111,7 +112,7 @@ def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: P
 
 
 def test_what_no_graph_can_hold(good: Path, tmp_path: Path) -> None:
-    options = {name: value for name, value in TINY.items() if name != "coreset"}
+    options: dict[str, Any] = {name: value for name, value in TINY.items() if name != "coreset"}
     Inspector("spade", size=64, **options).fit(good).save(tmp_path / "part.flawmap")
     with pytest.raises(NotExportable, match="each image chooses the good ones"):
         export(tmp_path / "part.flawmap", tmp_path)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_saved_and_loaded_scores_the_same_bit_for_bit(inspector: Inspector, save
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path, good_folder: Path) -> None:
-    options = {"size": 64, "coreset": 0.1, "seed": 7}
+    options: dict[str, Any] = {"size": 64, "coreset": 0.1, "seed": 7}
     for name in ("one", "two"):
         Inspector("improved-patchcore", **options).fit(good_folder).save(tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_figure_6_comes_on_both_scales(
 ) -> None:
     asked = []
 
-    def rows(*arguments: object) -> figures.LocalisationRows:
+    def rows(*arguments: Any) -> figures.LocalisationRows:
         asked.append(arguments)
         return localisation_rows(study, tmp_path, dict.fromkeys(FIGURE6_METHODS, PATCHCORE), 1)
 

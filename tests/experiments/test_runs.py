@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from flawmap.finetune.config import FineTuneConfig
 from flawmap.runtime.decode import decode
 from flawmap.support.progress import listen
 
-SMALL = {"coreset": 0.1}
+SMALL: dict[str, Any] = {"coreset": 0.1}
 PATCHCORE = MethodSetup("patchcore", SMALL)
 AGGREGATED = MethodSetup(
     "patchcore", SMALL | {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"}
@@ -43,7 +44,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     calls: list[object] = []
     evaluate = runs.evaluate
 
-    def count(*given: object) -> object:
+    def count(*given: Any) -> object:
         calls.append(given)
         return evaluate(*given)
 
@@ -68,7 +69,7 @@ def test_an_interrupted_study_resumes(runner: StudyRunner, monkeypatch: pytest.M
     calls = counted(monkeypatch)
     run = runs.evaluate
 
-    def stop(*given: object) -> object:
+    def stop(*given: Any) -> object:
         if len(calls) == 3:
             raise KeyboardInterrupt
         return run(*given)
@@ -86,7 +87,7 @@ def test_what_was_measured_before_outlives_an_interruption(
     full = runner.results([PATCHCORE])
     (runner.folder / "runs" / f"{full['left', 0, 0].key}.json").unlink()
 
-    def stop(*_: object) -> object:
+    def stop(*_: Any) -> object:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runs, "evaluate", stop)
@@ -126,7 +127,7 @@ def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
     sizes: list[int] = []
     make = feature_cache.make_engine
 
-    def make_counting(*given: object) -> object:
+    def make_counting(*given: Any) -> object:
         engine = make(*given)
 
         def count(images: Tensor) -> object:
@@ -146,7 +147,7 @@ def test_the_finetuned_network_is_trained_once_a_seed(
     calls = []
     tune = backbones.fine_tune
 
-    def count(*given: object, seed: int) -> object:
+    def count(*given: Any, seed: int) -> object:
         calls.append(given)
         return tune(*given, seed=seed)
 
@@ -263,6 +264,6 @@ def test_one_data_set_is_one_product(products: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"finetune": FineTuneConfig("leaky")}])
-def test_studies_that_cannot_be(products: Path, wrong: dict[str, object]) -> None:
+def test_studies_that_cannot_be(products: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="use"):
         StudyConfig(products, **wrong)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ class Halving(Reducer):
 
 
 def test_a_reducer_may_have_a_module_of_its_own() -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     method = PatchCore(**options, reducer=Halving(), reducer_scope="bank")
     method.fit([Batch(images, ["a", "b"])])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_too_few_images_of_a_class(count: int) -> None:
 
 
 def test_the_fingerprint_follows_all_that_is_taught() -> None:
-    def fingerprint(count: int = 10, **settings: object) -> str:
+    def fingerprint(count: int = 10, **settings: Any) -> str:
         return FineTuneDataset({"good": images(count)}, SMALL, **settings).fingerprint()
 
     prints = [

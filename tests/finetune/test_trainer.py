@@ -8,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def tune(
 
 
 def tuned(
-    folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object
+    folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: Any
 ) -> tuple[str, FineTuneRecord, list[Event]]:
     heard: list[Event] = []
     method = make_method("patchcore", **TINY | options)
@@ -168,7 +169,7 @@ def test_fewer_images_than_a_batch_are_a_small_batch() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: Path) -> None:
-    options = {"backbone": "test_resnet", "weights": "random"}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     if name == "fr-patchcore":
         from flawmap.features.registration import SpatialTransformerRegistration
 

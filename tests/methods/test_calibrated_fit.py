@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ BROKEN = b"no image"
 
 
 def method() -> Method:
-    options = {"backbone": "test_resnet", "weights": "random", "coreset": 1.0}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 1.0}
     return make_method("patchcore", **options)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ GOOD = [texture(seed, 96, 128) for seed in range(10)]
 NEW = [texture(seed, 96, 128) for seed in range(20, 24)]
 DEFECT = with_defect(NEW[0], row=30, column=90, radius=8)
 BACKBONES = {"test_resnet": "random", "tf_efficientnet_lite0": "embedded"}
-SMALL = {
+SMALL: dict[str, Any] = {
     "patchcore-official": {"coreset": 0.05, "context": PooledNeighbourhood(length=64)},
     "spade": {"neighbours": 3},
     "padim": {"channels": 30},
@@ -41,7 +42,7 @@ SMALL = {
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
-TAUGHT = {
+TAUGHT: dict[str, Any] = {
     "glass": {
         "epochs": 20,
         "batch_size": 5,
@@ -59,7 +60,7 @@ TAUGHT = {
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 
-def make(name: str, backbone: str, **options: object) -> Method:
+def make(name: str, backbone: str, **options: Any) -> Method:
     torch.manual_seed(0)
     small = SMALL.get(name, {"coreset": 0.05})
     return make_method(
@@ -221,7 +222,11 @@ def test_batches_are_all_it_takes(name: str) -> None:
 
 
 def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
-    options = {"backbone": "test_resnet", "weights": "random", **SMALL.get(name, {"coreset": 0.05})}
+    options: dict[str, Any] = {
+        "backbone": "test_resnet",
+        "weights": "random",
+        **SMALL.get(name, {"coreset": 0.05}),
+    }
     inspector = Inspector(name, size=(48, 64), **options).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     again = Inspector.load(tmp_path / "part.flawmap")

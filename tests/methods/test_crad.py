@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -13,7 +15,12 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(8)]
-TINY = {"backbone": "test_resnet", "weights": "random", "blocks": 1, "batch_size": 4}
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "blocks": 1,
+    "batch_size": 4,
+}
 
 
 class Shifts(torch.nn.Module):

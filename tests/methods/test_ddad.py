@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,10 +21,14 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 GOOD = [texture(seed) for seed in range(8)]
-TINY = {**METHODS["ddad"].presets["smoke"].options, "backbone": "test_resnet", "weights": "random"}
+TINY: dict[str, Any] = {
+    **METHODS["ddad"].presets["smoke"].options,
+    "backbone": "test_resnet",
+    "weights": "random",
+}
 
 
-def fit(**options: object) -> DDAD:
+def fit(**options: Any) -> DDAD:
     method = DDAD(**TINY | options).fit(Batches(GOOD, SIZE))
     assert isinstance(method, DDAD)
     return method
@@ -155,6 +160,6 @@ def test_what_no_good_image_has_is_mended_and_the_map_peaks_on_it() -> None:
         ({"timesteps": 1001}, "to 1000"),
     ],
 )
-def test_options_that_cannot_work(options: dict[str, object], why: str) -> None:
+def test_options_that_cannot_work(options: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         DDAD(**options)

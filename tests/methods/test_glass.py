@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 GOOD = [texture(seed) for seed in range(8)]
-TINY = {
+TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "weights": "random",
     "hidden": 16,

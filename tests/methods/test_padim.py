@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,12 @@ SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(7)]
 NEW = [texture(seed, 64, 96) for seed in (50, 51)]
 RIDGE = 1e-5  # random weights make small vectors: beside 0.01 their covariance would not count
-TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20, "ridge": RIDGE}
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "channels": 20,
+    "ridge": RIDGE,
+}
 
 
 def batches(images: list[np.ndarray], size: int = 4) -> Batches:
@@ -135,7 +142,7 @@ def test_shares_of_unlike_images_add_up() -> None:
 
 @pytest.mark.parametrize(("count", "channels"), [(3, 20), (7, 20), (24, 8)])
 def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
-    options = TINY | {"channels": channels}
+    options: dict[str, Any] = TINY | {"channels": channels}
     arrays = [texture(seed, 64, 96) for seed in range(count)]
     method = PaDiM(**options)
     held_out = method.cross_fit_scores(batches(arrays))
@@ -182,7 +189,7 @@ def test_the_seed_chooses_the_channels() -> None:
 
 
 def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
-    def kept(**options: object) -> int:
+    def kept(**options: Any) -> int:
         return len(
             PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._channel_indices()
         )

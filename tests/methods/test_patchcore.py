@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ GOOD = [texture(seed, 64, 96) for seed in range(5)]
 NEW = texture(50, 64, 96)
 Treat = Callable[[np.ndarray], np.ndarray]
 Align = Callable[[np.ndarray, int, int], np.ndarray]
-TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+TINY: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 
 
 def images(arrays: list[np.ndarray]) -> torch.Tensor:
@@ -187,7 +188,7 @@ def test_an_image_that_the_whole_bank_came_from_is_judged_by_what_the_others_wou
 def test_images_of_one_group_are_left_out_together() -> None:
     # Each image has a twin; only without the twin is it new.
     twins = [image for image in GOOD for _ in range(2)]
-    options = TINY | {"coreset": 1.0}
+    options: dict[str, Any] = TINY | {"coreset": 1.0}
     alone = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE))
     groups = [str(number // 2) for number in range(len(twins))]
     together = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE, groups=groups))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def test_a_graph_comes_with_golden_images_and_no_reason() -> None:
 
 
 def test_a_method_without_a_graph_says_why_in_the_file_and_in_its_notes() -> None:
-    options = {"backbone": "test_resnet", "weights": "random"}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     inspector = Inspector("spade", size=64, **options).fit(GOOD)
     graph = make_graph(inspector.method, GOOD[0], inspector.preprocessing)
     assert graph.arrays == {}

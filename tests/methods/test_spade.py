@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,10 +20,10 @@ from helpers import texture, with_defect
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(6)]
 NEW = [texture(seed, 64, 96) for seed in range(50, 54)]
-TINY = {"backbone": "test_resnet", "weights": "random", "neighbours": 2}
+TINY: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "neighbours": 2}
 
 
-def batches(images: list[np.ndarray], size: int = 4, **options: object) -> Batches:
+def batches(images: list[np.ndarray], size: int = 4, **options: Any) -> Batches:
     return Batches(images, SIZE, size, **options)
 
 
@@ -65,7 +67,7 @@ def naive(method: SPADE, good: list[np.ndarray], image: np.ndarray) -> tuple[flo
 @pytest.mark.parametrize(
     "options", [{}, {"neighbours": 50}, {"layers": (2, 3), "sigma": 2.0}], ids=repr
 )
-def test_agrees_with_its_naive_twin(options: dict[str, object]) -> None:
+def test_agrees_with_its_naive_twin(options: dict[str, Any]) -> None:
     method = SPADE(**TINY | options).fit(batches(GOOD))
     scores = method.score(images(NEW))
     for place, image in enumerate(NEW):
@@ -117,7 +119,7 @@ def test_a_batch_is_its_images_one_by_one(fitted: SPADE) -> None:
 
 @pytest.mark.parametrize("count", [2, 50])
 def test_held_out_scores_are_those_of_a_method_that_never_saw_the_image(count: int) -> None:
-    options = TINY | {"neighbours": count}
+    options: dict[str, Any] = TINY | {"neighbours": count}
     heard = []
     with listen(lambda stage, done, total: heard.append((stage, done, total))):
         held_out = SPADE(**options).cross_fit_scores(batches(GOOD))

@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ Fitted = tuple[TrainedMethod[torch.nn.Module], list[Event]]
 every = pytest.mark.parametrize("name", NAMES)
 
 
-def fit(name: str, folder: Path | None = None, **options: object) -> Fitted:
+def fit(name: str, folder: Path | None = None, **options: Any) -> Fitted:
     method = make_method(
         name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options}
     )
@@ -194,7 +195,7 @@ def test_the_saved_graph_judges_as_torch_does(name: str, tmp_path: Path) -> None
 
 @every
 def test_the_inspector_sets_a_fifth_aside(name: str) -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "size": 64}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "size": 64}
     inspector = Inspector(name, preset="smoke", **options).fit(GOOD)
     assert inspector.calibration.exact
     assert len(inspector.calibration.scores) == 2

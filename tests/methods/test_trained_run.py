@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from flawmap.engine.batches import Batches
@@ -13,7 +15,7 @@ SIZE = Preprocessing(64, 64)
 GOOD = [texture(seed) for seed in range(9)]
 
 
-def training(**options: object) -> MethodTraining[torch.nn.Module]:
+def training(**options: Any) -> MethodTraining[torch.nn.Module]:
     """A training of CRAD on random maps, not yet begun."""
     smoke = METHODS["crad"].presets["smoke"].options
     method = CRAD(backbone="test_resnet", weights="random", **smoke | options)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(9)]
-TINY = {
+TINY: dict[str, Any] = {
     **METHODS["vqflow"].presets["smoke"].options,
     "backbone": "test_resnet",
     "weights": "random",

@@ -17,7 +17,7 @@ from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
 
-ARRAYS = {
+ARRAYS: dict[str, Any] = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a": np.array([7], np.int64),
     "none": np.zeros((0, 4)),

@@ -4,6 +4,7 @@ import hashlib
 import io
 from pathlib import Path
 from threading import Semaphore
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ def encode(suffix: str, rgb: np.ndarray) -> bytes:
     return cv2.imencode(suffix, bgr)[1].tobytes()
 
 
-def encode_pillow(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode_pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()

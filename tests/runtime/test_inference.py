@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,7 +284,7 @@ def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
 
 
 def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
-    options = TINY | {"coreset": None}
+    options: dict[str, Any] = TINY | {"coreset": None}
     del options["coreset"]
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")

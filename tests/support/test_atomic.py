@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
             self.room -= written
             return written
 
-    def open_full(path: Path, mode: str, **options: object) -> FullDisk:
+    def open_full(path: Path, mode: str, **options: Any) -> FullDisk:
         assert options == {"buffering": 0}
         return FullDisk(path, mode)
 
