@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from pathlib import Path
 
 import pytest
@@ -192,7 +194,7 @@ def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
     "options",
     [{"epochs": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"deviation_weight": -1.0}],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
+def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="cannot be trained with"):
         SpatialTransformerRegistration(**options)
 

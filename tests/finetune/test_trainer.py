@@ -111,7 +111,7 @@ def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -
 
 @pytest.mark.parametrize("change", [{"transfer": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
 def test_a_checkpoint_of_other_settings_is_not_gone_on_with(
-    tmp_path: Path, change: dict[str, FineTuneConfig]
+    tmp_path: Path, change: dict[str, Any]
 ) -> None:
     tuned(tmp_path)
     fingerprint, _, heard = tuned(tmp_path, **change)

@@ -110,6 +110,6 @@ def test_images_smaller_than_what_is_looked_at_have_a_score() -> None:
 @pytest.mark.parametrize(
     "options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_learning_rate": 0.0}]
 )
-def test_options_that_cannot_work(options: dict[str, float]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         CRAD(**options)

@@ -164,6 +164,6 @@ def test_its_judge_is_the_formula() -> None:
 @pytest.mark.parametrize(
     "options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"embedding_dim": 0}]
 )
-def test_options_that_cannot_work(options: dict[str, float]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         GLASS(**options)

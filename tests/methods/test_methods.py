@@ -48,7 +48,7 @@ def test_what_is_no_method_is_refused(value: object) -> None:
         METHODS.register("own", value)
 
 
-def test_a_registered_method_is_made_saved_and_loaded(tmp_path) -> None:
+def test_a_registered_method_is_made_saved_and_loaded(tmp_path: Path) -> None:
     inspector = Inspector(OwnPatchCore(**TINY), size=64).fit(GOOD)
     inspector.save(tmp_path / "unregistered.flawmap")
     with pytest.raises(OptionError, match=f"'OwnPatchCore' comes from module {__name__}"):

@@ -249,7 +249,7 @@ def test_too_much_for_the_memory_is_refused_before_it_is_taken(
         ({"ridge": float("nan")}, "more than 0"),
     ],
 )
-def test_options_that_cannot_work(options: dict[str, float], message: str) -> None:
+def test_options_that_cannot_work(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         PaDiM(**options)
 

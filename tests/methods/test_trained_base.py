@@ -95,7 +95,7 @@ def test_ctrl_c_says_where_it_stopped(name: str, tmp_path: Path) -> None:
 
 @every
 @pytest.mark.parametrize("change", [{"seed": 5}, {"batch_size": 3}])
-def test_other_settings_begin_anew(name: str, change: dict[str, int], tmp_path: Path) -> None:
+def test_other_settings_begin_anew(name: str, change: dict[str, Any], tmp_path: Path) -> None:
     fit(name, tmp_path)
     again, heard = fit(name, tmp_path, **change)
     assert any(

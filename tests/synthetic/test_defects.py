@@ -12,32 +12,32 @@ SIZES = [(64, 64), (256, 256), (200, 320)]
 every_kind = pytest.mark.parametrize("kind", PAINTED_TYPES)
 
 
-def painted(image, seed, *kinds, foreground=None):
+def painted(image: np.ndarray, seed: int, *kinds: str, foreground: np.ndarray | None=None) -> PaintedDefect:
     return paint_defect(image, np.random.default_rng(seed), kinds or PAINTED_TYPES, foreground)
 
 
-def flat(level, height=224, width=224):
+def flat(level: int, height: int=224, width: int=224) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def change(image, result):
+def change(image: np.ndarray, result: PaintedDefect) -> np.ndarray:
     """The most that any channel changed, in grey levels, pixel by pixel."""
     return np.abs(result.pixels.astype(int) - image).max(axis=2)
 
 
-def extent(mask):
+def extent(mask: np.ndarray) -> tuple[int, int]:
     """Height and width of the box around what is marked."""
     rows, columns = np.nonzero(mask)
     return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
-def off_the_frame(mask):
+def off_the_frame(mask: np.ndarray) -> bool:
     return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
 
 @every_kind
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_the_mask_is_where_the_image_changed(kind, height, width):
+def test_the_mask_is_where_the_image_changed(kind: str, height: int, width: int) -> None:
     good = texture(1, height, width)
     kept = good.copy()
     for seed in range(4):
@@ -54,7 +54,7 @@ def test_the_mask_is_where_the_image_changed(kind, height, width):
 
 @every_kind
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_a_seed_is_a_defect(kind, height, width):
+def test_a_seed_is_a_defect(kind: str, height: int, width: int) -> None:
     good = texture(2, height, width)
     one, again, other = (painted(good, seed, kind) for seed in (3, 3, 4))
     assert np.array_equal(one.pixels, again.pixels)
@@ -62,14 +62,14 @@ def test_a_seed_is_a_defect(kind, height, width):
     assert not np.array_equal(one.pixels, other.pixels)
 
 
-def test_a_generator_goes_on_to_another_defect():
+def test_a_generator_goes_on_to_another_defect() -> None:
     good, rng = texture(0), np.random.default_rng(0)
     assert not np.array_equal(paint_defect(good, rng).pixels, paint_defect(good, rng).pixels)
 
 
 @every_kind
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_a_defect_stays_in_the_foreground(kind, height, width):
+def test_a_defect_stays_in_the_foreground(kind: str, height: int, width: int) -> None:
     foreground = np.zeros((height, width), bool)
     foreground[height // 2 :, : width // 3] = True
     for seed in range(4):
@@ -80,7 +80,7 @@ def test_a_defect_stays_in_the_foreground(kind, height, width):
 
 @every_kind
 @pytest.mark.parametrize("level", [0, 255])
-def test_black_and_white_images_get_visible_defects(kind, level):
+def test_black_and_white_images_get_visible_defects(kind: str, level: int) -> None:
     for seed in range(4):
         result = painted(flat(level, 96, 64), seed, kind)
         assert (change(flat(level, 96, 64), result) >= 8).sum() >= 8
@@ -88,7 +88,7 @@ def test_black_and_white_images_get_visible_defects(kind, level):
 
 @every_kind
 @pytest.mark.parametrize("marked", [[(0, 0)], [(31, 47)], [(3, 5), (20, 40), (30, 0)]])
-def test_a_few_pixels_of_foreground_will_do(kind, marked):
+def test_a_few_pixels_of_foreground_will_do(kind: str, marked: list[tuple[int, int]]) -> None:
     foreground = np.zeros((32, 48), bool)
     foreground[tuple(np.transpose(marked))] = True
     for level in (0, 255):
@@ -98,7 +98,7 @@ def test_a_few_pixels_of_foreground_will_do(kind, marked):
 
 
 @every_kind
-def test_views_and_read_only_images_work(kind):
+def test_views_and_read_only_images_work(kind: str) -> None:
     good = texture(3)
     view = np.flip(np.flip(good, 1).copy(), 1)
     good.flags.writeable = False
@@ -114,7 +114,7 @@ def test_views_and_read_only_images_work(kind):
     level=st.sampled_from([None, 0, 128, 255]),
     share=st.sampled_from([0.02, 0.5, 1]),
 )
-def test_the_mask_is_exact_whatever_comes(seed, kind, height, width, level, share):
+def test_the_mask_is_exact_whatever_comes(seed: int, kind: str, height: int, width: int, level: int | None, share: float) -> None:
     good = texture(0, height, width) if level is None else flat(level, height, width)
     foreground = np.random.default_rng(seed).random((height, width)) < share
     foreground[height // 2, width // 2] = True
@@ -125,7 +125,7 @@ def test_the_mask_is_exact_whatever_comes(seed, kind, height, width, level, shar
 
 
 @every_kind
-def test_defects_go_from_subtle_to_glaring(kind):
+def test_defects_go_from_subtle_to_glaring(kind: str) -> None:
     good = texture(0, 224, 224)
     results = [painted(good, seed, kind) for seed in range(30)]
     contrasts = [np.percentile(change(good, result)[result.mask], 90) for result in results]
@@ -133,7 +133,7 @@ def test_defects_go_from_subtle_to_glaring(kind):
     assert max(contrasts) > 45
 
 
-def test_every_kind_has_the_same_chance():
+def test_every_kind_has_the_same_chance() -> None:
     rng, good = np.random.default_rng(0), texture(0, 32, 32)
     drawn = [paint_defect(good, rng).defect_type for _ in range(200)]
     assert all(25 <= drawn.count(kind) <= 55 for kind in PAINTED_TYPES)
@@ -143,12 +143,12 @@ def test_every_kind_has_the_same_chance():
     }
 
 
-def scratches(side):
+def scratches(side: int) -> list[np.ndarray]:
     masks = [painted(flat(128, side, side), seed, "scratch").mask for seed in range(60)]
     return [mask for mask in masks if off_the_frame(mask)]
 
 
-def test_scratches_are_long_and_thin():
+def test_scratches_are_long_and_thin() -> None:
     lengths = [float(np.hypot(*extent(mask))) for mask in scratches(224)]
     assert min(lengths) > 18
     assert max(lengths) < 160
@@ -159,7 +159,7 @@ def test_scratches_are_long_and_thin():
     assert np.median(doubled) == pytest.approx(2 * np.median(lengths), rel=0.3)
 
 
-def test_scratches_lighten_or_darken_by_20_to_60():
+def test_scratches_lighten_or_darken_by_20_to_60() -> None:
     shifts = []
     for seed in range(30):
         delta = painted(flat(128), seed, "scratch").pixels.astype(int) - 128
@@ -171,7 +171,7 @@ def test_scratches_lighten_or_darken_by_20_to_60():
     assert np.abs(shifts).max() <= 60
 
 
-def test_stains_are_blobs_with_soft_edges():
+def test_stains_are_blobs_with_soft_edges() -> None:
     areas = []
     for seed in range(60):
         result = painted(flat(128), seed, "stain")
@@ -186,7 +186,7 @@ def test_stains_are_blobs_with_soft_edges():
     assert max(areas) > 700
 
 
-def test_textures_lie_on_spots_and_let_the_part_shine_through():
+def test_textures_lie_on_spots_and_let_the_part_shine_through() -> None:
     masks, largest = [], 0
     for seed in range(80):
         result = painted(flat(0), seed, "texture")
@@ -202,7 +202,7 @@ def test_textures_lie_on_spots_and_let_the_part_shine_through():
         assert corner.mean() > 0.4 * touched.mean(), "anywhere"
 
 
-def test_a_pasted_box_has_the_papers_size_and_is_of_the_image():
+def test_a_pasted_box_has_the_papers_size_and_is_of_the_image() -> None:
     good = np.random.default_rng(5).integers(80, 170, (200, 320, 1), np.uint8).repeat(3, axis=2)
     shares, aspects = [], []
     for seed in range(40):
@@ -227,7 +227,7 @@ def test_a_pasted_box_has_the_papers_size_and_is_of_the_image():
     assert max(aspects) > 1.6
 
 
-def test_scars_are_small_and_turned():
+def test_scars_are_small_and_turned() -> None:
     boxes, filled = [], []
     for seed in range(40):
         mask = painted(texture(5, 224, 224), seed, "cutpaste_scar").mask
@@ -239,29 +239,29 @@ def test_scars_are_small_and_turned():
 
 
 @pytest.mark.parametrize("kinds", [["dent"], ["stain", "dent"], [], "stain"])
-def test_unknown_kinds_list_the_known_ones(kinds):
+def test_unknown_kinds_list_the_known_ones(kinds: list[str] | str) -> None:
     with pytest.raises(OptionError, match=r"texture, scratch, stain, cutpaste, cutpaste_scar"):
         paint_defect(texture(0), np.random.default_rng(0), kinds)
 
 
-def test_an_unknown_kind_is_named():
+def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(OptionError, match="'dent'"):
         painted(texture(0), 0, "dent", "stain")
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (64, 60)])
-def test_a_foreground_must_hold_something_and_fit(shape):
+def test_a_foreground_must_hold_something_and_fit(shape: tuple[int, int]) -> None:
     foreground = np.full(shape, shape != (64, 64))
     with pytest.raises(OptionError, match=f"{shape[1]}×64 with .* on 64×64"):
         painted(texture(0), 0, foreground=foreground)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, bool])
-def test_only_images_of_8_bits(dtype):
+def test_only_images_of_8_bits(dtype: type) -> None:
     with pytest.raises(OptionError, match=rf"64×64 pixels of {np.dtype(dtype)}; give uint8"):
         painted(texture(0).astype(dtype), 0)
 
 
-def test_only_images_of_some_size():
+def test_only_images_of_some_size() -> None:
     with pytest.raises(OptionError, match=r"40×31 pixels of uint8.*32×32"):
         painted(texture(0, 31, 40), 0)
