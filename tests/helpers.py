@@ -13,6 +13,8 @@ import pytest
 from beartype import BeartypeConf, beartype
 from typer.testing import CliRunner
 
+from flawmap.metrics.metric import Metric
+
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks arguments and results against their annotations; an int will do for a float."""
 
@@ -39,6 +41,18 @@ def texture(seed: int, height: int = 64, width: int = 64) -> np.ndarray:
 def with_defect(image: np.ndarray, row: int, column: int, radius: int = 6) -> np.ndarray:
     """The same image with a bright disc."""
     return cv2.circle(image.copy(), (column, row), radius, (255, 230, 40), -1)
+
+
+def value_of(metric: Metric) -> float:
+    assert metric.value is not None, metric.unavailable
+    return metric.value
+
+
+def interval_of(metric: Metric) -> tuple[float, float]:
+    """Ends of the confidence interval."""
+    assert metric.low is not None
+    assert metric.high is not None
+    return metric.low, metric.high
 
 
 def save(path: Path, image: np.ndarray) -> Path:

@@ -14,7 +14,7 @@ from flawmap import Inspector, load
 from flawmap.cli.common import ExitCode
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
-from flawmap.export import export
+from flawmap.export import ExportFormat, export
 from flawmap.runtime import bundle
 from helpers import TINY, run, save, texture, with_defect
 
@@ -55,14 +55,14 @@ def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
         session = onnxruntime.InferenceSession(
             folder / "part.onnx", providers=["CPUExecutionProvider"]
         )
-        return session.run(["score", "anomaly_map"], {"image": images})
+        return list(session.run(["score", "anomaly_map"], {"image": images}))
     compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
     return [compiled(images)[name] for name in ("score", "anomaly_map")]
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
-    to: str, part: Path, tmp_path: Path
+    to: ExportFormat, part: Path, tmp_path: Path
 ) -> None:
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
@@ -89,7 +89,9 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
-def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path: Path) -> None:
+def test_int8_is_scaled_by_good_images(
+    to: ExportFormat, part: Path, good: Path, tmp_path: Path
+) -> None:
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
     told = json.loads((tmp_path / "part.json").read_text())
     assert told["graph"]["precision"] == "int8"

@@ -170,7 +170,8 @@ def test_a_share_kept_out_of_the_memory_calibrates() -> None:
         )
         == 6
     )
-    assert len(set(inspector.method.bank_.image_ids.tolist())) <= 14
+    image_ids = inspector.method.fitted_state()["bank.image_ids"]
+    assert len(set(image_ids.tolist())) <= 14
 
 
 def test_calibration_images_of_a_manifest_stay_out_of_the_memory(good_folder: Path) -> None:

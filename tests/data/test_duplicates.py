@@ -103,8 +103,8 @@ def test_the_most_alike_come_first(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     samples = heatsinks(tmp_path, 4)
     broken = [
-        Sample(tmp_path / f"broken{number}.png", split)
-        for number, split in enumerate(("train", "test"))
+        Sample(tmp_path / "broken0.png", "train"),
+        Sample(tmp_path / "broken1.png", "test"),
     ]
     for sample in broken:
         sample.path.write_bytes(b"no image")

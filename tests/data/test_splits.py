@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.data.sample import Sample
+from flawmap.data.sample import Sample, Split
 from flawmap.data.splits import (
     SplitFractions,
     assign_splits,
@@ -22,7 +22,7 @@ from flawmap.support.progress import listen
 
 
 def files(
-    folder: Path, count: int, split: str = "train", defect_type: str = "good", groups: int = 0
+    folder: Path, count: int, split: Split = "train", defect_type: str = "good", groups: int = 0
 ) -> list[Sample]:
     folder.mkdir(parents=True, exist_ok=True)
     samples = []

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from flawmap.engine import run as engine
-from flawmap.engine.convert import FlatEncoder
+from flawmap.engine.convert import FlatEncoder, to_openvino
 from flawmap.errors import NotExportable
 from flawmap.methods import make_method
 from flawmap.runtime.graph import Graph, GraphRunner, concat_graphs
@@ -69,8 +69,8 @@ def test_a_graph_comes_back_from_arrays() -> None:
         def forward(self, grey: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return grey.amax(dim=(1, 2)), grey
 
-    front = Graph(engine.to_openvino(Twice(), IMAGES[:1]))
-    graph = concat_graphs(front, engine.to_openvino(Judge(), torch.zeros(1, 64, 96)))
+    front = Graph(to_openvino(Twice(), IMAGES[:1]))
+    graph = concat_graphs(front, to_openvino(Judge(), torch.zeros(1, 64, 96)))
     again = Graph.from_arrays(graph.to_arrays())
     arrays = IMAGES.numpy()
     for ahead in (False, True):

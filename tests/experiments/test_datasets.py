@@ -16,7 +16,7 @@ def test_heat_sinks_are_drawn_once_and_whole(
     monkeypatch.setattr(heatsink, "PAPER_COUNTS", {"Black": heatsink.ImageCounts(2, 1, 3)})
     write = heatsink.write_heatsinks
 
-    def stop(folder: Path, counts: object) -> None:
+    def stop(folder: Path, counts: dict[str, heatsink.ImageCounts]) -> None:
         write(folder, counts)
         raise KeyboardInterrupt
 

@@ -17,6 +17,7 @@ from flawmap.experiments.figures import (
     localisation_rows,
 )
 from flawmap.experiments.study import MethodSetup, StudyConfig
+from flawmap.render.scales import CalibratedScale, DatasetScale
 from helpers import save, texture, with_defect
 
 PATCHCORE = MethodSetup("patchcore", {"coreset": 0.1})
@@ -42,9 +43,13 @@ def test_figure_6_shows_the_same_images_on_both_scales(study: StudyConfig, tmp_p
         assert [(row.product, row.defect_type) for row in page] == expected
     for on_test_set, calibrated in zip(*rows, strict=True):
         assert on_test_set.mask is not None
+        assert isinstance(on_test_set.image, np.ndarray)
+        assert isinstance(calibrated.image, np.ndarray)
         assert np.array_equal(on_test_set.image, calibrated.image)
         assert len(on_test_set.views) == len(METHODS)
         for view, good in zip(on_test_set.views, calibrated.views, strict=True):
+            assert isinstance(view, DatasetScale)
+            assert isinstance(good, CalibratedScale)
             assert np.array_equal(view.heatmap, good.verdict.heatmap)
             assert view.scores.low <= view.score <= view.scores.high
             heatmap = view.heatmap
@@ -58,6 +63,8 @@ def test_the_scale_of_a_test_set_is_that_of_all_its_images(
     first = {row.product: row.views for row in few.over_test_set}
     for row in many.over_test_set:
         for view, same in zip(row.views, first[row.product], strict=True):
+            assert isinstance(view, DatasetScale)
+            assert isinstance(same, DatasetScale)
             assert view.heatmaps == same.heatmaps
             assert view.scores == same.scores
 

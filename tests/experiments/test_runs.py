@@ -10,14 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from flawmap import Inspector
+from flawmap import Inspector, Runtime
+from flawmap.data.sample import Sample
+from flawmap.engine.run import make_engine
 from flawmap.errors import DatasetError, OptionError
-from flawmap.experiments import backbones, feature_cache, runs
+from flawmap.evaluation import evaluate
+from flawmap.experiments import feature_cache
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.runs import RunResult, RunSpec, StudyRunner
 from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.finetune.config import FineTuneConfig
+from flawmap.finetune.trainer import fine_tune
 from flawmap.runtime.decode import decode
 from flawmap.support.progress import listen
 
@@ -42,13 +46,12 @@ def runner(study: StudyConfig, tmp_path: Path) -> StudyRunner:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     calls: list[object] = []
-    evaluate = runs.evaluate
 
     def count(*given: Any) -> object:
         calls.append(given)
         return evaluate(*given)
 
-    monkeypatch.setattr(runs, "evaluate", count)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", count)
     return calls
 
 
@@ -67,16 +70,15 @@ def test_a_run_is_measured_once(runner: StudyRunner, monkeypatch: pytest.MonkeyP
 
 def test_an_interrupted_study_resumes(runner: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(monkeypatch)
-    run = runs.evaluate
 
     def stop(*given: Any) -> object:
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return run(*given)
+        return evaluate(*given)
 
-    monkeypatch.setattr(runs, "evaluate", stop)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", stop)
     assert len(runner.results([PATCHCORE])) == 3
-    monkeypatch.setattr(runs, "evaluate", run)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", evaluate)
     assert len(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == 4
     assert len(calls) == 4
 
@@ -90,7 +92,7 @@ def test_what_was_measured_before_outlives_an_interruption(
     def stop(*_: Any) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "evaluate", stop)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", stop)
     assert set(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == set(full) - {
         ("left", 0, 0)
     }
@@ -125,10 +127,9 @@ def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
     runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    make = feature_cache.make_engine
 
     def make_counting(*given: Any) -> object:
-        engine = make(*given)
+        engine = make_engine(*given)
 
         def count(images: Tensor) -> object:
             sizes.append(len(images))
@@ -136,7 +137,7 @@ def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
 
         return count
 
-    monkeypatch.setattr(feature_cache, "make_engine", make_counting)
+    monkeypatch.setattr("flawmap.experiments.feature_cache.make_engine", make_counting)
     runner.results([PATCHCORE, AGGREGATED])
     assert sum(sizes) == 2 * 12
 
@@ -145,13 +146,12 @@ def test_the_finetuned_network_is_trained_once_a_seed(
     runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    tune = backbones.fine_tune
 
     def count(*given: Any, seed: int) -> object:
         calls.append(given)
-        return tune(*given, seed=seed)
+        return fine_tune(*given, seed=seed)
 
-    monkeypatch.setattr(backbones, "fine_tune", count)
+    monkeypatch.setattr("flawmap.experiments.backbones.fine_tune", count)
     results = runner.results([TUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
     assert len(calls) == 2 * 2
     tuned, untuned = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
@@ -185,21 +185,20 @@ def test_settings_and_seeds_are_other_runs(runner: StudyRunner) -> None:
 def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = runs.evaluate
 
-    def fail(runtime: object, samples: list[object]) -> object:
+    def fail(runtime: Runtime, samples: list[Sample]) -> object:
         if "left" in str(samples[0]):
             raise DatasetError("the disk is gone")
-        return run(runtime, samples)
+        return evaluate(runtime, samples)
 
-    monkeypatch.setattr(runs, "evaluate", fail)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", fail)
     heard: list[object] = []
     with listen(lambda *_: None, heard.append):
         results = runner.results([PATCHCORE])
     assert results["left", 0, 0].error == "the disk is gone"
     assert results["right", 0, 0].error == ""
     assert any("patchcore on left, seed 0: the disk is gone" in str(event) for event in heard)
-    monkeypatch.setattr(runs, "evaluate", run)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", evaluate)
     again = StudyRunner(runner.study, runner.folder).results([PATCHCORE])
     assert not any(result.error for result in again.values())
 

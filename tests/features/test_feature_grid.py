@@ -51,7 +51,7 @@ def test_a_block_adds_to_what_came() -> None:
     block = InvertedResidual(6, 4).eval()
     features = torch.randn(2, 6, 5, 7)
     assert not torch.equal(block(features), features)
-    torch.nn.init.zeros_(block.projection[1].weight)
+    torch.nn.init.zeros_(block.projection[1].get_parameter("weight"))
     assert torch.equal(block(features), features)
 
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
-
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -217,7 +216,7 @@ def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) 
     [NoRegistration(), SpatialTransformerRegistration(transform="affine", learning_rate=0.01)],
 )
 def test_options_survive_json(part: Registration) -> None:
-    assert from_dict(to_dict(part), Registration) == part
+    assert from_dict(to_dict(part), Registration) == part  # type: ignore[type-abstract]
 
 
 RESUMED = SpatialTransformerRegistration(epochs=4, learning_rate=1e-3, batch_size=2)

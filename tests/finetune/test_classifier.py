@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize("statistics", ["train", "frozen"])
-def test_the_loss_falls_on_a_toy_problem(statistics: str) -> None:
+def test_the_loss_falls_on_a_toy_problem(statistics: Literal["train", "frozen"]) -> None:
     history = trained(replace(QUICK, epochs=6, batch_norm=statistics)).history
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].validation_accuracy == 1.0

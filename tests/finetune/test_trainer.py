@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from flawmap import Inspector
 from flawmap.errors import DatasetError, OptionError, WeightsMismatch
-from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig, FineTuneMode
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import METHODS, make_method
@@ -153,7 +153,7 @@ def test_figures_are_left_in_json_in_an_image_and_for_tensorboard(tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
-def test_one_class_only(mode: str) -> None:
+def test_one_class_only(mode: FineTuneMode) -> None:
     with pytest.raises(
         DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"
     ):

@@ -1,5 +1,6 @@
 """The lazy greedy takes the rows a plain greedy takes, one by one, ties included."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from flawmap.errors import OptionError
 from flawmap.memory import coreset
@@ -24,13 +26,13 @@ DEVICES = [
 ]
 
 
-def plain(vectors: Tensor, count: int, start: int=0) -> list[int]:
+def plain(vectors: Tensor, count: int, start: int = 0) -> list[int]:
     """The twin: the greedy loop as a textbook has it, in float64."""
-    vectors = vectors.double().cpu().numpy()
-    nearest = np.full(len(vectors), np.inf)
+    rows = vectors.double().cpu().numpy()
+    nearest = np.full(len(rows), np.inf)
     chosen = [start]
     while len(chosen) < count:
-        nearest = np.minimum(nearest, np.square(vectors - vectors[chosen[-1]]).sum(1))
+        nearest = np.minimum(nearest, np.square(rows - rows[chosen[-1]]).sum(1))
         nearest[chosen] = -1
         chosen.append(int(nearest.argmax()))
     return chosen
@@ -40,7 +42,7 @@ def radius(vectors: Tensor, chosen: list[int] | Tensor) -> float:
     return torch.cdist(vectors.double(), vectors[chosen].double()).amin(1).amax().item()
 
 
-def gaussian(rows: int, channels: int, seed: int=0) -> Tensor:
+def gaussian(rows: int, channels: int, seed: int = 0) -> Tensor:
     return torch.randn(rows, channels, generator=torch.Generator().manual_seed(seed))
 
 
@@ -127,7 +129,7 @@ def test_small_groups_change_nothing(data: str, group: int) -> None:
     assert chosen.tolist() == plain(vectors, min(count, 100))
 
 
-KINDS = {
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda vectors: vectors,
     "far from zero": lambda vectors: vectors + 1e4,
     "huge": lambda vectors: vectors * 1e25,
@@ -146,11 +148,13 @@ KINDS = {
     st.integers(0, 10**6),
     st.integers(1, 200),
     st.sampled_from([1, 2, 5, 33]),
-    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(sorted(CHANGES)),
     st.sampled_from([torch.float32, torch.float64]),
 )
-def test_small_sets_of_many_kinds(seed: int, rows: int, channels: int, kind: str, dtype: torch.dtype) -> None:
-    vectors = KINDS[kind](gaussian(rows, channels, seed).to(dtype))
+def test_small_sets_of_many_kinds(
+    seed: int, rows: int, channels: int, change: str, dtype: torch.dtype
+) -> None:
+    vectors = CHANGES[change](gaussian(rows, channels, seed).to(dtype))
     count = max(1, rows // 2)
     assert k_center_greedy(vectors, count, start=seed % rows).tolist() == plain(
         vectors, count, seed % rows
@@ -176,7 +180,7 @@ def test_points_on_a_line() -> None:
     assert radius(LINE, [0, 5, 3]) == 2
 
 
-def test_one_of_one() -> None:
+def test_one_vector() -> None:
     assert k_center_greedy(torch.ones(1, 3), 1).tolist() == [0]
 
 

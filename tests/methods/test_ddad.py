@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.diffusion import alpha_bar
+from flawmap.features.unet import UNet
 from flawmap.methods import METHODS
 from flawmap.methods.ddad import DDAD
 from flawmap.methods.ddad_head import DDADHead
@@ -84,7 +85,8 @@ class Asked(torch.nn.Module):
 
 def test_noise_is_learned_up_to_the_last_of_the_levels() -> None:
     method = fit(timesteps=400)
-    method.trained_networks().unet = asked = Asked()
+    asked = Asked()
+    method.trained_networks().unet = cast("UNet", asked)
     method.loss(method.trained_networks(), [torch.zeros(5000, 3, 2, 2)])
     assert (min(asked.levels), max(asked.levels)) == (0, 399)
 
@@ -138,7 +140,7 @@ def test_what_no_good_image_has_is_mended_and_the_map_peaks_on_it() -> None:
     method = fit(downscale=1)
     mender, (batch,) = method.trained_networks(), Batches(GOOD[:1], SIZE)
     good = batch.images
-    mender.unet = Knowing(mender.to_working_size(good))
+    mender.unet = cast("UNet", Knowing(mender.to_working_size(good)))
     method.on_train_end(mender, [good])
     defective = good.clone()
     defective[:, :, 20:28, 40:48] = 1.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from flawmap import Inspector
@@ -37,7 +40,7 @@ def test_a_method_is_saved_by_the_name_of_its_class() -> None:
         ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu'; of the methods glass, "),
     ],
 )
-def test_what_there_is_not_is_named(options: dict, why: str) -> None:
+def test_what_there_is_not_is_named(options: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         make_method(**options)
 

@@ -13,6 +13,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.convert import export_programs
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.methods import padim
 from flawmap.methods.base import State
 from flawmap.methods.padim import PaDiM
@@ -55,7 +56,7 @@ def stretch(grid: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def naive_vectors(network: Backbone, image: np.ndarray, channels: list[int]) -> np.ndarray:
+def naive_vectors(network: FeatureExtractor, image: np.ndarray, channels: list[int]) -> np.ndarray:
     """(row, column, channel), coarse layers repeated over their blocks."""
     maps = [layer[0].double().numpy() for layer in network(images([image]))]
     height, width = maps[0].shape[1:]
@@ -73,7 +74,7 @@ def naive_map(good: np.ndarray, new: np.ndarray) -> np.ndarray:
         covariance = np.cov(here, rowvar=False) + RIDGE * np.eye(here.shape[1])
         away = new[row, column] - here.mean(axis=0)
         distances[row, column] = np.sqrt(away @ np.linalg.inv(covariance) @ away)
-    return gaussian_filter(stretch(distances, 64, 96), 4)
+    return np.asarray(gaussian_filter(stretch(distances, 64, 96), 4))
 
 
 def close(one: State, two: State, tolerance: float) -> bool:

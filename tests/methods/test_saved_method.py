@@ -61,7 +61,7 @@ def test_flawmaps_own_errors_stay_as_they_are() -> None:
 
 
 def test_the_manifest_names_the_method_and_the_options_that_were_changed() -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "coreset": 0.5}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.5}
     manifest = make_manifest(
         make_method("patchcore", **options),
         "patchcore",

@@ -32,9 +32,15 @@ def images(arrays: list[np.ndarray]) -> torch.Tensor:
     return batch.images
 
 
+def fit(**options: Any) -> SPADE:
+    method = SPADE(**TINY | options)
+    method.fit(batches(GOOD))
+    return method
+
+
 @pytest.fixture
 def fitted() -> SPADE:
-    return SPADE(**TINY).fit(batches(GOOD))
+    return fit()
 
 
 def stretch(values: np.ndarray, length: int) -> np.ndarray:
@@ -68,7 +74,7 @@ def naive(method: SPADE, good: list[np.ndarray], image: np.ndarray) -> tuple[flo
     "options", [{}, {"neighbours": 50}, {"layers": (2, 3), "sigma": 2.0}], ids=repr
 )
 def test_agrees_with_its_naive_twin(options: dict[str, Any]) -> None:
-    method = SPADE(**TINY | options).fit(batches(GOOD))
+    method = fit(**options)
     scores = method.score(images(NEW))
     for place, image in enumerate(NEW):
         score, pixel = naive(method, GOOD, image)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,12 @@ Fitted = tuple[TrainedMethod[torch.nn.Module], list[Event]]
 every = pytest.mark.parametrize("name", NAMES)
 
 
+def trained_method(name: str, *given: str, **options: Any) -> TrainedMethod[Any]:
+    method = make_method(name, *given, **options)
+    assert isinstance(method, TrainedMethod)
+    return method
+
+
 def fit(name: str, folder: Path | None = None, **options: Any) -> Fitted:
     method = make_method(
         name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options}
@@ -47,6 +52,7 @@ def fit(name: str, folder: Path | None = None, **options: Any) -> Fitted:
     heard: list[Event] = []
     with listen(lambda *_: None, heard.append):
         method.fit(Batches(GOOD, SIZE), folder)
+    assert isinstance(method, TrainedMethod)
     return method, heard
 
 
@@ -63,7 +69,7 @@ def rounds(heard: list[Event]) -> list[int]:
 
 @every
 def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -> None:
-    if "epochs" in METHODS[name].factory().resume_keys:
+    if "epochs" in trained_method(name).resume_keys:
         pytest.skip("another phase follows, so that a longer training is another one")
     through, _ = fit(name, epochs=4)
     fit(name, tmp_path, epochs=2)
@@ -137,7 +143,7 @@ def test_its_record_is_left_in_json_and_as_an_image(name: str, tmp_path: Path) -
 def test_a_loss_that_is_no_number_stops_with_epoch_and_step(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = make_method(name, "smoke", backbone="test_resnet", weights="random", batch_size=3)
+    method = trained_method(name, "smoke", backbone="test_resnet", weights="random", batch_size=3)
     loss: Callable[..., Losses] = type(method).loss
     calls: list[int] = []
 
@@ -204,7 +210,7 @@ def test_the_inspector_sets_a_fifth_aside(name: str) -> None:
 
 
 def test_a_preset_brings_its_size_unless_one_is_given() -> None:
-    options = {"backbone": "test_resnet", "weights": "random"}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     assert Inspector("glass", preset="paper", **options).preprocessing.height == 288
     assert Inspector("glass", preset="paper", size=64, **options).preprocessing.height == 64
     assert Inspector("glass", **options).preprocessing.height == 224
@@ -227,9 +233,9 @@ def test_presets_by_name() -> None:
 @pytest.mark.parametrize(
     "option", ["epochs", "batch_size", "max_images_per_epoch", "learning_rate"]
 )
-def test_options_that_teach_nothing(name: str, option: str) -> None:
+def test_options_that_train_nothing(name: str, option: str) -> None:
     with pytest.raises(OptionError, match=r"use 1 or more of each|more than 0 of each"):
-        replace(METHODS[name].factory(), **{option: 0})
+        trained_method(name, **{option: 0})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")

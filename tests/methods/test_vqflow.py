@@ -69,6 +69,6 @@ def test_steps_of_fewer_images_are_left_out() -> None:
     "options",
     [{"layers": (1, 2, 3)}, {"flow_steps": (1, 2)}, {"position_dim": 6}, {"learning_rate": 0.0}],
 )
-def test_options_that_cannot_work(options: dict[str, tuple[int, ...]]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"takes four layers|divisible by 4"):
         VQFlow(**options)

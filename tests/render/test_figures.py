@@ -58,7 +58,7 @@ def test_a_row_is_the_image_and_a_view_of_each_method() -> None:
     (top, left), (bottom, _) = found[0][0][0], found[1][0][0]
     assert [y for row in found for ((y, _),) in row] == [top] * 3 + [bottom] * 3
     assert [x for row in found for ((_, x),) in row] == [left, left + 86, left + 172] * 2
-    words = (page < 128).any(axis=2)
+    words = np.any(page < 128, axis=2)
     for column in range(3):
         assert words[top - 26 : top, left + 86 * column : left + 86 * column + 80].any(), (
             "its name is over each column"
@@ -104,11 +104,12 @@ def test_the_smallest_defect_is_outlined_after_shrinking() -> None:
     assert (page == RED).all(axis=2).any()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
 @pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
-def test_images_may_be_grey_or_of_any_depth(dtype: type, channels: tuple[int, ...]) -> None:
-    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    image = np.full((80, 80, *channels), white, dtype)
+def test_images_may_be_grey_or_of_any_depth(
+    dtype: type, white: int, channels: tuple[int, ...]
+) -> None:
+    image: np.ndarray = np.full((80, 80, *channels), white, dtype)
     plain = np.full((80, 80, 3), 255, np.uint8)
     one, other = (
         localisation_figure([LocalisationRow("a", "good", p, [view(2)])], ["b"], cell=CELL)
@@ -150,7 +151,7 @@ def test_samples_are_in_a_row_for_each_product_and_columns_for_each_kind() -> No
     assert (page[good[0] : good[0] + 64, scratch[1] :] == 255).all(), (
         "a kind that Black does not have"
     )
-    words = (page < 128).any(axis=2)
+    words = np.any(page < 128, axis=2)
     assert words[good[0] : good[0] + 64, : good[1]].any()
     assert words[good[0] - 26 : good[0], scratch[1] : last[1] + 64].any()
 

@@ -51,7 +51,7 @@ def listed_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 def label_of(product: str) -> np.ndarray:
     """Where the page has ink to the left of its only image, which is white."""
     page = sample_figure({product: {"good": [np.full((64, 64), 255, np.uint8)]}}, cell=64)
-    return (page[:, : page.shape[1] - 64 - 18] < 128).all(axis=2)
+    return np.asarray(np.all(page[:, : page.shape[1] - 64 - 18] < 128, axis=2))
 
 
 @pytest.mark.usefixtures("listed_fonts")

@@ -85,7 +85,6 @@ def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
     assert (image == 128).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_any_depth_is_drawn(dtype: type) -> None:
-    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_any_depth_is_drawn(dtype: type, white: int) -> None:
     assert np.abs(to_uint8((IMAGE / 255 * white).astype(dtype)).astype(int) - IMAGE).max() <= 1

@@ -96,7 +96,12 @@ def test_what_determines_scores_changes_the_scorers_hash(
 @pytest.mark.parametrize("name", ["method.bank", "graph.xml"])
 def test_state_and_graph_are_in_the_scorers_hash(tmp_path: Path, name: str) -> None:
     values = np.arange(4, dtype=np.float32)
-    variants = [values, values + 1, values.reshape(2, 2), values.astype(np.float64)]
+    variants: list[np.ndarray] = [
+        values,
+        values + 1,
+        values.reshape(2, 2),
+        values.astype(np.float64),
+    ]
     hashes = {scorer_sha256(tmp_path / "file", MANIFEST, {name: array}) for array in variants}
     assert len(hashes) == len(variants)
 

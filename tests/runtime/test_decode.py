@@ -20,7 +20,7 @@ from flawmap.runtime.decode import (
     decode_mask,
     map_ahead,
 )
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -184,7 +184,8 @@ def test_what_is_bad_comes_in_its_place() -> None:
 def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", texture(0))
     (tmp_path / "bad.png").write_bytes(b"no image")
-    inputs = [file, file.read_bytes(), texture(0), tmp_path / "bad.png", tmp_path / "missing.png"]
+    bad, missing = tmp_path / "bad.png", tmp_path / "missing.png"
+    inputs: list[ImageInput] = [file, file.read_bytes(), texture(0), bad, missing]
     of_file = hashlib.sha256(file.read_bytes()).hexdigest()
     of_bad = hashlib.sha256(b"no image").hexdigest()
     hashes = [loaded.sha256 for loaded in decode_ahead(inputs, Preprocessing(32, 32))]
@@ -212,7 +213,7 @@ def test_whoever_stops_waits_for_no_more_results() -> None:
     started: list[int] = []
     results = map_ahead(started.append, range(100), ahead=5)
     next(results)
-    results.close()
+    del results  # closes the generator
     assert len(started) <= 6
 
 

@@ -17,7 +17,8 @@ import pytest
 from flawmap import Inspection, Inspector, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from flawmap.runtime import bundle, graph
-from flawmap.runtime.inference import ScoredImage
+from flawmap.runtime.backend import ScoredImage
+from flawmap.runtime.preprocess import ImageInput
 from helpers import TINY, save, texture, with_defect
 
 NEW = with_defect(texture(90, 80, 120), 40, 60)
@@ -62,7 +63,7 @@ def test_it_says_what_the_inspector_says(inspector: Inspector, runtime: Runtime)
 def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> None:
     images = [texture(seed) for seed in range(30)]
     alone = [runtime.inspect(image).score for image in images]
-    mixed = [b"", *images[:20], b"no image", b"", *images[20:], b""]
+    mixed: list[ImageInput] = [b"", *images[:20], b"no image", b"", *images[20:], b""]
     inspections = list(runtime.inspect_many(mixed))
     assert [inspection.image_input for inspection in inspections] == mixed
     assert [one.verdict.score for one in inspections if one.verdict] == pytest.approx(
@@ -213,7 +214,7 @@ def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
         assert os.waitpid(child, 0)[1] == 0
         print(runtime.inspect(image).reject)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), saved, how]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(saved), how]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     first, second, *rejects = done.stdout.splitlines()
@@ -275,7 +276,7 @@ def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
             assert "torch" not in sys.modules
         """
     )
-    arguments = ["inspect", saved, image, "--report", "-o", tmp_path / "results"]
+    arguments = ["inspect", str(saved), str(image), "--report", "-o", str(tmp_path / "results")]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
@@ -319,8 +320,11 @@ def test_a_golden_image_is_longer_and_larger_than_the_networks_input(saved: Path
 
 
 def test_a_graph_in_part(saved: Path, tmp_path: Path) -> None:
+    def drop_maps(arrays: dict[str, np.ndarray]) -> None:
+        del arrays["golden.maps"]
+
     with pytest.raises(BundleError, match="holds no complete inspector"):
-        load(changed(saved, tmp_path / "other.flawmap", lambda arrays: arrays.pop("golden.maps")))
+        load(changed(saved, tmp_path / "other.flawmap", drop_maps))
 
 
 def test_without_bf16_it_is_f32_and_says_so(

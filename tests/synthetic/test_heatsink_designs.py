@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flawmap.synthetic.heatsink import HEATSINK_DEFECT_TYPES
-from flawmap.synthetic.heatsink_designs import DESIGNS
+from flawmap.synthetic.heatsink_designs import DESIGNS, Design
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=list(DESIGNS))

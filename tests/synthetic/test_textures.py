@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def naive_perlin(rows: int, columns: int, heading: np.ndarray, size: int) -> np.
                     slope += np.sin(heading[row, column]) * (y - row)
                     weight = fade(1 - abs(y - row)) * fade(1 - abs(x - column))
                     noise[i, j] += weight * slope
-    return np.sqrt(2) * noise
+    return np.asarray(np.sqrt(2) * noise)
 
 
 class Unturned(np.random.Generator):
@@ -53,16 +55,14 @@ class Unturned(np.random.Generator):
     def __init__(self, seed: int) -> None:
         super().__init__(np.random.PCG64(seed))
 
-    def integers(self, *given: int) -> np.ndarray:
-        self.log2_cells = super().integers(*given)
+    def integers(self, *given: Any, **options: Any) -> Any:
+        self.log2_cells = super().integers(*given, **options)
         return self.log2_cells
 
-    def uniform(
-        self, low: float, high: float, shape: tuple[int, int] | None = None
-    ) -> np.ndarray | float:
-        if shape is None:
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        if size is None:
             return 0.0
-        self.heading = super().uniform(low, high, shape)
+        self.heading = super().uniform(low, high, size)
         return self.heading
 
 
