@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ import pytest
 from beartype import BeartypeConf, beartype
 from typer.testing import CliRunner
 
-from flawmap.metrics.metric import Metric
+if TYPE_CHECKING:
+    from flawmap.metrics.metric import Metric
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks arguments and results against their annotations; an int will do for a float."""

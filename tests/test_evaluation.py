@@ -118,8 +118,8 @@ def test_each_record_is_passed_on_with_its_true_mask(inspector: Inspector, datas
         on_image=lambda record, inspection, mask: calls.append((record, mask is not None)),
     )
     assert calls == [(record, record.truth == "defective") for record in evaluation.records]
-    known = [(record.image, record.defect_type) for record in evaluation.records]
-    assert known == [(str(sample.path), sample.defect_type) for sample in samples]
+    defect_types = [(record.image, record.defect_type) for record in evaluation.records]
+    assert defect_types == [(str(sample.path), sample.defect_type) for sample in samples]
     assert {record.truth for record in evaluation.records} == {"good", "defective"}
 
 

@@ -36,16 +36,17 @@ def part(good: Path) -> Path:
     return file
 
 
-def as_told(told: dict[str, Any], image: np.ndarray) -> np.ndarray:
+def preprocess_as(settings: dict[str, Any], image: np.ndarray) -> np.ndarray:
     """Prepare an image as the JSON says, with nothing of flawmap's."""
-    how = told["preprocessing"]
-    height, width = how["height"], how["width"]
+    preprocessing = settings["preprocessing"]
+    height, width = preprocessing["height"], preprocessing["width"]
     rows, columns = image.shape[:2]
     small = cv2.resize(
         image, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
     )
     resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    scaled = (resized.astype(np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
+    mean, std = np.float32(preprocessing["mean"]), np.float32(preprocessing["std"])
+    scaled = (resized.astype(np.float32) / 255 - mean) / std
     return scaled.transpose(2, 0, 1)
 
 
@@ -66,26 +67,28 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
 ) -> None:
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
-    told = json.loads((tmp_path / "part.json").read_text())
-    made_from, saved = told["made_from"], bundle.load(part)
+    settings = json.loads((tmp_path / "part.json").read_text())
+    made_from, saved = settings["made_from"], bundle.load(part)
     assert made_from["sha256"] == sha256_of(part)
     assert made_from["model_sha256"] == saved.sha256
     assert made_from["scorer_sha256"] == saved.manifest.scorer_sha256
-    assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
-    runtime, judging = load(part), told["decision"]
-    scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, image) for image in NEW]))
+    hashes = {file.name: sha256_of(file) for file in exported.files[:-1]}
+    assert settings["graph"]["files"] == hashes
+    runtime, decision = load(part), settings["decision"]
+    inputs = np.stack([preprocess_as(settings, image) for image in NEW])
+    scores, maps = run_graph(to, tmp_path, inputs)
     for image, score, distances in zip(NEW, scores, maps, strict=True):
         verdict = runtime.inspect(image)
         assert score == pytest.approx(verdict.score, rel=1e-4)
-        assert (score > judging["threshold"]) == verdict.reject
-        at_least = sum(one >= score for one in judging["good_scores"])
-        assert (1 + at_least) / (1 + len(judging["good_scores"])) == pytest.approx(verdict.p_value)
+        assert (score > decision["threshold"]) == verdict.reject
+        at_least = sum(good_score >= score for good_score in decision["good_scores"])
+        assert (1 + at_least) / (1 + len(decision["good_scores"])) == pytest.approx(verdict.p_value)
         heatmap = (
             cv2.resize(distances, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            / judging["map_limit"]
+            / decision["map_limit"]
         )
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
-    assert judging["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
+    assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
@@ -93,9 +96,9 @@ def test_int8_is_scaled_by_good_images(
     to: ExportFormat, part: Path, good: Path, tmp_path: Path
 ) -> None:
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
-    told = json.loads((tmp_path / "part.json").read_text())
-    assert told["graph"]["precision"] == "int8"
-    score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]
+    settings = json.loads((tmp_path / "part.json").read_text())
+    assert settings["graph"]["precision"] == "int8"
+    score = run_graph(to, tmp_path, preprocess_as(settings, NEW[0])[None])[0]
     assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
     with pytest.raises(OptionError, match="name them with --quantisation-images FOLDER"):
         export(part, tmp_path, to, "int8")

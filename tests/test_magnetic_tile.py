@@ -1,6 +1,6 @@
-"""The whole of it on real images.
+"""All of it on real images.
 
-761 good ones to learn from, 191 good and 392 defective ones to judge.
+761 good training images; 191 good and 392 defective test images.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ class Plugin(NamedTuple):
 
 def block(name: str, language: str) -> str:
     """The block of code that the page shows as a file."""
-    found = re.search(rf"`{name}`:\n\n```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found, name
-    return found[1]
+    match = re.search(rf"`{name}`:\n\n```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert match, name
+    return match[1]
 
 
 def install(site: Path) -> None:

@@ -1,4 +1,4 @@
-"""A saved inspector and images to judge, made as a user makes them."""
+"""A saved inspector and images to inspect, made as a user makes them."""
 
 from __future__ import annotations
 

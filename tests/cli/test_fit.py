@@ -9,7 +9,7 @@ from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
 from helpers import SMALL, run, save, texture, with_defect
 
 
-def test_fit_says_what_it_learned_and_what_the_budget_takes(
+def test_fit_prints_what_was_fitted_and_what_the_budget_needs(
     good_folder: Path, tmp_path: Path
 ) -> None:
     code, output = run(
@@ -141,7 +141,7 @@ def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
 TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.image_size=64"]
 
 
-def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
+def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
     from flawmap.finetune.config import PAPER_CONFIG
 
@@ -159,7 +159,7 @@ def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: 
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
 
 
-def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> None:
+def test_one_network_is_fine_tuned_to_classify_all_products(tmp_path: Path) -> None:
     from flawmap import Inspector
 
     for product, first in (("Black", 0), ("White", 50)):
@@ -184,7 +184,7 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
     )
 
 
-def test_defects_that_taught_are_left_out_of_the_evaluation(
+def test_defects_that_were_trained_on_are_skipped_by_evaluate(
     good_folder: Path, tmp_path: Path
 ) -> None:
     good_folder.rename(tmp_path / "good_")
@@ -245,7 +245,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     assert "The training resumes after epoch 2 of 3" in output
 
 
-def test_a_method_on_a_tuned_backbone_keeps_its_training_within(
+def test_a_trained_method_on_a_finetuned_backbone_has_its_own_checkpoints(
     good_folder: Path, tmp_path: Path
 ) -> None:
     arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]

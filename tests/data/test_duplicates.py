@@ -132,7 +132,7 @@ def test_progress_is_heard(tmp_path: Path) -> None:
 
 
 @needs_shared
-def test_tiles_photographed_twice_are_found() -> None:
+def test_tiles_imaged_twice_are_near_duplicates() -> None:
     good = [sample for sample in find_samples(MAGNETIC_TILE) if not sample.label]
     pairs = near_duplicates(good)
     # Frames that follow closely show one tile under another light; by chance 1 pair of 180 does.

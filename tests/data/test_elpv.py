@@ -56,7 +56,7 @@ def test_counts_of_the_real_set() -> None:
 
 
 @needs_elpv
-def test_the_split_of_the_real_set_is_settled() -> None:
+def test_the_split_of_the_real_set_never_changes() -> None:
     # Figures that were published on it are only good as long as this stays.
     where = placed(elpv.list_samples())
     assert Counter(where.values()) == {
@@ -64,7 +64,7 @@ def test_the_split_of_the_real_set_is_settled() -> None:
         ("test", "good"): 154,
         ("test", "defective"): 313,
     }
-    tested = [name for name, place in sorted(where.items()) if place == ("test", "good")]
+    tested = [name for name, position in sorted(where.items()) if position == ("test", "good")]
     assert tested[:4] == ["cell0004.png", "cell0009.png", "cell0011.png", "cell0413.png"]
 
 

@@ -46,7 +46,7 @@ def test_the_fractions_are_met_about(tmp_path: Path) -> None:
     assert abs(counts["test"] - 150) < 40
 
 
-def test_known_places(tmp_path: Path) -> None:
+def test_known_splits(tmp_path: Path) -> None:
     # Written down so that no later version moves images of data sets that were split by this one.
     placed = assign_splits(files(tmp_path, 20))
     assert [n for n, sample in enumerate(placed) if sample.split == "calibration"] == [16]
@@ -99,7 +99,7 @@ def test_test_images_are_kept(tmp_path: Path) -> None:
     assert abs(counts["train"] - 80) < 15
 
 
-def test_test_images_may_be_shared_out_anew(tmp_path: Path) -> None:
+def test_test_images_may_be_split_again(tmp_path: Path) -> None:
     placed = assign_splits(
         files(tmp_path / "train", 100) + files(tmp_path / "test", 20, "test"), keep_test=False
     )
@@ -112,7 +112,7 @@ def test_splitting_twice_changes_nothing(tmp_path: Path) -> None:
     assert assign_splits(once) == once
 
 
-def test_no_share_no_images(tmp_path: Path) -> None:
+def test_a_fraction_of_0_gives_no_images(tmp_path: Path) -> None:
     samples = files(tmp_path, 40)
     assert {sample.split for sample in assign_splits(samples, SplitFractions(1, 0, 0))} == {"train"}
     assert {sample.split for sample in assign_splits(samples, SplitFractions(0.7, 0.3, 0))} == {
@@ -189,13 +189,15 @@ def test_a_file_in_two_splits(tmp_path: Path) -> None:
 
 
 def test_the_hash_of_all_follows_from_bytes_and_defect_types_alone(tmp_path: Path) -> None:
-    here = files(tmp_path / "here", 3)
-    there = []
-    for number, sample in enumerate(reversed(here)):
+    originals = files(tmp_path / "here", 3)
+    moved = []
+    for number, sample in enumerate(reversed(originals)):
         path = tmp_path / "there" / f"other name {number}.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(sample.path.read_bytes())
-        there.append(Sample(path, "test"))
-    assert dataset_sha256(here) == dataset_sha256(there)
-    assert dataset_sha256(here) != dataset_sha256([*here[:2], replace(here[2], defect_type="spot")])
-    assert dataset_sha256(here) != dataset_sha256(here[:2])
+        moved.append(Sample(path, "test"))
+    assert dataset_sha256(originals) == dataset_sha256(moved)
+    assert dataset_sha256(originals) != dataset_sha256(
+        [*originals[:2], replace(originals[2], defect_type="spot")]
+    )
+    assert dataset_sha256(originals) != dataset_sha256(originals[:2])

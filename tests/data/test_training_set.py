@@ -14,7 +14,7 @@ from helpers import save, texture
 NAMES = [f"{number:02}.png" for number in range(10)]
 
 
-def test_all_images_teach_unless_some_are_held_out() -> None:
+def test_all_images_are_fitted_unless_some_are_held_out() -> None:
     training_set = TrainingSet.of_images(NAMES)
     assert training_set.training == (NAMES, [])
     assert training_set.calibration == ([], [])
@@ -34,7 +34,7 @@ def test_the_choice_is_the_seeds() -> None:
     assert TrainingSet.of_images(NAMES).hold_out(0.3, seed=7).held_out != [2, 4, 6]
 
 
-def test_whole_groups_are_held_out() -> None:
+def test_groups_are_held_out_together() -> None:
     lots = ["a", "b", "c", "d", "e"] * 2
     training_set = TrainingSet.of_images(NAMES, lots).hold_out(0.4, seed=0)
     assert len(training_set.calibration.images) == 4
@@ -61,7 +61,7 @@ def test_too_few_images(count: int) -> None:
         TrainingSet.of_images(NAMES[:count])
 
 
-def test_too_few_images_are_left_to_learn_from() -> None:
+def test_too_few_images_are_left_for_training() -> None:
     with pytest.raises(DatasetError, match="9 of 10 good images are held out for calibration; 2"):
         TrainingSet.of_images(NAMES).hold_out(0.9, seed=0)
 

@@ -27,10 +27,10 @@ def test_the_demo_leaves_images_inspectors_and_figures(tmp_path: Path) -> None:
     assert list(result.images.glob("*.png"))
 
 
-def test_the_sheet_shows_the_first_of_each_kind_good_ones_last() -> None:
+def test_the_contact_sheet_shows_the_first_of_each_defect_type_and_good_ones_last() -> None:
     samples = [
-        Sample(Path(f"{kind}{n}"), "test", kind)
-        for kind in ("good", "stain", "scratch")
+        Sample(Path(f"{defect_type}{n}"), "test", defect_type)
+        for defect_type in ("good", "stain", "scratch")
         for n in range(3)
     ]
     shown = [

@@ -30,10 +30,10 @@ def study(products: Path) -> StudyConfig:
 
 
 def test_figure_5_has_a_row_for_each_product(study: StudyConfig, products: Path) -> None:
-    both, one = draw_samples(study), draw_samples(StudyConfig(products / "left"))
-    assert both.dtype == np.uint8
-    assert both.shape[0] > 1.4 * one.shape[0]
-    assert both.shape[1] >= one.shape[1]
+    two_products, one_product = draw_samples(study), draw_samples(StudyConfig(products / "left"))
+    assert two_products.dtype == np.uint8
+    assert two_products.shape[0] > 1.4 * one_product.shape[0]
+    assert two_products.shape[1] >= one_product.shape[1]
 
 
 def test_figure_6_shows_the_same_images_on_both_scales(study: StudyConfig, tmp_path: Path) -> None:
@@ -72,15 +72,15 @@ def test_the_scale_of_a_test_set_is_that_of_all_its_images(
 def test_figure_6_comes_on_both_scales(
     study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requested = []
 
     def rows(*arguments: Any) -> figures.LocalisationRows:
-        asked.append(arguments)
+        requested.append(arguments)
         return localisation_rows(study, tmp_path, dict.fromkeys(FIGURE6_METHODS, PATCHCORE), 1)
 
     monkeypatch.setattr(figures, "localisation_rows", rows)
     drawn = draw_localisation(study, tmp_path)
-    assert asked == [(study, tmp_path)]
+    assert requested == [(study, tmp_path)]
     assert drawn.over_test_set.shape == drawn.calibrated.shape
     assert not np.array_equal(drawn.over_test_set, drawn.calibrated)
 
@@ -95,10 +95,10 @@ def test_an_image_that_cannot_be_used_cannot_be_shown(tmp_path: Path) -> None:
         localisation_rows(study, tmp_path, {"PatchCore": PATCHCORE}, count=2)
 
 
-def test_as_many_of_one_kind_as_of_another() -> None:
+def test_as_many_of_one_defect_type_as_of_another() -> None:
     samples = [
-        Sample(Path(f"{kind}{number}"), "test", kind)
-        for kind in ("a", "b", "good")
+        Sample(Path(f"{defect_type}{number}"), "test", defect_type)
+        for defect_type in ("a", "b", "good")
         for number in range(3)
     ]
     assert [sample.path.name for sample in first_defects_by_type(samples, 3)] == ["a0", "a1", "b0"]

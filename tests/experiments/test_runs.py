@@ -30,7 +30,7 @@ PATCHCORE = MethodSetup("patchcore", SMALL)
 AGGREGATED = MethodSetup(
     "patchcore", SMALL | {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"}
 )
-TUNED = MethodSetup("patchcore", SMALL, finetuned=True)
+FINETUNED = MethodSetup("patchcore", SMALL, finetuned=True)
 SHORT = FineTuneConfig(epochs=1, batch_size=4, image_size=32, frozen_stages=1)
 
 
@@ -152,12 +152,12 @@ def test_the_finetuned_network_is_trained_once_a_seed(
         return fine_tune(*given, seed=seed)
 
     monkeypatch.setattr("flawmap.experiments.backbones.fine_tune", count)
-    results = runner.results([TUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
+    results = runner.results([FINETUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
     assert len(calls) == 2 * 2
-    tuned, untuned = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
-    assert tuned["finetune"]["epochs"] == 1
-    assert untuned["finetune"] is None
-    assert tuned["weights"] == untuned["weights"]
+    finetuned, plain = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
+    assert finetuned["finetune"]["epochs"] == 1
+    assert plain["finetune"] is None
+    assert finetuned["weights"] == plain["weights"]
 
 
 def test_another_image_is_another_run(runner: StudyRunner, products: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_settings_and_seeds_are_other_runs(runner: StudyRunner) -> None:
         RunSpec(AGGREGATED, "left", 0),
         RunSpec(PATCHCORE, "right", 0),
         RunSpec(PATCHCORE, "left", 1),
-        RunSpec(TUNED, "left", 0),
+        RunSpec(FINETUNED, "left", 0),
     ]
     keys = {json.dumps(runner.cache_fields(other), sort_keys=True) for other in [spec, *others]}
     assert len(keys) == 5
@@ -203,7 +203,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     assert not any(result.error for result in again.values())
 
 
-def test_weights_that_cannot_be_had_are_an_error_of_the_run(products: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_an_error_of_the_run(products: Path, tmp_path: Path) -> None:
     runner = StudyRunner(
         StudyConfig(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1),
         tmp_path,
@@ -211,7 +211,7 @@ def test_weights_that_cannot_be_had_are_an_error_of_the_run(products: Path, tmp_
     assert "no such file" in runner.results([PATCHCORE])["left", 0, 0].error
 
 
-def test_weights_that_cannot_be_had_are_told_after_an_interruption_too(
+def test_missing_weights_are_reported_after_an_interruption_too(
     products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = StudyRunner(

@@ -72,8 +72,10 @@ def test_perm_within_mixes_no_sources() -> None:
 def test_the_mean_keeps_a_constant_and_is_linear() -> None:
     reduction = ChannelAggregation().fit(VECTORS, BLOCKS, 0)
     assert torch.allclose(reduction(torch.full((1, 1536), 3.0)), torch.tensor(3.0), atol=1e-5)
-    one, two = VECTORS[:10], VECTORS[10:20]
-    assert torch.allclose(reduction(2 * one - two), 2 * reduction(one) - reduction(two), atol=1e-5)
+    first, second = VECTORS[:10], VECTORS[10:20]
+    assert torch.allclose(
+        reduction(2 * first - second), 2 * reduction(first) - reduction(second), atol=1e-5
+    )
 
 
 def test_aggregates_agree_on_the_groups() -> None:

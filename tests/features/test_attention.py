@@ -67,7 +67,7 @@ def test_attention_is_a_convex_combination(attend: Attention) -> None:
 
 
 @pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
-def test_attention_has_no_place_of_its_own(attend: Attention) -> None:
+def test_attention_knows_no_position(attend: Attention) -> None:
     assert torch.allclose(attend(FEATURES.flip(-1)), attend(FEATURES).flip(-1), atol=1e-6)
 
 

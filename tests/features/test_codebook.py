@@ -66,7 +66,7 @@ def test_codes_that_nothing_is_near_to_are_put_where_something_is() -> None:
     assert book.codes.abs().max() < 10
 
 
-def test_nothing_is_learned_of_what_is_judged() -> None:
+def test_nothing_is_trained_in_evaluation_mode() -> None:
     book = Codebook(4, 6).eval()
     before = book.codes.clone()
     book(clusters(0)[0])

@@ -58,8 +58,8 @@ def test_determinants_of_several_blocks_add_up() -> None:
     torch.manual_seed(0)
     blocks = shaken(CouplingStack(CouplingBlock(4, 2) for _ in range(3)))
     maps, condition = torch.randn(1, 4, 2, 2).double(), torch.randn(1, 2, 2, 2).double()
-    wanted = log_det_of(lambda came: blocks(came, condition).maps, maps)
-    assert blocks(maps, condition).log_det.item() == pytest.approx(wanted, abs=1e-6)
+    expected = log_det_of(lambda layer_map: blocks(layer_map, condition).maps, maps)
+    assert blocks(maps, condition).log_det.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_determinant() -> None:
@@ -68,23 +68,23 @@ def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_dete
     maps = [torch.randn(1, 4, 4, 4).double(), torch.randn(1, 5, 2, 2).double()]
     condition = torch.randn(1, 3, 2, 2).double()
     fused = fusion(maps, condition)
-    for back, came in zip(fusion.inverse(fused.maps, condition), maps, strict=True):  # type: ignore[operator]
-        assert (back - came).abs().max() < 1e-4
+    for restored, layer_map in zip(fusion.inverse(fused.maps, condition), maps, strict=True):  # type: ignore[operator]
+        assert (restored - layer_map).abs().max() < 1e-4
 
     def flat(numbers: Tensor) -> Tensor:
         fine, coarse = numbers.split([64, 20])
         changed = fusion([fine.reshape(1, 4, 4, 4), coarse.reshape(1, 5, 2, 2)], condition).maps
-        return torch.cat([one.flatten() for one in changed])
+        return torch.cat([layer_map.flatten() for layer_map in changed])
 
-    wanted = log_det_of(flat, torch.cat([one.flatten() for one in maps]))
-    assert fused.log_det.item() == pytest.approx(wanted, abs=1e-6)
+    expected = log_det_of(flat, torch.cat([layer_map.flatten() for layer_map in maps]))
+    assert fused.log_det.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_log_scales_end() -> None:
     # Golden numbers of methods.md, appendix A.
-    asked = torch.tensor(3.0)
-    assert (CLAMP * torch.tanh(asked / CLAMP)).item() == pytest.approx(1.745031, abs=1e-6)
-    assert (CLAMP * ATAN_SCALE * torch.atan(asked / CLAMP)).item() == pytest.approx(
+    limit = torch.tensor(3.0)
+    assert (CLAMP * torch.tanh(limit / CLAMP)).item() == pytest.approx(1.745031, abs=1e-6)
+    assert (CLAMP * ATAN_SCALE * torch.atan(limit / CLAMP)).item() == pytest.approx(
         1.215925, abs=1e-6
     )
     block = CouplingBlock(2, 1)

@@ -64,7 +64,7 @@ def test_every_image_meets_another_one_once_a_round(count: int) -> None:
     assert not (firsts == partners).flatten(1).all(dim=1).any()
 
 
-def test_it_learns_and_leaves_the_backbone_as_it_was(
+def test_it_registers_and_leaves_the_backbone_as_it_was(
     tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
@@ -206,7 +206,7 @@ def test_progress_counts_batches_of_all_rounds(tiny: Backbone) -> None:
     assert list(dict.fromkeys(heard)) == [("registering images", done, 4) for done in range(5)]
 
 
-def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) -> None:
+def test_no_registration_fits_nothing_and_loads_nothing(tiny: Backbone) -> None:
     assert NoRegistration().fit(tiny, [], seed=0) is None
     assert load_aligner({}) is None
 

@@ -57,7 +57,7 @@ def tiny() -> Backbone:
     "name", ["resnet18", "test_resnet", "tf_efficientnet_lite0", "convnext_atto"]
 )
 @pytest.mark.parametrize("mode", ["rotation_scale", "affine"])
-def test_before_it_learned_it_changes_nothing(name: str, mode: TransformModel) -> None:
+def test_before_it_is_fitted_it_changes_nothing(name: str, mode: TransformModel) -> None:
     backbone, images = Backbone(name, layers=(1, 2, 3), weights="random"), make_images(2)
     plain = backbone(images)
     aligner = make_aligner(backbone, images[0], mode).eval()

@@ -30,16 +30,16 @@ def plain(vectors: Tensor, count: int, start: int = 0) -> list[int]:
     """The twin: the greedy loop as a textbook has it, in float64."""
     rows = vectors.double().cpu().numpy()
     nearest = np.full(len(rows), np.inf)
-    chosen = [start]
-    while len(chosen) < count:
-        nearest = np.minimum(nearest, np.square(rows - rows[chosen[-1]]).sum(1))
-        nearest[chosen] = -1
-        chosen.append(int(nearest.argmax()))
-    return chosen
+    rows_kept = [start]
+    while len(rows_kept) < count:
+        nearest = np.minimum(nearest, np.square(rows - rows[rows_kept[-1]]).sum(1))
+        nearest[rows_kept] = -1
+        rows_kept.append(int(nearest.argmax()))
+    return rows_kept
 
 
-def radius(vectors: Tensor, chosen: list[int] | Tensor) -> float:
-    return torch.cdist(vectors.double(), vectors[chosen].double()).amin(1).amax().item()
+def radius(vectors: Tensor, rows_kept: list[int] | Tensor) -> float:
+    return torch.cdist(vectors.double(), vectors[rows_kept].double()).amin(1).amax().item()
 
 
 def gaussian(rows: int, channels: int, seed: int = 0) -> Tensor:
@@ -90,10 +90,10 @@ DATA = {
 @pytest.mark.parametrize("data", DATA)
 def test_takes_what_plain_greedy_takes(data: str, device: str) -> None:
     vectors, count = DATA[data]
-    chosen = k_center_greedy(vectors.to(device), count, start=7)
-    assert chosen.dtype == torch.int64
-    assert chosen.device.type == device
-    assert chosen.tolist() == plain(vectors, count, start=7)
+    rows_kept = k_center_greedy(vectors.to(device), count, start=7)
+    assert rows_kept.dtype == torch.int64
+    assert rows_kept.device.type == device
+    assert rows_kept.tolist() == plain(vectors, count, start=7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -125,8 +125,8 @@ def test_wrong_guesses_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("data", DATA)
 def test_small_groups_change_nothing(data: str, group: int) -> None:
     vectors, count = DATA[data]
-    chosen = k_center_greedy(vectors, min(count, 100), sizes=BlockSizes(group=group))
-    assert chosen.tolist() == plain(vectors, min(count, 100))
+    rows_kept = k_center_greedy(vectors, min(count, 100), sizes=BlockSizes(group=group))
+    assert rows_kept.tolist() == plain(vectors, min(count, 100))
 
 
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -151,7 +151,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     st.sampled_from(sorted(CHANGES)),
     st.sampled_from([torch.float32, torch.float64]),
 )
-def test_small_sets_of_many_kinds(
+def test_small_sets_of_all_sorts(
     seed: int, rows: int, channels: int, change: str, dtype: torch.dtype
 ) -> None:
     vectors = CHANGES[change](gaussian(rows, channels, seed).to(dtype))
@@ -191,29 +191,29 @@ def test_small_grids(data: st.DataObject) -> None:
     point = st.lists(st.integers(-3, 3), min_size=channels, max_size=channels)
     vectors = torch.tensor(data.draw(st.lists(point, min_size=1, max_size=40)), dtype=torch.float32)
     start = data.draw(st.integers(0, len(vectors) - 1))
-    chosen = k_center_greedy(vectors, len(vectors), start=start).tolist()
-    assert chosen == plain(vectors, len(vectors), start)
-    assert sorted(chosen) == list(range(len(vectors)))
-    radii = [radius(vectors, chosen[:count]) for count in range(1, len(chosen) + 1)]
+    rows_kept = k_center_greedy(vectors, len(vectors), start=start).tolist()
+    assert rows_kept == plain(vectors, len(vectors), start)
+    assert sorted(rows_kept) == list(range(len(vectors)))
+    radii = [radius(vectors, rows_kept[:count]) for count in range(1, len(rows_kept) + 1)]
     assert radii == sorted(radii, reverse=True)
     count = data.draw(st.integers(1, len(vectors)))
-    assert k_center_greedy(vectors, count, start=start).tolist() == chosen[:count]
+    assert k_center_greedy(vectors, count, start=start).tolist() == rows_kept[:count]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_radius_is_at_most_twice_the_best(seed: int, count: int) -> None:
     vectors = gaussian(9, 2, seed)
-    best = min(radius(vectors, list(chosen)) for chosen in combinations(range(9), count))
+    best = min(radius(vectors, list(rows_kept)) for rows_kept in combinations(range(9), count))
     assert radius(vectors, k_center_greedy(vectors, count)) <= 2 * best * (1 + 1e-12)
 
 
 def test_says_how_far_it_is() -> None:
-    heard = []
-    with listen(lambda stage, done, total: heard.append((stage, done, total))):
+    steps = []
+    with listen(lambda stage, done, total: steps.append((stage, done, total))):
         k_center_greedy(gaussian(2000, 8), 100)
-    assert heard[-1] == ("choosing the coreset", 100, 100)
-    assert heard == sorted(heard)
+    assert steps[-1] == ("choosing the coreset", 100, 100)
+    assert steps == sorted(steps)
 
 
 @pytest.mark.parametrize("count", [-1, 0, 7])

@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
-TAUGHT: dict[str, Any] = {
+TRAINED: dict[str, Any] = {
     "glass": {
         "epochs": 20,
         "batch_size": 5,
@@ -55,7 +55,7 @@ TAUGHT: dict[str, Any] = {
     "ddad": {"epochs": 4},
     "vqflow": {"epochs": 30, "learning_rate": 1e-3, "warmup_epochs": 0},
 }
-"""Options under which methods that are trained learn something within a second or two."""
+"""Options under which methods that are trained are trained to something within a second or two."""
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
@@ -113,33 +113,33 @@ def test_a_restored_method_scores_the_same_bit_for_bit(name: str, fitted: Method
     state = {key: tensor.clone() for key, tensor in fitted.state_dict().items()}
     restored = type(fitted).from_options(fitted.options()).load_state_dict(state)
     assert restored.options() == fitted.options()
-    for one, two in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
-        assert torch.equal(one, two)
+    for first, second in zip(fitted.score(images(NEW)), restored.score(images(NEW)), strict=True):
+        assert torch.equal(first, second)
 
 
-def test_the_same_seed_learns_the_same(name: str, backbone: str, fitted: Method) -> None:
+def test_the_same_seed_fits_the_same(name: str, backbone: str, fitted: Method) -> None:
     again = make(name, backbone).fit(batches(GOOD))
-    one, two = fitted.state_dict(), again.state_dict()
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    first, second = fitted.state_dict(), again.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_shares_add_up(name: str, backbone: str, fitted: Method) -> None:
+def test_shards_add_up(name: str, backbone: str, fitted: Method) -> None:
     if not isinstance(fitted, MemoryMethod):
         pytest.skip("it is trained, by one machine")
-    # Gathered by two, settled by a third, as on three machines.
-    parts = []
-    for share in (GOOD[:4], GOOD[4:]):
+    # Extracted by two, fitted by a third, as on three machines.
+    shards = []
+    for images_of_shard in (GOOD[:4], GOOD[4:]):
         method = make(name, backbone)
         assert isinstance(method, MemoryMethod)
         method.fit_features(batches(GOOD))
-        parts.append(method.extract(batches(share)))
+        shards.append(method.extract(batches(images_of_shard)))
     assert isinstance(method, MemoryMethod)
-    method.fit_shards(parts)
-    one, two = fitted.state_dict(), method.state_dict()
+    method.fit_shards(shards)
+    first, second = fitted.state_dict(), method.state_dict()
     # Vectors are the same ones; moments are sums, which round.
     same = torch.allclose if name == "padim" else torch.equal
-    assert all(same(one[key], two[key]) for key in one)
+    assert all(same(first[key], second[key]) for key in first)
 
 
 def test_a_batch_is_its_images_one_by_one(fitted: Method) -> None:
@@ -154,9 +154,9 @@ def test_a_batch_is_its_images_one_by_one(fitted: Method) -> None:
 def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it(name: str) -> None:
     if name == "ddad":
         pytest.skip(
-            "it takes hours to learn; tests/methods/test_ddad.py gives it a network that knows"
+            "its training takes hours; tests/methods/test_ddad.py gives it a network that knows"
         )
-    fitted = make(name, "tf_efficientnet_lite0", **TAUGHT.get(name, {})).fit(batches(GOOD))
+    fitted = make(name, "tf_efficientnet_lite0", **TRAINED.get(name, {})).fit(batches(GOOD))
     good, defective = fitted.score(images(NEW)), fitted.score(images([DEFECT]))
     assert defective.image[0] > good.image.max()
     row, column = divmod(int(defective.pixel[0].argmax()), 128)
@@ -175,7 +175,7 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_image(name: st
             batches(GOOD[:left_out] + GOOD[left_out + 1 :])
         )
         score = others.score(images([GOOD[left_out]]))
-        # A registration has been learned from the image too; only the memory is without it.
+        # The registration was fitted to the image too; only the bank is without it.
         near = {"fr-patchcore": 1e-2}.get(name, 1e-4)
         assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=near)
         assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=near)
@@ -222,8 +222,8 @@ def test_the_graph_agrees_on_any_number_of_images(name: str) -> None:
 
 
 def test_batches_are_all_it_takes(name: str) -> None:
-    one = make(name, "test_resnet").fit([Batch(images(GOOD), [""] * len(GOOD))])
-    assert torch.isfinite(one.score(images(NEW)).image).all()
+    first = make(name, "test_resnet").fit([Batch(images(GOOD), [""] * len(GOOD))])
+    assert torch.isfinite(first.score(images(NEW)).image).all()
 
 
 def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
     inspector = Inspector(name, size=(48, 64), **options).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     again = Inspector.load(tmp_path / "part.flawmap")
-    one, two = inspector.inspect(DEFECT), again.inspect(DEFECT)
+    first, second = inspector.inspect(DEFECT), again.inspect(DEFECT)
     assert again.name == name
-    assert (one.score, one.p_value) == (two.score, two.p_value)
-    assert np.array_equal(one.heatmap, two.heatmap)
+    assert (first.score, first.p_value) == (second.score, second.p_value)
+    assert np.array_equal(first.heatmap, second.heatmap)

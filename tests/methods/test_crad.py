@@ -52,11 +52,11 @@ def test_grids_have_a_rate_of_their_own() -> None:
     memory = method.networks([(6, 4, 5)])
     others, grids = (optimizer.param_groups[0] for optimizer in method.optimizers(memory))
     assert (others["lr"], grids["lr"]) == (1e-3, 0.1)
-    assert [tuple(one.shape) for one in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
+    assert [tuple(grid.shape) for grid in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
     assert len(others["params"]) + 2 == len(list(memory.parameters()))
 
 
-def test_places_are_jittered_in_training_alone() -> None:
+def test_positions_are_jittered_in_training_alone() -> None:
     torch.manual_seed(0)
     memory, features = CRAD(**TINY).networks([(6, 4, 5)]), torch.randn(2, 6, 4, 5)
     memory.eval()
@@ -66,9 +66,9 @@ def test_places_are_jittered_in_training_alone() -> None:
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.eval()
     torch.nn.init.normal_(memory.projection.weight)
-    made = [memory(features) for _ in range(16)]
+    outputs = [memory(features) for _ in range(16)]
     # Every other step goes without.
-    without = sum(torch.equal(one, memory.eval()(features)) for one in made)
+    without = sum(torch.equal(grid, memory.eval()(features)) for grid in outputs)
     assert 2 <= without <= 14
 
 
@@ -88,9 +88,11 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
     shift[0, :2, 4, 6] = torch.tensor([3.0, 4.0])
     features = torch.randn(1, 4, 8, 12)
     scores = CRADHead(Shifts(shift))(Embedded((features,)), 64, 96)
-    apart = torch.zeros(1, 1, 8, 12)
-    apart[0, 0, 4, 6] = 5.0
-    wide = functional.interpolate(apart, size=(64, 96), mode="bilinear", align_corners=True)[0, 0]
+    distances = torch.zeros(1, 1, 8, 12)
+    distances[0, 0, 4, 6] = 5.0
+    wide = functional.interpolate(distances, size=(64, 96), mode="bilinear", align_corners=True)[
+        0, 0
+    ]
     assert scores.pixel[0, 30, 50].item() == pytest.approx(
         wide[20:41, 40:61].mean().item(), rel=1e-4
     )

@@ -72,7 +72,7 @@ def test_the_hypersphere_reaches_as_far_as_three_quarters_of_the_normal_vectors(
     assert glass._radius_p75(normal, painted).item() == pytest.approx(0.75, abs=0.02)
 
 
-def test_a_rising_vector_is_held_without_its_history_and_the_adaptor_learns_under_it() -> None:
+def test_ascended_vectors_are_detached_and_the_adaptor_has_a_gradient() -> None:
     method, both = GLASS(**TINY), networks()
     grid = torch.randn(2, 4, 4, 12)
     losses = method.loss(both, [grid, grid + 1, torch.ones(2, 32, 32), grid.mean(dim=0)])
@@ -102,8 +102,8 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
             [method.encoder_runner.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)]
         )
         vectors = vectors.flatten(0, 2)
-        apart = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-        assert apart.item() == pytest.approx(spread, rel=1e-3)
+        mean_norm = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
+        assert mean_norm.item() == pytest.approx(spread, rel=1e-3)
     as_they_come = GLASS(**TINY, epochs=1, target_rms=None).fit(Batches(GOOD, SIZE))
     assert as_they_come.fitted_state()["networks.adaptor.scale"] == 1
 
@@ -135,9 +135,10 @@ def test_the_spectrum_chooses_where_it_is_left_to(
     assert method.options()["distribution"] == "auto"
     # The mean image comes in grey levels, whatever it was prepared with.
     mean = np.mean([image.astype(np.float32) for image in GOOD], axis=0)
-    mine = (mean / 255 - 0.5) / 0.5
-    theirs = mine * np.array(method.feature_extractor.std) + np.array(method.feature_extractor.mean)
-    assert np.allclose(seen[0], 255 * theirs, atol=1e-2)
+    halved = (mean / 255 - 0.5) / 0.5
+    network = method.feature_extractor
+    standardised = halved * np.array(network.std) + np.array(network.mean)
+    assert np.allclose(seen[0], 255 * standardised, atol=1e-2)
 
 
 def test_its_head_is_the_formula() -> None:

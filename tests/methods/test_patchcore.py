@@ -175,13 +175,11 @@ def test_every_reduction_fits_scores_and_comes_back(scope: Any, reducer: Reducer
     scores = method.score(images([NEW]))
     again = PatchCore.from_options(method.options()).load_state_dict(method.state_dict())
     assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
-    # Good images look odd to a memory without them about as a new one does.
+    # Good images are about as anomalous to a bank without them as a new one is.
     assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
 
 
-def test_an_image_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> (
-    None
-):
+def test_the_only_image_in_the_bank_is_scored_by_a_bank_of_the_others() -> None:
     method = PatchCore(**TINY)
     # Of two equal vectors the first is taken, so the second image gives none.
     held_out = method.cross_fit_scores(Batches([GOOD[0], GOOD[0]], SIZE))
@@ -227,12 +225,12 @@ def test_ratio_zero_without_reduction_is_patchcore() -> None:
     assert torch.equal(plain.pixel, same.pixel)
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.5])
-def test_a_coreset_that_is_no_share(share: float) -> None:
+@pytest.mark.parametrize("fraction", [0, -1, 1.5])
+def test_a_coreset_that_is_no_fraction(fraction: float) -> None:
     with pytest.raises(OptionError, match="is no fraction"):
-        PatchCore(coreset=share)
+        PatchCore(coreset=fraction)
 
 
-def test_nothing_to_learn_from() -> None:
+def test_nothing_to_fit() -> None:
     with pytest.raises(DatasetError, match="no image could be used"):
         PatchCore(**TINY).fit(Batches([np.zeros((1, 1, 3), np.uint8)], SIZE))

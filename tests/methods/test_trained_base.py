@@ -1,6 +1,6 @@
 """What methods that are trained get without doing anything for it.
 
-Going on, stopping, refusing, setting aside.
+Resuming, stopping, refusing, setting aside.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def fit(name: str, folder: Path | None = None, **options: Any) -> Fitted:
     method = make_method(
         name, "smoke", **{"backbone": "test_resnet", "weights": "random", **options}
     )
-    heard: list[Event] = []
-    with listen(lambda *_: None, heard.append):
+    events: list[Event] = []
+    with listen(lambda *_: None, events.append):
         method.fit(Batches(GOOD, SIZE), folder)
     assert isinstance(method, TrainedMethod)
-    return method, heard
+    return method, events
 
 
 def same(one: TrainedMethod[torch.nn.Module], other: TrainedMethod[torch.nn.Module]) -> bool:
@@ -63,20 +63,20 @@ def same(one: TrainedMethod[torch.nn.Module], other: TrainedMethod[torch.nn.Modu
     )
 
 
-def rounds(heard: list[Event]) -> list[int]:
-    return [news.number for news in heard if isinstance(news, EpochMetrics)]
+def rounds(events: list[Event]) -> list[int]:
+    return [event.number for event in events if isinstance(event, EpochMetrics)]
 
 
 @every
-def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_same_bit(name: str, tmp_path: Path) -> None:
     if "epochs" in trained_method(name).resume_keys:
         pytest.skip("another phase follows, so that a longer training is another one")
     through, _ = fit(name, epochs=4)
     fit(name, tmp_path, epochs=2)
-    resumed, heard = fit(name, tmp_path, epochs=4)
+    resumed, events = fit(name, tmp_path, epochs=4)
     assert same(resumed, through)
-    assert rounds(heard) == [3, 4]
-    assert "The training resumes after epoch 2 of 4" in heard
+    assert rounds(events) == [3, 4]
+    assert "The training resumes after epoch 2 of 4" in events
     assert [epoch.losses for epoch in resumed.history_] == [
         epoch.losses for epoch in through.history_
     ]
@@ -84,58 +84,59 @@ def test_a_stopped_training_goes_on_to_the_same_bit(name: str, tmp_path: Path) -
 
 @every
 def test_ctrl_c_says_where_it_stopped(name: str, tmp_path: Path) -> None:
-    heard: list[Event] = []
+    events: list[Event] = []
 
-    def press(news: Event) -> None:
-        heard.append(news)
-        if isinstance(news, EpochMetrics) and news.number == 2:
+    def press(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochMetrics) and event.number == 2:
             raise KeyboardInterrupt
 
     method = make_method(name, "smoke", backbone="test_resnet", weights="random", epochs=3)
     with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
         method.fit(Batches(GOOD, SIZE), tmp_path)
-    assert "Stopped; the same command resumes after epoch 2 of 3" in heard
+    assert "Stopped; the same command resumes after epoch 2 of 3" in events
     # The second epoch was told and not yet kept; it is trained again, to the same.
     assert same(fit(name, tmp_path, epochs=3)[0], fit(name, epochs=3)[0])
 
 
 @every
 @pytest.mark.parametrize("change", [{"seed": 5}, {"batch_size": 3}])
-def test_other_settings_begin_anew(name: str, change: dict[str, Any], tmp_path: Path) -> None:
+def test_other_settings_start_again(name: str, change: dict[str, Any], tmp_path: Path) -> None:
     fit(name, tmp_path)
-    again, heard = fit(name, tmp_path, **change)
+    again, events = fit(name, tmp_path, **change)
     assert any(
-        "is of other images or settings; the training starts again" in str(news) for news in heard
+        "is of other images or settings; the training starts again" in str(event)
+        for event in events
     )
     assert same(again, fit(name, **change)[0])
 
 
 def test_other_images_begin_anew(tmp_path: Path) -> None:
     fit("crad", tmp_path)
-    heard: list[Event] = []
+    events: list[Event] = []
     method = make_method("crad", "smoke", backbone="test_resnet", weights="random")
-    with listen(lambda *_: None, heard.append):
+    with listen(lambda *_: None, events.append):
         method.fit(Batches([*GOOD[1:], texture(90)], SIZE), tmp_path)
-    assert rounds(heard) == [1, 2]
+    assert rounds(events) == [1, 2]
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     once, _ = fit("crad", tmp_path)
-    again, heard = fit("crad", tmp_path)
+    again, events = fit("crad", tmp_path)
     assert same(once, again)
-    assert rounds(heard) == []
+    assert rounds(events) == []
 
 
 @every
 def test_its_record_is_left_in_json_and_as_an_image(name: str, tmp_path: Path) -> None:
-    method, heard = fit(name, tmp_path)
+    method, events = fit(name, tmp_path)
     record = json.loads((tmp_path / "history.json").read_text())
     assert record["options"] == method.options()
     assert [epoch["losses"] for epoch in record["history"]] == [
         epoch.losses for epoch in method.history_
     ]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    (forecast,) = [news for news in heard if isinstance(news, TrainingForecast)]
+    (forecast,) = [event for event in events if isinstance(event, TrainingForecast)]
     assert (forecast.what, forecast.epochs) == ("Training", 2)
 
 
@@ -147,9 +148,9 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_step(
     loss: Callable[..., Losses] = type(method).loss
     calls: list[int] = []
 
-    def break_off(self: object, networks: torch.nn.Module, lesson: list[torch.Tensor]) -> Losses:
+    def break_off(self: object, networks: torch.nn.Module, batch: list[torch.Tensor]) -> Losses:
         calls.append(0)
-        losses = loss(self, networks, lesson)
+        losses = loss(self, networks, batch)
         return (
             {key: value * float("nan") for key, value in losses.items()}
             if len(calls) == 5
@@ -182,7 +183,7 @@ def test_too_few_images(name: str, good: list[np.ndarray], said: str) -> None:
 
 
 @every
-def test_the_saved_graph_judges_as_torch_does(name: str, tmp_path: Path) -> None:
+def test_the_saved_graph_scores_as_torch_does(name: str, tmp_path: Path) -> None:
     inspector = Inspector(
         name, preset="smoke", backbone="test_resnet", weights="random", size=64
     ).fit(GOOD)

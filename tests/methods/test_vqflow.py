@@ -40,7 +40,7 @@ def test_the_loss_falls() -> None:
     assert method.history_[-1].loss < method.history_[0].loss - 50
 
 
-def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
+def test_an_unlikely_position_is_anomalous_and_the_likeliest_is_not() -> None:
     maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
     maps[0][0, :, 2, 5] = 3.0
     scores = VQFlowHead(Given(maps))(Embedded((torch.zeros(1, 1, 1, 1),)), 64, 64)

@@ -13,7 +13,7 @@ SCORES = RNG.normal(LABELS, 0.7)
 REJECTED = SCORES > 1
 
 
-def test_all_figures_are_there_with_their_intervals() -> None:
+def test_all_metrics_have_values_and_intervals() -> None:
     metrics = image_metrics(SCORES, LABELS, REJECTED)
     for name, metric in metrics.items():
         assert metric.value is not None, name
@@ -32,9 +32,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 @pytest.mark.parametrize(
     ("label", "missing"), [(0, "no defective test images"), (1, "no good test images")]
 )
-def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
-    label: int, missing: str
-) -> None:
+def test_with_one_class_metrics_are_unavailable_with_a_reason(label: int, missing: str) -> None:
     metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
     assert metrics["image AUROC"].unavailable == metrics["F1 max"].unavailable == missing
     assert metrics["image AUROC"].to_dict() == {"unavailable": missing}
@@ -55,7 +53,7 @@ def test_all_scores_equal() -> None:
     assert metrics["F1 at the threshold"].value == 0
 
 
-def test_the_interval_of_a_share_is_exact_at_its_end() -> None:
+def test_the_interval_of_a_proportion_is_exact_at_its_end() -> None:
     metric = image_metrics(SCORES, LABELS, np.zeros(100, bool))["false reject rate (FPR)"]
     assert (metric.value, metric.low) == (0, 0)
     # The rule of Clopper and Pearson: (1 − high)⁴⁰ = 2.5 %.

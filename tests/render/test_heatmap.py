@@ -24,10 +24,10 @@ def verdict(value: float, *, reject: bool = False) -> Verdict:
 
 
 def test_a_value_has_one_colour_whatever_the_image() -> None:
-    one = colourise(np.array([[0, 1, 2, 9]], np.float32))
+    colours = colourise(np.array([[0, 1, 2, 9]], np.float32))
     other = colourise(np.array([[1, 1, 1, 1]], np.float32))
-    assert (one[0, 1] == other[0, 0]).all()
-    assert (one[0, 2] == one[0, 3]).all()
+    assert (colours[0, 1] == other[0, 0]).all()
+    assert (colours[0, 2] == colours[0, 3]).all()
 
 
 def test_the_limit_is_green_and_half_as_much_again_is_red() -> None:

@@ -47,12 +47,12 @@ def test_a_test_set_of_one_value_is_all_bottom() -> None:
 
 
 def test_the_score_is_scaled_over_the_test_set_and_stands_in_the_top_left_corner() -> None:
-    one, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
-    changed = np.argwhere((one != other).any(axis=2))
+    first, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
+    changed = np.argwhere((first != other).any(axis=2))
     assert len(changed)
     assert (changed.max(axis=0) < (24, 50)).all()
     doubled = replace(view(2, 0.5), scores=ValueRange(0.0, 2.0))
-    assert np.array_equal(doubled.draw(IMAGE), one)
+    assert np.array_equal(doubled.draw(IMAGE), first)
     assert np.array_equal(view(2, 7.0).draw(IMAGE), view(2, 1.0).draw(IMAGE))
 
 

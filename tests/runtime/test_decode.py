@@ -31,9 +31,9 @@ def encode(suffix: str, rgb: np.ndarray) -> bytes:
     return cv2.imencode(suffix, bgr)[1].tobytes()
 
 
-def encode_pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encode_pillow(image: Image.Image, image_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, kind, **options)
+    image.save(stream, image_format, **options)
     return stream.getvalue()
 
 
@@ -116,11 +116,11 @@ def test_paths_with_spaces_parentheses_and_chinese(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_a_cut_off_file_is_refused(suffix: str, share: float) -> None:
-    whole = encode(suffix, texture(0, 200, 200))
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.97])
+def test_a_cut_off_file_is_refused(suffix: str, fraction: float) -> None:
+    data = encode(suffix, texture(0, 200, 200))
     with pytest.raises(ImageError, match="cut off"):
-        decode(whole[: int(len(whole) * share)])
+        decode(data[: int(len(data) * fraction)])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_masks(tmp_path: Path) -> None:
     assert mask.sum() == 24
 
 
-def test_what_is_bad_comes_in_its_place() -> None:
+def test_unreadable_images_keep_their_position() -> None:
     good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
     types = [type(loaded) for loaded in decode_ahead([good, bad, good], Preprocessing(32, 32))]
     assert types == [DecodedImage, UnreadableImage, DecodedImage]
@@ -217,7 +217,7 @@ def test_whoever_stops_waits_for_no_more_results() -> None:
     assert len(started) <= 6
 
 
-def test_an_error_in_a_thread_is_raised_in_its_place() -> None:
+def test_an_error_in_a_thread_is_raised_in_its_turn() -> None:
     results = map_ahead(lambda item: 1 // item, [1, 2, 0, 4])
     assert [next(results), next(results)] == [1, 0]
     with pytest.raises(ZeroDivisionError):

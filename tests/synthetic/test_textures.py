@@ -13,14 +13,14 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_textures_are_of_many_kinds_in_the_images_size() -> None:
+def test_textures_vary_and_have_the_images_size() -> None:
     image = texture(0, 48, 80)
     kept = image.copy()
     drawn = [draw_texture(rng(seed), image) for seed in range(24)]
-    assert {(one.shape, one.dtype) for one in drawn} == {((48, 80, 3), np.dtype(np.uint8))}
-    assert len({one.tobytes() for one in drawn}) == len(drawn)
+    assert {(image.shape, image.dtype) for image in drawn} == {((48, 80, 3), np.dtype(np.uint8))}
+    assert len({image.tobytes() for image in drawn}) == len(drawn)
     assert np.array_equal(image, kept)
-    grey = [bool((one == one[..., :1]).all()) for one in drawn]
+    grey = [bool((image == image[..., :1]).all()) for image in drawn]
     assert any(grey)
     assert not all(grey)
 

@@ -26,7 +26,7 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     assert all(torch.equal(tensors[name], state[name]) for name in state)
 
 
-def test_a_damaged_file_is_told_by_its_error(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"half")
     with pytest.raises(UNREADABLE):
         Checkpoint.read(tmp_path / "file")
