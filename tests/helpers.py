@@ -24,7 +24,9 @@ MAGNETIC_TILE = SHARED / "data" / "magnetic_tile"
 RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
 
 needs_shared = pytest.mark.skipif(
-    not MAGNETIC_TILE.is_dir(), reason="the shared folder with real images is not here"
+    not (MAGNETIC_TILE.is_dir() and RESNET18.is_file()),
+    reason="needs real images and weights, which are not in the repository: in ../shared, "
+    "data/magnetic_tile and weights/resnet18_in1k_to_layer3.safetensors",
 )
 
 

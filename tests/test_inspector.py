@@ -33,7 +33,9 @@ def test_a_verdict_has_the_images_own_size(inspector: Inspector) -> None:
     verdict = inspector.inspect(NEW)
     assert verdict.heatmap.shape == (80, 120)
     assert verdict.heatmap.dtype == np.float32
-    assert 0 < verdict.p_value <= 1
+    good_scores = inspector.calibration.scores
+    at_least = int((good_scores >= verdict.score).sum())
+    assert verdict.p_value == pytest.approx((1 + at_least) / (1 + len(good_scores)))
     assert verdict.reject == (verdict.score > inspector.calibration.threshold)
 
 

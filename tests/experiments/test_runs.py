@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flawmap import Inspector, Runtime
+from flawmap.data.layouts import labelled_test_samples
 from flawmap.data.sample import Sample
 from flawmap.engine.run import make_engine
 from flawmap.errors import DatasetError, OptionError
@@ -24,6 +25,7 @@ from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.trainer import fine_tune
 from flawmap.runtime.decode import decode
 from flawmap.support.progress import listen
+from helpers import value_of
 
 SMALL: dict[str, Any] = {"coreset": 0.1}
 PATCHCORE = MethodSetup("patchcore", SMALL)
@@ -100,8 +102,12 @@ def test_what_was_measured_before_outlives_an_interruption(
 
 def test_a_result_has_the_metrics_of_evaluate(runner: StudyRunner) -> None:
     result = runner.result(RunSpec(PATCHCORE, "left", 0))
-    assert 0.5 < (result.metrics["image AUROC"].value or 0) <= 1
-    assert result.metrics["pixel AUROC"].value is not None
+    method = runner.study.method(PATCHCORE, 0)
+    inspector = Inspector(method, size=(64, 64)).fit(runner.study.products["left"])
+    samples = labelled_test_samples(runner.study.products["left"])
+    expected = evaluate(inspector.runtime, samples).metrics["image AUROC"]
+    assert value_of(result.metrics["image AUROC"]) == pytest.approx(value_of(expected))
+    assert value_of(result.metrics["pixel AUROC"]) > 0.9
     assert (result.images, result.unreadable, result.error) == ((6, 6), 0, "")
     stored = json.loads((runner.folder / "runs" / f"{result.key}.json").read_text())
     assert stored["cache_fields"]["product"] == "left"

@@ -89,7 +89,7 @@ def test_chinese_is_drawn_without_a_warning_where_a_font_has_it() -> None:
         warnings.simplefilter("ignore")
         fonts.warn_missing([NAME])  # finds what was installed since matplotlib listed the fonts
     if fonts.missing(NAME):
-        pytest.skip("no font here has Chinese characters")
+        pytest.skip("needs a font with Chinese characters, such as the package fonts-noto-cjk")
     assert fonts.drawable(NAME) == NAME
     assert not np.array_equal(label_of(NAME), label_of(NAME[::-1]))
 

@@ -195,7 +195,7 @@ def test_paths_are_shown_without_their_common_folder() -> None:
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip("needs Chromium; install it so that `chromium` is on the PATH")
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running

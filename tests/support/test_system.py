@@ -12,7 +12,7 @@ from flawmap.support import system
 from flawmap.support.system import available_memory, describe_system
 
 
-def test_it_tells_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_returns_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(total=8_000, available=5_000, free=2_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     assert available_memory() == 5_000
@@ -43,11 +43,11 @@ def test_the_processor_is_the_first_model_that_linux_lists(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("known", "told"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")]
+    ("processor", "expected"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")]
 )
 def test_elsewhere_the_processor_is_what_python_knows(
-    known: str, available: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processor: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "processor", lambda: known)
+    monkeypatch.setattr(platform, "processor", lambda: processor)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    assert system._processor(tmp_path / "missing") == available
+    assert system._processor(tmp_path / "missing") == expected
