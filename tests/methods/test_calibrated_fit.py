@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flawmap.data.training_set import TrainingSet
@@ -32,7 +33,8 @@ def test_leave_out_scores_all_readable_images() -> None:
     assert fitted.calibration.groups == ("a", "a", "b", "b", "c")
     assert fitted.fitted_images == 5
     assert len(fitted.unreadable) == 1
-    assert fitted.golden is GOOD[0]
+    assert isinstance(fitted.golden, np.ndarray)
+    assert np.array_equal(fitted.golden, GOOD[0])
 
 
 def test_held_out_images_are_scored_and_not_fitted_to() -> None:

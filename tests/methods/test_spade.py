@@ -66,10 +66,10 @@ def naive(method: SPADE, good: list[np.ndarray], image: np.ndarray) -> tuple[flo
         references = np.concatenate(
             [good_maps[number][layer].reshape(len(maps), -1).T for number in nearest]
         )
-        distances = (
+        map_distances = (
             cdist(maps.reshape(len(maps), -1).T, references).min(axis=1).reshape(maps.shape[1:])
         )
-        total += stretch(stretch(distances, 64).T, 96).T
+        total += stretch(stretch(map_distances, 64).T, 96).T
     return distances[nearest].mean(), gaussian_filter(total / len(own_maps), method.sigma)
 
 
