@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,10 @@ check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MAGNETIC_TILE = SHARED / "data" / "magnetic_tile"
 RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
+
+needs_file_size_limit = pytest.mark.skipif(
+    not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix"
+)
 
 needs_shared = pytest.mark.skipif(
     not (MAGNETIC_TILE.is_dir() and RESNET18.is_file()),
@@ -83,6 +90,21 @@ def run(*arguments: Any) -> tuple[int, str]:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
+
+
+@contextmanager
+def full_disk(max_bytes: int = 10_000) -> Iterator[None]:
+    """Whatever writes a longer file meets a full disk, by the file size limit of Unix."""
+    import resource
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def run_in_a_process(*arguments: Any) -> subprocess.CompletedProcess[str]:

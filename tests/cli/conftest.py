@@ -12,7 +12,7 @@ from flawmap.cli import console, tables
 from helpers import SMALL, run, save, texture, with_defect
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("part")
     for seed in range(20):

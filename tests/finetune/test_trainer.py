@@ -1,11 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from flawmap import Inspector
-from flawmap.errors import DatasetError, OptionError, WeightsMismatch
+from flawmap.errors import DatasetError, OptionError, WeightsMismatch, WriteError
 from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig, FineTuneMode
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
@@ -24,7 +19,7 @@ from flawmap.methods.base import Method
 from flawmap.runtime import bundle
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics
-from helpers import TINY, save, texture, with_defect
+from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
 
 QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
 GOOD = [texture(seed) for seed in range(15)]
@@ -235,36 +230,12 @@ def test_nothing_of_the_test_folder_is_opened_to_fine_tune(tmp_path: Path) -> No
     Inspector(size=64, finetune=QUICK, **TINY).fit(tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")
+@needs_file_size_limit
 def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     finetuned(tmp_path, replace(QUICK, epochs=1))
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    script = """
-        import resource, signal, sys
-        from pathlib import Path
-        from dataclasses import replace
-        sys.path[:0] = sys.argv[2:]
-        from test_trainer import GOOD, QUICK, TINY, make_method, tune
-        from flawmap.errors import WriteError
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-        try:
-            tune(make_method("patchcore", **TINY), {"good": GOOD}, QUICK, Path(sys.argv[1]))
-        except WriteError as error:
-            print(error)
-    """
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(script),
-        str(tmp_path),
-        str(Path(__file__).parent),
-        str(Path(__file__).parents[1]),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    assert (
-        "checkpoint.safetensors: could not be written (File too large); what was there before "
-        "still is" in done.stdout
-    )
+    method = make_method("patchcore", **TINY)
+    message = r"could not be written \(File too large\); what was there before still is"
+    with full_disk(), pytest.raises(WriteError, match=message):
+        tune(method, {"good": GOOD}, QUICK, tmp_path)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

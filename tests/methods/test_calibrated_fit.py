@@ -34,7 +34,7 @@ def test_leave_out_scores_all_readable_images() -> None:
     assert fitted.fitted_images == 5
     assert len(fitted.unreadable) == 1
     assert isinstance(fitted.golden, np.ndarray)
-    assert np.array_equal(fitted.golden, GOOD[0])
+    assert np.array_equal(fitted.golden, texture(0))
 
 
 def test_held_out_images_are_scored_and_not_fitted_to() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from flawmap import Inspector
+from flawmap import Inspector, Runtime
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.convert import export_programs
 from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
@@ -38,7 +38,8 @@ SMALL: dict[str, Any] = {
         "coreset": 0.05,
         "registration": SpatialTransformerRegistration(epochs=2, batch_size=8),
     },
-    **{name: recipe.presets["smoke"].options for name, recipe in METHODS.items() if recipe.presets},
+    **{name: entry.presets["smoke"].options for name, entry in METHODS.items() if entry.presets},
+    "ddad": {**METHODS["ddad"].presets["smoke"].options, "channel_multipliers": (1,)},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
 
@@ -226,7 +227,9 @@ def test_batches_are_all_it_takes(name: str) -> None:
     assert torch.isfinite(first.score(images(NEW)).image).all()
 
 
-def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
+def test_a_saved_inspector_scores_the_same_in_torch_and_by_its_graph(
+    name: str, tmp_path: Path
+) -> None:
     options: dict[str, Any] = {
         "backbone": "test_resnet",
         "weights": "random",
@@ -239,3 +242,11 @@ def test_a_saved_inspector_says_the_same(name: str, tmp_path: Path) -> None:
     assert again.name == name
     assert (first.score, first.p_value) == (second.score, second.p_value)
     assert np.array_equal(first.heatmap, second.heatmap)
+    reason = inspector.method.not_exportable
+    if reason:
+        with pytest.raises(NotExportable, match=re.escape(reason)):
+            Runtime.load(tmp_path / "part.flawmap")
+        return
+    by_graph = Runtime.load(tmp_path / "part.flawmap").inspect(DEFECT)
+    assert by_graph.score == pytest.approx(first.score, rel=1e-4)
+    assert np.allclose(by_graph.heatmap, first.heatmap, rtol=1e-3, atol=1e-4)
