@@ -138,7 +138,9 @@ def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
 
-TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.image_size=64"]
+TINY = ["--backbone", "test_resnet", "--weights", "random"]
+FINETUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1"]
+FINETUNED += ["--set", "finetune.image_size=64", *TINY]
 
 
 def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Path) -> None:
@@ -146,7 +148,9 @@ def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Pa
     from flawmap.finetune.config import PAPER_CONFIG
 
     file = tmp_path / "p.flawmap"
-    code, output = run("fit", good_folder, "-o", file, *TUNED, "--finetune-preset", "paper", *SMALL)
+    code, output = run(
+        "fit", good_folder, "-o", file, *FINETUNED, "--finetune-preset", "paper", *SMALL
+    )
     assert code == 0
     assert "validation accuracy" in output
     inspector = Inspector.load(file)
@@ -168,7 +172,7 @@ def test_one_network_is_fine_tuned_to_classify_all_products(tmp_path: Path) -> N
                 tmp_path / "products" / product / "train/good" / f"{seed}.png",
                 texture(first + seed),
             )
-    arguments = [*TUNED, "--finetune", "products"]
+    arguments = [*FINETUNED, "--finetune", "products"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
     assert "resumes after epoch 1 of 1" in output
@@ -197,7 +201,7 @@ def test_defects_that_were_trained_on_are_skipped_by_evaluate(
         )
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
-    arguments = ["-o", file, *TUNED, "--finetune", "real-defects", *SMALL]
+    arguments = ["-o", file, *FINETUNED, "--finetune", "real-defects", *SMALL]
     assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
@@ -230,7 +234,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     from flawmap import Inspector
 
     file = tmp_path / "p.flawmap"
-    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64"]
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TINY]
     code, output = run("fit", good_folder, "-o", file, *arguments)
     assert code == 0
     assert "Training with 9 images in each of 2 epochs takes about" in output
@@ -248,7 +252,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
 def test_a_trained_method_on_a_finetuned_backbone_has_its_own_checkpoints(
     good_folder: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *FINETUNED]
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
     assert code == 0
     assert "validation accuracy" in output

@@ -11,7 +11,7 @@ from helpers import value_of
 
 
 def test_the_demo_leaves_images_inspectors_and_figures(tmp_path: Path) -> None:
-    counts = dict.fromkeys(PRODUCTS, ImageCounts(train_good=8, test_good=4, defective=20))
+    counts = dict.fromkeys(PRODUCTS, ImageCounts(train_good=8, test_good=4, defective=10))
     result = demo.run(tmp_path, counts=counts)
     methods = ("patchcore", "improved-patchcore")
     assert set(result.metrics) == {f"{p} {m}" for p in PRODUCTS for m in methods}

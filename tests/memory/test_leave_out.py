@@ -84,7 +84,7 @@ def test_one_owner_of_everything_leaves_nothing() -> None:
     assert len(LeaveOut(bank, vectors, torch.zeros(IMAGES, dtype=torch.long)).bank_without(0)) == 0
 
 
-@pytest.mark.parametrize("count", [30, 90])
+@pytest.mark.parametrize("count", [30, pytest.param(90, marks=pytest.mark.slow)])
 def test_held_out_scores_are_distributed_as_new_ones(count: int) -> None:
     """In 200 draws the false reject rate of new images is the guaranteed one or less."""
     beyond = []
