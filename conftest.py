@@ -1,4 +1,4 @@
-"""Names that the examples in docstrings may use without importing them."""
+"""What the examples in docstrings start from, and what no test leaves behind."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _registries_as_before() -> Iterator[None]:
     from flawmap.memory.bank import IMAGE_SCORES
     from flawmap.methods import METHODS
 
-    registries = (METHODS, CONTEXTS, REDUCERS, REGISTRATIONS, IMAGE_SCORES)
-    before = [(dict(registry._entries), dict(registry._sources)) for registry in registries]
-    yield
-    for registry, (entries, sources) in zip(registries, before, strict=True):
-        registry._entries, registry._sources = entries, sources
+    with pytest.MonkeyPatch.context() as patch:
+        for registry in (METHODS, CONTEXTS, REDUCERS, REGISTRATIONS, IMAGE_SCORES):
+            for name in ("_entries", "_sources", "_classes"):
+                patch.setattr(registry, name, dict(getattr(registry, name)))
+        yield
