@@ -32,7 +32,7 @@ _PER_TYPE_METRICS = (
 )
 """Metrics of each defect type, against all good images."""
 
-OnImage = Callable[[Record, Inspection, Mask | None], None]
+_OnImage = Callable[[Record, Inspection, Mask | None], None]
 """Called with each image as it is inspected, and with its true mask where there is one."""
 
 
@@ -59,7 +59,7 @@ def evaluate(
     samples: Sequence[Sample],
     *,
     min_area: int = 0,
-    on_image: OnImage | None = None,
+    on_image: _OnImage | None = None,
 ) -> Evaluation:
     """Inspect labelled images and compare the verdicts with the truth.
 

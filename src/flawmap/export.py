@@ -39,15 +39,15 @@ from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
 from flawmap.support.tables import write_json
 
-ExportFormat = Literal["openvino", "onnx"]
+_ExportFormat = Literal["openvino", "onnx"]
 """`openvino` for an IR of two files, `onnx` for one file."""
 
-ExportPrecision = Literal["f32", "int8"]
+_ExportPrecision = Literal["f32", "int8"]
 """What the encoder's graph computes in."""
 
 _RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]  # preprocessed images to score and map
 
-_COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
+_COMPILE_SETTINGS: dict[_ExportFormat, dict[str, str]] = {
     "openvino": {"INFERENCE_PRECISION_HINT": "f32"},
     "onnx": {},
 }
@@ -56,7 +56,7 @@ _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
 _EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Fractions of good parts whose thresholds are in the JSON."""
 
-_TOLERANCE: dict[ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
+_TOLERANCE: dict[_ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
 """Largest accepted difference from the original, as a fraction of the largest value.
 
 `flawmap evaluate` measures what int8 does to verdicts.
@@ -79,8 +79,8 @@ class ExportResult(NamedTuple):
 def export(
     file: Path,
     folder: Path,
-    export_format: ExportFormat = "openvino",
-    precision: ExportPrecision = "f32",
+    export_format: _ExportFormat = "openvino",
+    precision: _ExportPrecision = "f32",
     quantisation_images: Path | None = None,
 ) -> ExportResult:
     """Write a saved inspector as a graph and a JSON file.
@@ -207,7 +207,7 @@ def _check(
     certificate: Certificate,
     preprocessing: Preprocessing,
     run: _RunFunction,
-    precision: ExportPrecision,
+    precision: _ExportPrecision,
     where: str,
 ) -> float:
     """Score the golden images in one batch and compare."""
@@ -230,8 +230,8 @@ def _describe_source(file: Path, saved: bundle.Bundle) -> dict[str, str]:
 
 
 def _describe_graph(
-    export_format: ExportFormat,
-    precision: ExportPrecision,
+    export_format: _ExportFormat,
+    precision: _ExportPrecision,
     files: list[Path],
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import ImageError
-from flawmap.report.gallery import THUMBNAIL_SIDE, Card, Gallery
+from flawmap.report.gallery import Card, Gallery
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
@@ -86,13 +86,13 @@ def test_images_that_could_not_be_inspected_are_not_shown() -> None:
 
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 29), (4000, 30)],
+    [(1000, 500), (300, 640), (320, 320), (40, 29), (4000, 30)],
 )
 def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
     mask = np.zeros((height, width), bool)
     mask[0, 0] = True
     card = add(Gallery(THRESHOLD), texture(0, height, width), "dent", mask)
-    factor = min(1, THUMBNAIL_SIDE / max(height, width))
+    factor = min(1, 320 / max(height, width))
     expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
     assert card.truth_outline
     thumbnails = (card.image, card.overlay, card.truth_outline)
@@ -107,7 +107,7 @@ def test_a_defect_of_one_pixel_stays_visible(position: tuple[int, int]) -> None:
     assert card.truth_outline
     red_pixels = np.argwhere(red(decode(card.truth_outline)))
     assert len(red_pixels) >= 4
-    assert np.abs(red_pixels - np.array(position) * THUMBNAIL_SIDE / 2000).max() < 8
+    assert np.abs(red_pixels - np.array(position) * 320 / 2000).max() < 8
 
 
 def test_a_good_image_has_no_outline() -> None:

@@ -50,7 +50,7 @@ class _ProgressBars(Progress):
             self.console.print(self.epochs)
             self.epochs = None
         if self.epochs is None:
-            self.epochs = training_table(epoch)
+            self.epochs = Table(*columns)
         self.epoch_columns = columns
         self.epochs.add_row(*_epoch_cells(epoch))
 
@@ -101,18 +101,6 @@ def progress_bars() -> Iterator[None]:
             err.print(progress.epochs)
 
 
-def training_table(epoch: EpochMetrics) -> Table:
-    """Table of a training, still without rows.
-
-    Args:
-        epoch: its first epoch, which tells what the columns are.
-
-    >>> [column.header for column in training_table(EpochMetrics(1, {"loss": 0.5}, 3.0)).columns]
-    ['epoch', 'loss', 'seconds']
-    """
-    return Table(*_epoch_columns(epoch))
-
-
 def _epoch_columns(epoch: EpochMetrics) -> tuple[str, ...]:
     return tuple(_epoch_values(epoch))
 
@@ -138,18 +126,18 @@ def _epoch_values(epoch: EpochMetrics) -> dict[str, str]:
 def _event_text(event: Event) -> str:
     if isinstance(event, TrainingForecast):
         amount = f"{event.images} images in each of {event.epochs} epochs"
-        duration = format_duration(event.seconds)
+        duration = _format_duration(event.seconds)
         return f"{event.what} with {amount} takes about {duration} on this machine"
     return escape(str(event))
 
 
-def format_duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """A time span as text, in the unit that suits its length.
 
     Args:
         seconds: the span, >= 0.
 
-    >>> [format_duration(seconds) for seconds in (7, 600, 9000)]
+    >>> [_format_duration(seconds) for seconds in (7, 600, 9000)]
     ['7 s', '10 min', '2.5 h']
     """
     if seconds < 100:

@@ -20,7 +20,7 @@ from flawmap.cli.console import (
     print_unreadable,
     progress_bars,
 )
-from flawmap.cli.products import INSPECTOR_SUFFIX, run_per_product
+from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
 
-FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
+_FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -94,7 +94,7 @@ def fit(
         ),
     ] = 0.0,
     finetune: Annotated[
-        FineTuneOption,
+        _FineTuneOption,
         typer.Option(
             help="Fine-tune the backbone first. synthetic: good images against the same with "
             "painted defects. products: one class a product. real-defects: good images against "
@@ -161,9 +161,7 @@ def fit(
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
     job = partial(_fit, make_inspector, products)
-    raise typer.Exit(
-        run_per_product(good, output, job, file=f"part{INSPECTOR_SUFFIX}", folder="parts")
-    )
+    raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
 
 
 def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -222,7 +220,7 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
 
 
 def _make_finetune_config(
-    mode: FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
+    mode: _FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
 ) -> FineTuneConfig | None:
     """How to fine-tune, by what was typed; None for not at all."""
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig

@@ -23,7 +23,7 @@ from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 
-SMALL_SET_SIZE = 64
+_SMALL_SET_SIZE = 64
 """Images up to which each pair is compared with the median of the others. In its own median a pair
 has a hand: it lies between the two of them for one wave in so many images, and there their bits
 differ whatever they show."""
@@ -89,7 +89,7 @@ def near_duplicates(
         return []
     readable, waves = _read(samples)
     splits = np.array([SPLITS.index(sample.split) for sample in readable])
-    match = _match_few if len(readable) <= SMALL_SET_SIZE else _match_many
+    match = _match_few if len(readable) <= _SMALL_SET_SIZE else _match_many
     pairs = []
     for first, second in combinations(range(len(SPLITS)), 2):
         rows = np.flatnonzero(splits == first), np.flatnonzero(splits == second)

@@ -23,13 +23,13 @@ from flawmap.support.atomic import atomic_folder
 from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
 
-DEFECTIVE = "defective"
+_DEFECTIVE = "defective"
 """Defect type of a defective cell."""
 
 _MATERIAL = "mono"
 """Polycrystalline cells have a grain of their own each, beside which a defect is not anomalous."""
 
-_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
+_LABELS = {0.0: GOOD, 1.0: _DEFECTIVE}
 """Defect type by the probability of a defect.
 
 Of cells with a probability between, nobody can say which verdict is right.

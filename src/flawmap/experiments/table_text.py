@@ -20,7 +20,7 @@ from flawmap.metrics.images import REJECT_ALL_F1
 from flawmap.support.atomic import atomic_write
 from flawmap.support.tables import TableRow, write_csv
 
-MISSING = "not here yet"
+_MISSING = "not here yet"
 """Stands in place of a method that this flawmap lacks."""
 
 _PREVALENCE = "defect prevalence"
@@ -63,7 +63,7 @@ def format_table(table: TableSpec, study: StudyConfig, results: ResultsByLine) -
     for line, metrics in zip(table.lines, lines, strict=True):
         cells = _metric_cells(metrics, baseline)
         if line.setup.method not in METHODS:
-            cells = [MISSING for _ in cells]
+            cells = [_MISSING for _ in cells]
         rows.append([line.label, *cells, *_published_cells(table, line)])
     notes = [*table.notes, *_notes(table, study, results)]
     return TableText(table.title, _columns(products, table.baseline), rows, notes)
@@ -116,7 +116,7 @@ def _notes(table: TableSpec, study: StudyConfig, results: ResultsByLine) -> list
         notes.append(_PRIVATE)
     missing = [line.label for line in table.lines if line.setup.method not in METHODS]
     if missing:
-        notes.append(f"{', '.join(missing)}: {MISSING}.")
+        notes.append(f"{', '.join(missing)}: {_MISSING}.")
     errors = {
         f"{table.lines[index].label}: {result.error}"
         for (_, index, _), result in results.items()

@@ -40,7 +40,7 @@ IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whol
 BANK_SECTIONS = ("features", "reduction", "coreset")
 """Of a bank. `features` decodes, runs the network and embeds, several images at once."""
 
-TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
+_TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
 """Arrays of one image in, arrays out: the inputs of the next section."""
 
 
@@ -124,7 +124,7 @@ class _Subject:
         self.bank = _build(method, Batches(paths, self.preprocessing), clock)
         vectors = method.fitted_state()["bank.vectors"]
         self.size = len(vectors), vectors.shape[1]
-        self.sections: dict[str, TimedSection] = {}
+        self.sections: dict[str, _TimedSection] = {}
         tensors = [torch.zeros(1, 3, height, width)]
         for name, module in _modules(method, height, width).items():
             self.sections[name], tensors = _start(module.eval(), tensors)
@@ -200,7 +200,7 @@ def _build(method: PatchCore, batches: Batches, clock: Callable[[], float]) -> d
     }
 
 
-def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, list[Tensor]]:
+def _start(module: nn.Module, examples: list[Tensor]) -> tuple[_TimedSection, list[Tensor]]:
     """A module made ready to be timed, and its outputs for the examples."""
     device = best_device()
     with torch.inference_mode():
@@ -221,7 +221,7 @@ def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, lis
     return run, next_examples
 
 
-def _in_torch(module: nn.Module, device: torch.device) -> TimedSection:
+def _in_torch(module: nn.Module, device: torch.device) -> _TimedSection:
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
             outputs = module(*(torch.from_numpy(array).to(device) for array in arrays))

@@ -28,7 +28,7 @@ _TIMESTEP_STRIDE = 25
 NUM_STEPS = START_TIMESTEP // _TIMESTEP_STRIDE
 """Steps of a reconstruction."""
 
-ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
+_ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
 """ᾱ of each time step: the fraction of the image's variance that is left, β from 1e-4 to 0.02.
 
 Numbers and no tensor, so that all weights of the steps are constants of the graph that is made of
@@ -48,7 +48,7 @@ def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
     >>> alpha_bar(torch.tensor([0, 999])).flatten()
     tensor([9.9990e-01, 4.0358e-05])
     """
-    return torch.tensor(ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
+    return torch.tensor(_ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
 
 
 def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -> Images:
@@ -62,7 +62,7 @@ def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -
     return fraction**0.5 * images + (1 - fraction) ** 0.5 * noise
 
 
-class StepWeights(NamedTuple):
+class _StepWeights(NamedTuple):
     """Weights of the noise in a step of DDIM.
 
     Args:
@@ -74,7 +74,7 @@ class StepWeights(NamedTuple):
     predicted: float
 
 
-def ddim_weights(now: float, then: float) -> StepWeights:
+def _ddim_weights(now: float, then: float) -> _StepWeights:
     """Weights of the noise in a step with η = 1.
 
     c₁ = √((1 − ᾱ_t / ᾱ_s)(1 − ᾱ_s) / (1 − ᾱ_t)), c₂ = √(1 − ᾱ_s − c₁²).
@@ -83,11 +83,11 @@ def ddim_weights(now: float, then: float) -> StepWeights:
         now: ᾱ_t, before the step, 0…1.
         then: ᾱ_s, after the step, larger.
 
-    >>> ddim_weights(0.5, 1.0)
-    StepWeights(fresh=0.0, predicted=0.0)
+    >>> _ddim_weights(0.5, 1.0)
+    _StepWeights(fresh=0.0, predicted=0.0)
     """
     variance = (1 - now / then) * (1 - then) / (1 - now)
-    return StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
+    return _StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
 
 
 def reconstruct(
@@ -108,16 +108,16 @@ def reconstruct(
             `NUM_STEPS`.
         guidance: w, how strongly; 0 for not at all.
     """
-    noisy = add_noise(images, noises[0], ALPHA_BARS[START_TIMESTEP])
+    noisy = add_noise(images, noises[0], _ALPHA_BARS[START_TIMESTEP])
     timesteps = range(START_TIMESTEP - _TIMESTEP_STRIDE, -1, -_TIMESTEP_STRIDE)
     for step, timestep in enumerate(timesteps, start=1):
-        now = ALPHA_BARS[timestep]
-        then = ALPHA_BARS[timestep - _TIMESTEP_STRIDE] if timestep else 1.0
+        now = _ALPHA_BARS[timestep]
+        then = _ALPHA_BARS[timestep - _TIMESTEP_STRIDE] if timestep else 1.0
         batch_timesteps = torch.full((noisy.shape[0],), timestep, device=noisy.device)
         predicted = predict(noisy, batch_timesteps)
         away_from_target = add_noise(targets, predicted, now) - noisy
         guided = predicted - guidance * (1 - now) ** 0.5 * away_from_target
         clean = (noisy - (1 - now) ** 0.5 * guided) / now**0.5
-        weights = ddim_weights(now, then)
+        weights = _ddim_weights(now, then)
         noisy = then**0.5 * clean + weights.fresh * noises[step] + weights.predicted * guided
     return noisy

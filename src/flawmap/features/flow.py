@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from flawmap.support.tensors import Features, PerImage
 
-CLAMP = 1.9
+_CLAMP = 1.9
 """Log-scales stay within about ± this."""
 
-ATAN_SCALE = 0.636
+_ATAN_SCALE = 0.636
 """About 2/π, so that the scaled arc tangent stays within ±1."""
 
 _ACTIVATION_CLIP = 1e6
@@ -42,7 +42,7 @@ class FlowOutput(NamedTuple):
     log_det: PerImage
 
 
-class CrossScaleOutput(NamedTuple):
+class _CrossScaleOutput(NamedTuple):
     """The maps of all scales after a joint flow.
 
     Args:
@@ -145,7 +145,7 @@ class CouplingBlock(nn.Module):
     def _affine(self, kept: Features, condition: Features) -> _Affine:
         output = 0.1 * self.net(torch.cat([kept, condition], dim=1))
         raw, shift = output.chunk(2, dim=1)
-        return _Affine(CLAMP * torch.tanh(raw / CLAMP), shift)
+        return _Affine(_CLAMP * torch.tanh(raw / _CLAMP), shift)
 
     def _scale(self) -> Tensor:
         return 0.1 * functional.softplus(self.scale, beta=0.5)
@@ -198,7 +198,7 @@ class CrossScaleCoupling(nn.Module):
         for index, count in enumerate(channels):
             self.register_buffer(f"order{index}", torch.randperm(count))
 
-    def forward(self, maps: Sequence[Features], condition: Features) -> CrossScaleOutput:
+    def forward(self, maps: Sequence[Features], condition: Features) -> _CrossScaleOutput:
         """One step towards the Gaussian with all maps.
 
         Args:
@@ -217,7 +217,7 @@ class CrossScaleCoupling(nn.Module):
             torch.cat(halves, dim=1).clamp(-_ACTIVATION_CLIP, _ACTIVATION_CLIP)
             for halves in zip(first, second, strict=True)
         ]
-        return CrossScaleOutput(joined, _log_det(of_second) + _log_det(of_first))
+        return _CrossScaleOutput(joined, _log_det(of_second) + _log_det(of_first))
 
     def inverse(self, maps: Sequence[Features], condition: Features) -> list[Features]:
         """The maps that `forward` makes these of.
@@ -291,7 +291,7 @@ class _CrossScaleNetwork(nn.Module):
             size = layer_map.shape[-2:]
             resized = functional.interpolate(context, size=size, mode="bilinear")
             raw, shift = head(layer_map + resized).chunk(2, dim=1)
-            affines.append(_Affine(CLAMP * ATAN_SCALE * torch.atan(raw / CLAMP), shift))
+            affines.append(_Affine(_CLAMP * _ATAN_SCALE * torch.atan(raw / _CLAMP), shift))
         return affines
 
 

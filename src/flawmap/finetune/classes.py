@@ -46,11 +46,11 @@ def classes_with_real_defects(source: Path) -> Classes:
     """
     return {
         GOOD: _paths(good_training_samples(source)),
-        "defective": _paths(sample_real_defects(source)),
+        "defective": _paths(_sample_real_defects(source)),
     }
 
 
-def sample_real_defects(source: Path, fraction: float = 0.2) -> list[Sample]:
+def _sample_real_defects(source: Path, fraction: float = 0.2) -> list[Sample]:
     """The real defects to fine-tune with, chosen by a hash of their file names.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from flawmap.errors import OptionError
 
-FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
+_FineTuneMode = Literal["synthetic", "products", "real-defects", "leaky"]
 """What the classes are; see `FineTuneConfig`."""
 
 
@@ -44,7 +44,7 @@ class FineTuneConfig:
         0.001
     """
 
-    mode: FineTuneMode = "synthetic"
+    mode: _FineTuneMode = "synthetic"
     epochs: int = 5
     learning_rate: float = 0.001
     batch_size: int = 32

@@ -96,7 +96,7 @@ def fine_tune(
 
 
 @runtime_checkable
-class ClassificationData(Protocol):
+class _ClassificationData(Protocol):
     """Images by class, as `FineTuneDataset` has them."""
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class FineTuning(TrainingRun[Classifier]):
     """
 
     def __init__(
-        self, classifier: Classifier, data: ClassificationData, record: FineTuneRecord
+        self, classifier: Classifier, data: _ClassificationData, record: FineTuneRecord
     ) -> None:
         self.data = data
         self.record = record

@@ -35,7 +35,7 @@ _SCORE_POOL = 32
 
 
 @dataclass(eq=False)
-class CRAD(TrainedMethod["CRADNetwork"]):
+class CRAD(TrainedMethod["_CRADNetwork"]):
     """CRAD: coordinate-based reconstruction for anomaly detection.
 
     Each position of the map, and the map as one, is turned into a coordinate in a grid of trained
@@ -81,13 +81,13 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         if min(*numbers, self.expansion, self.learning_rate, self.grid_learning_rate) <= 0:
             raise OptionError(f"{self} cannot be trained with; use more than 0 of each")
 
-    def networks(self, shapes: Shapes) -> CRADNetwork:
+    def networks(self, shapes: Shapes) -> _CRADNetwork:
         """The grids, and the networks that look things up in them, untrained.
 
         Args:
             shapes: of the map of one image, (channel, row, column).
         """
-        return CRADNetwork(
+        return _CRADNetwork(
             shapes[0],
             nodes=self.nodes,
             global_nodes=self.global_nodes,
@@ -95,7 +95,7 @@ class CRAD(TrainedMethod["CRADNetwork"]):
             expansion=self.expansion,
         )
 
-    def optimizers(self, networks: CRADNetwork) -> list[Optimizer]:
+    def optimizers(self, networks: _CRADNetwork) -> list[Optimizer]:
         """One for the networks and one for the grids.
 
         Args:
@@ -114,7 +114,7 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         """
         return float(0.1 ** ((epoch - 1) // self.lr_decay_epochs))
 
-    def loss(self, networks: CRADNetwork, batch: list[Tensor]) -> Losses:
+    def loss(self, networks: _CRADNetwork, batch: list[Tensor]) -> Losses:
         """Mean square difference of maps and their reconstructions.
 
         Args:
@@ -124,9 +124,9 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         features = batch[0]
         return {"mse": functional.mse_loss(networks(features), features)}
 
-    def encoder(self) -> CRADEncoder:
+    def encoder(self) -> _CRADEncoder:
         """Images to joined maps of all layers."""
-        return CRADEncoder(self.feature_extractor)
+        return _CRADEncoder(self.feature_extractor)
 
     def head(self) -> CRADHead:
         """The memory, and the anomaly map.
@@ -137,7 +137,7 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         return CRADHead(self.trained_networks())
 
 
-class CRADNetwork(nn.Module):
+class _CRADNetwork(nn.Module):
     """Reconstructs maps from what the grids hold.
 
     Args:
@@ -180,7 +180,7 @@ class CRADNetwork(nn.Module):
         return refine(self.projection(self.blocks(joined)), features)
 
 
-class CRADEncoder(nn.Module):
+class _CRADEncoder(nn.Module):
     """Images to the maps of all layers, joined at the finest one's size, corner on corner.
 
     Args:

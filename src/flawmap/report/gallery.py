@@ -13,7 +13,7 @@ from flawmap.runtime.inference import Inspection
 from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, resize, to_uint8
 from flawmap.runtime.record import Record
 
-THUMBNAIL_SIDE = 320
+_THUMBNAIL_SIDE = 320
 """The longer side of a thumbnail, in pixels, at most."""
 
 _JPEG_QUALITY = 80
@@ -26,7 +26,7 @@ class Card:
 
     Args:
         record: the inspected image as a row.
-        image: a JPEG thumbnail, its longer side up to `THUMBNAIL_SIDE` pixels.
+        image: a JPEG thumbnail, its longer side up to `_THUMBNAIL_SIDE` pixels.
         overlay: likewise, under the heat map.
         truth_outline: likewise, with an outline around the true defect; None without a mask that
             marks something.
@@ -120,7 +120,7 @@ def _truth_outline(thumbnail: ImageU8, mask: Mask) -> bytes:
 
 
 def _shrink(image: np.ndarray) -> ImageArray | np.ndarray:
-    factor = min(1, THUMBNAIL_SIDE / max(image.shape[:2]))
+    factor = min(1, _THUMBNAIL_SIDE / max(image.shape[:2]))
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     return resize(image, height, width)
 

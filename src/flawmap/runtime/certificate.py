@@ -17,7 +17,7 @@ from flawmap.errors import ParityError
 from flawmap.runtime.graph import Precision
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
-ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
+_ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
 """One preprocessed image to its score and anomaly map."""
 
 TORCH_TOLERANCE = 1e-4
@@ -59,7 +59,7 @@ class Certificate:
 
     @classmethod
     def issue(
-        cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction
+        cls, good: ImageArray, preprocessing: Preprocessing, score: _ScoreFunction
     ) -> Certificate:
         """The certificate of two images made of a good one.
 
@@ -80,7 +80,7 @@ class Certificate:
         return cls(images, scores, np.stack([distances for _, distances in scored]))
 
     def check(
-        self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str
+        self, preprocessing: Preprocessing, score: _ScoreFunction, tolerance: float, where: str
     ) -> float:
         """Score the images again and compare.
 

@@ -32,7 +32,7 @@ from flawmap.synthetic.heatsink_damage import DAMAGES
 from flawmap.synthetic.heatsink_designs import DESIGNS
 from flawmap.synthetic.heatsink_scene import draw_scene
 
-MaskU8 = UInt8[np.ndarray, "height width"]
+_MaskU8 = UInt8[np.ndarray, "height width"]
 """255 where an image is defective, 0 elsewhere."""
 
 _Seed = int | Sequence[int]
@@ -88,7 +88,7 @@ def draw_good(product: str, seed: _Seed) -> ImageU8:
     return _sensed(sensor, _exposed(draw_scene(part, product).colours))
 
 
-def draw_defective(product: str, defect_type: str, seed: _Seed) -> tuple[ImageU8, MaskU8]:
+def draw_defective(product: str, defect_type: str, seed: _Seed) -> tuple[ImageU8, _MaskU8]:
     """The part of `draw_good` at the same seed with a defect, from glaring to barely visible.
 
     Args:
