@@ -37,10 +37,11 @@ from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.synthetic import heatsink
 from flawmap.synthetic.defects import paint_defect
+from flawmap.synthetic.heatsink_designs import DESIGNS
 
 ROWS = Path("bench/results/transfer.jsonl")
 TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
-COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in heatsink.PRODUCTS}
+COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in DESIGNS}
 DRAWN = Path("bench/out/heatsinks")
 
 SHORT = replace(PAPER_CONFIG, epochs=5)

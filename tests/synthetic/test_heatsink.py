@@ -7,16 +7,16 @@ import pytest
 from flawmap.errors import OptionError
 from flawmap.synthetic.heatsink import (
     DEMO_COUNTS,
-    HEATSINK_DEFECT_TYPES,
     PAPER_COUNTS,
-    PRODUCTS,
     ImageCounts,
     draw_defective,
     draw_good,
     write_heatsinks,
 )
+from flawmap.synthetic.heatsink_damage import DAMAGES
+from flawmap.synthetic.heatsink_designs import DESIGNS
 
-EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in HEATSINK_DEFECT_TYPES]
+EVERY_DEFECT = [(product, kind) for product in DESIGNS for kind in DAMAGES]
 
 
 def change(product, kind, seed):
@@ -36,7 +36,7 @@ def few(tmp_path_factory) -> dict[str, bytes]:
     return written(root)
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", DESIGNS)
 def test_a_seed_is_an_image(product):
     image = draw_good(product, 3)
     assert image.shape == (224, 224, 3)
@@ -69,7 +69,7 @@ def test_the_mask_is_where_the_image_changed(product, kind):
         assert not inside[-18:].any()
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", DESIGNS)
 def test_good_parts_differ_but_are_one_product(product):
     one, other = (draw_good(product, seed).astype(float) for seed in (0, 1))
     assert np.abs(one - other).mean() > 2
@@ -132,7 +132,7 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(few, tmp_path):
 
 
 def test_counts_are_the_papers():
-    assert set(PAPER_COUNTS) == set(DEMO_COUNTS) == set(PRODUCTS)
+    assert set(PAPER_COUNTS) == set(DEMO_COUNTS) == set(DESIGNS)
     assert sum(c.train_good + c.test_good for c in PAPER_COUNTS.values()) == 897
     assert sum(c.defective for c in PAPER_COUNTS.values()) == 692
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -23,9 +22,6 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
-
-if TYPE_CHECKING:
-    from flawmap.runtime.record import Record
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -144,29 +140,6 @@ def _format_duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def format_record(record: Record) -> str:
-    """An inspected image as one line.
-
-    Args:
-        record: its row in the results.
-    """
-    if record.score is None or record.p_value is None:
-        return f"[yellow]error [/]  {escape(record.error)}"
-    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
-    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    return f"{word}  {numbers}  {escape(record.image)}"
-
-
-def print_unreadable(unreadable: Sequence[Any]) -> None:
-    """Print which images could not be used, and why.
-
-    Args:
-        unreadable: images with their errors.
-    """
-    for image in unreadable:
-        err.print(f"[yellow]skipped:[/] {escape(str(image.error))}")
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:

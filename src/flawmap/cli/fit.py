@@ -17,7 +17,6 @@ from flawmap.cli.console import (
     out,
     print_fit_summary,
     print_notes,
-    print_unreadable,
     progress_bars,
 )
 from flawmap.cli.products import run_per_product
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
+    from flawmap.runtime.decode import UnreadableImage
 
 _FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
@@ -209,7 +209,7 @@ def _fit(
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
-    print_unreadable(inspector.unreadable)
+    _print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:
@@ -217,6 +217,12 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
         out.print(
             f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"
         )
+
+
+def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
+    """Print which images could not be used, and why."""
+    for image in unreadable:
+        err.print(f"[yellow]skipped:[/] {escape(str(image.error))}")
 
 
 def _make_finetune_config(

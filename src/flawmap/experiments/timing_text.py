@@ -65,7 +65,7 @@ def _cells(timing: LineTimings) -> list[str]:
 
 def _published_cells(label: str, product: str) -> list[str]:
     """The paper's times for a product; their mean for one that it does not have."""
-    by_product = published.TABLE_2.get(label)
+    by_product = published.TIMES.get(label)
     if by_product is None:
         return ["", ""]
     image_times, bank_times = zip(*by_product.values(), strict=True)

@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.tensor_shapes import PositionEncoding, Scalar
+from flawmap.features.tensor_shapes import Scalar
 from flawmap.support.tensors import Patches
+
+_PositionEncoding = Float[Tensor, "_length _row _column"]
+"""A vector for each position of a map, the same for all images."""
 
 _DECAY = 0.99
 """How much of a running mean stays in each step."""
@@ -98,7 +102,7 @@ class Codebook(nn.Module):
 
 def sinusoidal_position_encoding(
     length: int, rows: int, columns: int, device: torch.device | None = None
-) -> PositionEncoding:
+) -> _PositionEncoding:
     """A vector for each position, (length, row, column): the first half by column, then by row.
 
     In each half sine and cosine alternate, of the position times 10000^(−2 i / half) for the i-th

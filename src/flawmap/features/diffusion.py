@@ -11,10 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from flawmap.features.tensor_shapes import Noise, Noises, PerImageScalars, Timesteps
+from flawmap.features.tensor_shapes import Timesteps
 from flawmap.support.tensors import Images
+
+_PerImageScalars = Float[Tensor, "_batch 1 1 1"]
+"""One number per image, to multiply images with."""
+
+_Noises = Float[Tensor, "_step ... 3 height width"]
+"""The noise of each step of a reconstruction."""
+
+_Noise = Float[Tensor, "... 3 height width"]
+"""Gaussian noise for images; without the first axis, the same for all of them."""
 
 NUM_TIMESTEPS = 1000
 """Time steps of the schedule; an image of the last one is nothing but noise."""
@@ -39,7 +49,7 @@ _NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """Noisy images and the time step of each to the noise in them."""
 
 
-def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
+def alpha_bar(timesteps: Timesteps) -> _PerImageScalars:
     """ᾱ of each image's time step, (batch, 1, 1, 1).
 
     Args:
@@ -51,7 +61,7 @@ def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
     return torch.tensor(_ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
 
 
-def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -> Images:
+def add_noise(images: Images, noise: _Noise, fraction: _PerImageScalars | float) -> Images:
     """Noisy images, √ᾱ x + √(1 − ᾱ) ε.
 
     Args:
@@ -91,7 +101,7 @@ def _ddim_weights(now: float, then: float) -> _StepWeights:
 
 
 def reconstruct(
-    predict: _NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
+    predict: _NoisePredictor, images: Images, targets: Images, noises: _Noises, guidance: float
 ) -> Images:
     """Images that were made noisy and clean again, guided towards targets.
 

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.pooling import average_pool_3x3
-from flawmap.features.tensor_shapes import ResizedImages, Scalar
+from flawmap.features.tensor_shapes import Scalar
 from flawmap.features.unet import UNet
 from flawmap.support.tensors import Distances, Features, Images
+
+_ResizedImages = Float[Tensor, "batch 3 _height _width"]
+"""The same images in another size."""
 
 
 class DDADReconstructor(nn.Module):
@@ -48,7 +52,7 @@ class DDADReconstructor(nn.Module):
         self.register_buffer("noises", torch.randn(NUM_STEPS + 1, 3, *self._size))
         self.register_buffer("balance", torch.ones(()))
 
-    def to_working_size(self, images: Images) -> ResizedImages:
+    def to_working_size(self, images: Images) -> _ResizedImages:
         """Preprocessed images in the UNet's size, −1…1.
 
         Args:

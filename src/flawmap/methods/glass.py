@@ -27,7 +27,7 @@ from flawmap.features.discriminator import Adaptor, Discriminator, focal_loss
 from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
-from flawmap.methods.glass_head import GLASSEncoder, GLASSHead
+from flawmap.methods.glass_head import GLASSHead
 from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
 from flawmap.support.tensors import Images, Patches
@@ -241,11 +241,11 @@ class GLASS(TrainedMethod[GLASSNetworks]):
         std = self.feature_extractor.std
         return paint_preprocessed(image.numpy(), default_rng(seed), mean, std, self.defect_types)
 
-    def encoder(self) -> GLASSEncoder:
+    def encoder(self) -> PatchEmbedder:
         """Images to one vector per patch."""
         channels = self.embedding_dim or sum(self.feature_extractor.channels)
         context = PooledNeighbourhood(channels)
-        return GLASSEncoder(PatchEmbedder(self.feature_extractor, context))
+        return PatchEmbedder(self.feature_extractor, context)
 
     def head(self) -> GLASSHead:
         """Adaptor, discriminator and anomaly map.

@@ -118,7 +118,3 @@ class CalibratedScale:
         """
         heatmap = resize(self.verdict.heatmap, *image.shape[:2])
         return overlay(image, replace(self.verdict, heatmap=heatmap))
-
-
-View = DatasetScale | CalibratedScale
-"""What a method sees in an image, on either scale."""

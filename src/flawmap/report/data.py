@@ -23,6 +23,7 @@ from flawmap.render.curves import plot_finetuning
 from flawmap.report.gallery import Gallery
 from flawmap.runtime.inference import Runtime
 from flawmap.runtime.record import Record
+from flawmap.support.flat import flatten
 
 _MAX_NAMED_MASKS = 3
 """Masks that the page names; of the others it says how many they are."""
@@ -214,14 +215,6 @@ def _versions() -> _Section:
     }
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> _Section:
+def _flat(options: Mapping[str, Any]) -> _Section:
     """Options as texts, those of components under names such as `context.ratio`."""
-    flat: _Section = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            flat[prefix + name] = str(value["type"])
-            inner = {key: option for key, option in value.items() if key != "type"}
-            flat |= _flat(inner, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = str(value)
-    return flat
+    return {name: str(value) for name, value in flatten(options).items()}

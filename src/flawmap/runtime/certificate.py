@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.errors import ParityError
-from flawmap.runtime.graph import Precision
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
 _ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
@@ -22,9 +21,6 @@ _ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
 
 TORCH_TOLERANCE = 1e-4
 """Largest accepted difference of a graph in f32 from torch, as a fraction of the largest value."""
-
-MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
-"""Largest accepted difference of a machine from the one that fitted, likewise."""
 
 _PerImage = Float[np.ndarray, " image"]
 _Maps = Float[np.ndarray, "image height width"]

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from flawmap.errors import WriteError
+from flawmap.errors import TrainingError, WriteError
 from flawmap.support.atomic import atomic_write
 from flawmap.training.metrics import EpochMetrics
 
@@ -57,19 +57,17 @@ class Checkpoint(NamedTuple):
             file: as `write` left it.
 
         Raises:
-            OSError: it cannot be read.
-            SafetensorError: it is damaged.
+            TrainingError: it cannot be read, or is damaged.
         """
-        with safe_open(file, "pt") as saved:
-            metadata = saved.metadata() or {}
-            state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        try:
+            with safe_open(file, "pt") as saved:
+                metadata = saved.metadata() or {}
+                state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{file} cannot be read ({error})") from error
         epochs = json.loads(metadata.get("history", "[]"))
         history = [EpochMetrics.from_dict(epoch) for epoch in epochs]
         return cls(metadata.get("key", ""), history, state)
-
-
-UNREADABLE = (OSError, SafetensorError)
-"""The errors of `Checkpoint.read`."""
 
 
 def hash_of(*identity: object) -> str:

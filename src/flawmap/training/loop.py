@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from flawmap.errors import TrainingError
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
 from flawmap.training.checkpoint import (
-    UNREADABLE,
     Checkpoint,
     load_optimizer_state,
     optimizer_state,
@@ -188,8 +188,8 @@ class TrainingRun(ABC, Generic[_N]):
         noun = self.monitor.noun
         try:
             checkpoint = Checkpoint.read(file)
-        except UNREADABLE as error:
-            emit(f"{file} cannot be read ({error}); the {noun} starts again")
+        except TrainingError as error:
+            emit(f"{error}; the {noun} starts again")
             return
         done = len(checkpoint.history)
         if checkpoint.key != key or done > self.monitor.epochs:
