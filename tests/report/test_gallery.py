@@ -40,7 +40,7 @@ def test_the_gallery_keeps_the_worst_first() -> None:
         "bare pass",
         "bare catch",
     ]
-    assert gallery.left_out == 2
+    assert gallery.omitted == 2
 
 
 def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_the_first() -> None:
@@ -66,7 +66,7 @@ def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
     add_to_gallery(gallery, "worst", None, 5.0)
     without_image = inspected(None, make_verdict(1.0))
     gallery.add(make_record("harmless", 1.0), without_image)
-    assert gallery.left_out == 1
+    assert gallery.omitted == 1
     with pytest.raises(ValueError, match="its inspection has none"):
         gallery.add(make_record("worse", 6.0), without_image)
 
@@ -74,14 +74,14 @@ def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
 def test_a_gallery_without_room_keeps_nothing() -> None:
     gallery = Gallery(THRESHOLD, capacity=0)
     add_to_gallery(gallery, "a", None, 5.0)
-    assert (gallery.cards(), gallery.left_out) == ([], 1)
+    assert (gallery.cards(), gallery.omitted) == ([], 1)
 
 
 def test_images_that_could_not_be_inspected_are_not_shown() -> None:
     gallery = Gallery(THRESHOLD)
     unreadable = Inspection("a", None, ImageError("a: the file is empty"), None, 0.0)
     gallery.add(make_record("a", None), unreadable)
-    assert (gallery.cards(), gallery.left_out) == ([], 0)
+    assert (gallery.cards(), gallery.omitted) == ([], 0)
 
 
 @pytest.mark.parametrize(

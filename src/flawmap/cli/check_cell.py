@@ -40,7 +40,7 @@ def check_cell(
     threshold: Annotated[
         Literal["any", "f1-max", "youden"],
         typer.Option(
-            help="The threshold that the F1 is said to be at; it sets the exit code. youden has "
+            help="The threshold that the F1 is reported at; it sets the exit code. youden has "
             "the largest TPR − FPR."
         ),
     ] = "any",

@@ -143,7 +143,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
-    """Print what was fitted, what the threshold guarantees, and what stands against it.
+    """Print what was fitted, what the threshold guarantees, and what weakens the guarantee.
 
     Args:
         calibration: of the inspector.

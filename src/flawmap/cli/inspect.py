@@ -176,7 +176,7 @@ def _print_summary(counts: Counter[str], output: Path) -> int:
 
 
 def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
-    """The images to inspect, each with its overlay's name: its place below the folder named."""
+    """The images to inspect, each with its overlay's name: its path below the named folder."""
     from flawmap.data.layouts import images_below
 
     paths: list[Path] = []
@@ -193,7 +193,7 @@ def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
 
 
 def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """The names, each with a number behind it where the same name came before.
+    """The names; a name that occurred before gets a number behind it.
 
     A name depends on those before it only. Names that differ in upper and lower case count as the
     same, as they do in the file systems of Windows and macOS.

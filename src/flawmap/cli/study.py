@@ -39,7 +39,7 @@ SizeOption = Annotated[
 ]
 TableFineTuneOption = Annotated[
     _TableFineTuneMode,
-    typer.Option(help="Classes that TL learns to tell apart; see `flawmap fit`."),
+    typer.Option(help="Classes that TL is trained to tell apart; see `flawmap fit`."),
 ]
 FineTunePresetOption = Annotated[
     _FineTunePreset,

@@ -24,9 +24,10 @@ from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 
 _SMALL_SET_SIZE = 64
-"""Images up to which each pair is compared with the median of the others. In its own median a pair
-has a hand: it lies between the two of them for one wave in so many images, and there their bits
-differ whatever they show."""
+"""Up to so many images, each pair is compared with the median of the other images.
+
+With few images the median moves with the pair under test, and its bits then differ by construction.
+"""
 
 _DCTFingerprints = Float[np.ndarray, "_image 255"]
 """One row per image, of length 1."""
@@ -76,14 +77,14 @@ def near_duplicates(
 ) -> list[DuplicatePair]:
     """Images in different splits that look the same, the most alike first.
 
-    Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of
+    It finds exact copies; copies saved anew, scaled or a little brighter; and often two shots of
     one part in one pose. Contrast does not count. Where parts always lie in the same pose, a shift
     by a pixel already makes another image. Of two images alone, only equal ones are found: there is
-    no usual one to compare them with. Images that cannot be read are skipped.
+    no third one to compare them with. Images that cannot be read are skipped.
 
     Args:
         samples: the images of a data set, with their splits.
-        limit: most bits, of 255, in which a pair may differ.
+        limit: largest number of bits, of 255, in which a pair may differ.
     """
     if len({sample.split for sample in samples}) < 2:
         return []

@@ -42,7 +42,7 @@ _FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
 def list_samples() -> list[Sample]:
     """The cells where the package keeps them, split by their file names.
 
-    The same at any time and place.
+    The split is the same on every machine.
 
     Raises:
         MissingExtra: the package is not installed.

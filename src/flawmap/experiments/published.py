@@ -14,7 +14,7 @@ class Published(NamedTuple):
 
     Args:
         auroc: image AUROC in percent.
-        f1: F1 in percent; at which threshold is not said.
+        f1: F1 in percent; the paper does not name its threshold.
     """
 
     auroc: float

@@ -36,7 +36,7 @@ class TableText:
 
     Args:
         title: what it compares.
-        columns: the headings.
+        columns: the headings, that of the labels first.
         rows: the cells of each line, its label first.
         notes: a sentence each.
     """
@@ -160,7 +160,7 @@ def _seeds_note(table: TableSpec, products: Sequence[str], results: ResultsByLin
             continue
         counts = {}
         for product in products:
-            counts[product] = sum((name, at) == (product, index) for name, at, _ in results)
+            counts[product] = sum(key[:2] == (product, index) for key in results)
         if len(set(counts.values())) == 1:
             names_by_count.setdefault(counts[products[0]], []).append(line.label)
             continue

@@ -128,7 +128,7 @@ class _Subject:
         tensors = [torch.zeros(1, 3, height, width)]
         for name, module in _modules(method, height, width).items():
             self.sections[name], tensors = _start(module.eval(), tensors)
-        self.whole = _whole(method, height, width)
+        self.full_graph = _full_graph(method, height, width)
 
     def score(self, path: Path) -> Iterator[tuple[str, float]]:
         """Score an image; each section with the milliseconds that it took."""
@@ -141,7 +141,7 @@ class _Subject:
             arrays = section(arrays)
             yield name, self._since(started)
         started = self._clock()
-        self.whole(image)
+        self.full_graph(image)
         yield "whole", self._since(started)
 
     def _since(self, started: float) -> float:
@@ -235,7 +235,7 @@ def _as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _whole(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
+def _full_graph(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
     """All of scoring as a saved inspector runs it."""
     if best_device().type == "cuda":
         run = _in_torch(method.scoring_module(), best_device())

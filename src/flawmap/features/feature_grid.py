@@ -141,8 +141,8 @@ def refinement_weight(reconstructed: Features, features: Features) -> Features:
     """The weight s of the input map in `refine`, (batch, 1, row, column).
 
     Args:
-        reconstructed: R.
-        features: F.
+        reconstructed: R, made of the grids, (batch, channel, row, column).
+        features: F, of the backbone, of the same shape.
     """
     difference = (reconstructed - features).square().mean(dim=1, keepdim=True)
     near = 1 - torch.round((0.05 * difference.detach()).clamp(0, 1))

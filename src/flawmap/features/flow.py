@@ -79,10 +79,9 @@ class _ChannelNorm(nn.LayerNorm):
 
 
 class CouplingBlock(nn.Module):
-    """One step of a flow: half of the channels are scaled and shifted as the others say.
+    """One step of a flow: affine coupling, then a scale, an offset and a permutation of channels.
 
-    Then all are scaled, shifted and permuted.
-
+    Half of the channels are scaled and shifted by what the other half and the condition determine.
     With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α
     tanh(a₁ / α), α = 1.9; y₂ = x₂ eˢ + a₂; times g = 0.1 · softplus(γ) with β = ½ per channel, plus
     an offset. log |det| = Σ s + H · W · Σ log g.
@@ -180,8 +179,8 @@ class CouplingStack(nn.Module):
 class CrossScaleCoupling(nn.Module):
     """One step of a flow over maps of several sizes at once.
 
-    Half of the channels of all maps say how to change the other half of each; then the other way
-    round. log-scale = 1.9 · 0.636 · atan(· / 1.9).
+    Half of the channels of all maps determine how to change the other half of each; then the other
+    way round. log-scale = 1.9 · 0.636 · atan(· / 1.9).
 
     Args:
         channels: of each map, fine to coarse.

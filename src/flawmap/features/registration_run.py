@@ -38,7 +38,7 @@ def train_registration(
     """The aligner that was trained on pairs of images.
 
     Args:
-        options: settings.
+        options: settings of the registration.
         backbone: stays as it is.
         images: two or more, (3, height, width) each.
         seed: of weights and pairs.
@@ -81,7 +81,7 @@ class _RegistrationTraining(TrainingRun[_SiameseNetworks]):
     checkpoint. The weights of the epoch with the lowest loss are kept.
 
     Args:
-        options: settings.
+        options: settings of the registration.
         networks: to be trained, on the device where they are trained.
         backbone: stays as it is.
         images: all of them, (3, height, width) each.

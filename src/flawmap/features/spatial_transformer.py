@@ -29,9 +29,8 @@ _IDENTITY: dict[TransformModel, tuple[float, ...]] = {
     "rotation_scale": (0, 1, 1),
     "affine": (1, 0, 0, 0, 1, 0),
 }
-"""The parameters that leave a map as it is: angle, horizontal scale and vertical scale.
-
-Or a 2×3 matrix row by row.
+"""The parameters that leave a map as it is: angle, horizontal and vertical scale; or a 2×3 matrix,
+row by row.
 """
 
 

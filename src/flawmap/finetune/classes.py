@@ -1,4 +1,4 @@
-"""What a fine-tuning may tell apart: images by the name of their class, for each of its modes."""
+"""The classes of a fine-tuning: images by the name of their class, for each of its modes."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class _Search:
         self.settled[rows] = self.taken
 
     def settle_block(self, rows: Tensor) -> None:
-        """Lower the bounds of `rows` by all centres that the first of them has not met."""
+        """Lower the bounds of `rows` by all centres that the first of them still lacks."""
         missed = slice(int(self.settled[rows[0]]), self.taken)
         vectors = self.vectors[rows]
         chosen = self.chosen[missed]

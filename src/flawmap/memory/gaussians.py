@@ -61,8 +61,8 @@ class Gaussians(nn.Module):
         Args:
             maps: the channels that the Gaussians are about, (batch, channel, row, column).
         """
-        # One product for the whole batch, so memory grows with the maps; on rows that lie apart it
-        # would take 20 times as long.
+        # One product for the whole batch, so memory grows with the maps; on rows that
+        # are not contiguous it would take 20 times as long.
         vectors = rearrange(maps, "b c h w -> (h w) b c").contiguous()
         white = (vectors - rearrange(self.mean, "h w c -> (h w) 1 c")) @ self.whitening.mT
         rows = self.mean.shape[0]

@@ -129,7 +129,7 @@ class CRAD(TrainedMethod["_CRADNetwork"]):
         return _CRADEncoder(self.feature_extractor)
 
     def head(self) -> CRADHead:
-        """The memory, and the anomaly map.
+        """The reconstructing network, and the anomaly map.
 
         Raises:
             NotFitted: nothing was trained yet.

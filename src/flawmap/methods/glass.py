@@ -55,7 +55,7 @@ class GLASSNetworks(nn.Module):
 class GLASS(TrainedMethod[GLASSNetworks]):
     """GLASS: an adaptor and a discriminator on frozen features, trained with synthesised anomalies.
 
-    The discriminator D is trained to tell normal vectors from such that were pushed away from them
+    The discriminator D is trained to tell normal vectors from those that were pushed away from them
     (global anomaly synthesis: noise, then gradient ascent within a shell around what is normal) and
     from those of painted defects (local anomaly synthesis: Perlin-shaped spots of texture). An
     image's score is its largest D, 0…1.
@@ -187,7 +187,7 @@ class GLASS(TrainedMethod[GLASSNetworks]):
             yield [grids[indices], painted_grids, torch.from_numpy(masks), mean_grid]
 
     def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
-        """How badly normal vectors, ascended and painted anomalies are told apart.
+        """Losses of normal vectors, of ascended anomalies and of painted ones.
 
         Args:
             networks: what is trained.

@@ -23,8 +23,8 @@ def bootstrap_intervals(
 ) -> dict[str, Metric]:
     """Metrics with the 95 % percentile interval of the bootstrap over images (Efron 1979).
 
-    Good and defective images are resampled apart, so that each resample has as many of both as
-    there are. The same seed gives the same interval. A metric at the end of its range gets an
+    Good and defective images are resampled separately, so that each resample has as many of both
+    as there are. The same seed gives the same interval. A metric at the end of its range gets an
     interval that ends there.
 
     Args:

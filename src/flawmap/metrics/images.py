@@ -124,7 +124,7 @@ def _ranking_metrics(
 
 
 def _rate(events: _Rejections, missing: str) -> Metric:
-    """How frequent something is among some images, or why that cannot be said."""
+    """The rate of an event among some images; unavailable where there are none."""
     if not len(events):
         return Metric(unavailable=missing)
     return proportion_with_interval(int(events.sum()), len(events))

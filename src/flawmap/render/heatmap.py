@@ -100,8 +100,11 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     True
     """
     scale = max(0.42, min(image.shape[:2]) / 450)
-    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.5 * scale))
-    x, y, line = 4 + int(4 * scale), 4 + int(24 * scale), max(1, round(2 * scale))
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    thickness = max(1, round(1.5 * scale))
+    line = max(1, round(2 * scale))
+    x = 4 + int(4 * scale)
+    y = 4 + int(24 * scale)
     (width, _), below = cv2.getTextSize(text, font, scale, thickness)
     image = np.ascontiguousarray(image).copy()
     corner = image[: y + below + 2 * line, : x + width + 2 * line]

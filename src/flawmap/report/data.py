@@ -36,8 +36,8 @@ class ReportData:
     """All that the page says.
 
     Args:
-        title: the heading.
-        subtitle: the line under it.
+        title: heading of the page.
+        subtitle: the line under the heading.
         threshold: score beyond which a part is rejected.
         calibration_scores: scores of the good images that the inspector was calibrated on.
         guarantees: sentences on what the threshold guarantees.
@@ -75,7 +75,7 @@ def from_evaluation(
 
     Args:
         inspector: file of the inspector.
-        runtime: the inspector.
+        runtime: the loaded inspector that inspected the images.
         dataset: folder or manifest of the test images, which gives the page its title.
         evaluation: of these images.
         gallery: the images that are shown.
@@ -105,7 +105,7 @@ def from_records(
 
     Args:
         inspector: file of the inspector, whose name gives the page its title.
-        runtime: the inspector.
+        runtime: the loaded inspector that inspected the images.
         records: of all images.
         gallery: the images that are shown.
     """

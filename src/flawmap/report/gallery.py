@@ -50,16 +50,16 @@ class Gallery:
         min_area: regions of fewer pixels are not marked in overlays.
 
     Attributes:
-        left_out: how many images were added and are not kept.
+        omitted: how many images were added and are not kept.
 
     Example:
         >>> gallery = Gallery(threshold=2.0, capacity=500)
-        >>> gallery.cards(), gallery.left_out
+        >>> gallery.cards(), gallery.omitted
         ([], 0)
     """
 
     def __init__(self, threshold: float, capacity: int = 500, min_area: int = 0) -> None:
-        self.left_out = 0
+        self.omitted = 0
         self._threshold = threshold
         self._capacity = capacity
         self._min_area = min_area
@@ -86,7 +86,7 @@ class Gallery:
         self._added += 1
         rank = (_badness(record, self._threshold), -self._added)
         is_full = len(self._kept) >= self._capacity
-        self.left_out += is_full
+        self.omitted += is_full
         if is_full and (not self._kept or rank < self._kept[0][:2]):
             return
         entry = (*rank, self._card(record, inspection, mask, painted))

@@ -32,7 +32,7 @@ def random_colours(rng: Generator, image: ImageU8, count: int) -> FloatImage:
     Args:
         rng: all that the colours depend on besides the image.
         image: what the colours shall go with.
-        count: of colours.
+        count: number of colours, >= 1.
 
     Returns:
         (count, 3), in grey levels.

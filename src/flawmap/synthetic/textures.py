@@ -193,7 +193,7 @@ def _turn(image: ImageOrMap, degrees: float) -> ImageOrMap:
 def _lattice(size: int, cells: int) -> tuple[FloatImage, FloatImage]:
     """Weight of each lattice line at each pixel, 6t⁵ − 15t⁴ + 10t³, and weight × distance.
 
-    (size, cells + 1) both.
+    Both are (size, cells + 1).
     """
     centres = (np.arange(size)[:, None] + 0.5) * cells / size
     distance = (centres - np.arange(cells + 1)).astype(np.float32)

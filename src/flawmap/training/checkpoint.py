@@ -36,7 +36,7 @@ class Checkpoint(NamedTuple):
     state: Mapping[str, Tensor]
 
     def write(self, file: Path) -> None:
-        """Write the checkpoint, whole or not at all.
+        """Write the checkpoint in one step, so that it is complete or not there at all.
 
         Args:
             file: a safetensors file; one that is there is replaced.

@@ -123,7 +123,7 @@ class TrainingRun(ABC, Generic[_N]):
                 writer.flush()
 
     def run_epochs(self) -> Iterator[EpochMetrics]:
-        """Train the epochs that are left; each comes when it is done, and stands in the history.
+        """Train the remaining epochs; yields each when it is done, after adding it to the history.
 
         Raises:
             TrainingError: the loss became infinite or not a number.
