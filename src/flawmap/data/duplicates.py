@@ -114,7 +114,8 @@ def _read(samples: Sequence[Sample]) -> tuple[list[Sample], _DCTFingerprints]:
 def _waves(pixels: ImageArray) -> _DCTFingerprints:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = np.ascontiguousarray(resize(grey, _DCT_SIDE, _DCT_SIDE))
-    waves = cv2.dct(small - small.mean())[:_DCT_KEPT, :_DCT_KEPT].reshape(1, -1)[:, 1:]
+    spectrum = cv2.dct(small - small.mean())
+    waves = spectrum[:_DCT_KEPT, :_DCT_KEPT].reshape(1, -1)[:, 1:]
     # Without the length a brighter copy of a part that always looks much the same lands far from
     # it.
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
@@ -129,7 +130,8 @@ def _match_many(
         # Bits that agree add 1 to the product, the others take 1 away.
         distances = (bits.shape[1] - bits[block] @ bits[second].T) / 2
         for row, column in np.argwhere(distances <= limit):
-            yield _Match(int(block[row]), int(second[column]), round(float(distances[row, column])))
+            distance = round(float(distances[row, column]))
+            yield _Match(int(block[row]), int(second[column]), distance)
 
 
 def _match_few(
@@ -145,5 +147,9 @@ def _match_few(
 
 
 def _pair(a: Sample, b: Sample, distance: int) -> DuplicatePair:
-    same = distance == 0 and (a.sha256 or sha256_of(a.path)) == (b.sha256 or sha256_of(b.path))
-    return DuplicatePair(a, b, distance, same)
+    same_bytes = distance == 0 and _sha256(a) == _sha256(b)
+    return DuplicatePair(a, b, distance, same_bytes)
+
+
+def _sha256(sample: Sample) -> str:
+    return sample.sha256 or sha256_of(sample.path)

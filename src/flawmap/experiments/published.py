@@ -28,8 +28,13 @@ MEAN = "mean"
 
 
 def _line(black: tuple[float, float], white: tuple[float, float]) -> PublishedLine:
-    mean = Published((black[0] + white[0]) / 2, (black[1] + white[1]) / 2)
-    return {"Black": Published(*black), "White": Published(*white), MEAN: mean}
+    auroc = (black[0] + white[0]) / 2
+    f1 = (black[1] + white[1]) / 2
+    return {
+        "Black": Published(*black),
+        "White": Published(*white),
+        MEAN: Published(auroc, f1),
+    }
 
 
 METRICS: dict[int, dict[str, PublishedLine]] = {

@@ -64,13 +64,13 @@ def _setup(
     sa: float = 0.0,
     cfa: bool = False,
     tl: bool = False,
-    half: ChannelChoice = "first",
+    channel_choice: ChannelChoice = "first",
     attend: AttentionKind = "tokens",
 ) -> MethodSetup:
     """A relative of PatchCore by the paper's three changes; `sa`: fraction of layer 3 attending."""
     options: dict[str, object] = {}
     if sa:
-        options["context"] = PartialSelfAttention(sa, half, attend)
+        options["context"] = PartialSelfAttention(sa, channel_choice, attend)
     if cfa:
         options |= {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"}
     return MethodSetup("patchcore", options, finetuned=tl)
@@ -155,8 +155,8 @@ TABLES: dict[int, TableSpec] = {
             _attention("50 %", 0.5),
             _attention("75 %", 0.75),
             _attention("100 %", 1.0),
-            _added("50 %, last half", _setup(sa=0.5, cfa=True, tl=True, half="last")),
-            _added("50 %, random half", _setup(sa=0.5, cfa=True, tl=True, half="random")),
+            _added("50 %, last half", _setup(sa=0.5, cfa=True, tl=True, channel_choice="last")),
+            _added("50 %, random half", _setup(sa=0.5, cfa=True, tl=True, channel_choice="random")),
             _added(
                 "50 %, each channel by itself",
                 _setup(sa=0.5, cfa=True, tl=True, attend="per_channel"),

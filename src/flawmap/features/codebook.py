@@ -77,7 +77,9 @@ class Codebook(nn.Module):
             vectors: (vector, channel).
         """
         # |x − e|² without |x|², which is the same for all codes.
-        nearest = (self.codes.square().sum(dim=1) - 2 * vectors @ self.codes.mT).argmin(dim=1)
+        squares = self.codes.square().sum(dim=1)
+        terms = squares - 2 * vectors @ self.codes.mT
+        nearest = terms.argmin(dim=1)
         codes = functional.embedding(nearest, self.codes)
         if self.training:
             self._update(vectors.detach(), nearest)

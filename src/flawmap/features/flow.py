@@ -74,8 +74,8 @@ class _ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each position."""
 
     def forward(self, features: Features) -> Features:
-        normed: Tensor = super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return normed
+        normed: Tensor = super().forward(features.permute(0, 2, 3, 1))
+        return normed.permute(0, 3, 1, 2)
 
 
 class CouplingBlock(nn.Module):
@@ -111,7 +111,8 @@ class CouplingBlock(nn.Module):
             nn.Conv2d(width, 2 * self._changed, 3, padding=1),
         )
         # So that g begins as 1: softplus(γ) with β = ½ is 2 log(1 + exp(γ / 2)).
-        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), 2 * math.log(math.expm1(5))))
+        first_scale = 2 * math.log(math.expm1(5))
+        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), first_scale))
         self.offset = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.order: Tensor
         self.register_buffer("order", torch.randperm(channels))

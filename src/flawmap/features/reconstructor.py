@@ -94,20 +94,17 @@ class DDADReconstructor(nn.Module):
             self.unet, resized, resized, self.noises[:, None], self._guidance
         )
         by_pixels = (resized - reconstructed).abs().mean(dim=1)
+        size = by_pixels.shape[-2:]
+        maps = self.adapted_features(resized)[1:]
+        reconstructed_maps = self.adapted_features(reconstructed)[1:]
         by_layer = []
-        for before, after in zip(
-            self.adapted_features(resized)[1:],
-            self.adapted_features(reconstructed)[1:],
-            strict=True,
-        ):
-            similarity = functional.cosine_similarity(
-                average_pool_3x3(before), average_pool_3x3(after), dim=1
-            )
+        for before, after in zip(maps, reconstructed_maps, strict=True):
+            pooled_before = average_pool_3x3(before)
+            pooled_after = average_pool_3x3(after)
+            similarity = functional.cosine_similarity(pooled_before, pooled_after, dim=1)
             distances = (1 - similarity)[:, None]
             by_layer.append(
-                functional.interpolate(
-                    distances, by_pixels.shape[-2:], mode="bilinear", align_corners=True
-                )
+                functional.interpolate(distances, size, mode="bilinear", align_corners=True)
             )
         by_features = torch.stack(by_layer).sum(dim=0)[:, 0].clamp_min(0)
         return [by_pixels, by_features]

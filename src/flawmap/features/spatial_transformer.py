@@ -242,7 +242,9 @@ def _invert(transforms: Transforms) -> Transforms:
         >>> _compose(half, _invert(half)).abs().tolist()
         [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
     """
-    (a, b), (c, d) = (row.unbind(dim=-1) for row in transforms[..., :2].unbind(dim=-2))
+    first_row, second_row = transforms[..., :2].unbind(dim=-2)
+    a, b = first_row.unbind(dim=-1)
+    c, d = second_row.unbind(dim=-1)
     determinant = a * d - b * c
     determinant = torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
     adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))

@@ -222,7 +222,8 @@ class AttentionBlock(nn.Module):
         """
         split = "b (three n c) h w -> three b n (h w) c"
         # Contiguous, without which torch takes the slow way on a CPU.
-        query, key, value = rearrange(self.qkv(maps), split, three=3, n=self.heads).contiguous()
+        qkv = rearrange(self.qkv(maps), split, three=3, n=self.heads)
+        query, key, value = qkv.contiguous()
         attended = functional.scaled_dot_product_attention(query, key, value)
         joined = rearrange(attended, "b n (h w) c -> b (n c) h w", h=maps.shape[-2])
         outcome: Tensor = maps + self.proj_out(joined)

@@ -265,7 +265,10 @@ def _principal_components(vectors: Patches, count: int) -> tuple[Tensor, Tensor]
 
 
 def _not_finite(vectors: Patches, rows: int) -> OptionError:
-    count = sum(int((~block.isfinite()).any(1).sum()) for block in vectors.split(rows))
+    count = 0
+    for block in vectors.split(rows):
+        has_bad_number = (~block.isfinite()).any(1)
+        count += int(has_bad_number.sum())
     return OptionError(
         f"{count} of {len(vectors)} vectors hold NaN, infinity or numbers too large to square; "
         "exclude their images, or look for the layer that overflows"

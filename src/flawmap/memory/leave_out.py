@@ -117,7 +117,8 @@ class LeaveOut:
             rows = torch.where(new.values < squared, kept + new.indices, rows)
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
-        return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
+        difference = vectors - others.vectors[rows]
+        return Nearest(difference.square().sum(dim=1).sqrt(), rows)
 
     def _make_buffer(self, channels: int) -> Tensor:
         """The bank's vectors, and room behind them for what replaces those of any group.

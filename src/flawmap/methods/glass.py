@@ -182,7 +182,9 @@ class GLASS(TrainedMethod[GLASSNetworks]):
 
         painted = map_ahead(paint, order)
         for indices in self.split_batches(order):
-            painted_images, masks = map(np.stack, zip(*islice(painted, len(indices)), strict=True))
+            painted_batch = list(islice(painted, len(indices)))
+            painted_images = np.stack([item.image for item in painted_batch])
+            masks = np.stack([item.mask for item in painted_batch])
             painted_grids = self.encoder_runner.encode(torch.from_numpy(painted_images)).maps[0]
             yield [grids[indices], painted_grids, torch.from_numpy(masks), mean_grid]
 

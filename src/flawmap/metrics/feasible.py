@@ -128,7 +128,9 @@ def _at_least(auroc: float, f1: float) -> float:
 def _at_most_best_f1(auroc: float, f1: float) -> float:
     if f1 == 1:
         return math.inf
-    return min(f1 / (2 * (1 - f1)), (1 - auroc) * f1 * (2 - f1) / (2 * (1 - f1) ** 2))
+    by_rejecting_all = f1 / (2 * (1 - f1))
+    by_triangle = (1 - auroc) * f1 * (2 - f1) / (2 * (1 - f1) ** 2)
+    return min(by_rejecting_all, by_triangle)
 
 
 def _at_most_youden(auroc: float, f1: float) -> float:

@@ -83,7 +83,8 @@ def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
     """
     image = np.ascontiguousarray(to_uint8(pixels)).copy()
     line = max(1, round(max(image.shape[:2]) / 140))
-    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
+    square = np.ones((3, 3), np.uint8)
+    around = cv2.dilate(mask.astype(np.uint8), square, iterations=1 + line)
     outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return cv2.drawContours(image, outlines, -1, _RED, line)
 

@@ -155,7 +155,8 @@ def _shots(product: str, counts: ImageCounts) -> Iterator[_Shot]:
     """Every image to draw of a product."""
     _check_known("product", product, DESIGNS)
     percents = DESIGNS[product].defects
-    ends = np.rint(np.cumsum([0, *percents.values()]) * counts.defective / 100).astype(int)
+    cumulative = np.cumsum([0, *percents.values()])
+    ends = np.rint(cumulative * counts.defective / 100).astype(int)
     defective = zip(percents, np.diff(ends).tolist(), strict=True)
     groups = [("train", "good", counts.train_good), ("test", "good", counts.test_good)]
     groups += [("test", defect_type, count) for defect_type, count in defective]
