@@ -40,7 +40,8 @@ from flawmap.synthetic.defects import paint_defect
 from flawmap.synthetic.heatsink_designs import DESIGNS
 
 ROWS = Path("bench/results/transfer.jsonl")
-TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
+TRAINED_TYPES = ("texture", "cutpaste", "cutpaste_scar")
+CHECKED_TYPES = ("scratch", "stain")
 COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in DESIGNS}
 DRAWN = Path("bench/out/heatsinks")
 
@@ -131,7 +132,7 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
             method.layers,
             method.weights,
             {"good": training},
-            replace(config, defect_types=TAUGHT),
+            replace(config, defect_types=TRAINED_TYPES),
             seed=method.seed,
         )
         tuned = {
@@ -139,7 +140,7 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
             "validation accuracy": record.history[-1].validation_accuracy,
         }
     rng = np.random.default_rng(method.seed)
-    painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in held_out_images]
+    painted = [paint_defect(pixels, rng, CHECKED_TYPES).pixels for pixels in held_out_images]
     return tuned | _evaluate(method, training, held_out_images, painted)
 
 
@@ -218,7 +219,7 @@ def _evaluate(
     )
     method.fit(Batches(training, preprocessing))
     scores = [_scores(method, Batches(images, preprocessing)) for images in (good, bad)]
-    labels = np.repeat([0, 1], [len(one) for one in scores])
+    labels = np.repeat([0, 1], [len(of_set) for of_set in scores])
     metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
     spread = float(scores[0].std() / scores[0].mean())
     return {
