@@ -27,7 +27,7 @@ import torch
 from flawmap.data.layouts import find_products, good_training_samples, labelled_test_samples
 from flawmap.engine.batches import Batches
 from flawmap.features.backbone import Backbone
-from flawmap.finetune.classes import Classes, classes_by_product
+from flawmap.finetune.classes import classes_by_product
 from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import make_method
@@ -144,9 +144,9 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
     return tuned | _evaluate(method, training, held_out_images, painted)
 
 
-def leaky_classes(source: Path) -> Classes:
+def leaky_classes(source: Path) -> dict[str, list[Path]]:
     """Good and defective images of the test set: the leak, only to show its size."""
-    classes: Classes = {"good": [], "defective": []}
+    classes: dict[str, list[Path]] = {"good": [], "defective": []}
     for sample in labelled_test_samples(source):
         classes["defective" if sample.label else "good"].append(sample.path)
     return classes

@@ -23,7 +23,6 @@ from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.finetune.classes import Classes
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
@@ -190,7 +189,10 @@ def _input_size(method: str, preset: str | None, size: str | None) -> tuple[int,
 
 
 def _fit(
-    make_inspector: Callable[[], Inspector], products: Classes | None, good: Path, output: Path
+    make_inspector: Callable[[], Inspector],
+    products: Mapping[str, Sequence[Path]] | None,
+    good: Path,
+    output: Path,
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from flawmap.experiments.line_metrics import AUROC, F1, F1_AT_THRESHOLD, LineMetrics, ResultsByLine
+from flawmap.experiments.line_metrics import LineMetrics, ResultsByLine
 from flawmap.experiments.published import MEAN
 from flawmap.experiments.runs import RunResult
 from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.tables import TableLine, TableSpec
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.methods import METHODS
-from flawmap.metrics.images import REJECT_ALL_F1
 from flawmap.support.atomic import atomic_write
 from flawmap.support.tables import TableRow, write_csv
 
@@ -24,6 +23,7 @@ _MISSING = "not here yet"
 """Stands in place of a method that this flawmap lacks."""
 
 _PREVALENCE = "defect prevalence"
+_REJECT_ALL_F1 = "F1 of rejecting all"
 
 _PRIVATE = (
     "published: Li et al. 2025, on their private images; compare how lines differ, not by how much."
@@ -61,7 +61,7 @@ def format_table(table: TableSpec, study: StudyConfig, results: ResultsByLine) -
     baseline = lines[labels.index(table.baseline)] if table.baseline in labels else None
     rows = []
     for line, metrics in zip(table.lines, lines, strict=True):
-        cells = _metric_cells(metrics, baseline)
+        cells = metrics.cells(_groups(products).values(), baseline)
         if line.setup.method not in METHODS:
             cells = [_MISSING for _ in cells]
         rows.append([line.label, *cells, *_published_cells(table, line)])
@@ -85,16 +85,6 @@ def _columns(products: Sequence[str], baseline: str) -> list[str]:
     if baseline:
         columns.append(f"over {baseline}")
     return [*columns, "published AUROC", "published F1"]
-
-
-def _metric_cells(metrics: LineMetrics, baseline: LineMetrics | None) -> list[str]:
-    cells = []
-    for products in _groups(metrics.products).values():
-        cells += [metrics.format_metric(AUROC, products), metrics.format_metric(F1, products)]
-    cells.append(metrics.format_metric(F1_AT_THRESHOLD, metrics.products))
-    if baseline is not None:
-        cells.append(metrics.format_difference(baseline))
-    return cells
 
 
 def _published_cells(table: TableSpec, line: TableLine) -> list[str]:
@@ -132,7 +122,7 @@ def _product_note(product: str, result: RunResult) -> str:
     prevalence = result.metrics[_PREVALENCE].value
     if prevalence is not None:
         clauses[0] += f", {100 * prevalence:.2f} % of them defective"
-    reject_all = result.metrics[REJECT_ALL_F1].value
+    reject_all = result.metrics[_REJECT_ALL_F1].value
     if reject_all is not None:
         clauses.append(f"rejecting all of them has an F1 of {100 * reject_all:.2f}")
     reasons = {metric.unavailable for metric in result.metrics.values() if metric.unavailable}

@@ -34,11 +34,8 @@ from flawmap.support.progress import track
 WARM_UP, TIMED_IMAGES = 10, 100
 """Images before the clock counts, and those that it counts."""
 
-IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
+_IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
 """Of an image. `search` includes map and score; `whole` is all but `decode`, in one graph."""
-
-BANK_SECTIONS = ("features", "reduction", "coreset")
-"""Of a bank. `features` decodes, runs the network and embeds, several images at once."""
 
 _TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
 """Arrays of one image in, arrays out: the inputs of the next section."""
@@ -50,7 +47,8 @@ class LineTimings:
 
     Args:
         image: median and 95th percentile of each section, in milliseconds, one image at a time.
-        bank: seconds that each section of building the bank took.
+        bank: seconds that each section of building the bank took: `features` (decoding, network
+            and embedding, several images at once), `reduction` and `coreset`.
         size: vectors in the bank, and numbers in each.
     """
 
@@ -248,7 +246,7 @@ def _full_graph(method: PatchCore, height: int, width: int) -> Callable[[Preproc
 def _summary(elapsed: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     """Median and 95th percentile of each section."""
     summary = {}
-    for section in IMAGE_SECTIONS:
+    for section in _IMAGE_SECTIONS:
         milliseconds = [of_image[section] for of_image in elapsed]
         late = float(np.quantile(milliseconds, 0.95))
         summary[section] = float(np.median(milliseconds)), late

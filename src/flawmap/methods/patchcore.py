@@ -34,7 +34,7 @@ from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
-from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, score_compared
+from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Embedded,
@@ -204,7 +204,7 @@ class PatchCore(MemoryMethod):
                 head = PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map)
                 for index in (group_ids == group_id).nonzero()[:, 0].tolist():
                     nearest = left_out.nearest_in(index, bank)
-                    scores = score_compared(head, embedded.image(index), nearest, height, width)
+                    scores = head.score_compared(embedded.image(index), nearest, height, width)
                     image[index], peak[index] = scores
         return HeldOutScores(image, peak)
 

@@ -20,14 +20,14 @@ from flawmap.metrics.shapes import ImageScores, Labels, MetricValues, ResampleWe
 _Rejections = Bool[np.ndarray, " image"]
 """True for an image that is rejected."""
 
-REJECT_ALL_F1 = "F1 of rejecting all"
+_REJECT_ALL_F1 = "F1 of rejecting all"
 
 _RANKING_METRICS = (
     "image AUROC",
     "image AP",
     "F1 max",
     "F1 at the threshold",
-    REJECT_ALL_F1,
+    _REJECT_ALL_F1,
     "FPR at 95 % recall",
 )
 """The metrics that need both classes."""
@@ -119,7 +119,7 @@ def _ranking_metrics(
 
     metrics = bootstrap_intervals(compute, labels)
     # It follows from the defect prevalence, which the resamples keep.
-    metrics[REJECT_ALL_F1] = Metric(metrics[REJECT_ALL_F1].value)
+    metrics[_REJECT_ALL_F1] = Metric(metrics[_REJECT_ALL_F1].value)
     return metrics
 
 

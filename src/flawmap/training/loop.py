@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from flawmap.errors import TrainingError
+from flawmap.errors import TrainingError, WriteError
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
@@ -27,11 +27,13 @@ from flawmap.training.checkpoint import (
     Checkpoint,
     load_optimizer_state,
     optimizer_state,
-    tensorboard_writer,
     with_prefix,
 )
 from flawmap.training.metrics import EpochMetrics
 from flawmap.training.monitor import TrainingMonitor
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 _N = TypeVar("_N", bound=nn.Module)
 
@@ -112,7 +114,7 @@ class TrainingRun(ABC, Generic[_N]):
             return
         key = self.resume_key()
         self._resume(folder / _CHECKPOINT, key)
-        with tensorboard_writer(folder, len(self.history)) as writer, self._report_interrupt():
+        with _tensorboard_writer(folder, len(self.history)) as writer, self._report_interrupt():
             for epoch in self.run_epochs():
                 Checkpoint(key, self.history, self.state_dict()).write(folder / _CHECKPOINT)
                 write_json(folder / "history.json", self.to_dict())
@@ -209,3 +211,19 @@ class TrainingRun(ABC, Generic[_N]):
 
 
 _CHECKPOINT = "checkpoint.safetensors"
+
+
+@contextmanager
+def _tensorboard_writer(folder: Path, done: int) -> Iterator[SummaryWriter]:
+    """A writer of TensorBoard's files inside the `with` block.
+
+    What an interrupted run wrote beyond its last checkpoint is not shown twice.
+    """
+    # Imported here, since it takes a second and few train.
+    from torch.utils.tensorboard import SummaryWriter
+
+    try:
+        with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+            yield writer
+    except OSError as error:
+        raise WriteError(f"{folder}: the curves could not be written ({error.strerror})") from error
