@@ -103,7 +103,7 @@ def test_bad_masks_are_named_and_their_images_still_inspected(
     assert "the mask is 10×10, its image 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
     assert "marks nothing" in errors["2spot"]
-    assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
+    assert "marks 4096 pixels of an image that is labelled good" in errors["3good"]
     assert len(errors) == 4
     assert evaluation.metrics["defect prevalence"].value == 0.5
     assert all(record.score is not None for record in evaluation.records)

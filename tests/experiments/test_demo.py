@@ -6,16 +6,17 @@ from pathlib import Path
 from flawmap.data.sample import Sample
 from flawmap.experiments import demo
 from flawmap.runtime.decode import decode
-from flawmap.synthetic.heatsink import PRODUCTS, ImageCounts
+from flawmap.synthetic.heatsink import ImageCounts
+from flawmap.synthetic.heatsink_designs import DESIGNS
 from helpers import value_of
 
 
 def test_the_demo_leaves_images_inspectors_and_figures(tmp_path: Path) -> None:
-    counts = dict.fromkeys(PRODUCTS, ImageCounts(train_good=8, test_good=4, defective=10))
+    counts = dict.fromkeys(DESIGNS, ImageCounts(train_good=8, test_good=4, defective=10))
     result = demo.run(tmp_path, counts=counts)
     methods = ("patchcore", "improved-patchcore")
-    assert set(result.metrics) == {f"{p} {m}" for p in PRODUCTS for m in methods}
-    for product in PRODUCTS:
+    assert set(result.metrics) == {f"{p} {m}" for p in DESIGNS for m in methods}
+    for product in DESIGNS:
         metrics = result.metrics[f"{product} patchcore"]
         assert value_of(metrics["image AUROC"]) > 0.65, "well above the 0.5 of chance"
         assert value_of(metrics["pixel AUROC"]) > 0.8

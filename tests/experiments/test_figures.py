@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from flawmap.data.sample import Sample
 from flawmap.errors import ImageError
-from flawmap.experiments import figures
 from flawmap.experiments.figures import (
-    FIGURE6_METHODS,
     draw_localisation,
     draw_samples,
-    first_defects_by_type,
     localisation_rows,
 )
 from flawmap.experiments.study import MethodSetup, StudyConfig
@@ -69,18 +64,8 @@ def test_the_scale_of_a_test_set_is_that_of_all_its_images(
             assert view.scores == same.scores
 
 
-def test_figure_6_comes_on_both_scales(
-    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requested = []
-
-    def rows(*arguments: Any) -> figures.LocalisationRows:
-        requested.append(arguments)
-        return localisation_rows(study, tmp_path, dict.fromkeys(FIGURE6_METHODS, PATCHCORE), 1)
-
-    monkeypatch.setattr(figures, "localisation_rows", rows)
-    drawn = draw_localisation(study, tmp_path)
-    assert requested == [(study, tmp_path)]
+def test_figure_6_comes_on_both_scales(study: StudyConfig, tmp_path: Path) -> None:
+    drawn = draw_localisation(study, tmp_path, dict.fromkeys("abcd", PATCHCORE), count=1)
     assert drawn.over_test_set.shape == drawn.calibrated.shape
     assert not np.array_equal(drawn.over_test_set, drawn.calibrated)
 
@@ -93,20 +78,3 @@ def test_an_image_that_cannot_be_used_cannot_be_shown(tmp_path: Path) -> None:
     study = StudyConfig(tmp_path / "part", "test_resnet", "random", (64, 64), 1)
     with pytest.raises(ImageError, match=r"0\.png cannot be used, so it cannot be shown"):
         localisation_rows(study, tmp_path, {"PatchCore": PATCHCORE}, count=2)
-
-
-def test_as_many_of_one_defect_type_as_of_another() -> None:
-    samples = [
-        Sample(Path(f"{defect_type}{number}"), "test", defect_type)
-        for defect_type in ("a", "b", "good")
-        for number in range(3)
-    ]
-    assert [sample.path.name for sample in first_defects_by_type(samples, 3)] == ["a0", "a1", "b0"]
-    assert [sample.path.name for sample in first_defects_by_type(samples, 99)] == [
-        "a0",
-        "a1",
-        "a2",
-        "b0",
-        "b1",
-        "b2",
-    ]

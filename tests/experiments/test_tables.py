@@ -47,18 +47,18 @@ def test_ours_is_the_improved_patchcore_with_a_finetuned_backbone() -> None:
 
 
 def test_the_papers_own_tables_agree_to_rounding() -> None:
-    means = [published.TABLE_1["PatchCore"][MEAN], published.TABLE_5["PatchCore"][MEAN]]
+    means = [published.METRICS[1]["PatchCore"][MEAN], published.METRICS[5]["PatchCore"][MEAN]]
     ours = [
-        published.TABLE_1["Ours"][MEAN],
-        published.TABLE_3["CA"][MEAN],
-        published.TABLE_4["50 %"][MEAN],
+        published.METRICS[1]["Ours"][MEAN],
+        published.METRICS[3]["CA"][MEAN],
+        published.METRICS[4]["50 %"][MEAN],
     ]
-    for same in (means, [*ours, published.TABLE_5["Ours"][MEAN]]):
+    for same in (means, [*ours, published.METRICS[5]["Ours"][MEAN]]):
         for line in same:
             assert line == pytest.approx(same[0], abs=0.0051)
-    assert published.TABLE_3["RP"][MEAN] == published.TABLE_5["+SA+TL"][MEAN]
-    black, white = (published.TABLE_1["PaDiM"][product] for product in ("Black", "White"))
-    assert published.TABLE_1["PaDiM"][MEAN].auroc == fmean([black.auroc, white.auroc])
+    assert published.METRICS[3]["RP"][MEAN] == published.METRICS[5]["+SA+TL"][MEAN]
+    black, white = (published.METRICS[1]["PaDiM"][product] for product in ("Black", "White"))
+    assert published.METRICS[1]["PaDiM"][MEAN].auroc == fmean([black.auroc, white.auroc])
 
 
 def test_the_eight_cells_of_the_ablation_are_all_there_is() -> None:

@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
-from flawmap.finetune.classes import (
-    classes_by_product,
-    classes_with_real_defects,
-    sample_real_defects,
-)
+from flawmap.finetune.classes import classes_by_product, classes_with_real_defects
 from helpers import save, texture
 
 
@@ -44,16 +40,13 @@ def test_one_product_is_not_enough(dataset: Path) -> None:
 
 
 def test_a_fifth_of_each_defect_type_is_sampled_by_name_and_not_by_order(dataset: Path) -> None:
-    sampled = sample_real_defects(dataset)
-    assert [sample.defect_type for sample in sampled] == ["dent"] * 2 + ["scratch"] * 2
-    assert sampled == sample_real_defects(dataset)
-    assert {sample.path.name for sample in sampled[:2]} == {
-        sample.path.name for sample in sampled[2:]
-    }
+    sampled = classes_with_real_defects(dataset)["defective"]
+    assert [path.parent.name for path in sampled] == ["dent"] * 2 + ["scratch"] * 2
+    assert sampled == classes_with_real_defects(dataset)["defective"]
+    assert {path.name for path in sampled[:2]} == {path.name for path in sampled[2:]}
     save(dataset / "test" / "hole" / "0.png", texture(99))
-    assert [
-        sample for sample in sample_real_defects(dataset) if sample.defect_type != "hole"
-    ] == sampled
+    with_hole = classes_with_real_defects(dataset)["defective"]
+    assert [path for path in with_hole if path.parent.name != "hole"] == sampled
 
 
 def test_sampled_defects_stand_against_good_training_images(dataset: Path) -> None:

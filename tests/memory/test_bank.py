@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from flawmap.memory.bank import Bank, Maximum, Reweighted, reweight
+from flawmap.memory.bank import Bank, Maximum, Reweighted
 
 RNG = torch.Generator().manual_seed(0)
 VECTORS = torch.rand(40, 6, generator=RNG)
@@ -37,12 +37,6 @@ def test_maximum() -> None:
         cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
     )
     assert np.allclose(Maximum()(GRID, bank(GRID), bank), exact, rtol=1e-6)
-
-
-def test_reweighting_golden() -> None:
-    score = reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
-    assert torch.allclose(score, torch.tensor(1.627353), atol=1e-6)
-    assert torch.allclose(score / 2, torch.tensor(0.813676), atol=1e-6)
 
 
 def test_reweighting_takes_the_neighbours_of_the_nearest_vector() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from flawmap.metrics.images import confusion_counts, f1_of, image_metrics
+from flawmap.metrics.images import confusion_counts, image_metrics
 from helpers import interval_of
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,5 @@ def test_confusion() -> None:
     assert sum(counts.values()) == 100
     assert counts["TP"] == np.sum(REJECTED[40:])
     assert counts["FP"] == np.sum(REJECTED[:40])
-    assert f1_of(REJECTED, LABELS) == pytest.approx(
-        2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"])
-    )
+    f1 = image_metrics(SCORES, LABELS, REJECTED)["F1 at the threshold"].value
+    assert f1 == pytest.approx(2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"]))

@@ -10,13 +10,13 @@ from flawmap.render.figures import (
     localisation_figure,
     sample_figure,
 )
-from flawmap.render.heatmap import RED
 from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 IMAGE = texture(0, 80, 80)
 CELL = 80
+RED = (225, 40, 40)
 BOTTOM = (0, 0, 128)
 """The first colour of jet."""
 

@@ -6,7 +6,6 @@ import pytest
 
 from flawmap.render.heatmap import (
     COLOUR_MAX,
-    RED,
     colourise,
     draw_label,
     draw_mask_outline,
@@ -17,6 +16,7 @@ from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 IMAGE = texture(0, 120, 160)
+RED = (225, 40, 40)
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:

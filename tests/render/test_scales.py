@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flawmap.render.heatmap import overlay
-from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange, colourise_jet
+from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
@@ -62,13 +62,6 @@ def test_a_map_of_another_size_is_brought_to_the_image() -> None:
     drawn = replace(view(2), heatmap=half).draw(np.zeros((80, 80, 3), np.uint8)).astype(int)
     assert (drawn[40, 5] == np.array(BOTTOM) // 2).all()
     assert (drawn[40, -5] == np.array(TOP) // 2).all()
-
-
-def test_jet_goes_from_blue_to_red() -> None:
-    colours = colourise_jet(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
-    assert tuple(colours[0]) == BOTTOM
-    assert tuple(colours[-1]) == TOP
-    assert colours[2].argmax() == 1
 
 
 def test_the_calibrated_view_is_the_overlay() -> None:

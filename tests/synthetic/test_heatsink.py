@@ -7,18 +7,16 @@ import pytest
 from flawmap.errors import OptionError
 from flawmap.synthetic.heatsink import (
     DEMO_COUNTS,
-    HEATSINK_DEFECT_TYPES,
     PAPER_COUNTS,
-    PRODUCTS,
     ImageCounts,
     draw_defective,
     draw_good,
     write_heatsinks,
 )
+from flawmap.synthetic.heatsink_damage import DAMAGES
+from flawmap.synthetic.heatsink_designs import DESIGNS
 
-EVERY_DEFECT = [
-    (product, defect_type) for product in PRODUCTS for defect_type in HEATSINK_DEFECT_TYPES
-]
+EVERY_DEFECT = [(product, defect_type) for product in DESIGNS for defect_type in DAMAGES]
 
 
 def change(product: str, defect_type: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +36,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return written(root)
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", DESIGNS)
 def test_a_seed_is_an_image(product: str) -> None:
     image = draw_good(product, 3)
     assert image.shape == (224, 224, 3)
@@ -71,7 +69,7 @@ def test_the_mask_is_where_the_image_changed(product: str, defect_type: str) -> 
         assert not inside[-18:].any()
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", DESIGNS)
 def test_good_parts_differ_but_are_one_product(product: str) -> None:
     first, other = (draw_good(product, seed).astype(float) for seed in (0, 1))
     assert np.abs(first - other).mean() > 2
@@ -140,7 +138,7 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(
 
 
 def test_counts_are_the_papers() -> None:
-    assert set(PAPER_COUNTS) == set(DEMO_COUNTS) == set(PRODUCTS)
+    assert set(PAPER_COUNTS) == set(DEMO_COUNTS) == set(DESIGNS)
     assert sum(c.train_good + c.test_good for c in PAPER_COUNTS.values()) == 897
     assert sum(c.defective for c in PAPER_COUNTS.values()) == 692
 

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.synthetic.heatsink import HEATSINK_DEFECT_TYPES
+from flawmap.synthetic.heatsink_damage import DAMAGES
 from flawmap.synthetic.heatsink_designs import DESIGNS, Design
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=list(DESIGNS))
 def test_defects_are_known_and_100_percent_together(design: Design) -> None:
-    assert set(design.defects) <= set(HEATSINK_DEFECT_TYPES)
+    assert set(design.defects) <= set(DAMAGES)
     assert sum(design.defects.values()) == 100
 
 

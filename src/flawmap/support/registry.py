@@ -102,7 +102,7 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
 
         Args:
             name: of the entry.
-            source: where it came from when the file was saved; see `source`.
+            source: its source when the file was saved, as `source` returns it.
 
         Raises:
             OptionError: it is not here, or another package has one of that name.
