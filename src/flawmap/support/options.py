@@ -222,6 +222,31 @@ def list_options(options: Any, prefix: str = "") -> list[Option]:
     return listed
 
 
+def check_range(options: Any, name: str, minimum: float, maximum: float = math.inf) -> None:
+    """Nothing, where an option lies in its range or is None; for `__post_init__`.
+
+    Args:
+        options: a method, or another dataclass of options.
+        name: of the option.
+        minimum: smallest value it may have.
+        maximum: largest value it may have.
+
+    Raises:
+        OptionError: the option lies outside.
+
+    Example:
+        >>> from flawmap.memory.bank import Reweighted
+        >>> Reweighted(neighbours=0)
+        Traceback (most recent call last):
+        flawmap.errors.OptionError: Reweighted: neighbours=0; use 1 or more
+    """
+    value = getattr(options, name)
+    if value is None or minimum <= value <= maximum:
+        return
+    allowed = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
+    raise OptionError(f"{type(options).__name__}: {name}={value}; use {allowed}")
+
+
 def component_fields(cls: type) -> dict[str, Components]:
     """The options of a dataclass that are components, and the family of each.
 
