@@ -12,6 +12,7 @@ from flawmap.errors import OptionError
 from flawmap.methods import METHODS, MethodEntry, make_method, register
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
+from flawmap.support.options import with_option
 from helpers import TINY, texture
 
 GOOD = [texture(seed) for seed in range(6)]
@@ -66,3 +67,36 @@ def test_a_registered_method_is_made_saved_and_loaded(tmp_path: Path) -> None:
 def test_a_class_stands_for_an_entry() -> None:
     register("own-class", OwnPatchCore)
     assert METHODS["own-class"].learned == "PatchCore under another name."
+
+
+@pytest.mark.parametrize("name", ["patchcore", "padim", "spade", "glass", "ddad"])
+def test_a_negative_sigma_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match=r"sigma=-1.0; use 0 or more"):
+        with_option(make_method(name), "sigma=-1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (["layers=[]"], r"layers=\[\]; name one or more"),
+        (["layers=[0, 2]"], r"layers=\[0, 2\]; name one or more, each 1 or more"),
+        (["seed=-1"], "seed=-1; use 0 or more"),
+        (["context=PooledNeighbourhood", "context.length=0"], "length=0; use 1 or more"),
+        (["reducer.dim=0"], "dim=0; use 1 or more"),
+        (["reducer.eps=1"], "eps=1.0; use more than 0 and less than 1"),
+        (["reducer=GaussianRandomProjection", "reducer.dim=0"], "dim=0; use 1 or more"),
+        (["reducer=GaussianRandomProjection", "reducer.ratio=2"], "ratio=2.0; use 0 to 1"),
+        (["reducer=UniformRandomProjection", "reducer.dim=-1"], "dim=-1; use 1 or more"),
+        (["reducer=PCA", "reducer.ratio=-1"], "ratio=-1.0; use 0 to 1"),
+        (["reducer=PCA", "reducer.rows=0"], "rows=0; use 1 or more"),
+        (["image_score=Reweighted", "image_score.neighbours=0"], "neighbours=0; use 1 or more"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_before_anything_is_fitted(
+    changes: list[str], why: str
+) -> None:
+    method = make_method("patchcore")
+    for change in changes[:-1]:
+        method = with_option(method, change)
+    with pytest.raises(OptionError, match=why):
+        with_option(method, changes[-1])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from typeguard import suppress_type_checks
 
 from flawmap.errors import ImageError
 from flawmap.runtime.decode import (
@@ -222,3 +223,23 @@ def test_an_error_in_a_thread_is_raised_in_its_turn() -> None:
     assert [next(results), next(results)] == [1, 0]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "<NoneType>: neither a path, nor the bytes of a file, nor a numpy array"),
+        (5, "<int>: neither a path"),
+        (bytearray(b"abc"), "<bytearray>: neither a path"),
+        ("a\0b.png", "cannot be read \\(embedded null byte\\)"),
+    ],
+)
+def test_what_is_no_image_at_all_stops_no_other(value: object, why: str) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    with suppress_type_checks():
+        with pytest.raises(ImageError, match=why):
+            decode(value)  # type: ignore[arg-type]
+        inputs = [value, image]
+        refused, decoded = decode_ahead(inputs, Preprocessing(32, 32))  # type: ignore[arg-type]
+    assert isinstance(refused, UnreadableImage)
+    assert isinstance(decoded, DecodedImage)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -156,3 +157,40 @@ def test_options_are_listed_with_types_values_defaults_and_symbols() -> None:
         Option("colour", "red | blue", "red", "red"),
     ]
     assert component_fields(Drawing) == {"shape": SHAPES}
+
+
+@dataclass(frozen=True)
+class Typed:
+    count: int = 1
+    width: float = 1.0
+    closed: bool = True
+    label: str = "a"
+    layers: tuple[int, ...] = (2, 3)
+    largest: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("count=1.5", "1.5 is no whole number, expected int @ options.count"),
+        ("count=true", "True is no whole number, expected int @ options.count"),
+        ("width=true", "True is no finite number, expected float @ options.width"),
+        ("width=NaN", "nan is no finite number, expected float @ options.width"),
+        ("largest=Infinity", "inf is no finite number, expected float @ options.largest"),
+        ("closed=maybe", "'maybe' is neither true nor false, expected bool @ options.closed"),
+        ("closed=1", "1 is neither true nor false, expected bool @ options.closed"),
+        ("label=5", "5 is no text, expected str @ options.label"),
+        ("layers=2", "2 is no list in brackets, expected list of int @ options.layers"),
+        ("layers=2,3", "'2,3' is no list in brackets, expected list of int @ options.layers"),
+        ("layers=[2,1.5]", "1.5 is no whole number, expected int @ options.layers[1]"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_not_converted(change: str, why: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(why)):
+        with_option(Typed(), change)
+
+
+def test_a_whole_number_is_a_float_too_and_null_is_none() -> None:
+    changed = with_option(with_option(Typed(largest=2.0), "width=3"), "largest=null")
+    assert (changed.width, changed.largest) == (3.0, None)
+    assert isinstance(changed.width, float)

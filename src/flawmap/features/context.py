@@ -24,7 +24,7 @@ from flawmap.features.attention import (
 )
 from flawmap.features.gates import gate_axes, gate_channels
 from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
-from flawmap.support.options import Components
+from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
@@ -125,6 +125,9 @@ class PooledNeighbourhood(Context):
     """
 
     length: int = field(default=1024, metadata={"symbol": "E"})
+
+    def __post_init__(self) -> None:
+        check_range(self, "length", 1)
 
     def on_deepest(self, features: Features) -> Features:
         """Each 3×3 neighbourhood, pooled.

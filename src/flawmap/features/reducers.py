@@ -10,9 +10,10 @@ import torch
 from sklearn import decomposition, random_projection
 from torch import nn
 
+from flawmap.errors import OptionError
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.reduction import Projection, Reducer
-from flawmap.support.options import Components
+from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import Patches
 
 
@@ -58,6 +59,13 @@ class SparseRandomProjection(Reducer):
     dim: int | None = field(default=None, metadata={"symbol": "D_r"})
     eps: float = field(default=0.9, metadata={"symbol": "ε"})
 
+    def __post_init__(self) -> None:
+        check_range(self, "dim", 1)
+        if not 0 < self.eps < 1:
+            raise OptionError(
+                f"SparseRandomProjection: eps={self.eps}; use more than 0, less than 1"
+            )
+
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """A `Projection` with a sparse matrix.
 
@@ -92,6 +100,10 @@ class GaussianRandomProjection(Reducer):
     dim: int | None = field(default=None, metadata={"symbol": "D_r"})
     ratio: float = field(default=0.1, metadata={"symbol": "r"})
 
+    def __post_init__(self) -> None:
+        check_range(self, "dim", 1)
+        check_range(self, "ratio", 0, 1)
+
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """A `Projection` with a dense matrix.
 
@@ -120,6 +132,9 @@ class UniformRandomProjection(Reducer):
     """
 
     dim: int = field(default=128, metadata={"symbol": "D_r"})
+
+    def __post_init__(self) -> None:
+        check_range(self, "dim", 1)
 
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """A `Projection` with entries U(−1/√D, 1/√D) for D channels.
@@ -153,6 +168,10 @@ class PCA(Reducer):
 
     ratio: float = field(default=0.1, metadata={"symbol": "r"})
     rows: int = 100_000
+
+    def __post_init__(self) -> None:
+        check_range(self, "ratio", 0, 1)
+        check_range(self, "rows", 1)
 
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """A `Projection` onto the directions in which the vectors vary most.

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.memory.neighbours import Nearest, nearest
-from flawmap.support.options import Components
+from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import PatchGrid, PerImage
 
 
@@ -117,6 +117,9 @@ class Reweighted(ImageScore):
     """
 
     neighbours: int = field(default=9, metadata={"symbol": "b"})
+
+    def __post_init__(self) -> None:
+        check_range(self, "neighbours", 1)
 
     def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
         """The weighted largest distance of each image.

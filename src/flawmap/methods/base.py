@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import EncoderRunner, best_device
-from flawmap.errors import NotExportable, NotFitted
+from flawmap.errors import NotExportable, NotFitted, OptionError
 from flawmap.features import backbone as backbones
 from flawmap.features.backbone import Backbone
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.methods.head import Head, ScoringModule
 from flawmap.runtime.graph import Precision, check_precision
-from flawmap.support.options import from_dict, to_dict
+from flawmap.support.options import check_range, from_dict, to_dict
 from flawmap.support.tensors import Images, PerImage, Scores
 
 State = dict[str, Tensor]
@@ -78,6 +78,9 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        check_range(self, "seed", 0)
+        if not self.layers or min(self.layers) < 1:
+            raise OptionError(f"layers={list(self.layers)}; name one or more, each 1 or more")
         self._feature_extractor: FeatureExtractor | None = None
         self._runner: EncoderRunner | None = None
         self.notes: list[str] = []

@@ -31,6 +31,7 @@ from flawmap.features.reconstructor import DDADReconstructor, layer_distance
 from flawmap.features.unet import UNet
 from flawmap.methods.ddad_head import DDADEncoder, DDADHead
 from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
+from flawmap.support.options import check_range
 from flawmap.support.progress import track
 from flawmap.support.tensors import Features, Images
 
@@ -104,6 +105,7 @@ class DDAD(TrainedMethod[DDADReconstructor]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, "sigma", 0)
         self._check_ranges()
         if self.base_channels % self.heads or len(self.layers) < 2:
             raise OptionError(

@@ -30,6 +30,7 @@ from flawmap.features.spectrum import is_hypersphere
 from flawmap.methods.glass_head import GLASSHead
 from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
+from flawmap.support.options import check_range
 from flawmap.support.tensors import Images, Patches
 from flawmap.synthetic.preprocessed import PaintedPreprocessed, paint_preprocessed
 
@@ -103,6 +104,7 @@ class GLASS(TrainedMethod[GLASSNetworks]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, "sigma", 0)
         optional = (self.embedding_dim, self.hidden, self.target_rms)
         given = [size for size in optional if size is not None]
         rates = (self.learning_rate, self.adaptor_learning_rate)

@@ -33,6 +33,7 @@ from flawmap.memory.gaussians import (
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.head import Head
 from flawmap.methods.memory_base import MemoryMethod
+from flawmap.support.options import check_range
 from flawmap.support.system import available_memory
 from flawmap.support.tensors import (
     Compared,
@@ -79,6 +80,7 @@ class PaDiM(MemoryMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, "sigma", 0)
         if self.channels is not None and self.channels < 1:
             raise OptionError(
                 f"{self.channels} channels are too few; use 1 or more, or None for as many as "

@@ -35,6 +35,7 @@ from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
+from flawmap.support.options import check_range
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Embedded,
@@ -86,6 +87,7 @@ class PatchCore(MemoryMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, "sigma", 0)
         if not 0 < self.coreset <= 1:
             raise OptionError(
                 f"a coreset of {self.coreset} is no fraction; use more than 0 and at most 1"

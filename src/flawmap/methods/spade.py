@@ -22,6 +22,7 @@ from flawmap.memory.reference_set import NearestImages, ReferenceSet
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.head import Head
 from flawmap.methods.memory_base import MemoryMethod
+from flawmap.support.options import check_range
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Compared,
@@ -66,6 +67,7 @@ class SPADE(MemoryMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, "sigma", 0)
         if self.neighbours < 1:
             raise OptionError(
                 f"{self.neighbours} neighbours are too few to compare with; use 1 or more"

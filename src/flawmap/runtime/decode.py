@@ -175,7 +175,9 @@ def name_of(image_input: ImageInput) -> str:
         return f"<{len(image_input)} bytes>"
     if isinstance(image_input, np.ndarray):
         return f"<array {image_input.shape} {image_input.dtype}>"
-    return os.fspath(image_input)
+    if isinstance(image_input, str | os.PathLike):
+        return os.fspath(image_input)
+    return f"<{type(image_input).__name__}>"
 
 
 def _read(image_input: ImageInput) -> bytes | np.ndarray:
@@ -183,10 +185,15 @@ def _read(image_input: ImageInput) -> bytes | np.ndarray:
     # nothing when it fails.
     if isinstance(image_input, bytes | np.ndarray):
         return image_input
+    name = name_of(image_input)
+    if not isinstance(image_input, str | os.PathLike):
+        raise ImageError(f"{name}: neither a path, nor the bytes of a file, nor a numpy array")
     try:
         return Path(image_input).read_bytes()
     except OSError as error:
-        raise ImageError(f"{name_of(image_input)}: cannot be read ({error.strerror})") from error
+        raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a path with a null byte
+        raise ImageError(f"{name}: cannot be read ({error})") from error
 
 
 def _sha256_of(content: bytes | np.ndarray) -> str:

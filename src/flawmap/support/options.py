@@ -7,6 +7,7 @@ of them, such as the reducers, is a `Components` registry.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -223,6 +224,31 @@ def list_options(options: Any, prefix: str = "") -> list[Option]:
     return listed
 
 
+def check_range(options: Any, name: str, minimum: float, maximum: float = math.inf) -> None:
+    """Nothing, where an option lies in its range or is None; for `__post_init__`.
+
+    Args:
+        options: a method, or another dataclass of options.
+        name: of the option.
+        minimum: smallest value it may have.
+        maximum: largest value it may have.
+
+    Raises:
+        OptionError: the option lies outside.
+
+    Example:
+        >>> from flawmap.memory.bank import Reweighted
+        >>> Reweighted(neighbours=0)
+        Traceback (most recent call last):
+        flawmap.errors.OptionError: Reweighted: neighbours=0; use 1 or more
+    """
+    value = getattr(options, name)
+    if value is None or minimum <= value <= maximum:
+        return
+    allowed = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
+    raise OptionError(f"{type(options).__name__}: {name}={value}; use {allowed}")
+
+
 def component_fields(cls: type) -> dict[str, Components]:
     """The options of a dataclass that are components, and the family of each.
 
@@ -273,3 +299,48 @@ def _format(error: BaseException, expected: Any) -> str:
     if get_origin(expected) is Literal:
         return f"invalid value, expected {_in_words(expected)}"
     return format_exception(error, expected)
+
+
+def _structure_bool(value: Any, _: object) -> bool:
+    if not isinstance(value, bool):
+        raise OptionError(f"{value!r} is neither true nor false, expected bool")
+    return value
+
+
+def _structure_int(value: Any, _: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise OptionError(f"{value!r} is no whole number, expected int")
+    return value
+
+
+def _structure_float(value: Any, _: object) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise OptionError(f"{value!r} is no finite number, expected float")
+    return float(value)
+
+
+def _structure_str(value: Any, _: object) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f"{value!r} is no text, expected str")
+    return value
+
+
+def _structure_tuple(value: Any, hint: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{value!r} is no list in brackets, expected {_in_words(hint)}")
+    values: tuple[Any, ...] = _ANY_TUPLE(value, hint)
+    return values
+
+
+def _is_tuple(hint: Any) -> bool:
+    return get_origin(hint) is tuple
+
+
+# cattrs would turn "maybe" into true, 1.5 into 1, and text into a list of its letters.
+_ANY_TUPLE = _CONVERTER.get_structure_hook(tuple[int, ...])
+_CONVERTER.register_structure_hook(bool, _structure_bool)
+_CONVERTER.register_structure_hook(int, _structure_int)
+_CONVERTER.register_structure_hook(float, _structure_float)
+_CONVERTER.register_structure_hook(str, _structure_str)
+_CONVERTER.register_structure_hook_func(_is_tuple, _structure_tuple)
