@@ -69,9 +69,9 @@ def test_how_alike_two_maps_are(mse: float, alike: float) -> None:
 
 
 def test_the_step_in_it_has_no_gradient() -> None:
-    features = torch.randn(1, 4, 2, 2, requires_grad=True)
-    features = features.detach().clone()
+    reconstructed = torch.randn(1, 4, 2, 2, requires_grad=True)
+    features = reconstructed.detach().clone()
     # At a cosine of 1 the rest has no slope either.
-    refinement_weight(features, features).sum().backward()
-    assert features.grad is not None
-    assert features.grad.abs().max() < 1e-5
+    refinement_weight(reconstructed, features).sum().backward()
+    assert reconstructed.grad is not None
+    assert reconstructed.grad.abs().max() < 1e-5
