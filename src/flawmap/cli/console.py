@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_BREAKING = frozenset({"Cc", "Zl", "Zp"})
+"""Unicode's categories of control characters and of breaks of lines and paragraphs."""
 
 _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
@@ -158,6 +162,20 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
+def on_one_line(text: str) -> str:
+    r"""Text for a line of rich's markup, such as the name of a file from anywhere.
+
+    Args:
+        text: what may hold line breaks, or sequences that terminals obey; they are shown escaped.
+
+    Example:
+        >>> on_one_line("new\nline [x].png")
+        'new\\nline \\[x].png'
+    """
+    visible = [repr(sign)[1:-1] if category(sign) in _BREAKING else sign for sign in text]
+    return escape("".join(visible))
+
+
 def format_record(record: Record) -> str:
     """An inspected image as one line.
 
@@ -165,10 +183,10 @@ def format_record(record: Record) -> str:
         record: its row in the results.
     """
     if record.score is None or record.p_value is None:
-        return f"[yellow]error [/]  {escape(record.error)}"
+        return f"[yellow]error [/]  {on_one_line(record.error)}"
     word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
     numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    return f"{word}  {numbers}  {escape(record.image)}"
+    return f"{word}  {numbers}  {on_one_line(record.image)}"
 
 
 def print_unreadable(unreadable: Sequence[Any]) -> None:
@@ -178,7 +196,7 @@ def print_unreadable(unreadable: Sequence[Any]) -> None:
         unreadable: images with their errors.
     """
     for image in unreadable:
-        err.print(f"[yellow]skipped:[/] {escape(str(image.error))}")
+        err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
