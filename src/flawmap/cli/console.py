@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from flawmap.errors import WriteError
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.progress import Event, listen
@@ -28,8 +29,26 @@ from flawmap.training.metrics import EpochMetrics, TrainingForecast
 if TYPE_CHECKING:
     from flawmap.runtime.record import Record
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_CLOSED_PIPE = 141
+"""What a shell reports of a program that wrote to a closed pipe; rich's own 1 reads as a reject."""
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(_CLOSED_PIPE) from None
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        try:
+            super().print(*objects, **settings)
+        except OSError as error:
+            raise WriteError(f"what to print could not be written ({error.strerror})") from error
+
+
+out = _Screen(highlight=False, soft_wrap=True)
+err = _Screen(stderr=True, highlight=False, soft_wrap=True)
 
 _BREAKING = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's categories of control characters and of breaks of lines and paragraphs."""
