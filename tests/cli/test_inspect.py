@@ -62,6 +62,18 @@ def test_one_bad_image_stops_nothing_and_exits_with_2(
     assert all(line["score"] is None for line in undecided)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names cannot have control characters there")
+def test_a_name_with_control_characters_keeps_to_its_line(part: Path, tmp_path: Path) -> None:
+    good = save(tmp_path / "new" / "a\nreject  p 0.0100 \x1b[2Jb.png", texture(1))
+    (tmp_path / "new" / "x\ry.png").write_text("no image")
+    _, output = run("inspect", part, tmp_path / "new", "-o", tmp_path / "out")
+    lines = output.splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith(r"a\nreject  p 0.0100 \x1b[2Jb.png")
+    assert r"x\ry.png: " in lines[1]
+    assert read_lines(tmp_path / "out")[0]["image"] == str(good)
+
+
 def test_the_same_name_twice_keeps_both_maps(part: Path, tmp_path: Path) -> None:
     twice = [save(tmp_path / folder / "a.png", texture(1)) for folder in ("one", "two")]
     run("inspect", part, *twice, "-o", tmp_path / "out")

@@ -167,3 +167,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         open_lines(tmp_path / "file" / "table"),
     ):
         pass
+
+
+def test_an_error_of_the_block_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    def write_and_print() -> None:
+        with open_lines(tmp_path / "rows") as append:
+            append(b"1\n")
+            raise OSError(errno.ENOSPC, "the screen is full")
+
+    with pytest.raises(OSError, match="the screen is full") as caught:
+        write_and_print()
+    assert not isinstance(caught.value, WriteError)
+    assert (tmp_path / "rows").read_bytes() == b"1\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unicodedata import category
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -18,13 +20,35 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from flawmap.errors import WriteError
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_CLOSED_PIPE = 141
+"""What a shell reports of a program that wrote to a closed pipe; rich's own 1 reads as a reject."""
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(_CLOSED_PIPE) from None
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        try:
+            super().print(*objects, **settings)
+        except OSError as error:
+            raise WriteError(f"what to print could not be written ({error.strerror})") from error
+
+
+out = _Screen(highlight=False, soft_wrap=True)
+err = _Screen(stderr=True, highlight=False, soft_wrap=True)
+
+_BREAKING = frozenset({"Cc", "Zl", "Zp"})
+"""Unicode's categories of control characters and of breaks of lines and paragraphs."""
 
 _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
@@ -140,6 +164,20 @@ def _format_duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def on_one_line(text: str) -> str:
+    r"""Text for a line of rich's markup, such as the name of a file from anywhere.
+
+    Args:
+        text: what may hold line breaks, or sequences that terminals obey; they are shown escaped.
+
+    Example:
+        >>> on_one_line("new\nline [x].png")
+        'new\\nline \\[x].png'
+    """
+    visible = [repr(sign)[1:-1] if category(sign) in _BREAKING else sign for sign in text]
+    return escape("".join(visible))
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:

@@ -19,7 +19,7 @@ from flawmap.cli.common import (
     PrecisionOption,
     app,
 )
-from flawmap.cli.console import err, out, progress_bars
+from flawmap.cli.console import err, on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_metrics, print_product_summary
 
@@ -97,7 +97,7 @@ def _evaluate(
     print_metrics(name, evaluation.metrics)
     errors = [record.error for record in evaluation.records if record.error]
     for error in errors:
-        err.print(f"[yellow]error[/]  {escape(error)}")
+        err.print(f"[yellow]error[/]  {on_one_line(error)}")
     out.print(f"Look at {escape(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
     return ExitCode.SOME_UNREADABLE if errors else ExitCode.ALL_GOOD

@@ -14,6 +14,7 @@ from rich.markup import escape
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
 from flawmap.cli.console import (
     err,
+    on_one_line,
     out,
     print_fit_summary,
     print_notes,
@@ -224,7 +225,7 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
 def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
     """Print which images could not be used, and why."""
     for image in unreadable:
-        err.print(f"[yellow]skipped:[/] {escape(str(image.error))}")
+        err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")
 
 
 def _make_finetune_config(

@@ -21,7 +21,7 @@ from flawmap.cli.common import (
     PrecisionOption,
     app,
 )
-from flawmap.cli.console import out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.errors import DatasetError
 from flawmap.support.progress import track
@@ -161,10 +161,10 @@ def _results(
 def _format_record(record: Record) -> str:
     """An inspected image as one line."""
     if record.score is None or record.p_value is None:
-        return f"[yellow]error [/]  {escape(record.error)}"
+        return f"[yellow]error [/]  {on_one_line(record.error)}"
     word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
     numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    return f"{word}  {numbers}  {escape(record.image)}"
+    return f"{word}  {numbers}  {on_one_line(record.image)}"
 
 
 def _print_summary(counts: Counter[str], output: Path) -> int:

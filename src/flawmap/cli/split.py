@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, SeedOption, app
-from flawmap.cli.console import err, out, progress_bars
+from flawmap.cli.console import err, on_one_line, out, progress_bars
 from flawmap.cli.products import run_per_product
 
 if TYPE_CHECKING:
@@ -106,5 +106,5 @@ def _print_duplicates(pairs: Sequence[DuplicatePair]) -> None:
     for pair in pairs[:_MAX_PAIRS_SHOWN]:
         difference = "the same bytes" if pair.same_bytes else f"{pair.distance} bits differ"
         files = f"{pair.a.split}: {pair.a.path}  {pair.b.split}: {pair.b.path}"
-        err.print(f"  {escape(files)}  ({difference})")
+        err.print(f"  {on_one_line(files)}  ({difference})")
     err.print("Name what belongs together in the manifest's column `group`, and split again.")

@@ -140,10 +140,24 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
     """
     with atomic_write(file) as start:
         start.write(header)
-    try:
-        with file.open("ab", buffering=0) as stream:
-            yield lambda line: _append(stream, line)
+    with _name_file(file):
+        stream = file.open("ab", buffering=0)
+
+    def append(line: bytes) -> None:
+        with _name_file(file):
+            _append(stream, line)
+
+    with stream:
+        yield append
+        with _name_file(file):
             os.fsync(stream.fileno())
+
+
+@contextmanager
+def _name_file(file: Path) -> Iterator[None]:
+    """Turn what goes wrong with a growing file into an error that names it."""
+    try:
+        yield
     except OSError as error:
         kept = "the lines before are in it"
         raise WriteError(f"{file}: could not be written ({error.strerror}); {kept}") from error
