@@ -83,7 +83,7 @@ def test_a_negative_sigma_is_refused(name: str) -> None:
         (["seed=-1"], "seed=-1; use 0 or more"),
         (["context=PooledNeighbourhood", "context.length=0"], "length=0; use 1 or more"),
         (["reducer.dim=0"], "dim=0; use 1 or more"),
-        (["reducer.eps=1"], "eps=1.0; use more than 0 and less than 1"),
+        (["reducer.eps=1"], "eps=1.0; use more than 0, less than 1"),
         (["reducer=GaussianRandomProjection", "reducer.dim=0"], "dim=0; use 1 or more"),
         (["reducer=GaussianRandomProjection", "reducer.ratio=2"], "ratio=2.0; use 0 to 1"),
         (["reducer=UniformRandomProjection", "reducer.dim=-1"], "dim=-1; use 1 or more"),

@@ -47,7 +47,7 @@ def _colourise_jet(level: Heatmap) -> ImageU8:
         level: (height, width), 0…1.
 
     >>> _colourise_jet(np.array([[0, 0.5, 1]], np.float32)).tolist()
-    [[[0, 0, 128], [128, 255, 127], [128, 0, 0]]]
+    [[[0, 0, 128], [130, 255, 126], [128, 0, 0]]]
     """
     steps = np.rint(255 * level).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_JET)[:, :, ::-1])
