@@ -125,7 +125,7 @@ def fit(
         ),
     ] = None,
 ) -> None:
-    """Learn from good images; writes one file, or one for each product."""
+    """Fit to good images; writes one file, or one for each product."""
     # Imported here, as in every command, so that --help and a typing error take no seconds.
     from flawmap.finetune.classes import classes_by_product
 

@@ -1,1 +1,1 @@
-"""Judges images from a saved inspector with NumPy, OpenCV and OpenVINO alone; no torch."""
+"""Inspects images from a saved inspector with NumPy, OpenCV and OpenVINO alone; no torch."""
