@@ -8,7 +8,7 @@ TYPESCRIPT := typescript@5.9.3
 # Without a network npx then gives up at once, not after minutes.
 NPX := npm_config_fetch_retries=0 npm_config_fetch_timeout=30000 npx --yes -p $(TYPESCRIPT) tsc
 
-.PHONY: demo test test-slow check check-page bench bench-quick bench-anomalib bench-coreset clean
+.PHONY: demo test test-slow test-all check check-page bench bench-quick bench-anomalib bench-coreset clean
 
 demo: $(READY)  ## draw heat sinks, fit the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -19,7 +19,9 @@ test: $(READY)  ## the tests, a few minutes
 test-slow: $(READY)  ## the tests that take minutes each
 	$(BIN)/pytest -m slow
 
-check: $(READY) check-page  ## lint, format, types, architecture
+test-all: test test-slow  ## all tests
+
+check: $(READY) check-page  ## lint, format, types (of the tests too), architecture
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -1,5 +1,5 @@
-"""What the attention of the improved PatchCore looks at: how many positions share the weight, and
-what stays at home.
+"""Where the attention of the improved PatchCore goes: over how many positions a position's weight
+is spread, and how much of it stays on the position itself.
 
     python bench/attention.py DATASET [--backbone resnet18 --weights FILE]
 
@@ -42,7 +42,7 @@ def main() -> None:
     print(
         f"{given.backbone} on {given.dataset.name}: vectors {tokens.norm(dim=-1).mean():.1f} long"
     )
-    for attend, weigh in (("tokens", attention_weights), ("directions", cosine_attention_weights)):
+    for attend, weigh in (("tokens", attention_weights), ("cosine", cosine_attention_weights)):
         weights = weigh(tokens)
         looked_at = torch.distributions.Categorical(weights).entropy().exp().mean()
         own = weights.diagonal(dim1=1, dim2=2).mean()

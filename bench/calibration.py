@@ -1,12 +1,12 @@
-"""What the thresholds promise and what comes true, on a real data set's good images, over many
+"""What the thresholds guarantee and what comes true, on a real data set's good images, over many
 draws.
 
     python bench/calibration.py DATASET [--backbone NAME --weights FILE] [--seeds 20]
 
-Two tables. First the data set as it is laid out: a share of train/good is kept aside by each seed
+Two tables. First the data set as it is laid out: a fraction of train/good is held out by each seed
 (`split`), or none (`leave-out`), and the threshold meets all of test/good. Those are the same few
 images every time, and perhaps not quite like the others. So second, all good images are shuffled by
-each seed: 400 to learn from, the rest to meet the threshold; there the promises must hold."""
+each seed: 400 to fit to, the rest to meet the threshold; there the guarantees must hold."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.tensors import Embedded
 
 BUDGETS = (0.01, 0.05, 0.1, 0.2)
-SHARE = 0.3
-LEARNED = 400
+HELD_OUT_FRACTION = 0.3
+FITTED_IMAGES = 400
 
 Realised = dict[str, list[list[float]]]
-"""By way of calibrating: for each draw the share of new good images rejected at each budget."""
+"""By way of calibrating: for each draw the fraction of new good images rejected at each budget."""
 
 
 def main() -> None:
@@ -45,68 +45,70 @@ def main() -> None:
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--weights")
     parser.add_argument("--seeds", type=int, default=20)
-    asked = parser.parse_args()
-    good = [sample for sample in find_samples(asked.dataset) if not sample.label]
-    method = make_method("patchcore", backbone=asked.backbone, weights=asked.weights)
+    arguments = parser.parse_args()
+    good = [sample for sample in find_samples(arguments.dataset) if not sample.label]
+    method = make_method("patchcore", backbone=arguments.backbone, weights=arguments.weights)
     assert isinstance(method, PatchCore)
     preprocessing = replace(
         Preprocessing(), mean=method.feature_extractor.mean, std=method.feature_extractor.std
     )
-    part = method.extract(Batches([sample.path for sample in good], preprocessing))
+    shard = method.extract(Batches([sample.path for sample in good], preprocessing))
     train = np.array([sample.split == "train" for sample in good])
     as_laid_out: Realised = {}
     shuffled: Realised = {}
-    for seed in track(range(asked.seeds), "draws"):
+    for seed in track(range(arguments.seeds), "draws"):
         rng = np.random.default_rng(seed)
-        learned, new = rng.permutation(np.flatnonzero(train)), np.flatnonzero(~train)
+        fitted, new = rng.permutation(np.flatnonzero(train)), np.flatnonzero(~train)
         if seed == 0:
-            meet(as_laid_out, f"leave-out, {len(learned)}", *leave_out(method, part, learned, new))
-        aside = int(SHARE * len(learned))
+            meet(as_laid_out, f"leave-out, {len(fitted)}", *leave_out(method, shard, fitted, new))
+        num_held_out = int(HELD_OUT_FRACTION * len(fitted))
         meet(
             as_laid_out,
-            f"split, {len(learned) - aside} + {aside}",
-            *split(method, part, learned, aside, new),
+            f"split, {len(fitted) - num_held_out} + {num_held_out}",
+            *split(method, shard, fitted, num_held_out, new),
         )
-        learned, new = np.split(rng.permutation(len(good)), [LEARNED])
-        aside = int(SHARE * LEARNED)
-        meet(shuffled, f"leave-out, {LEARNED}", *leave_out(method, part, learned, new))
+        fitted, new = np.split(rng.permutation(len(good)), [FITTED_IMAGES])
+        num_held_out = int(HELD_OUT_FRACTION * FITTED_IMAGES)
+        meet(shuffled, f"leave-out, {FITTED_IMAGES}", *leave_out(method, shard, fitted, new))
         meet(
             shuffled,
-            f"split, {LEARNED - aside} + {aside}",
-            *split(method, part, learned, aside, new),
+            f"split, {FITTED_IMAGES - num_held_out} + {num_held_out}",
+            *split(method, shard, fitted, num_held_out, new),
         )
     show(f"test/good as laid out, {np.count_nonzero(~train)} images", as_laid_out)
     show(f"all {len(good)} good images shuffled", shuffled)
 
 
 def leave_out(
-    method: PatchCore, part: State, learned: np.ndarray, new: np.ndarray
+    method: PatchCore, shard: State, fitted: np.ndarray, new: np.ndarray
 ) -> tuple[HeldOutScores, np.ndarray]:
-    known = only(part, learned)
-    held_out = method.fit_shards([known]).leave_one_out_scores(known, torch.arange(len(learned)))
-    return held_out, scores(method, part, new)
+    fitted_shard = only(shard, fitted)
+    held_out = method.fit_shards([fitted_shard]).leave_one_out_scores(
+        fitted_shard, torch.arange(len(fitted))
+    )
+    return held_out, scores(method, shard, new)
 
 
 def split(
-    method: PatchCore, part: State, learned: np.ndarray, aside: int, new: np.ndarray
+    method: PatchCore, shard: State, fitted: np.ndarray, num_held_out: int, new: np.ndarray
 ) -> tuple[HeldOutScores, np.ndarray]:
-    method.fit_shards([only(part, learned[aside:])])
-    kept_out = torch.from_numpy(scores(method, part, learned[:aside]))
-    return HeldOutScores(kept_out, kept_out), scores(method, part, new)
+    method.fit_shards([only(shard, fitted[num_held_out:])])
+    kept_out = torch.from_numpy(scores(method, shard, fitted[:num_held_out]))
+    return HeldOutScores(kept_out, kept_out), scores(method, shard, new)
 
 
-def only(part: State, places: np.ndarray) -> State:
-    return {"grid": part["grid"][torch.from_numpy(places)], "size": part["size"]}
+def only(shard: State, indices: np.ndarray) -> State:
+    return {"grid": shard["grid"][torch.from_numpy(indices)], "size": shard["size"]}
 
 
 @torch.inference_mode()
-def scores(method: PatchCore, part: State, places: np.ndarray) -> np.ndarray:
+def scores(method: PatchCore, shard: State, indices: np.ndarray) -> np.ndarray:
     head = method.head()
-    found = []
-    for place in places:
-        grid = part["grid"][place, None]
-        found.append(float(head(Embedded((grid,)), *part["size"].tolist()).image[0]))
-    return np.array(found, np.float32)
+    image_scores = []
+    for index in indices:
+        grid = shard["grid"][index, None]
+        image_scores.append(float(head(Embedded((grid,)), *shard["size"].tolist()).image[0]))
+    return np.array(image_scores, np.float32)
 
 
 def meet(realised: Realised, way: str, held_out: HeldOutScores, new: np.ndarray) -> None:
@@ -134,8 +136,8 @@ def show(title: str, realised: Realised) -> None:
         rows = 100 * np.array(draws)
         kept = (rows <= 100 * np.array(BUDGETS)).mean(axis=0)
         cells = [
-            f"{mean:.2f} ({low:.1f}–{high:.1f}), kept in {share:.0%}"
-            for mean, low, high, share in zip(
+            f"{mean:.2f} ({low:.1f}–{high:.1f}), kept in {fraction:.0%}"
+            for mean, low, high, fraction in zip(
                 rows.mean(axis=0), rows.min(axis=0), rows.max(axis=0), kept, strict=True
             )
         ]

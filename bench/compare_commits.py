@@ -6,7 +6,7 @@ Each commit has a git worktree of its own in a temporary folder, and fits its ow
 format of saved files may differ. All runs use this interpreter, and so the same libraries. The
 rounds alternate, A B B A A B, so that a machine that slows down slows both. Timed are
 
-- **cold start**: a fresh process that loads a saved inspector and judges one image;
+- **cold start**: a fresh process that loads a saved inspector and inspects one image;
 - **inspect**: one image by a loaded inspector, the median of many calls in one process;
 - **folder**: `flawmap inspect` over a folder, start of the process included;
 - **fit**: `flawmap fit` on a folder, start of the process included;
@@ -82,10 +82,10 @@ class Checkout:
 
     def check(self) -> None:
         """Stop unless the package comes from this worktree."""
-        found = Path(self.worker("where")).resolve()
-        print(f"{self.name}: {found}")
-        if not found.is_relative_to(self.worktree.resolve()):
-            raise SystemExit(f"{self.name}: flawmap comes from {found}, not from its worktree")
+        package = Path(self.worker("where")).resolve()
+        print(f"{self.name}: {package}")
+        if not package.is_relative_to(self.worktree.resolve()):
+            raise SystemExit(f"{self.name}: flawmap comes from {package}, not from its worktree")
 
 
 @dataclass(frozen=True)

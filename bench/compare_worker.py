@@ -28,7 +28,7 @@ def where() -> str:
 
 
 def first(file: str, image: str) -> str:
-    """Load and judge once; the caller times the whole process."""
+    """Load and inspect once; the caller times the process."""
     began = time.perf_counter()
     from flawmap import load
 
@@ -57,10 +57,10 @@ def coreset(rows: str, channels: str, count: str) -> str:
 
 def find_coreset() -> Callable[..., Any]:
     module = importlib.import_module("flawmap.memory.coreset")
-    found = [getattr(module, name) for name in CORESET_NAMES if hasattr(module, name)]
-    if not found:
+    functions = [getattr(module, name) for name in CORESET_NAMES if hasattr(module, name)]
+    if not functions:
         raise SystemExit(f"flawmap.memory.coreset has none of {', '.join(CORESET_NAMES)}")
-    function: Callable[..., Any] = found[0]
+    function: Callable[..., Any] = functions[0]
     return function
 
 

@@ -59,7 +59,7 @@ def farthest(vectors: Tensor, chosen: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def synthetic(rows: int, channels: int) -> Tensor:
     """Draw vectors as images of one product give them.
 
-    A mean per place, a mood per image, fading components.
+    A mean per position, an offset per image, fading components.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -87,7 +87,7 @@ def timed(job: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 def peak() -> float:
-    """Read the most memory this process has held, in MB."""
+    """The largest memory that this process has held, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -96,9 +96,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "vectors", nargs="?", type=Path, help="a .npy file of rows × channels; drawn if left out"
+        "vectors", nargs="?", type=Path, help="a .npy file of rows × channels; drawn unless given"
     )
-    parser.add_argument("--count", type=int, help="rows to choose; 1 %% if left out")
+    parser.add_argument("--count", type=int, help="rows to choose; 1 %% unless given")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows to draw")
     parser.add_argument("--dims", type=int, default=CHANNELS, help="channels to draw")
     parser.add_argument(
@@ -124,14 +124,14 @@ def main() -> None:
 
     looped = min(options.plain_picks or count, count)
     loop, loop_seconds = timed(plain, vectors, looped)
-    whole = loop_seconds * count / looped
+    plain_seconds = loop_seconds * count / looped
     note = (
         ""
         if looped == count
         else f"   extrapolated from {loop_seconds:.2f} s for the first {looped:,} picks"
     )
-    print(f"plain  {whole:8.2f} s{note}")
-    print(f"ratio  {whole / seconds:8.1f}")
+    print(f"plain  {plain_seconds:8.2f} s{note}")
+    print(f"ratio  {plain_seconds / seconds:8.1f}")
 
     print(
         f"equal  {int((lazy[:looped] == loop).sum()):,} of {looped:,} picks, of a float32 loop "

@@ -3,8 +3,8 @@ the last if it can.
 
     python bench/curve.py DATASET METHOD EPOCHS,EPOCHS… [--backbone resnet18 --weights FILE]
 
-A fifth of the good images stays out. `painted` is the AUROC of telling them from themselves with a
-defect painted; `test` that of the test images, for the record: nothing is chosen by it."""
+A fifth of the good images is held out. `painted` is the AUROC of these against the same with a
+painted defect; `test` that of the test images, for the record: nothing is chosen by it."""
 
 from __future__ import annotations
 
@@ -32,35 +32,38 @@ def main() -> None:
     )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("method")
-    parser.add_argument("epochs", type=lambda text: [int(one) for one in text.split(",")])
+    parser.add_argument("epochs", type=lambda text: [int(number) for number in text.split(",")])
     parser.add_argument("--backbone")
     parser.add_argument("--weights")
-    given = parser.parse_args()
-    own = {"backbone": given.backbone, "weights": given.weights} if given.backbone else {}
-    good, test = (
-        [sample.path for sample in good_training_samples(given.dataset)],
-        labelled_test_samples(given.dataset),
+    arguments = parser.parse_args()
+    options = (
+        {"backbone": arguments.backbone, "weights": arguments.weights} if arguments.backbone else {}
     )
-    aside, rng = good[::5], np.random.default_rng(0)
-    learned = [path for place, path in enumerate(good) if place % 5]
-    painted = [paint_defect(decode(path), rng).pixels for path in aside]
+    good = [sample.path for sample in good_training_samples(arguments.dataset)]
+    test = labelled_test_samples(arguments.dataset)
+    held_out = good[::5]
+    rng = np.random.default_rng(0)
+    training = [path for index, path in enumerate(good) if index % 5]
+    painted = [paint_defect(decode(path), rng).pixels for path in held_out]
     with tempfile.TemporaryDirectory() as folder:
-        for epochs in given.epochs:
-            method = make_method(given.method, "cpu", **own, epochs=epochs)
+        for epochs in arguments.epochs:
+            method = make_method(arguments.method, "cpu", **options, epochs=epochs)
             preprocessing = Preprocessing(
                 224, 224, method.feature_extractor.mean, method.feature_extractor.std
             )
             assert isinstance(method, TrainedMethod)
-            method.fit(Batches(learned, preprocessing), Path(folder))
-            of_aside, of_painted, of_test = (
+            method.fit(Batches(training, preprocessing), Path(folder))
+            of_held_out, of_painted, of_test = (
                 scores(method, images, preprocessing)
-                for images in (aside, painted, [one.path for one in test])
+                for images in (held_out, painted, [sample.path for sample in test])
             )
-            by_painted = roc_auc_score([0] * len(aside) + [1] * len(painted), of_aside + of_painted)
-            by_test = roc_auc_score([one.label for one in test], of_test)
+            by_painted = roc_auc_score(
+                [0] * len(held_out) + [1] * len(painted), of_held_out + of_painted
+            )
+            by_test = roc_auc_score([sample.label for sample in test], of_test)
             seconds = sum(epoch.seconds for epoch in method.history_)
             print(
-                f"{given.method} after {epochs} epochs, {seconds:.0f} s: painted "
+                f"{arguments.method} after {epochs} epochs, {seconds:.0f} s: painted "
                 f"{100 * by_painted:.2f}, test "
                 f"{100 * by_test:.2f}",
                 flush=True,

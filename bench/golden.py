@@ -68,8 +68,8 @@ def main() -> None:
     asked = parse()
     started = time.perf_counter()
     if asked.command == "record":
-        found = {"environment": environment(), "results": dict(results(asked))}
-        asked.output.write_text(json.dumps(found, indent=1) + "\n")
+        record = {"environment": environment(), "results": dict(results(asked))}
+        asked.output.write_text(json.dumps(record, indent=1) + "\n")
         failed = False
     else:
         failed = check(asked)
@@ -115,16 +115,16 @@ def heatsinks() -> tuple[list[Image], Images]:
     """Draw 12 good images to fit; 4 good and 4 defective ones to inspect."""
     good: list[Image] = [draw_good("Black", seed) for seed in range(12)]
     test: Images = {f"good {seed}": draw_good("Black", seed) for seed in range(100, 104)}
-    for seed, kind in enumerate(("stain", "foreign_colour", "scratch", "stain"), 200):
-        test[f"{kind} {seed}"] = draw_defective("Black", kind, seed)[0]
+    for seed, defect_type in enumerate(("stain", "foreign_colour", "scratch", "stain"), 200):
+        test[f"{defect_type} {seed}"] = draw_defective("Black", defect_type, seed)[0]
     return good, test
 
 
 def tiles(dataset: Path) -> tuple[list[Image], Images]:
     """Take 24 good images to fit; 4 good ones and 2 of each of 4 defect types to inspect."""
-    kinds = [f.name for f in sorted((dataset / "test").iterdir()) if f.name != "good"][:4]
+    defect_types = [f.name for f in sorted((dataset / "test").iterdir()) if f.name != "good"][:4]
     files = first(dataset / "test" / "good", 4)
-    files += [file for kind in kinds for file in first(dataset / "test" / kind, 2)]
+    files += [file for name in defect_types for file in first(dataset / "test" / name, 2)]
     good: list[Image] = [*first(dataset / "train" / "good", 24)]
     return good, {file.relative_to(dataset).as_posix(): file for file in files}
 
@@ -138,7 +138,7 @@ def measure(name: str, seed: int, good: Sequence[Image], test: Images) -> dict[s
     options = OPTIONS.get(name, {})
     inspector = flawmap.Inspector(name, backbone=BACKBONE, seed=seed, **options).fit(good)
     calibration = inspector.calibration
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "good scores": [float(score).hex() for score in calibration.scores],
         "threshold": float(calibration.threshold).hex(),
         "limit": float(calibration.map_limit).hex(),
@@ -148,8 +148,8 @@ def measure(name: str, seed: int, good: Sequence[Image], test: Images) -> dict[s
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "golden.flawmap"
             inspector.save(file)
-            found["graph"] = inspect(flawmap.load(file), test, name)
-    return found
+            result["graph"] = inspect(flawmap.load(file), test, name)
+    return result
 
 
 def inspect(inspector: Inspects, test: Images, name: str) -> dict[str, Any]:
@@ -168,8 +168,8 @@ def inspect(inspector: Inspects, test: Images, name: str) -> dict[str, Any]:
 
 
 def statistics(heatmap: np.ndarray) -> list[float]:
-    """Give the maximum, the mean, and the values at 4 × 4 places spread over the heat map."""
-    rows, columns = ([side * (2 * place + 1) // 8 for place in range(4)] for side in heatmap.shape)
+    """The maximum, the mean, and the values at 4 × 4 positions spread over the heat map."""
+    rows, columns = ([side * (2 * index + 1) // 8 for index in range(4)] for side in heatmap.shape)
     values = heatmap[np.ix_(rows, columns)].ravel()
     return [float(heatmap.max()), float(heatmap.mean(dtype=np.float64)), *map(float, values)]
 
@@ -193,7 +193,7 @@ def check(asked: argparse.Namespace) -> bool:
 
 
 def compare(before: dict[str, Any], now: dict[str, Any], trained: bool) -> tuple[str, bool]:
-    """Say how two results differ, and whether that is more than may be."""
+    """How two results differ, and whether that is more than may be."""
     if before == now:
         return "identical", False
     largest = difference(before, now)
@@ -203,7 +203,7 @@ def compare(before: dict[str, Any], now: dict[str, Any], trained: bool) -> tuple
 
 
 def difference(before: Any, now: Any) -> float:
-    """Give the largest relative difference of all numbers; infinite where other things differ.
+    """The largest relative difference of all numbers; infinite where other things differ.
 
     Values of a heat map are held against its maximum, since some are close to zero. Hashes are
     passed over: they only say whether all is identical.
@@ -211,13 +211,13 @@ def difference(before: Any, now: Any) -> float:
     if isinstance(before, dict) and isinstance(now, dict):
         if list(before) != list(now):
             return float("inf")
-        found = []
+        differences = []
         for key in before:
             if key == "heat map":
-                found.append(relative(before[key], now[key], float.fromhex(before[key][0])))
+                differences.append(relative(before[key], now[key], float.fromhex(before[key][0])))
             elif key != "sha256":
-                found.append(difference(before[key], now[key]))
-        return max(found, default=0.0)
+                differences.append(difference(before[key], now[key]))
+        return max(differences, default=0.0)
     if isinstance(before, list) and isinstance(now, list):
         if len(before) != len(now):
             return float("inf")
@@ -227,9 +227,11 @@ def difference(before: Any, now: Any) -> float:
 
 def relative(before: Sequence[str], now: Sequence[str], scale: float) -> float:
     pairs = zip(map(float.fromhex, before), map(float.fromhex, now), strict=True)
-    furthest = max(abs(one - other) for one, other in pairs)
+    largest = max(abs(value - new_value) for value, new_value in pairs)
     # Written so that what is no number counts as a difference.
-    return 0.0 if furthest == 0 else furthest / scale if scale > 0 <= furthest else float("inf")
+    if largest == 0:
+        return 0.0
+    return largest / scale if scale > 0 <= largest else float("inf")
 
 
 if __name__ == "__main__":

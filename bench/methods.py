@@ -1,4 +1,4 @@
-"""All methods on one data set: figures over seeds, time to learn, time an image, size of what is
+"""All methods on one data set: figures over seeds, time to fit, time an image, size of what is
 stored.
 
     python bench/methods.py DATASET [--backbone resnet18 --weights FILE] [--seeds 3] [--methods
@@ -91,10 +91,10 @@ def measure(
         pixels = decode(sample.path)
         images = torch.from_numpy(preprocessing(pixels)[None])
         started = time.perf_counter()
-        found = method.score(images)
+        result = method.score(images)
         milliseconds.append(1000 * (time.perf_counter() - started))
-        scores.append(float(found.image[0]))
-        count(tally, sample, resize(found.pixel[0].numpy(), *pixels.shape[:2]))
+        scores.append(float(result.image[0]))
+        count(tally, sample, resize(result.pixel[0].numpy(), *pixels.shape[:2]))
     labels = np.array([sample.label for sample in test])
     metrics = image_metrics(np.array(scores), labels, np.zeros(len(test), bool)) | pixel_metrics(
         tally

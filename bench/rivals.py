@@ -57,18 +57,18 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=HERE / "out" / "rivals", help="for what the run makes"
     )
-    asked = parser.parse_args()
-    if unknown := set(asked.only.split(",")) - set(PARTS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.only.split(",")) - set(PARTS):
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
 
-    plan = Plan(asked.dataset, asked.resnet18, asked.whole)
-    plan = replace(plan, **QUICK) if asked.quick else plan
-    ours = Side(asked.ours, HERE / "rivals" / "ours.py", asked.work / "ours")
-    theirs = Side(asked.theirs, HERE / "rivals" / "theirs.py", asked.work / "theirs")
-    shop = Workshop(plan, ours, theirs, asked.work)
+    plan = Plan(arguments.dataset, arguments.resnet18, arguments.whole)
+    plan = replace(plan, **QUICK) if arguments.quick else plan
+    ours = Side(arguments.ours, HERE / "rivals" / "ours.py", arguments.work / "ours")
+    theirs = Side(arguments.theirs, HERE / "rivals" / "theirs.py", arguments.work / "theirs")
+    shop = Workshop(plan, ours, theirs, arguments.work)
     machine = describe_machine(ours.once("hello").answer, theirs.once("hello").answer)
-    parts = asked.only.split(",")
-    rows = read_rows(asked.out, without=parts)
+    parts = arguments.only.split(",")
+    rows = read_rows(arguments.out, without=parts)
     for name in parts:
         began, when = time.perf_counter(), moment()
         rows += [replace(row, when=when) for row in PARTS[name](shop)]
@@ -76,20 +76,23 @@ def main() -> None:
             f"{name:8s} {time.perf_counter() - began:7.1f} s, with what both learn for it",
             flush=True,
         )
-        write(asked.out, rows, machine, command(asked), shop.left_out)
-    print((asked.out / "RESULTS.md").read_text())
+        write(arguments.out, rows, machine, command(arguments), shop.left_out)
+    print((arguments.out / "RESULTS.md").read_text())
 
 
-def command(asked: argparse.Namespace) -> str:
-    """Say what was run, without this machine's paths."""
-    said = "make bench-quick" if asked.quick else "make bench"
-    options = " --whole" * asked.whole + f" --only {asked.only}" * (asked.only != ",".join(PARTS))
-    said += (
-        " DATASET=…"
-        + " RESNET18=…" * bool(asked.resnet18)
-        + (f" RIVALS='{options.strip()}'" if options else "")
-    )
-    return f"{said}     # DATASET: {asked.dataset.resolve().name}"
+def command(arguments: argparse.Namespace) -> str:
+    """What was run, without this machine's paths."""
+    options = []
+    if arguments.whole:
+        options.append("--whole")
+    if arguments.only != ",".join(PARTS):
+        options.append(f"--only {arguments.only}")
+    words = ["make bench-quick" if arguments.quick else "make bench", "DATASET=…"]
+    if arguments.resnet18:
+        words.append("RESNET18=…")
+    if options:
+        words.append(f"RIVALS='{' '.join(options)}'")
+    return f"{' '.join(words)}     # DATASET: {arguments.dataset.resolve().name}"
 
 
 if __name__ == "__main__":

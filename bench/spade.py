@@ -35,8 +35,8 @@ def main() -> None:
         for _ in range(3):
             for search, seconds in both.items():
                 started = time.perf_counter()
-                for one, others in zip(queries, images, strict=True):
-                    search(one, others)
+                for query, others in zip(queries, images, strict=True):
+                    search(query, others)
                 seconds.append(time.perf_counter() - started)
         slow, quick = (min(seconds) for seconds in both.values())
         print(

@@ -27,7 +27,7 @@ import torch
 from flawmap.data.layouts import find_products, good_training_samples, labelled_test_samples
 from flawmap.engine.batches import Batches
 from flawmap.features.backbone import Backbone
-from flawmap.finetune.classes import Classes, classes_by_product
+from flawmap.finetune.classes import classes_by_product
 from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import make_method
@@ -37,10 +37,12 @@ from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.synthetic import heatsink
 from flawmap.synthetic.defects import paint_defect
+from flawmap.synthetic.heatsink_designs import DESIGNS
 
 ROWS = Path("bench/results/transfer.jsonl")
-TAUGHT, CHECKED = ("texture", "cutpaste", "cutpaste_scar"), ("scratch", "stain")
-COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in heatsink.PRODUCTS}
+TRAINED_TYPES = ("texture", "cutpaste", "cutpaste_scar")
+CHECKED_TYPES = ("scratch", "stain")
+COUNTS = {product: heatsink.ImageCounts(120, 60, 90) for product in DESIGNS}
 DRAWN = Path("bench/out/heatsinks")
 
 SHORT = replace(PAPER_CONFIG, epochs=5)
@@ -130,7 +132,7 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
             method.layers,
             method.weights,
             {"good": training},
-            replace(config, defect_types=TAUGHT),
+            replace(config, defect_types=TRAINED_TYPES),
             seed=method.seed,
         )
         tuned = {
@@ -138,13 +140,13 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
             "validation accuracy": record.history[-1].validation_accuracy,
         }
     rng = np.random.default_rng(method.seed)
-    painted = [paint_defect(pixels, rng, CHECKED).pixels for pixels in held_out_images]
+    painted = [paint_defect(pixels, rng, CHECKED_TYPES).pixels for pixels in held_out_images]
     return tuned | _evaluate(method, training, held_out_images, painted)
 
 
-def leaky_classes(source: Path) -> Classes:
+def leaky_classes(source: Path) -> dict[str, list[Path]]:
     """Good and defective images of the test set: the leak, only to show its size."""
-    classes: Classes = {"good": [], "defective": []}
+    classes: dict[str, list[Path]] = {"good": [], "defective": []}
     for sample in labelled_test_samples(source):
         classes["defective" if sample.label else "good"].append(sample.path)
     return classes
@@ -217,7 +219,7 @@ def _evaluate(
     )
     method.fit(Batches(training, preprocessing))
     scores = [_scores(method, Batches(images, preprocessing)) for images in (good, bad)]
-    labels = np.repeat([0, 1], [len(one) for one in scores])
+    labels = np.repeat([0, 1], [len(of_set) for of_set in scores])
     metrics = image_metrics(np.concatenate(scores), labels, np.zeros(len(labels), bool))
     spread = float(scores[0].std() / scores[0].mean())
     return {

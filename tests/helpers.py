@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 from typer.testing import CliRunner
+
+if TYPE_CHECKING:
+    from flawmap.metrics.metric import Metric
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks arguments and results against their annotations; an int will do for a float."""
@@ -20,8 +26,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 MAGNETIC_TILE = SHARED / "data" / "magnetic_tile"
 RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
 
+needs_file_size_limit = pytest.mark.skipif(
+    not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix"
+)
+
 needs_shared = pytest.mark.skipif(
-    not MAGNETIC_TILE.is_dir(), reason="the shared folder with real images is not here"
+    not (MAGNETIC_TILE.is_dir() and RESNET18.is_file()),
+    reason="needs real images and weights, which are not in the repository: in ../shared, "
+    "data/magnetic_tile and weights/resnet18_in1k_to_layer3.safetensors",
 )
 
 
@@ -41,6 +53,18 @@ def with_defect(image: np.ndarray, row: int, column: int, radius: int = 6) -> np
     return cv2.circle(image.copy(), (column, row), radius, (255, 230, 40), -1)
 
 
+def value_of(metric: Metric) -> float:
+    assert metric.value is not None, metric.unavailable
+    return metric.value
+
+
+def interval_of(metric: Metric) -> tuple[float, float]:
+    """Ends of the confidence interval."""
+    assert metric.low is not None
+    assert metric.high is not None
+    return metric.low, metric.high
+
+
 def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
@@ -56,7 +80,7 @@ SMALL = ["--size", "64", "--coreset", "0.1"]
 """The same on the command line, with the default backbone."""
 
 
-def run(*arguments: object) -> tuple[int, str]:
+def run(*arguments: Any) -> tuple[int, str]:
     """Type a command, in this process; gives the exit code and what was shown."""
     from flawmap.cli import app
 
@@ -68,7 +92,22 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def run_in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+@contextmanager
+def full_disk(max_bytes: int = 10_000) -> Iterator[None]:
+    """Whatever writes a longer file meets a full disk, by the file size limit of Unix."""
+    import resource
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def run_in_a_process(*arguments: Any) -> subprocess.CompletedProcess[str]:
     """Type a command where its start and its exit matter."""
     command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

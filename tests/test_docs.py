@@ -32,9 +32,9 @@ COMMANDS = typer.main.get_group(app).commands
 
 def console_lines(text: str) -> Iterator[str]:
     """What is typed in blocks of console, after `$`, and in blocks of bash."""
-    for kind, block in re.findall(r"```(console|bash)\n(.*?)```", text, re.DOTALL):
+    for language, block in re.findall(r"```(console|bash)\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
-            if kind == "bash" or line.startswith("$ "):
+            if language == "bash" or line.startswith("$ "):
                 yield line.removeprefix("$ ").partition(" #")[0]
 
 
@@ -128,9 +128,9 @@ def assert_options_work(words: list[str]) -> None:
         options += ["--finetune", "synthetic"]
     errors = []
     for method in ["patchcore"] if "--method" in options else METHODS:
-        chosen = options if "--method" in options else [*options, "--method", method]
+        fit_options = options if "--method" in options else [*options, "--method", method]
         try:
-            run(name, "no such folder", *chosen)
+            run(name, "no such folder", *fit_options)
         except DatasetError:
             return
         except OptionError as error:

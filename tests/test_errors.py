@@ -10,7 +10,7 @@ from flawmap.errors import FlawmapError, MissingExtra, OptionError, UnknownName
 CLASSES = [member for _, member in inspect.getmembers(errors, inspect.isclass)]
 
 
-def test_the_list_in_the_docstring_is_whole() -> None:
+def test_the_list_in_the_docstring_is_complete() -> None:
     drawn = [
         line.split("── ")[-1].split()[0] for line in errors.__doc__.splitlines() if "──" in line
     ]

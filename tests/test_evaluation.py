@@ -103,7 +103,7 @@ def test_bad_masks_are_named_and_their_images_still_inspected(
     assert "the mask is 10×10, its image 64×64" in errors["0spot"]
     assert "1_mask.png" in errors["1spot"]
     assert "marks nothing" in errors["2spot"]
-    assert "marks 4096 pixels of an image that is said to be good" in errors["3good"]
+    assert "marks 4096 pixels of an image that is labelled good" in errors["3good"]
     assert len(errors) == 4
     assert evaluation.metrics["defect prevalence"].value == 0.5
     assert all(record.score is not None for record in evaluation.records)
@@ -118,8 +118,8 @@ def test_each_record_is_passed_on_with_its_true_mask(inspector: Inspector, datas
         on_image=lambda record, inspection, mask: calls.append((record, mask is not None)),
     )
     assert calls == [(record, record.truth == "defective") for record in evaluation.records]
-    known = [(record.image, record.defect_type) for record in evaluation.records]
-    assert known == [(str(sample.path), sample.defect_type) for sample in samples]
+    defect_types = [(record.image, record.defect_type) for record in evaluation.records]
+    assert defect_types == [(str(sample.path), sample.defect_type) for sample in samples]
     assert {record.truth for record in evaluation.records} == {"good", "defective"}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from flawmap import Inspector, load
 from flawmap.cli.common import ExitCode
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
-from flawmap.export import export
+from flawmap.export import ExportFormat, export
 from flawmap.runtime import bundle
 from helpers import TINY, run, save, texture, with_defect
 
@@ -35,16 +36,17 @@ def part(good: Path) -> Path:
     return file
 
 
-def as_told(told: dict[str, object], image: np.ndarray) -> np.ndarray:
+def preprocess_as(settings: dict[str, Any], image: np.ndarray) -> np.ndarray:
     """Prepare an image as the JSON says, with nothing of flawmap's."""
-    how = told["preprocessing"]
-    height, width = how["height"], how["width"]
+    preprocessing = settings["preprocessing"]
+    height, width = preprocessing["height"], preprocessing["width"]
     rows, columns = image.shape[:2]
     small = cv2.resize(
         image, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
     )
     resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    scaled = (resized.astype(np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
+    mean, std = np.float32(preprocessing["mean"]), np.float32(preprocessing["std"])
+    scaled = (resized.astype(np.float32) / 255 - mean) / std
     return scaled.transpose(2, 0, 1)
 
 
@@ -54,45 +56,49 @@ def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
         session = onnxruntime.InferenceSession(
             folder / "part.onnx", providers=["CPUExecutionProvider"]
         )
-        return session.run(["score", "anomaly_map"], {"image": images})
+        return list(session.run(["score", "anomaly_map"], {"image": images}))
     compiled = openvino.Core().compile_model(folder / "part.xml", "CPU", settings)
     return [compiled(images)[name] for name in ("score", "anomaly_map")]
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
-    to: str, part: Path, tmp_path: Path
+    to: ExportFormat, part: Path, tmp_path: Path
 ) -> None:
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
-    told = json.loads((tmp_path / "part.json").read_text())
-    made_from, saved = told["made_from"], bundle.load(part)
+    settings = json.loads((tmp_path / "part.json").read_text())
+    made_from, saved = settings["made_from"], bundle.load(part)
     assert made_from["sha256"] == sha256_of(part)
     assert made_from["model_sha256"] == saved.sha256
     assert made_from["scorer_sha256"] == saved.manifest.scorer_sha256
-    assert told["graph"]["files"] == {file.name: sha256_of(file) for file in exported.files[:-1]}
-    runtime, judging = load(part), told["decision"]
-    scores, maps = run_graph(to, tmp_path, np.stack([as_told(told, image) for image in NEW]))
+    hashes = {file.name: sha256_of(file) for file in exported.files[:-1]}
+    assert settings["graph"]["files"] == hashes
+    runtime, decision = load(part), settings["decision"]
+    inputs = np.stack([preprocess_as(settings, image) for image in NEW])
+    scores, maps = run_graph(to, tmp_path, inputs)
     for image, score, distances in zip(NEW, scores, maps, strict=True):
         verdict = runtime.inspect(image)
         assert score == pytest.approx(verdict.score, rel=1e-4)
-        assert (score > judging["threshold"]) == verdict.reject
-        at_least = sum(one >= score for one in judging["good_scores"])
-        assert (1 + at_least) / (1 + len(judging["good_scores"])) == pytest.approx(verdict.p_value)
+        assert (score > decision["threshold"]) == verdict.reject
+        at_least = sum(good_score >= score for good_score in decision["good_scores"])
+        assert (1 + at_least) / (1 + len(decision["good_scores"])) == pytest.approx(verdict.p_value)
         heatmap = (
             cv2.resize(distances, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            / judging["map_limit"]
+            / decision["map_limit"]
         )
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
-    assert judging["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
+    assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
-def test_int8_is_scaled_by_good_images(to: str, part: Path, good: Path, tmp_path: Path) -> None:
+def test_int8_is_scaled_by_good_images(
+    to: ExportFormat, part: Path, good: Path, tmp_path: Path
+) -> None:
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
-    told = json.loads((tmp_path / "part.json").read_text())
-    assert told["graph"]["precision"] == "int8"
-    score = run_graph(to, tmp_path, as_told(told, NEW[0])[None])[0]
+    settings = json.loads((tmp_path / "part.json").read_text())
+    assert settings["graph"]["precision"] == "int8"
+    score = run_graph(to, tmp_path, preprocess_as(settings, NEW[0])[None])[0]
     assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
     with pytest.raises(OptionError, match="name them with --quantisation-images FOLDER"):
         export(part, tmp_path, to, "int8")
@@ -111,7 +117,7 @@ def test_a_graph_that_scores_otherwise_is_not_handed_out(part: Path, tmp_path: P
 
 
 def test_what_no_graph_can_hold(good: Path, tmp_path: Path) -> None:
-    options = {name: value for name, value in TINY.items() if name != "coreset"}
+    options: dict[str, Any] = {name: value for name, value in TINY.items() if name != "coreset"}
     Inspector("spade", size=64, **options).fit(good).save(tmp_path / "part.flawmap")
     with pytest.raises(NotExportable, match="each image chooses the good ones"):
         export(tmp_path / "part.flawmap", tmp_path)

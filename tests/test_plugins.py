@@ -27,13 +27,14 @@ class Plugin(NamedTuple):
     folder: Path
     template_file: Path
     patchcore_file: Path
+    listed: str
 
 
 def block(name: str, language: str) -> str:
     """The block of code that the page shows as a file."""
-    found = re.search(rf"`{name}`:\n\n```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found, name
-    return found[1]
+    match = re.search(rf"`{name}`:\n\n```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert match, name
+    return match[1]
 
 
 def install(site: Path) -> None:
@@ -52,7 +53,7 @@ def install(site: Path) -> None:
 
 
 def run_python(arguments: list[object], site: Path | None = None) -> str:
-    """What a new process prints; with the package where its place is given."""
+    """What a new process prints; with the package where its folder is given."""
     paths = [str(ROOT / "src"), *([str(site)] if site else [])]
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, *map(str, arguments)]
@@ -84,9 +85,12 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
         site,
         ["fit", folder / "good", "-o", template_file, "--method", "template", *context],
         ["fit", folder / "good", "-o", patchcore_file, *score],
+        ["methods"],
+        ["methods", "template"],
     )
     assert printed.count("Fitted to 8 good images") == 2, printed
-    return Plugin(site, folder, template_file, patchcore_file)
+    listed = printed.rpartition("Fitted to")[2]
+    return Plugin(site, folder, template_file, patchcore_file, listed)
 
 
 def test_the_package_is_short() -> None:
@@ -105,7 +109,9 @@ print(json.dumps([[inspector.inspect(f"{folder}/{name}.png").score
 
 def scores(plugin: Plugin, load: str, site: Path | None) -> list[list[float]]:
     script = SCORE.replace("{LOAD}", load)
-    printed = run_python(["-c", script, *plugin[1:]], site)
+    printed = run_python(
+        ["-c", script, plugin.folder, plugin.template_file, plugin.patchcore_file], site
+    )
     scored: list[list[float]] = json.loads(printed.splitlines()[-1])
     return scored
 
@@ -144,7 +150,7 @@ def test_without_the_package_the_files_say_what_to_install(plugin: Plugin) -> No
 
 
 def test_methods_and_components_are_listed_with_their_package(plugin: Plugin) -> None:
-    listed = run_commands(plugin.site, ["methods"], ["methods", "template"])
+    listed = plugin.listed
     assert re.search(r"template .*\n.*package acme-inspect", listed)
     assert "The mean patch vector of the good images at each position" in listed
     assert re.search(r"LocalMaximum .*\n.*package acme-inspect", listed)

@@ -2,7 +2,7 @@
 
 `mccabe` counts statements only, as ruff's rule C901 does. `radon` also counts boolean operators,
 conditional expressions, comprehensions and assertions, as the program of that name does; a
-nested function adds to the one around it here, which radon itself leaves out.
+nested function adds to the one around it here, which radon itself omits.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ MAX_PARAMETERS = 7
 MAX_RADON = 10
 
 Figures = dict[str, float | None]
-"""Each figure by its name; None where it cannot be told."""
+"""Each figure by its name; None where it is not known."""
 
 
 def measure(source: Path) -> Figures:
@@ -34,7 +34,7 @@ def measure(source: Path) -> Figures:
     modules = [Module(path) for path in sorted(source.rglob("*.py"))]
     if not modules:
         raise FileNotFoundError(f"{source}: no Python files in this folder")
-    functions = [found for module in modules for found in module.functions]
+    functions = [definition for module in modules for definition in module.functions]
     return {
         **_module_figures(modules),
         **_body_figures([body for module in modules for body in module.bodies()]),
@@ -42,20 +42,22 @@ def measure(source: Path) -> Figures:
         **_name_figures(modules),
         **_function_figures(functions),
         **_parameter_figures(source, modules),
-        **_docstring_figures([found for module in modules for found in module.definitions]),
+        **_docstring_figures(
+            [definition for module in modules for definition in module.definitions]
+        ),
         "entries": _count_entries(source),
         "layers": _count_layers(source),
     }
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that so great a share of the values lies below.
+def percentile(values: Sequence[float], fraction: float) -> float:
+    """Return the value that this fraction of the values lies below.
 
     Args:
         values: at least one number, in any order.
-        share: 0 to 1.
+        fraction: 0 to 1.
     """
-    return sorted(values)[min(len(values) - 1, math.floor(share * len(values)))]
+    return sorted(values)[min(len(values) - 1, math.floor(fraction * len(values)))]
 
 
 def _module_figures(modules: list[Module]) -> Figures:
@@ -96,7 +98,7 @@ def _name_figures(modules: list[Module]) -> Figures:
 
 
 def _function_figures(functions: list[Definition]) -> Figures:
-    nodes = [found.node for found in functions if isinstance(found.node, Function)]
+    nodes = [definition.node for definition in functions if isinstance(definition.node, Function)]
     return {
         "typed": _percentage(sum(map(_is_typed, functions)), len(functions)),
         "mccabe_max": max(map(mccabe, nodes), default=0),
@@ -105,31 +107,33 @@ def _function_figures(functions: list[Definition]) -> Figures:
 
 
 def _parameter_figures(source: Path, modules: list[Module]) -> Figures:
-    in_commands, elsewhere, most = 0, 0, 0
+    in_commands = 0
+    elsewhere = 0
+    largest = 0
     for module in modules:
-        counts = [len(_parameters(found)) for found in module.functions]
+        counts = [len(_parameters(definition)) for definition in module.functions]
         wide = sum(count > MAX_PARAMETERS for count in counts)
-        most = max([most, *counts])
+        largest = max([largest, *counts])
         if module.path.relative_to(source).parts[0] == "cli":
             in_commands += wide
         else:
             elsewhere += wide
     return {
         "wide_functions": in_commands + elsewhere,
-        "most_parameters": most,
+        "most_parameters": largest,
         "wide_outside_cli": elsewhere,
     }
 
 
 def _docstring_figures(definitions: list[Definition]) -> Figures:
-    public = [found for found in definitions if found.public]
-    lines = sum(len(found.docstring.splitlines()) for found in public)
-    with_arguments = [found for found in public if _has_arguments(found)]
-    explained = sum("Args:" in found.docstring for found in with_arguments)
+    public = [definition for definition in definitions if definition.public]
+    lines = sum(len(definition.docstring.splitlines()) for definition in public)
+    with_arguments = [definition for definition in public if _has_arguments(definition)]
+    explained = sum("Args:" in definition.docstring for definition in with_arguments)
     return {
         "args_sections": _percentage(explained, len(with_arguments)),
         "docstring_lines": lines / len(public) if public else 0,
-        "examples": sum(_has_example(found.docstring) for found in definitions),
+        "examples": sum(_has_example(definition.docstring) for definition in definitions),
     }
 
 
@@ -154,35 +158,37 @@ def _layers_in(config: Path, package: str) -> int | None:
     return None
 
 
-def _percentage(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else 0
+def _percentage(count: int, total: int) -> float:
+    return 100 * count / total if total else 0
 
 
-def _is_typed(found: Definition) -> bool:
-    arguments = _parameters(found) + _starred(found)
-    returns = getattr(found.node, "returns", None)
+def _is_typed(definition: Definition) -> bool:
+    arguments = _parameters(definition) + _starred(definition)
+    returns = getattr(definition.node, "returns", None)
     return returns is not None and all(argument.annotation for argument in arguments)
 
 
-def _has_arguments(found: Definition) -> bool:
-    return isinstance(found.node, Function) and bool(_parameters(found) + _starred(found))
+def _has_arguments(definition: Definition) -> bool:
+    return isinstance(definition.node, Function) and bool(
+        _parameters(definition) + _starred(definition)
+    )
 
 
-def _parameters(found: Definition) -> list[ast.arg]:
+def _parameters(definition: Definition) -> list[ast.arg]:
     """Return the parameters but *args and **kwargs, and without self or cls."""
-    if not isinstance(found.node, Function):
+    if not isinstance(definition.node, Function):
         return []
-    given = found.node.args
+    given = definition.node.args
     positional = given.posonlyargs + given.args
-    if found.method and not _is_static(found.node):
+    if definition.method and not _is_static(definition.node):
         positional = positional[1:]
     return positional + given.kwonlyargs
 
 
-def _starred(found: Definition) -> list[ast.arg]:
-    if not isinstance(found.node, Function):
+def _starred(definition: Definition) -> list[ast.arg]:
+    if not isinstance(definition.node, Function):
         return []
-    given = found.node.args
+    given = definition.node.args
     return [argument for argument in (given.vararg, given.kwarg) if argument]
 
 

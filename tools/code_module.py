@@ -68,7 +68,9 @@ class Module:
     @property
     def functions(self) -> list[Definition]:
         """All functions and methods, nested ones too."""
-        return [found for found in self.definitions if isinstance(found.node, Function)]
+        return [
+            definition for definition in self.definitions if isinstance(definition.node, Function)
+        ]
 
     @property
     def is_stub(self) -> bool:
@@ -88,8 +90,8 @@ class Module:
 
     def bodies(self) -> Iterator[FunctionBody]:
         """Sizes of the bodies of all functions that have more than a docstring."""
-        for found in self.functions:
-            body = _without_docstring(found.node)
+        for definition in self.functions:
+            body = _without_docstring(definition.node)
             if body:
                 first, last = _first_line(body[0]), body[-1].end_lineno or 0
                 tokens = sum(first <= token.start[0] <= last for token in self.tokens)

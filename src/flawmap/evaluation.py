@@ -32,7 +32,7 @@ _PER_TYPE_METRICS = (
 )
 """Metrics of each defect type, against all good images."""
 
-OnImage = Callable[[Record, Inspection, Mask | None], None]
+_OnImage = Callable[[Record, Inspection, Mask | None], None]
 """Called with each image as it is inspected, and with its true mask where there is one."""
 
 
@@ -59,7 +59,7 @@ def evaluate(
     samples: Sequence[Sample],
     *,
     min_area: int = 0,
-    on_image: OnImage | None = None,
+    on_image: _OnImage | None = None,
 ) -> Evaluation:
     """Inspect labelled images and compare the verdicts with the truth.
 
@@ -126,10 +126,10 @@ def _mask_problem(mask: Mask, sample: Sample, shape: tuple[int, ...]) -> str:
         sizes = f"the mask is {_size_text(mask.shape)}, its image {_size_text(shape)}"
         return f"{sizes}; save it in the image's size"
     if mask.any() and not sample.label:
-        marked = f"marks {mask.sum()} pixels of an image that is said to be good"
+        marked = f"marks {mask.sum()} pixels of an image that is labelled good"
         return f"{marked}; remove it or relabel the image"
     if sample.label and not mask.any():
-        return "marks nothing on an image that is said to be defective; draw it or remove it"
+        return "marks nothing on an image that is labelled defective; draw it or remove it"
     return ""
 
 
@@ -149,8 +149,10 @@ class _Scores:
         self.pixels = pixels
 
     def metrics(self, types: Sequence[str]) -> dict[str, Metric]:
-        chosen = np.isin(self.types, types)
-        images = image_metrics(self.scores[chosen], self.labels[chosen], self.rejected[chosen])
+        included = np.isin(self.types, types)
+        images = image_metrics(
+            self.scores[included], self.labels[included], self.rejected[included]
+        )
         counts = [self.pixels[name] for name in types if name in self.pixels]
         return images | pixel_metrics(reduce(add, counts) if counts else PixelCounts())
 
@@ -158,8 +160,7 @@ class _Scores:
 def _summarise(records: list[Record], pixels: Mapping[str, PixelCounts]) -> Evaluation:
     scores = _Scores(records, pixels)
     types = sorted(set(scores.types))
-    # Pixels are counted in the order in which their types came: the intervals' resamples depend on
-    # it.
+    # In the order in which the types first occur: the intervals' resamples depend on it.
     all_types = [*pixels, *(name for name in types if name not in pixels)]
     by_defect_type = {}
     for name in types:

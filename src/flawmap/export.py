@@ -42,7 +42,7 @@ from flawmap.support.tables import write_json
 ExportFormat = Literal["openvino", "onnx"]
 """`openvino` for an IR of two files, `onnx` for one file."""
 
-ExportPrecision = Literal["f32", "int8"]
+_ExportPrecision = Literal["f32", "int8"]
 """What the encoder's graph computes in."""
 
 _RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]  # preprocessed images to score and map
@@ -56,7 +56,7 @@ _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
 _EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Fractions of good parts whose thresholds are in the JSON."""
 
-_TOLERANCE: dict[ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
+_TOLERANCE: dict[_ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
 """Largest accepted difference from the original, as a fraction of the largest value.
 
 `flawmap evaluate` measures what int8 does to verdicts.
@@ -80,7 +80,7 @@ def export(
     file: Path,
     folder: Path,
     export_format: ExportFormat = "openvino",
-    precision: ExportPrecision = "f32",
+    precision: _ExportPrecision = "f32",
     quantisation_images: Path | None = None,
 ) -> ExportResult:
     """Write a saved inspector as a graph and a JSON file.
@@ -207,7 +207,7 @@ def _check(
     certificate: Certificate,
     preprocessing: Preprocessing,
     run: _RunFunction,
-    precision: ExportPrecision,
+    precision: _ExportPrecision,
     where: str,
 ) -> float:
     """Score the golden images in one batch and compare."""
@@ -231,7 +231,7 @@ def _describe_source(file: Path, saved: bundle.Bundle) -> dict[str, str]:
 
 def _describe_graph(
     export_format: ExportFormat,
-    precision: ExportPrecision,
+    precision: _ExportPrecision,
     files: list[Path],
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A saved inspector and images to judge, made as a user makes them."""
+"""A saved inspector and images to inspect, made as a user makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flawmap.cli import console, tables
 from helpers import SMALL, run, save, texture, with_defect
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("part")
     for seed in range(20):

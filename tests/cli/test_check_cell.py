@@ -10,7 +10,7 @@ from flawmap.errors import OptionError
 from helpers import run, run_in_a_process
 
 
-def test_it_says_what_share_of_defects_a_pair_takes() -> None:
+def test_it_prints_the_defect_prevalence_that_a_pair_needs() -> None:
     code, output = run("check-cell", "70.18", "89.35")
     assert code == 0
     assert "1.2507 or more" in output
@@ -19,7 +19,7 @@ def test_it_says_what_share_of_defects_a_pair_takes() -> None:
     assert "Impossible" not in output
 
 
-def test_where_there_is_no_bound_any_share_will_do() -> None:
+def test_where_there_is_no_bound_any_prevalence_will_do() -> None:
     code, output = run("check-cell", "99.75", "95.85")
     assert code == 0
     rows = [
@@ -46,14 +46,14 @@ def test_a_given_test_set_is_checked() -> None:
 
 
 def test_the_exit_code_is_about_the_threshold_that_was_named() -> None:
-    asked = ("check-cell", "99.75", "95.85", "--positives", "300", "--negatives", "92")
-    code, output = run(*asked)
+    command = ("check-cell", "99.75", "95.85", "--positives", "300", "--negatives", "92")
+    code, output = run(*command)
     assert code == 0
     assert output.count("impossible") == 2
-    code, output = run(*asked, "--threshold", "f1-max")
+    code, output = run(*command, "--threshold", "f1-max")
     assert code == 1
     assert "where the threshold is the best for F1" in output
-    assert run(*asked[:-3], "60", *asked[-2:], "--threshold", "youden")[0] == 0
+    assert run(*command[:-3], "60", *command[-2:], "--threshold", "youden")[0] == 0
 
 
 def test_figures_may_be_exact_or_coarser() -> None:

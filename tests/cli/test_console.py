@@ -5,9 +5,7 @@ import io
 import pytest
 
 from flawmap.cli.console import (
-    format_duration,
     progress_bars,
-    training_table,
 )
 from flawmap.support.progress import emit, report_progress
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
@@ -41,9 +39,11 @@ def test_a_training_after_a_fine_tuning_has_a_table_of_its_own(screen: io.String
     assert "0.1250" in shown
 
 
-def test_the_columns_of_a_fine_tuning() -> None:
-    table = training_table(EpochMetrics(1, {"cross-entropy": 0.7}, 2.0, 0.5, 0.6, 0.75))
-    assert [column.header for column in table.columns] == [
+def test_the_columns_of_a_fine_tuning(screen: io.StringIO) -> None:
+    with progress_bars():
+        emit(EpochMetrics(1, {"cross-entropy": 0.7}, 2.0, 0.5, 0.6, 0.75))
+    headings = next(line for line in screen.getvalue().splitlines() if "epoch" in line)
+    assert [heading.strip() for heading in headings.strip("┃").split("┃")] == [
         "epoch",
         "loss",
         "accuracy",
@@ -56,5 +56,7 @@ def test_the_columns_of_a_fine_tuning() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(99.4, "99 s"), (100, "2 min"), (7140, "119 min"), (7200, "2.0 h")]
 )
-def test_durations(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+def test_durations(screen: io.StringIO, seconds: float, text: str) -> None:
+    with progress_bars():
+        emit(TrainingForecast(2, 8, seconds, "Training"))
+    assert f"takes about {text} on this machine" in screen.getvalue()

@@ -9,7 +9,7 @@ from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
 from helpers import SMALL, run, save, texture, with_defect
 
 
-def test_fit_says_what_it_learned_and_what_the_budget_takes(
+def test_fit_prints_what_was_fitted_and_what_the_budget_needs(
     good_folder: Path, tmp_path: Path
 ) -> None:
     code, output = run(
@@ -138,15 +138,19 @@ def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
 
-TUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1", "--set", "finetune.image_size=64"]
+TINY = ["--backbone", "test_resnet", "--weights", "random"]
+FINETUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1"]
+FINETUNED += ["--set", "finetune.image_size=64", *TINY]
 
 
-def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: Path) -> None:
+def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
     from flawmap.finetune.config import PAPER_CONFIG
 
     file = tmp_path / "p.flawmap"
-    code, output = run("fit", good_folder, "-o", file, *TUNED, "--finetune-preset", "paper", *SMALL)
+    code, output = run(
+        "fit", good_folder, "-o", file, *FINETUNED, "--finetune-preset", "paper", *SMALL
+    )
     assert code == 0
     assert "validation accuracy" in output
     inspector = Inspector.load(file)
@@ -159,7 +163,7 @@ def test_a_backbone_is_fine_tuned_before_it_learns(good_folder: Path, tmp_path: 
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
 
 
-def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> None:
+def test_one_network_is_fine_tuned_to_classify_all_products(tmp_path: Path) -> None:
     from flawmap import Inspector
 
     for product, first in (("Black", 0), ("White", 50)):
@@ -168,7 +172,7 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
                 tmp_path / "products" / product / "train/good" / f"{seed}.png",
                 texture(first + seed),
             )
-    arguments = [*TUNED, "--finetune", "products"]
+    arguments = [*FINETUNED, "--finetune", "products"]
     code, output = run("fit", tmp_path / "products", "-o", tmp_path / "parts", *arguments, *SMALL)
     assert code == 0
     assert "resumes after epoch 1 of 1" in output
@@ -184,7 +188,7 @@ def test_products_share_one_network_that_tells_them_apart(tmp_path: Path) -> Non
     )
 
 
-def test_defects_that_taught_are_left_out_of_the_evaluation(
+def test_defects_that_were_trained_on_are_skipped_by_evaluate(
     good_folder: Path, tmp_path: Path
 ) -> None:
     good_folder.rename(tmp_path / "good_")
@@ -197,7 +201,7 @@ def test_defects_that_taught_are_left_out_of_the_evaluation(
         )
         save(tmp_path / "set" / "test" / "good" / f"{seed}.png", texture(80 + seed))
     file = tmp_path / "p.flawmap"
-    arguments = ["-o", file, *TUNED, "--finetune", "real-defects", *SMALL]
+    arguments = ["-o", file, *FINETUNED, "--finetune", "real-defects", *SMALL]
     assert run("fit", tmp_path / "set", *arguments)[0] == 0
     code, output = run("evaluate", file, tmp_path / "set", "-o", tmp_path / "results")
     assert code == 0
@@ -230,7 +234,7 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     from flawmap import Inspector
 
     file = tmp_path / "p.flawmap"
-    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64"]
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TINY]
     code, output = run("fit", good_folder, "-o", file, *arguments)
     assert code == 0
     assert "Training with 9 images in each of 2 epochs takes about" in output
@@ -245,10 +249,10 @@ def test_a_method_is_trained_as_its_preset_says_and_goes_on(
     assert "The training resumes after epoch 2 of 3" in output
 
 
-def test_a_method_on_a_tuned_backbone_keeps_its_training_within(
+def test_a_trained_method_on_a_finetuned_backbone_has_its_own_checkpoints(
     good_folder: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *TUNED]
+    arguments = ["--method", "crad", "--preset", "smoke", "--size", "64", *FINETUNED]
     code, output = run("fit", good_folder, "-o", tmp_path / "p.flawmap", *arguments)
     assert code == 0
     assert "validation accuracy" in output

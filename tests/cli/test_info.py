@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_groups_and_images_that_only_calibrate(tmp_path: Path) -> None:
 
 
 def test_a_named_methods_own_defaults_are_no_changes(tmp_path: Path) -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "seed": 3}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "seed": 3}
     Inspector("patchcore-paper", size=64, **options).fit(GOOD).save(tmp_path / "part.flawmap")
     facts = json.loads(run("info", tmp_path / "part.flawmap", "--json")[1])
     assert facts["method_options"]["image_score"]["type"] == "Reweighted"

@@ -177,7 +177,7 @@ def test_results_that_cannot_be_written(part: Path, images: Path, tmp_path: Path
 def test_regions_are_in_the_results_and_small_ones_only_left_out_when_asked(
     part: Path, images: Path, tmp_path: Path
 ) -> None:
-    def regions(*options: object) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    def regions(*options: Any) -> tuple[list[dict[str, Any]], dict[str, str]]:
         run("inspect", part, images / "坏", "-o", tmp_path / "out", *options)
         (line,) = read_lines(tmp_path / "out")
         with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig") as stream:

@@ -56,6 +56,6 @@ def test_products_get_a_manifest_each(dataset: Path, tmp_path: Path) -> None:
     assert sorted(file.stem for file in (tmp_path / "parts").iterdir()) == ["Black", "White"]
 
 
-def test_shares_that_cannot_be(dataset: Path) -> None:
+def test_fractions_that_cannot_be(dataset: Path) -> None:
     with pytest.raises(OptionError, match="train"):
         run("split", dataset, "--calibration-fraction", "0.6", "--test-fraction", "0.5")

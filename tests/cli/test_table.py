@@ -19,7 +19,7 @@ TINY = ["--backbone", "test_resnet", "--weights", "random", "--size", "64", "--s
 
 @pytest.fixture
 def part(tmp_path: Path) -> Path:
-    """One product with a broken image to learn from."""
+    """One product with a broken training image."""
     for seed in range(5):
         save(tmp_path / "part/train/good" / f"{seed}.png", texture(seed))
         save(tmp_path / "part/test/good" / f"{seed}.png", texture(10 + seed))

@@ -2,19 +2,8 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
-
-from flawmap.cli.tables import print_budgets, print_metrics, print_product_summary
+from flawmap.cli.tables import print_metrics, print_product_summary
 from flawmap.metrics.metric import Metric
-from flawmap.runtime.calibration import Budget, Calibration
-
-
-def test_the_budget_that_is_set_is_marked(screen: io.StringIO) -> None:
-    scores = np.arange(99.0)
-    print_budgets(Calibration(scores, scores, Budget(0.03, 0.9)))
-    marked = [line for line in screen.getvalue().splitlines() if "→" in line]
-    assert len(marked) == 1
-    assert "3.00%, 90% sure" in marked[0]
 
 
 def test_a_mean_over_fewer_than_all_products_is_not_shown(screen: io.StringIO) -> None:

@@ -48,6 +48,13 @@ def test_the_table_shows_what_each_budget_promises_and_changes_nothing(mine: Pat
     assert mine.read_bytes() == before
 
 
+def test_the_budget_that_is_set_is_marked(mine: Path) -> None:
+    run("threshold", mine, "--false-rejects", "0.03", "--confidence", "0.9")
+    _, output = run("threshold", mine)
+    (marked,) = [line for line in output.splitlines() if "→" in line]
+    assert "3.00%, 90%" in marked
+
+
 @pytest.mark.parametrize("budget", ["0", "2", "-1"])
 def test_budgets_that_cannot_be(mine: Path, budget: str) -> None:
     with pytest.raises(OptionError, match="not between 0 and 1"):

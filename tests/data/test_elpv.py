@@ -5,13 +5,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import cv2
 import pytest
 
 from flawmap.data import elpv
 from flawmap.data.layouts import find_samples
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError, MissingExtra, WriteError
+from flawmap.runtime.decode import decode
 
 needs_elpv = pytest.mark.skipif(
     importlib.util.find_spec("elpv_dataset") is None,
@@ -56,7 +56,7 @@ def test_counts_of_the_real_set() -> None:
 
 
 @needs_elpv
-def test_the_split_of_the_real_set_is_settled() -> None:
+def test_the_split_of_the_real_set_never_changes() -> None:
     # Figures that were published on it are only good as long as this stays.
     where = placed(elpv.list_samples())
     assert Counter(where.values()) == {
@@ -64,7 +64,7 @@ def test_the_split_of_the_real_set_is_settled() -> None:
         ("test", "good"): 154,
         ("test", "defective"): 313,
     }
-    tested = [name for name, place in sorted(where.items()) if place == ("test", "good")]
+    tested = [name for name, position in sorted(where.items()) if position == ("test", "good")]
     assert tested[:4] == ["cell0004.png", "cell0009.png", "cell0011.png", "cell0413.png"]
 
 
@@ -73,7 +73,7 @@ def test_the_written_set_is_a_data_set_of_images(tmp_path: Path) -> None:
     elpv.write_elpv(tmp_path / "elpv")
     samples = find_samples(tmp_path / "elpv")
     assert placed(samples) == placed(elpv.list_samples())
-    assert cv2.imread(str(samples[0].path)).shape == (300, 300, 3)
+    assert decode(samples[0].path).shape == (300, 300, 3)
 
 
 def test_only_sure_cells_of_one_crystal_are_taken(few: Path) -> None:

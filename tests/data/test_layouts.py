@@ -161,6 +161,6 @@ def test_the_folder_above_products_points_at_one(tmp_path: Path) -> None:
 
 
 def test_images_below_are_sorted(mvtec: Path) -> None:
-    found = images_below(mvtec / "test")
-    assert found == sorted(found)
-    assert len(found) == 3
+    samples = images_below(mvtec / "test")
+    assert samples == sorted(samples)
+    assert len(samples) == 3

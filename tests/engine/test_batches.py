@@ -7,7 +7,7 @@ import torch
 
 from flawmap.engine.batches import Batches
 from flawmap.runtime.decode import decode
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.support.progress import listen
 from helpers import texture
 
@@ -31,7 +31,7 @@ def test_batches_go_round_twice(good_folder: Path) -> None:
 
 
 def test_one_truncated_jpeg_among_fifty_stops_nothing(tmp_path: Path) -> None:
-    images: list[object] = [texture(seed) for seed in range(49)]
+    images: list[ImageInput] = [texture(seed) for seed in range(49)]
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 cut")
     images.insert(20, broken)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from flawmap.engine import run as engine
-from flawmap.engine.convert import FlatEncoder
+from flawmap.engine.convert import FlatEncoder, to_openvino
 from flawmap.errors import NotExportable
 from flawmap.methods import make_method
 from flawmap.runtime.graph import Graph, GraphRunner, concat_graphs
@@ -28,9 +28,9 @@ def test_openvino_says_what_torch_says() -> None:
     encoder = FlatEncoder(make_method("patchcore", **TINY).encoder()).eval()
     fast = engine.OpenVINOEngine(encoder, "a key of its own", "f32")(IMAGES)
     slow = engine.TorchEngine(encoder, "f32")(IMAGES)
-    assert [one.shape for one in fast] == [one.shape for one in slow]
-    for one, other in zip(fast, slow, strict=True):
-        assert (one - other).abs().max() < 1e-4 * other.abs().max()
+    assert [scores.shape for scores in fast] == [scores.shape for scores in slow]
+    for scores, other in zip(fast, slow, strict=True):
+        assert (scores - other).abs().max() < 1e-4 * other.abs().max()
 
 
 def test_a_batch_is_as_good_as_one_by_one() -> None:
@@ -65,17 +65,19 @@ def test_a_graph_comes_back_from_arrays() -> None:
         def forward(self, images: Images) -> list[torch.Tensor]:
             return [2 * images.mean(dim=1)]
 
-    class Judge(nn.Module):
+    class Head(nn.Module):
         def forward(self, grey: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return grey.amax(dim=(1, 2)), grey
 
-    front = Graph(engine.to_openvino(Twice(), IMAGES[:1]))
-    graph = concat_graphs(front, engine.to_openvino(Judge(), torch.zeros(1, 64, 96)))
+    front = Graph(to_openvino(Twice(), IMAGES[:1]))
+    graph = concat_graphs(front, to_openvino(Head(), torch.zeros(1, 64, 96)))
     again = Graph.from_arrays(graph.to_arrays())
     arrays = IMAGES.numpy()
     for ahead in (False, True):
-        done = list(GraphRunner(again, throughput=ahead).run_many(arrays))
-        wanted = 2 * arrays.mean(axis=1)
-        assert np.allclose([one.outputs[0][0] for one in done], wanted.max(axis=(1, 2)), atol=1e-6)
-        assert np.allclose([one.outputs[1][0] for one in done], wanted, atol=1e-6)
+        results = list(GraphRunner(again, throughput=ahead).run_many(arrays))
+        expected = 2 * arrays.mean(axis=1)
+        assert np.allclose(
+            [result.outputs[0][0] for result in results], expected.max(axis=(1, 2)), atol=1e-6
+        )
+        assert np.allclose([result.outputs[1][0] for result in results], expected, atol=1e-6)
     assert [output.get_any_name() for output in again.model.outputs] == ["score", "anomaly_map"]

@@ -10,7 +10,7 @@ from helpers import save, texture, with_defect
 
 @pytest.fixture(scope="session")
 def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two products of six good images to learn from, three good and three spotted ones to judge."""
+    """Two products of six good training images, three good and three spotted test images."""
     root = tmp_path_factory.mktemp("products")
     for number, product in enumerate(("left", "right")):
         for seed in range(6):

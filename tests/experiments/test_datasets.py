@@ -10,13 +10,13 @@ from flawmap.experiments.datasets import resolve_dataset
 from flawmap.synthetic import heatsink
 
 
-def test_heat_sinks_are_drawn_once_and_whole(
+def test_heat_sinks_are_drawn_once_and_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heatsink, "PAPER_COUNTS", {"Black": heatsink.ImageCounts(2, 1, 3)})
     write = heatsink.write_heatsinks
 
-    def stop(folder: Path, counts: object) -> None:
+    def stop(folder: Path, counts: dict[str, heatsink.ImageCounts]) -> None:
         write(folder, counts)
         raise KeyboardInterrupt
 
@@ -25,15 +25,16 @@ def test_heat_sinks_are_drawn_once_and_whole(
         resolve_dataset("heatsinks", tmp_path)
     assert not (tmp_path / "heatsinks").exists()
     monkeypatch.setattr(heatsink, "write_heatsinks", write)
-    place = resolve_dataset("heatsinks", tmp_path)
-    assert len(labelled_test_samples(find_products(place)["Black"])) == 4
+    folder = resolve_dataset("heatsinks", tmp_path)
+    assert len(labelled_test_samples(find_products(folder)["Black"])) == 4
     monkeypatch.setattr(heatsink, "write_heatsinks", stop)
-    assert resolve_dataset("heatsinks", tmp_path) == place
+    assert resolve_dataset("heatsinks", tmp_path) == folder
 
 
 def test_the_papers_counts() -> None:
-    assert sum(one.train_good + one.test_good for one in heatsink.PAPER_COUNTS.values()) == 897
-    assert sum(one.defective for one in heatsink.PAPER_COUNTS.values()) == 692
+    counts = heatsink.PAPER_COUNTS.values()
+    assert sum(product.train_good + product.test_good for product in counts) == 897
+    assert sum(product.defective for product in counts) == 692
 
 
 def test_a_folder_is_itself_and_must_be_there(tmp_path: Path) -> None:

@@ -5,17 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flawmap.data.sample import Sample
 from flawmap.errors import ImageError
-from flawmap.experiments import figures
 from flawmap.experiments.figures import (
-    FIGURE6_METHODS,
     draw_localisation,
     draw_samples,
-    first_defects_by_type,
     localisation_rows,
 )
 from flawmap.experiments.study import MethodSetup, StudyConfig
+from flawmap.render.scales import CalibratedScale, DatasetScale
 from helpers import save, texture, with_defect
 
 PATCHCORE = MethodSetup("patchcore", {"coreset": 0.1})
@@ -28,10 +25,10 @@ def study(products: Path) -> StudyConfig:
 
 
 def test_figure_5_has_a_row_for_each_product(study: StudyConfig, products: Path) -> None:
-    both, one = draw_samples(study), draw_samples(StudyConfig(products / "left"))
-    assert both.dtype == np.uint8
-    assert both.shape[0] > 1.4 * one.shape[0]
-    assert both.shape[1] >= one.shape[1]
+    two_products, one_product = draw_samples(study), draw_samples(StudyConfig(products / "left"))
+    assert two_products.dtype == np.uint8
+    assert two_products.shape[0] > 1.4 * one_product.shape[0]
+    assert two_products.shape[1] >= one_product.shape[1]
 
 
 def test_figure_6_shows_the_same_images_on_both_scales(study: StudyConfig, tmp_path: Path) -> None:
@@ -41,9 +38,13 @@ def test_figure_6_shows_the_same_images_on_both_scales(study: StudyConfig, tmp_p
         assert [(row.product, row.defect_type) for row in page] == expected
     for on_test_set, calibrated in zip(*rows, strict=True):
         assert on_test_set.mask is not None
+        assert isinstance(on_test_set.image, np.ndarray)
+        assert isinstance(calibrated.image, np.ndarray)
         assert np.array_equal(on_test_set.image, calibrated.image)
         assert len(on_test_set.views) == len(METHODS)
         for view, good in zip(on_test_set.views, calibrated.views, strict=True):
+            assert isinstance(view, DatasetScale)
+            assert isinstance(good, CalibratedScale)
             assert np.array_equal(view.heatmap, good.verdict.heatmap)
             assert view.scores.low <= view.score <= view.scores.high
             heatmap = view.heatmap
@@ -57,22 +58,14 @@ def test_the_scale_of_a_test_set_is_that_of_all_its_images(
     first = {row.product: row.views for row in few.over_test_set}
     for row in many.over_test_set:
         for view, same in zip(row.views, first[row.product], strict=True):
+            assert isinstance(view, DatasetScale)
+            assert isinstance(same, DatasetScale)
             assert view.heatmaps == same.heatmaps
             assert view.scores == same.scores
 
 
-def test_figure_6_comes_on_both_scales(
-    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def rows(*arguments: object) -> figures.LocalisationRows:
-        asked.append(arguments)
-        return localisation_rows(study, tmp_path, dict.fromkeys(FIGURE6_METHODS, PATCHCORE), 1)
-
-    monkeypatch.setattr(figures, "localisation_rows", rows)
-    drawn = draw_localisation(study, tmp_path)
-    assert asked == [(study, tmp_path)]
+def test_figure_6_comes_on_both_scales(study: StudyConfig, tmp_path: Path) -> None:
+    drawn = draw_localisation(study, tmp_path, dict.fromkeys("abcd", PATCHCORE), count=1)
     assert drawn.over_test_set.shape == drawn.calibrated.shape
     assert not np.array_equal(drawn.over_test_set, drawn.calibrated)
 
@@ -85,20 +78,3 @@ def test_an_image_that_cannot_be_used_cannot_be_shown(tmp_path: Path) -> None:
     study = StudyConfig(tmp_path / "part", "test_resnet", "random", (64, 64), 1)
     with pytest.raises(ImageError, match=r"0\.png cannot be used, so it cannot be shown"):
         localisation_rows(study, tmp_path, {"PatchCore": PATCHCORE}, count=2)
-
-
-def test_as_many_of_one_kind_as_of_another() -> None:
-    samples = [
-        Sample(Path(f"{kind}{number}"), "test", kind)
-        for kind in ("a", "b", "good")
-        for number in range(3)
-    ]
-    assert [sample.path.name for sample in first_defects_by_type(samples, 3)] == ["a0", "a1", "b0"]
-    assert [sample.path.name for sample in first_defects_by_type(samples, 99)] == [
-        "a0",
-        "a1",
-        "a2",
-        "b0",
-        "b1",
-        "b2",
-    ]

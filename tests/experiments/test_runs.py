@@ -4,28 +4,35 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from flawmap import Inspector
+from flawmap import Inspector, Runtime
+from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.sample import Sample
+from flawmap.engine.run import make_engine
 from flawmap.errors import DatasetError, OptionError
-from flawmap.experiments import backbones, feature_cache, runs
+from flawmap.evaluation import evaluate
+from flawmap.experiments import feature_cache
 from flawmap.experiments.feature_cache import CachedBackbone
 from flawmap.experiments.runs import RunResult, RunSpec, StudyRunner
 from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.finetune.config import FineTuneConfig
+from flawmap.finetune.trainer import fine_tune
 from flawmap.runtime.decode import decode
 from flawmap.support.progress import listen
+from helpers import value_of
 
-SMALL = {"coreset": 0.1}
+SMALL: dict[str, Any] = {"coreset": 0.1}
 PATCHCORE = MethodSetup("patchcore", SMALL)
 AGGREGATED = MethodSetup(
     "patchcore", SMALL | {"reducer": ChannelAggregation(0.2), "reducer_scope": "bank"}
 )
-TUNED = MethodSetup("patchcore", SMALL, finetuned=True)
+FINETUNED = MethodSetup("patchcore", SMALL, finetuned=True)
 SHORT = FineTuneConfig(epochs=1, batch_size=4, image_size=32, frozen_stages=1)
 
 
@@ -41,13 +48,12 @@ def runner(study: StudyConfig, tmp_path: Path) -> StudyRunner:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     calls: list[object] = []
-    evaluate = runs.evaluate
 
-    def count(*given: object) -> object:
+    def count(*given: Any) -> object:
         calls.append(given)
         return evaluate(*given)
 
-    monkeypatch.setattr(runs, "evaluate", count)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", count)
     return calls
 
 
@@ -65,19 +71,19 @@ def test_a_run_is_measured_once(runner: StudyRunner, monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupted_study_resumes(runner: StudyRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = counted(monkeypatch)
-    run = runs.evaluate
+    calls: list[object] = []
 
-    def stop(*given: object) -> object:
+    def stop(*given: Any) -> object:
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return run(*given)
+        calls.append(given)
+        return evaluate(*given)
 
-    monkeypatch.setattr(runs, "evaluate", stop)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", stop)
     assert len(runner.results([PATCHCORE])) == 3
-    monkeypatch.setattr(runs, "evaluate", run)
+    calls = counted(monkeypatch)
     assert len(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == 4
-    assert len(calls) == 4
+    assert len(calls) == 1
 
 
 def test_what_was_measured_before_outlives_an_interruption(
@@ -86,10 +92,10 @@ def test_what_was_measured_before_outlives_an_interruption(
     full = runner.results([PATCHCORE])
     (runner.folder / "runs" / f"{full['left', 0, 0].key}.json").unlink()
 
-    def stop(*_: object) -> object:
+    def stop(*_: Any) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "evaluate", stop)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", stop)
     assert set(StudyRunner(runner.study, runner.folder).results([PATCHCORE])) == set(full) - {
         ("left", 0, 0)
     }
@@ -97,8 +103,12 @@ def test_what_was_measured_before_outlives_an_interruption(
 
 def test_a_result_has_the_metrics_of_evaluate(runner: StudyRunner) -> None:
     result = runner.result(RunSpec(PATCHCORE, "left", 0))
-    assert 0.5 < (result.metrics["image AUROC"].value or 0) <= 1
-    assert result.metrics["pixel AUROC"].value is not None
+    method = runner.study.method(PATCHCORE, 0)
+    inspector = Inspector(method, size=(64, 64)).fit(runner.study.products["left"])
+    samples = labelled_test_samples(runner.study.products["left"])
+    expected = evaluate(inspector.runtime, samples).metrics["image AUROC"]
+    assert value_of(result.metrics["image AUROC"]) == pytest.approx(value_of(expected))
+    assert value_of(result.metrics["pixel AUROC"]) > 0.9
     assert (result.images, result.unreadable, result.error) == ((6, 6), 0, "")
     stored = json.loads((runner.folder / "runs" / f"{result.key}.json").read_text())
     assert stored["cache_fields"]["product"] == "left"
@@ -124,10 +134,9 @@ def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
     runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    make = feature_cache.make_engine
 
-    def make_counting(*given: object) -> object:
-        engine = make(*given)
+    def make_counting(*given: Any) -> object:
+        engine = make_engine(*given)
 
         def count(images: Tensor) -> object:
             sizes.append(len(images))
@@ -135,28 +144,28 @@ def test_runs_of_one_product_and_network_compute_the_maps_of_each_image_once(
 
         return count
 
-    monkeypatch.setattr(feature_cache, "make_engine", make_counting)
+    monkeypatch.setattr("flawmap.experiments.feature_cache.make_engine", make_counting)
     runner.results([PATCHCORE, AGGREGATED])
     assert sum(sizes) == 2 * 12
 
 
 def test_the_finetuned_network_is_trained_once_a_seed(
-    runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
+    study: StudyConfig, products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    runner = StudyRunner(replace(study, source=products / "left"), tmp_path)
     calls = []
-    tune = backbones.fine_tune
 
-    def count(*given: object, seed: int) -> object:
+    def count(*given: Any, seed: int) -> object:
         calls.append(given)
-        return tune(*given, seed=seed)
+        return fine_tune(*given, seed=seed)
 
-    monkeypatch.setattr(backbones, "fine_tune", count)
-    results = runner.results([TUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
-    assert len(calls) == 2 * 2
-    tuned, untuned = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
-    assert tuned["finetune"]["epochs"] == 1
-    assert untuned["finetune"] is None
-    assert tuned["weights"] == untuned["weights"]
+    monkeypatch.setattr("flawmap.experiments.backbones.fine_tune", count)
+    results = runner.results([FINETUNED, replace(AGGREGATED, finetuned=True), PATCHCORE])
+    assert len(calls) == 2
+    finetuned, plain = results["left", 0, 0].cache_fields, results["left", 2, 0].cache_fields
+    assert finetuned["finetune"]["epochs"] == 1
+    assert plain["finetune"] is None
+    assert finetuned["weights"] == plain["weights"]
 
 
 def test_another_image_is_another_run(runner: StudyRunner, products: Path, tmp_path: Path) -> None:
@@ -175,7 +184,7 @@ def test_settings_and_seeds_are_other_runs(runner: StudyRunner) -> None:
         RunSpec(AGGREGATED, "left", 0),
         RunSpec(PATCHCORE, "right", 0),
         RunSpec(PATCHCORE, "left", 1),
-        RunSpec(TUNED, "left", 0),
+        RunSpec(FINETUNED, "left", 0),
     ]
     keys = {json.dumps(runner.cache_fields(other), sort_keys=True) for other in [spec, *others]}
     assert len(keys) == 5
@@ -184,26 +193,25 @@ def test_settings_and_seeds_are_other_runs(runner: StudyRunner) -> None:
 def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     runner: StudyRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = runs.evaluate
 
-    def fail(runtime: object, samples: list[object]) -> object:
+    def fail(runtime: Runtime, samples: list[Sample]) -> object:
         if "left" in str(samples[0]):
             raise DatasetError("the disk is gone")
-        return run(runtime, samples)
+        return evaluate(runtime, samples)
 
-    monkeypatch.setattr(runs, "evaluate", fail)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", fail)
     heard: list[object] = []
     with listen(lambda *_: None, heard.append):
         results = runner.results([PATCHCORE])
     assert results["left", 0, 0].error == "the disk is gone"
     assert results["right", 0, 0].error == ""
     assert any("patchcore on left, seed 0: the disk is gone" in str(event) for event in heard)
-    monkeypatch.setattr(runs, "evaluate", run)
+    monkeypatch.setattr("flawmap.experiments.runs.evaluate", evaluate)
     again = StudyRunner(runner.study, runner.folder).results([PATCHCORE])
     assert not any(result.error for result in again.values())
 
 
-def test_weights_that_cannot_be_had_are_an_error_of_the_run(products: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_an_error_of_the_run(products: Path, tmp_path: Path) -> None:
     runner = StudyRunner(
         StudyConfig(products, "test_resnet", str(tmp_path / "none.safetensors"), (64, 64), 1),
         tmp_path,
@@ -211,7 +219,7 @@ def test_weights_that_cannot_be_had_are_an_error_of_the_run(products: Path, tmp_
     assert "no such file" in runner.results([PATCHCORE])["left", 0, 0].error
 
 
-def test_weights_that_cannot_be_had_are_told_after_an_interruption_too(
+def test_missing_weights_are_reported_after_an_interruption_too(
     products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = StudyRunner(
@@ -263,6 +271,6 @@ def test_one_data_set_is_one_product(products: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"finetune": FineTuneConfig("leaky")}])
-def test_studies_that_cannot_be(products: Path, wrong: dict[str, object]) -> None:
+def test_studies_that_cannot_be(products: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="use"):
         StudyConfig(products, **wrong)

@@ -11,33 +11,33 @@ from flawmap.methods import METHODS, make_method
 
 
 def line(number: int, label: str) -> TableLine:
-    return next(one for one in TABLES[number].lines if one.label == label)
+    return next(line for line in TABLES[number].lines if line.label == label)
 
 
 @pytest.mark.parametrize("number", TABLES)
 def test_every_line_can_be_made_or_is_known_to_be_missing(number: int) -> None:
-    for one in TABLES[number].lines:
-        assert one.setup.method in {*METHODS, "vqflow", "crad", "glass", "ddad"}
-        if one.setup.method in METHODS:
-            make_method(one.setup.method, **one.setup.options)
+    for line in TABLES[number].lines:
+        assert line.setup.method in {*METHODS, "vqflow", "crad", "glass", "ddad"}
+        if line.setup.method in METHODS:
+            make_method(line.setup.method, **line.setup.options)
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 5])
 def test_the_papers_lines_have_the_papers_figures(number: int) -> None:
     table = TABLES[number]
-    assert set(table.published) == {one.label for one in table.lines if not one.added}
-    assert all(one.label.startswith("+ ") for one in table.lines if one.added)
+    assert set(table.published) == {line.label for line in table.lines if not line.added}
+    assert all(line.label.startswith("+ ") for line in table.lines if line.added)
 
 
 def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
     assert line(1, "PatchCore").setup == line(5, "PatchCore").setup
     ours = [line(1, "Ours"), line(3, "CA"), line(4, "50 %"), line(5, "Ours")]
-    assert all(one.setup == ours[0].setup for one in ours)
+    assert all(line.setup == ours[0].setup for line in ours)
     assert line(3, "RP").setup == line(5, "+SA+TL").setup
     assert line(4, "+ 0 %").setup == line(5, "+CFA+TL").setup
 
 
-def test_ours_is_the_improved_patchcore_with_a_tuned_backbone() -> None:
+def test_ours_is_the_improved_patchcore_with_a_finetuned_backbone() -> None:
     setup = line(1, "Ours").setup
     assert setup.finetuned
     assert (
@@ -47,19 +47,19 @@ def test_ours_is_the_improved_patchcore_with_a_tuned_backbone() -> None:
 
 
 def test_the_papers_own_tables_agree_to_rounding() -> None:
-    means = [published.TABLE_1["PatchCore"][MEAN], published.TABLE_5["PatchCore"][MEAN]]
+    means = [published.METRICS[1]["PatchCore"][MEAN], published.METRICS[5]["PatchCore"][MEAN]]
     ours = [
-        published.TABLE_1["Ours"][MEAN],
-        published.TABLE_3["CA"][MEAN],
-        published.TABLE_4["50 %"][MEAN],
+        published.METRICS[1]["Ours"][MEAN],
+        published.METRICS[3]["CA"][MEAN],
+        published.METRICS[4]["50 %"][MEAN],
     ]
-    for same in (means, [*ours, published.TABLE_5["Ours"][MEAN]]):
-        for one in same:
-            assert one == pytest.approx(same[0], abs=0.0051)
-    assert published.TABLE_3["RP"][MEAN] == published.TABLE_5["+SA+TL"][MEAN]
-    black, white = (published.TABLE_1["PaDiM"][product] for product in ("Black", "White"))
-    assert published.TABLE_1["PaDiM"][MEAN].auroc == fmean([black.auroc, white.auroc])
+    for same in (means, [*ours, published.METRICS[5]["Ours"][MEAN]]):
+        for line in same:
+            assert line == pytest.approx(same[0], abs=0.0051)
+    assert published.METRICS[3]["RP"][MEAN] == published.METRICS[5]["+SA+TL"][MEAN]
+    black, white = (published.METRICS[1]["PaDiM"][product] for product in ("Black", "White"))
+    assert published.METRICS[1]["PaDiM"][MEAN].auroc == fmean([black.auroc, white.auroc])
 
 
 def test_the_eight_cells_of_the_ablation_are_all_there_is() -> None:
-    assert len({repr(one.setup) for one in TABLES[5].lines}) == 8
+    assert len({repr(line.setup) for line in TABLES[5].lines}) == 8

@@ -6,12 +6,15 @@ import pytest
 
 from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.tables import TABLES
-from flawmap.experiments.timing import BANK_SECTIONS, IMAGE_SECTIONS, LineTimings
+from flawmap.experiments.timing import LineTimings
 from flawmap.experiments.timing_text import format_timing_table, timing_records
 
+SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
 TIMINGS = [
     LineTimings(
-        dict.fromkeys(IMAGE_SECTIONS, (1.5, 2.25)), dict.fromkeys(BANK_SECTIONS, 10.0), (784, 153)
+        dict.fromkeys(SECTIONS, (1.5, 2.25)),
+        {"features": 10.0, "reduction": 10.0, "coreset": 10.0},
+        (784, 153),
     )
 ] * len(TABLES[2].lines)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_adaptive_windows_golden() -> None:
     "grouping", ["permuted", "contiguous", "permuted_within_layer", "random_cuts"]
 )
 @pytest.mark.parametrize("remainder", ["spread", "last", "extra"])
-def test_every_channel_is_used_once(grouping: str, remainder: str) -> None:
+def test_every_channel_is_used_once(grouping: Any, remainder: Any) -> None:
     groups = ChannelAggregation(grouping=grouping, remainder=remainder).groups(1536, BLOCKS, 3)
     assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(1536))
     extra = remainder == "extra" and grouping != "random_cuts"
@@ -70,8 +72,10 @@ def test_perm_within_mixes_no_sources() -> None:
 def test_the_mean_keeps_a_constant_and_is_linear() -> None:
     reduction = ChannelAggregation().fit(VECTORS, BLOCKS, 0)
     assert torch.allclose(reduction(torch.full((1, 1536), 3.0)), torch.tensor(3.0), atol=1e-5)
-    one, two = VECTORS[:10], VECTORS[10:20]
-    assert torch.allclose(reduction(2 * one - two), 2 * reduction(one) - reduction(two), atol=1e-5)
+    first, second = VECTORS[:10], VECTORS[10:20]
+    assert torch.allclose(
+        reduction(2 * first - second), 2 * reduction(first) - reduction(second), atol=1e-5
+    )
 
 
 def test_aggregates_agree_on_the_groups() -> None:
@@ -88,7 +92,8 @@ def test_aggregates_agree_on_the_groups() -> None:
 
 
 def test_orthonormal_groups_project() -> None:
-    matrix = ChannelAggregation(aggregate="orthonormal").fit(VECTORS, BLOCKS, 0).matrix
+    reduction = ChannelAggregation(aggregate="orthonormal").fit(VECTORS, BLOCKS, 0)
+    matrix = reduction.get_buffer("matrix")
     assert torch.allclose(matrix.T @ matrix, torch.eye(153), atol=1e-6)
 
 

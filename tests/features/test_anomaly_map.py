@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from flawmap.features.anomaly_map import AnomalyMap, gaussian_kernel
+from flawmap.features.anomaly_map import AnomalyMap
 
 DISTANCES = torch.rand(2, 7, 9, generator=torch.Generator().manual_seed(0))
 
 
 def test_gaussian_golden() -> None:
-    kernel = gaussian_kernel(4)
+    kernel = AnomalyMap(sigma=4).kernel
     assert len(kernel) == 33
     assert np.isclose(kernel[16], 0.0997391, atol=1e-7)
     assert np.isclose(kernel[0], 3.3459e-5, atol=1e-9)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 
+Attention = Callable[[torch.Tensor], torch.Tensor]
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 
 
@@ -57,7 +59,7 @@ def test_channel_attention_golden() -> None:
 
 
 @pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
-def test_attention_is_a_convex_combination(attend) -> None:
+def test_attention_is_a_convex_combination(attend: Attention) -> None:
     out = attend(FEATURES)
     low, high = FEATURES.amin(dim=(2, 3), keepdim=True), FEATURES.amax(dim=(2, 3), keepdim=True)
     assert (out >= low - 1e-6).all()
@@ -65,12 +67,12 @@ def test_attention_is_a_convex_combination(attend) -> None:
 
 
 @pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
-def test_attention_has_no_place_of_its_own(attend) -> None:
+def test_attention_knows_no_position(attend: Attention) -> None:
     assert torch.allclose(attend(FEATURES.flip(-1)), attend(FEATURES).flip(-1), atol=1e-6)
 
 
 @pytest.mark.parametrize("attend", [self_attention, cosine_attention, per_channel_attention])
-def test_a_constant_map_stays(attend) -> None:
+def test_a_constant_map_stays(attend: Attention) -> None:
     constant = torch.full((1, 4, 3, 3), 2.5)
     assert torch.allclose(attend(constant), constant)
 

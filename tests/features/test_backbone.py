@@ -62,7 +62,7 @@ def test_the_fingerprint_sees_one_number_change(tiny: Backbone) -> None:
     assert Backbone("test_resnet", weights=weights).fingerprint() != tiny.fingerprint()
 
 
-def test_weights_from_a_file_of_the_whole_network(tiny: Backbone, tmp_path: Path) -> None:
+def test_weights_from_a_file_of_the_full_network(tiny: Backbone, tmp_path: Path) -> None:
     save_file({**tiny.weights(), "fc.weight": torch.zeros(3)}, tmp_path / "tiny.safetensors")
     assert (
         Backbone("test_resnet", weights=tmp_path / "tiny.safetensors").fingerprint()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from flawmap.features.codebook import DECAY, SMOOTHING, Codebook, sinusoidal_position_encoding
+from flawmap.features.codebook import Codebook, sinusoidal_position_encoding
 
 
 def clusters(seed: int, count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,14 +31,11 @@ def test_codes_are_running_means_by_the_formula() -> None:
     codes, vectors = book.codes.clone(), torch.randn(50, 2)
     nearest = torch.cdist(vectors, codes).argmin(dim=1)
     book(vectors)
-    sizes = torch.stack([DECAY + (1 - DECAY) * (nearest == code).sum() for code in range(3)])
+    sizes = torch.stack([0.99 + 0.01 * (nearest == code).sum() for code in range(3)])
     sums = torch.stack(
-        [
-            DECAY * codes[code] + (1 - DECAY) * vectors[nearest == code].sum(dim=0)
-            for code in range(3)
-        ]
+        [0.99 * codes[code] + 0.01 * vectors[nearest == code].sum(dim=0) for code in range(3)]
     )
-    smoothed = (sizes + SMOOTHING) / (sizes.sum() + 3 * SMOOTHING) * sizes.sum()
+    smoothed = (sizes + 1e-5) / (sizes.sum() + 3 * 1e-5) * sizes.sum()
     assert torch.allclose(book.codes, sums / smoothed[:, None], atol=1e-6)
 
 
@@ -66,7 +63,7 @@ def test_codes_that_nothing_is_near_to_are_put_where_something_is() -> None:
     assert book.codes.abs().max() < 10
 
 
-def test_nothing_is_learned_of_what_is_judged() -> None:
+def test_nothing_is_trained_in_evaluation_mode() -> None:
     book = Codebook(4, 6).eval()
     before = book.codes.clone()
     book(clusters(0)[0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_joined_layers_are_pooled_in_pairs() -> None:
 
 
 @pytest.mark.parametrize("gate", ["dual_axis", "channels"])
-def test_gates_leave_a_map_alone_that_is_the_same_everywhere(gate: str) -> None:
+def test_gates_leave_a_map_alone_that_is_the_same_everywhere(gate: Any) -> None:
     constant = torch.full((1, 4, 5, 6), 2.5)
     assert torch.allclose(Gated(gate=gate).on_deepest(constant), average_pool_3x3(constant))
 

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from flawmap.features.flow import (
-    ATAN_SCALE,
-    CLAMP,
-    CouplingBlock,
-    CouplingStack,
-    CrossScaleCoupling,
-)
+from flawmap.features.flow import CouplingBlock, CouplingStack, CrossScaleCoupling
 
 
 def shaken(module: torch.nn.Module) -> torch.nn.Module:
@@ -28,6 +23,11 @@ def log_det_of(function: Callable[[Tensor], Tensor], at: Tensor) -> float:
     return float(torch.linalg.slogdet(jacobian).logabsdet)
 
 
+def flow_maps(block: torch.nn.Module, condition: Tensor, maps: Tensor) -> Tensor:
+    flowed: Tensor = block(maps, condition).maps
+    return flowed
+
+
 @pytest.mark.parametrize("channels", [6, 5])
 def test_a_block_can_be_undone_and_knows_its_determinant(channels: int) -> None:
     torch.manual_seed(0)
@@ -36,10 +36,10 @@ def test_a_block_can_be_undone_and_knows_its_determinant(channels: int) -> None:
     flowed = block(maps, condition)
     assert (block.inverse(flowed.maps, condition) - maps).abs().max() < 1e-4  # type: ignore[operator]
     assert not torch.allclose(flowed.maps, maps, atol=0.1)
-    for place in range(2):
-        one, beside = maps[place, None], condition[place, None]
-        wanted = log_det_of(lambda came, beside=beside: block(came, beside).maps, one)
-        assert flowed.log_det[place].item() == pytest.approx(wanted, abs=1e-6)
+    for index in range(2):
+        flow_one = partial(flow_maps, block, condition[index, None])
+        expected = log_det_of(flow_one, maps[index, None])
+        assert flowed.log_det[index].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_block_begins_without_scaling() -> None:
@@ -52,8 +52,8 @@ def test_determinants_of_several_blocks_add_up() -> None:
     torch.manual_seed(0)
     blocks = shaken(CouplingStack(CouplingBlock(4, 2) for _ in range(3)))
     maps, condition = torch.randn(1, 4, 2, 2).double(), torch.randn(1, 2, 2, 2).double()
-    wanted = log_det_of(lambda came: blocks(came, condition).maps, maps)
-    assert blocks(maps, condition).log_det.item() == pytest.approx(wanted, abs=1e-6)
+    expected = log_det_of(lambda layer_map: blocks(layer_map, condition).maps, maps)
+    assert blocks(maps, condition).log_det.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_determinant() -> None:
@@ -62,27 +62,28 @@ def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_dete
     maps = [torch.randn(1, 4, 4, 4).double(), torch.randn(1, 5, 2, 2).double()]
     condition = torch.randn(1, 3, 2, 2).double()
     fused = fusion(maps, condition)
-    for back, came in zip(fusion.inverse(fused.maps, condition), maps, strict=True):  # type: ignore[operator]
-        assert (back - came).abs().max() < 1e-4
+    for restored, layer_map in zip(fusion.inverse(fused.maps, condition), maps, strict=True):  # type: ignore[operator]
+        assert (restored - layer_map).abs().max() < 1e-4
 
     def flat(numbers: Tensor) -> Tensor:
         fine, coarse = numbers.split([64, 20])
         changed = fusion([fine.reshape(1, 4, 4, 4), coarse.reshape(1, 5, 2, 2)], condition).maps
-        return torch.cat([one.flatten() for one in changed])
+        return torch.cat([layer_map.flatten() for layer_map in changed])
 
-    wanted = log_det_of(flat, torch.cat([one.flatten() for one in maps]))
-    assert fused.log_det.item() == pytest.approx(wanted, abs=1e-6)
+    expected = log_det_of(flat, torch.cat([layer_map.flatten() for layer_map in maps]))
+    assert fused.log_det.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_log_scales_end() -> None:
-    # Golden numbers of methods.md, appendix A.
-    asked = torch.tensor(3.0)
-    assert (CLAMP * torch.tanh(asked / CLAMP)).item() == pytest.approx(1.745031, abs=1e-6)
-    assert (CLAMP * ATAN_SCALE * torch.atan(asked / CLAMP)).item() == pytest.approx(
-        1.215925, abs=1e-6
-    )
+    # Golden numbers of methods.md, appendix A: log-scales of 3, before they are bounded.
+    maps, condition = torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)
     block = CouplingBlock(2, 1)
-    torch.nn.init.constant_(block.net[3].bias, 1e6)
-    assert block(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)).log_det.item() == pytest.approx(
-        CLAMP, rel=1e-4
-    )
+    torch.nn.init.zeros_(block.net[3].get_parameter("weight"))
+    torch.nn.init.constant_(block.net[3].get_parameter("bias"), 30)
+    assert block(maps, condition).log_det.item() == pytest.approx(1.745031, abs=1e-5)
+    fusion = CrossScaleCoupling([2], 1)
+    for network in (fusion.by_first, fusion.by_second):
+        torch.nn.init.constant_(network.heads[0].get_parameter("bias"), 3)
+    assert fusion([maps], condition).log_det.item() == pytest.approx(2 * 1.215925, abs=1e-5)
+    torch.nn.init.constant_(block.net[3].get_parameter("bias"), 1e6)
+    assert block(maps, condition).log_det.item() == pytest.approx(1.9, rel=1e-4)

@@ -9,7 +9,8 @@ FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 
 
 
 def standardised(values: np.ndarray, axis: int) -> np.ndarray:
-    return (values - values.mean(axis=axis, keepdims=True)) / values.std(axis=axis, keepdims=True)
+    centred = values - values.mean(axis=axis, keepdims=True)
+    return np.asarray(centred / values.std(axis=axis, keepdims=True))
 
 
 def test_gates_of_axes_by_hand() -> None:

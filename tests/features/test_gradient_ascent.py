@@ -52,7 +52,7 @@ def test_the_ascent_makes_the_loss_of_every_vector_larger() -> None:
     )
 
     def logits(vectors: torch.Tensor) -> torch.Tensor:
-        return 100 * discriminator(vectors)[:, 0]
+        return torch.mul(discriminator(vectors)[:, 0], 100)
 
     def loss(vectors: torch.Tensor) -> torch.Tensor:
         return functional.softplus(-logits(vectors))

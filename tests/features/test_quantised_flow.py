@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ def network(channels: list[int], log_sigma: bool = True) -> VQFlowNetwork:
     ).eval()
 
 
-def test_the_loss_is_a_density() -> None:
+def test_the_loss_is_a_density(monkeypatch: pytest.MonkeyPatch) -> None:
     # Σ log |det| is that of all it does to the maps, the prototype's Gaussian among it.
     torch.manual_seed(0)
     flow = network([2, 2, 2, 3])
@@ -29,15 +31,15 @@ def test_the_loss_is_a_density() -> None:
     deepest = torch.randn(1, 3, 2, 2).double()
     actual = flow([*maps, deepest]).log_det.item()
 
-    conditions: list[torch.Tensor] = []
+    conditions: list[tuple[torch.Tensor, torch.Tensor]] = []
     original = flow._condition
 
-    def frozen(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
+    def frozen(*_: Any) -> tuple[torch.Tensor, torch.Tensor]:
         # As a function of the maps, with the conditions that they had held still.
         return conditions.pop(0)
 
-    def noting(level, layer_map, prototype, passed=0.0):  # type: ignore[no-untyped-def]
-        conditions.append(original(level, layer_map, prototype, passed))
+    def noting(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        conditions.append(original(*given))
         return conditions[-1]
 
     def flat(numbers: torch.Tensor) -> torch.Tensor:
@@ -47,10 +49,10 @@ def test_the_loss_is_a_density() -> None:
         ]
         return torch.cat([layer_map.flatten() for layer_map in flow([*shaped, deepest]).maps])
 
-    flow._condition = noting  # type: ignore[method-assign]
+    monkeypatch.setattr(flow, "_condition", noting)
     numbers = torch.cat([layer_map.flatten() for layer_map in maps])
     flat(numbers)
-    flow._condition = frozen  # type: ignore[method-assign]
+    monkeypatch.setattr(flow, "_condition", frozen)
     jacobian = torch.autograd.functional.jacobian(flat, numbers)
     assert actual == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-6)
 
@@ -62,7 +64,7 @@ def test_the_published_loss_leaves_the_deviation_out() -> None:
         torch.manual_seed(0)
         flow = network([4, 4, 4, 3], log_sigma)
         for gaussian in flow.gaussians:
-            gaussian.bias.data[4:] = 3.0  # type: ignore[union-attr,index]
+            gaussian.get_parameter("bias").data[4:] = 3.0
         log_dets.append(flow(maps).log_det)
     # 4 channels at 16 + 4 + 4 places lose log 3 each, nearly.
     assert torch.allclose(log_dets[1] - log_dets[0], torch.full((2,), 4 * 24 * 1.0986), rtol=0.05)

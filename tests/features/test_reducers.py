@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_sparse_dimensions_golden(count: int, channels: int, dim: int) -> None:
 
 
 def test_sparse_projection_is_sparse_as_published() -> None:
-    matrix = SparseRandomProjection(dim=300).fit(VECTORS, BLOCKS, 0).matrix
+    matrix = SparseRandomProjection(dim=300).fit(VECTORS, BLOCKS, 0).get_buffer("matrix")
     density = 1536**-0.5
     assert abs((matrix != 0).float().mean() - density) < 0.002
     assert torch.allclose(matrix[matrix != 0].abs(), torch.tensor((1536**0.5 / 300) ** 0.5))
@@ -57,7 +58,7 @@ def test_no_sparse_projection_where_it_saves_little() -> None:
 @pytest.mark.parametrize(
     "reducer", [SparseRandomProjection(dim=300), GaussianRandomProjection(300)]
 )
-def test_random_projections_nearly_keep_distances(reducer) -> None:
+def test_random_projections_nearly_keep_distances(reducer: Reducer) -> None:
     before = pdist(VECTORS[:50].numpy())
     after = pdist(reducer.fit(VECTORS, BLOCKS, 0)(VECTORS[:50]).numpy())
     assert np.abs(after / before - 1).mean() < 0.06
@@ -75,7 +76,7 @@ def test_pca_finds_the_directions_of_most_variance() -> None:
 
 
 @pytest.mark.parametrize("reducer", ALL, ids=repr)
-def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer) -> None:
+def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer: Reducer) -> None:
     vectors = VECTORS[:, :300]
     first, second = reducer.fit(vectors, (300,), 5), reducer.fit(vectors, (300,), 5)
     restored = reducer.load({name: tensor.clone() for name, tensor in first.state_dict().items()})
@@ -84,7 +85,7 @@ def test_drawn_from_the_seed_and_restored_bit_for_bit(reducer) -> None:
 
 
 @pytest.mark.parametrize("reducer", ALL[1:-1], ids=repr)
-def test_another_seed_draws_another_reduction(reducer) -> None:
+def test_another_seed_draws_another_reduction(reducer: Reducer) -> None:
     assert not torch.equal(
         reducer.fit(VECTORS, BLOCKS, 5)(VECTORS), reducer.fit(VECTORS, BLOCKS, 6)(VECTORS)
     )
@@ -101,13 +102,14 @@ class Halving(Reducer):
         return module.requires_grad_(False)
 
     def load(self, state: dict[str, torch.Tensor]) -> torch.nn.Module:
-        module = torch.nn.Linear(*reversed(state["weight"].shape)).requires_grad_(False)
+        out_features, in_features = state["weight"].shape
+        module = torch.nn.Linear(in_features, out_features).requires_grad_(False)
         module.load_state_dict(state)
         return module
 
 
 def test_a_reducer_may_have_a_module_of_its_own() -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     method = PatchCore(**options, reducer=Halving(), reducer_scope="bank")
     method.fit([Batch(images, ["a", "b"])])

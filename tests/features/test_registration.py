@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_every_image_meets_another_one_once_a_round(count: int) -> None:
     assert not (firsts == partners).flatten(1).all(dim=1).any()
 
 
-def test_it_learns_and_leaves_the_backbone_as_it_was(
+def test_it_registers_and_leaves_the_backbone_as_it_was(
     tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
@@ -192,7 +193,7 @@ def test_a_loss_that_breaks_stops_with_the_round_named(tiny: Backbone) -> None:
     "options",
     [{"epochs": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"deviation_weight": -1.0}],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
+def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="cannot be trained with"):
         SpatialTransformerRegistration(**options)
 
@@ -205,7 +206,7 @@ def test_progress_counts_batches_of_all_rounds(tiny: Backbone) -> None:
     assert list(dict.fromkeys(heard)) == [("registering images", done, 4) for done in range(5)]
 
 
-def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) -> None:
+def test_no_registration_fits_nothing_and_loads_nothing(tiny: Backbone) -> None:
     assert NoRegistration().fit(tiny, [], seed=0) is None
     assert load_aligner({}) is None
 
@@ -215,7 +216,7 @@ def test_no_registration_learns_nothing_and_restores_to_nothing(tiny: Backbone) 
     [NoRegistration(), SpatialTransformerRegistration(transform="affine", learning_rate=0.01)],
 )
 def test_options_survive_json(part: Registration) -> None:
-    assert from_dict(to_dict(part), Registration) == part
+    assert from_dict(to_dict(part), Registration) == part  # type: ignore[type-abstract]
 
 
 RESUMED = SpatialTransformerRegistration(epochs=4, learning_rate=1e-3, batch_size=2)

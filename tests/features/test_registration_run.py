@@ -11,10 +11,10 @@ from flawmap.features import registration_run
 
 def test_the_loss_is_the_mean_cosine_of_both_directions() -> None:
     predicted, seen = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2, 3)
-    one = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
+    expected = -functional.cosine_similarity(predicted[:2], seen[2:], dim=1).mean()
     other = -functional.cosine_similarity(predicted[2:], seen[:2], dim=1).mean()
     assert registration_run._negative_cosine(predicted, seen) == pytest.approx(
-        float(one / 2 + other / 2), abs=1e-6
+        float(expected / 2 + other / 2), abs=1e-6
     )
 
 

@@ -27,13 +27,13 @@ def test_any_size_comes_back(size: tuple[int, int]) -> None:
 def test_the_level_matters_and_images_do_not_mix() -> None:
     net, images = shaken(UNet(8, (1, 2), 1, 1, 2)), torch.randn(2, 3, 16, 16)
     together = net(images, torch.tensor([3, 700]))
-    apart = [
+    differences = [
         (together[:1] - net(images[:1], torch.tensor([level]))).abs().max() for level in (3, 700)
     ]
-    assert apart[0] < 1e-4 < 1e-3 < apart[1]
+    assert differences[0] < 1e-4 < 1e-3 < differences[1]
 
 
-def test_attention_sees_the_whole_map() -> None:
+def test_attention_sees_the_full_map() -> None:
     attention, maps = shaken(AttentionBlock(8, 2)), torch.randn(1, 8, 6, 6)
     changed = maps.clone()
     changed[0, :, 0, 0] += 1

@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import DatasetError
-from flawmap.finetune.classes import (
-    classes_by_product,
-    classes_with_real_defects,
-    sample_real_defects,
-)
+from flawmap.finetune.classes import classes_by_product, classes_with_real_defects
 from helpers import save, texture
 
 
@@ -22,13 +18,13 @@ def make(root: Path, *, defects: int = 10) -> Path:
     for seed in range(4):
         save(root / "train" / "good" / f"{seed}.png", texture(seed))
         save(root / "test" / "good" / f"{seed}.png", texture(10 + seed))
-    for kind in ("dent", "scratch") if defects else ():
+    for defect_type in ("dent", "scratch") if defects else ():
         for seed in range(defects):
-            save(root / "test" / kind / f"{seed}.png", texture(20 + seed))
+            save(root / "test" / defect_type / f"{seed}.png", texture(20 + seed))
     return root
 
 
-def test_products_are_told_apart_by_their_good_images_to_learn_from(tmp_path: Path) -> None:
+def test_products_are_classes_of_their_good_training_images(tmp_path: Path) -> None:
     make(tmp_path / "Black")
     make(tmp_path / "White")
     classes = classes_by_product(tmp_path)
@@ -43,18 +39,17 @@ def test_one_product_is_not_enough(dataset: Path) -> None:
         classes_by_product(dataset.parent)
 
 
-def test_a_fifth_of_each_kind_is_held_out_by_name_and_not_by_order(dataset: Path) -> None:
-    chosen = sample_real_defects(dataset)
-    assert [sample.defect_type for sample in chosen] == ["dent"] * 2 + ["scratch"] * 2
-    assert chosen == sample_real_defects(dataset)
-    assert {sample.path.name for sample in chosen[:2]} == {
-        sample.path.name for sample in chosen[2:]
-    }
+def test_a_fifth_of_each_defect_type_is_sampled_by_name_and_not_by_order(dataset: Path) -> None:
+    sampled = classes_with_real_defects(dataset)["defective"]
+    assert [path.parent.name for path in sampled] == ["dent"] * 2 + ["scratch"] * 2
+    assert sampled == classes_with_real_defects(dataset)["defective"]
+    assert {path.name for path in sampled[:2]} == {path.name for path in sampled[2:]}
     save(dataset / "test" / "hole" / "0.png", texture(99))
-    assert [one for one in sample_real_defects(dataset) if one.defect_type != "hole"] == chosen
+    with_hole = classes_with_real_defects(dataset)["defective"]
+    assert [path for path in with_hole if path.parent.name != "hole"] == sampled
 
 
-def test_held_out_defects_stand_against_good_images_to_learn_from(dataset: Path) -> None:
+def test_sampled_defects_stand_against_good_training_images(dataset: Path) -> None:
     classes = classes_with_real_defects(dataset)
     assert {name: len(paths) for name, paths in classes.items()} == {"good": 4, "defective": 4}
     assert all("train" in path.parts for path in classes["good"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -71,14 +72,14 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize("statistics", ["train", "frozen"])
-def test_the_loss_falls_on_a_toy_problem(statistics: str) -> None:
+def test_the_loss_falls_on_a_toy_problem(statistics: Literal["train", "frozen"]) -> None:
     history = trained(replace(QUICK, epochs=6, batch_norm=statistics)).history
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].validation_accuracy == 1.0
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
 
 
-def test_all_layers_and_their_running_statistics_learn_as_in_the_paper() -> None:
+def test_all_layers_and_their_running_statistics_are_trained_as_in_the_paper() -> None:
     backbone = tiny()
     before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
     trained(QUICK, backbone)
@@ -86,7 +87,7 @@ def test_all_layers_and_their_running_statistics_learn_as_in_the_paper() -> None
     assert not untouched
 
 
-def test_kept_statistics_stay_and_the_rest_learns() -> None:
+def test_frozen_statistics_stay_and_the_rest_is_trained() -> None:
     backbone = tiny()
     before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
     trained(replace(QUICK, epochs=1, batch_norm="frozen"), backbone)
@@ -98,9 +99,9 @@ def test_frozen_stages_stay_to_the_last_bit_with_their_statistics() -> None:
     backbone = tiny()
     before = {name: tensor.clone() for name, tensor in backbone.weights().items()}
     trained(replace(QUICK, epochs=1, frozen_stages=1), backbone)
-    learned = changed(before, backbone.weights())
-    assert learned
-    assert all(name.startswith("layer2") for name in learned)
+    trained_names = changed(before, backbone.weights())
+    assert trained_names
+    assert all(name.startswith("layer2") for name in trained_names)
 
 
 def test_going_on_from_a_saved_state_gives_the_same_weights_as_running_through() -> None:
@@ -144,7 +145,7 @@ def test_a_stage_must_be_left_to_train() -> None:
         build_classifier(tiny(), 2, FineTuneConfig(frozen_stages=2), seed=0)
 
 
-def test_unless_told_otherwise_it_is_gentle_and_the_paper_is_a_preset() -> None:
+def test_the_default_is_gentle_and_the_paper_is_a_preset() -> None:
     untaught = tiny((2, 3))
     before = {name: tensor.clone() for name, tensor in untaught.weights().items()}
     trained(FineTuneConfig(epochs=1, batch_size=8), untaught)

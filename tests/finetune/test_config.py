@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flawmap.errors import OptionError
@@ -17,6 +19,6 @@ from flawmap.finetune.config import FineTuneConfig
         {"image_size": 8},
     ],
 )
-def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
+def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"cannot be trained with|too small"):
         FineTuneConfig(**wrong)

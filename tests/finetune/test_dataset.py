@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,26 +20,26 @@ def images(count: int, first: int = 0) -> list[np.ndarray]:
 
 
 def test_a_fifth_is_kept_to_check_with_and_every_other_image_comes_once_an_epoch() -> None:
-    lessons = FineTuneDataset({"a": images(20), "b": images(10, 50)}, SMALL, batch_size=5)
-    assert len(lessons) == 24
-    assert lessons.num_batches() == 5
-    labels = torch.cat([batch.labels for batch in lessons.training_batches(1)])
+    dataset = FineTuneDataset({"a": images(20), "b": images(10, 50)}, SMALL, batch_size=5)
+    assert len(dataset) == 24
+    assert dataset.num_batches() == 5
+    labels = torch.cat([batch.labels for batch in dataset.training_batches(1)])
     assert sorted(labels.tolist()) == [0] * 16 + [1] * 8
     assert (
-        sorted(torch.cat([batch.labels for batch in lessons.validation_batches()]).tolist())
+        sorted(torch.cat([batch.labels for batch in dataset.validation_batches()]).tolist())
         == [0] * 4 + [1] * 2
     )
 
 
 def test_one_class_is_set_against_itself_with_painted_defects() -> None:
-    lessons = FineTuneDataset({"good": images(40)}, SMALL)
-    assert lessons.names == ["good", "painted defect"]
+    dataset = FineTuneDataset({"good": images(40)}, SMALL)
+    assert dataset.names == ["good", "painted defect"]
     labels = torch.cat(
-        [batch.labels for epoch in range(1, 5) for batch in lessons.training_batches(epoch)]
+        [batch.labels for epoch in range(1, 5) for batch in dataset.training_batches(epoch)]
     )
     assert len(labels) == 4 * 32
     assert 0.3 < labels.float().mean() < 0.7
-    (checked,) = lessons.validation_batches()
+    (checked,) = dataset.validation_batches()
     assert checked.labels.tolist() == [0, 1] * 8
     good, painted = checked.images[0::2], checked.images[1::2]
     differs = (good != painted).any(dim=1).float().mean(dim=(1, 2))
@@ -47,11 +48,11 @@ def test_one_class_is_set_against_itself_with_painted_defects() -> None:
 
 
 def test_the_same_epoch_is_the_same_and_another_one_is_not() -> None:
-    lessons = FineTuneDataset({"good": images(10)}, SMALL, seed=3)
+    dataset = FineTuneDataset({"good": images(10)}, SMALL, seed=3)
     (once,), (again,), (other,) = (
-        lessons.training_batches(1),
-        lessons.training_batches(1),
-        lessons.training_batches(2),
+        dataset.training_batches(1),
+        dataset.training_batches(1),
+        dataset.training_batches(2),
     )
     assert torch.equal(once.images, again.images)
     assert torch.equal(once.labels, again.labels)
@@ -59,21 +60,21 @@ def test_the_same_epoch_is_the_same_and_another_one_is_not() -> None:
 
 
 def test_images_are_turned_and_mirrored_only_to_train() -> None:
-    one = texture(0)
-    lessons = FineTuneDataset({"a": [one] * 10, "b": [one] * 10}, SMALL)
-    (seen,) = lessons.training_batches(1)
-    assert len({image.numpy().tobytes() for image in seen.images}) == 16
-    (checked,) = lessons.validation_batches()
-    assert all(np.array_equal(image.numpy(), SMALL(one)) for image in checked.images)
+    image = texture(0)
+    dataset = FineTuneDataset({"a": [image] * 10, "b": [image] * 10}, SMALL)
+    (seen,) = dataset.training_batches(1)
+    assert len({tensor.numpy().tobytes() for tensor in seen.images}) == 16
+    (checked,) = dataset.validation_batches()
+    assert all(np.array_equal(tensor.numpy(), SMALL(image)) for tensor in checked.images)
 
 
 def test_without_rotation_images_are_only_mirrored() -> None:
-    one = texture(0)
+    image = texture(0)
     (seen,) = FineTuneDataset(
-        {"a": [one] * 10, "b": [one] * 10}, SMALL, max_rotation=0
+        {"a": [image] * 10, "b": [image] * 10}, SMALL, max_rotation=0
     ).training_batches(1)
-    both = {SMALL(one).tobytes(), SMALL(np.ascontiguousarray(one[:, ::-1])).tobytes()}
-    assert {image.numpy().tobytes() for image in seen.images} == both
+    both = {SMALL(image).tobytes(), SMALL(np.ascontiguousarray(image[:, ::-1])).tobytes()}
+    assert {tensor.numpy().tobytes() for tensor in seen.images} == both
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
@@ -90,8 +91,8 @@ def test_too_few_images_of_a_class(count: int) -> None:
         FineTuneDataset({"a": images(5), "b": images(count)}, SMALL)
 
 
-def test_the_fingerprint_follows_all_that_is_taught() -> None:
-    def fingerprint(count: int = 10, **settings: object) -> str:
+def test_the_fingerprint_follows_all_training_images_and_options() -> None:
+    def fingerprint(count: int = 10, **settings: Any) -> str:
         return FineTuneDataset({"good": images(count)}, SMALL, **settings).fingerprint()
 
     prints = [
@@ -106,7 +107,7 @@ def test_the_fingerprint_follows_all_that_is_taught() -> None:
     assert fingerprint() == prints[0]
 
 
-def test_deep_and_grey_images_teach_too() -> None:
+def test_deep_and_grey_images_are_trained_on_too() -> None:
     deep = [image.astype(np.uint16) * 257 for image in images(5)]
     shallow = FineTuneDataset({"good": images(5)}, SMALL)
     assert FineTuneDataset({"good": deep}, SMALL).fingerprint() == shallow.fingerprint()

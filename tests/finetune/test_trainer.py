@@ -1,31 +1,32 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from flawmap import Inspector
-from flawmap.errors import DatasetError, OptionError, WeightsMismatch
-from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+from flawmap.engine.batches import Batches
+from flawmap.errors import DatasetError, OptionError, WeightsMismatch, WriteError
+from flawmap.features.registration import SpatialTransformerRegistration
+from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig, FineTuneMode
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.runtime import bundle
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics
-from helpers import TINY, save, texture, with_defect
+from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
 
 QUICK = replace(PAPER_CONFIG, epochs=2, batch_size=8, image_size=64)
+SIZE = Preprocessing(64, 64)
 GOOD = [texture(seed) for seed in range(15)]
 
 
@@ -35,7 +36,7 @@ def tune(
     config: FineTuneConfig,
     folder: Path | None = None,
 ) -> FineTuneRecord:
-    tuned = fine_tune(
+    result = fine_tune(
         method.backbone,
         method.layers,
         method.weights,
@@ -44,22 +45,22 @@ def tune(
         seed=method.seed,
         checkpoint_dir=folder,
     )
-    method.feature_extractor = tuned.backbone
-    return tuned.record
+    method.feature_extractor = result.backbone
+    return result.record
 
 
-def tuned(
-    folder: Path | None = None, transfer: FineTuneConfig = QUICK, **options: object
+def finetuned(
+    folder: Path | None = None, finetune: FineTuneConfig = QUICK, **options: Any
 ) -> tuple[str, FineTuneRecord, list[Event]]:
-    heard: list[Event] = []
+    events: list[Event] = []
     method = make_method("patchcore", **TINY | options)
-    with listen(lambda *_: None, heard.append):
-        record = tune(method, {"good": GOOD}, transfer, folder)
-    return method.feature_extractor.fingerprint(), record, heard
+    with listen(lambda *_: None, events.append):
+        record = tune(method, {"good": GOOD}, finetune, folder)
+    return method.feature_extractor.fingerprint(), record, events
 
 
-def epochs_of(heard: list[Event]) -> list[int]:
-    return [news.number for news in heard if isinstance(news, EpochMetrics)]
+def epochs_of(events: list[Event]) -> list[int]:
+    return [event.number for event in events if isinstance(event, EpochMetrics)]
 
 
 def test_the_method_gets_another_network_of_the_same_layers() -> None:
@@ -73,74 +74,75 @@ def test_the_method_gets_another_network_of_the_same_layers() -> None:
     assert len(record.history) == 2
 
 
-def test_a_deeper_head_teaches_the_same_layers_otherwise() -> None:
-    deeper = tuned(transfer=replace(QUICK, classifier_layer=4))[0]
-    assert deeper != tuned()[0]
+def test_a_deeper_classifier_layer_trains_the_same_layers_otherwise() -> None:
+    deeper = finetuned(finetune=replace(QUICK, classifier_layer=4))[0]
+    assert deeper != finetuned()[0]
     with pytest.raises(OptionError, match="a classifier on layer 2 would leave layer 3 untrained"):
-        tuned(transfer=replace(QUICK, classifier_layer=2))
+        finetuned(finetune=replace(QUICK, classifier_layer=2))
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    through, record, _ = tuned(tmp_path / "a", replace(QUICK, epochs=4))
-    tuned(tmp_path / "b", replace(QUICK, epochs=1))
-    resumed, again, heard = tuned(tmp_path / "b", replace(QUICK, epochs=4))
-    assert resumed == through
-    assert "The fine-tuning resumes after epoch 1 of 4" in heard
-    assert epochs_of(heard) == [2, 3, 4]
+    at_once, record, _ = finetuned(tmp_path / "a", replace(QUICK, epochs=4))
+    finetuned(tmp_path / "b", replace(QUICK, epochs=1))
+    resumed, again, events = finetuned(tmp_path / "b", replace(QUICK, epochs=4))
+    assert resumed == at_once
+    assert "The fine-tuning resumes after epoch 1 of 4" in events
+    assert epochs_of(events) == [2, 3, 4]
     assert [epoch._replace(seconds=0) for epoch in again.history] == [
         e._replace(seconds=0) for e in record.history
     ]
 
 
 def test_ctrl_c_says_where_it_stopped_and_what_was_done_stands(tmp_path: Path) -> None:
-    heard: list[Event] = []
+    events: list[Event] = []
 
-    def press(news: Event) -> None:
-        heard.append(news)
-        if isinstance(news, EpochMetrics) and news.number == 2:
+    def press(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochMetrics) and event.number == 2:
             raise KeyboardInterrupt
 
     with listen(lambda *_: None, press), pytest.raises(KeyboardInterrupt):
         tune(make_method("patchcore", **TINY), {"good": GOOD}, replace(QUICK, epochs=3), tmp_path)
-    assert "Stopped; the same command resumes after epoch 2 of 3" in heard
+    assert "Stopped; the same command resumes after epoch 2 of 3" in events
     assert (
-        tuned(tmp_path, replace(QUICK, epochs=3))[0] == tuned(transfer=replace(QUICK, epochs=3))[0]
+        finetuned(tmp_path, replace(QUICK, epochs=3))[0]
+        == finetuned(finetune=replace(QUICK, epochs=3))[0]
     )
 
 
-@pytest.mark.parametrize("change", [{"transfer": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
+@pytest.mark.parametrize("change", [{"finetune": replace(QUICK, learning_rate=0.02)}, {"seed": 5}])
 def test_a_checkpoint_of_other_settings_is_not_gone_on_with(
-    tmp_path: Path, change: dict[str, FineTuneConfig]
+    tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    tuned(tmp_path)
-    fingerprint, _, heard = tuned(tmp_path, **change)
-    assert any("is of other images or settings" in str(news) for news in heard)
-    assert epochs_of(heard) == [1, 2]
-    assert fingerprint == tuned(**change)[0]
+    finetuned(tmp_path)
+    fingerprint, _, events = finetuned(tmp_path, **change)
+    assert any("is of other images or settings" in str(event) for event in events)
+    assert epochs_of(events) == [1, 2]
+    assert fingerprint == finetuned(**change)[0]
 
 
 def test_a_finished_training_is_not_done_again_and_a_longer_one_not_cut_short(
     tmp_path: Path,
 ) -> None:
-    once = tuned(tmp_path)[0]
-    again, _, heard = tuned(tmp_path)
+    once = finetuned(tmp_path)[0]
+    again, _, events = finetuned(tmp_path)
     assert again == once
-    assert epochs_of(heard) == []
-    shorter, _, heard = tuned(tmp_path, replace(QUICK, epochs=1))
-    assert epochs_of(heard) == [1]
-    assert shorter == tuned(transfer=replace(QUICK, epochs=1))[0]
+    assert epochs_of(events) == []
+    shorter, _, events = finetuned(tmp_path, replace(QUICK, epochs=1))
+    assert epochs_of(events) == [1]
+    assert shorter == finetuned(finetune=replace(QUICK, epochs=1))[0]
 
 
 def test_a_damaged_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
-    once = tuned(tmp_path)[0]
+    once = finetuned(tmp_path)[0]
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
-    again, _, heard = tuned(tmp_path)
+    again, _, events = finetuned(tmp_path)
     assert again == once
-    assert any("cannot be read" in str(news) for news in heard)
+    assert any("cannot be read" in str(event) for event in events)
 
 
 def test_figures_are_left_in_json_in_an_image_and_for_tensorboard(tmp_path: Path) -> None:
-    record = tuned(tmp_path)[1]
+    record = finetuned(tmp_path)[1]
     written = json.loads((tmp_path / "history.json").read_text())
     assert FineTuneRecord.from_dict(written) == record
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -152,7 +154,7 @@ def test_figures_are_left_in_json_in_an_image_and_for_tensorboard(tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", ["products", "real-defects", "leaky"])
-def test_one_class_only(mode: str) -> None:
+def test_one_class_only(mode: FineTuneMode) -> None:
     with pytest.raises(
         DatasetError, match=f"fine-tuning by {mode} tells classes apart and got good"
     ):
@@ -167,26 +169,19 @@ def test_fewer_images_than_a_batch_are_a_small_batch() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_takes_a_tuned_backbone_into_its_file(name: str, tmp_path: Path) -> None:
-    options = {"backbone": "test_resnet", "weights": "random"}
+def test_every_method_saves_a_finetuned_backbone(name: str) -> None:
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     if name == "fr-patchcore":
-        from flawmap.features.registration import SpatialTransformerRegistration
-
         options["registration"] = SpatialTransformerRegistration(epochs=1)
-    if METHODS[name].presets:
-        options["preset"] = "smoke"
-    inspector = Inspector(name, size=64, finetune=replace(QUICK, epochs=1), **options).fit(GOOD)
-    untuned = Inspector(name, size=64, **options).method.feature_extractor.fingerprint()
-    inspector.save(tmp_path / "part.flawmap")
-    loaded = Inspector.load(tmp_path / "part.flawmap")
-    assert (
-        loaded.method.feature_extractor.fingerprint()
-        == inspector.method.feature_extractor.fingerprint()
-        != untuned
-    )
-    new = with_defect(texture(50), 30, 30)
-    assert loaded.inspect(new).score == inspector.inspect(new).score
-    assert loaded.finetune_record == inspector.finetune_record
+    method = make_method(name, "smoke" if METHODS[name].presets else None, **options)
+    before = method.feature_extractor.fingerprint()
+    tune(method, {"good": GOOD}, replace(QUICK, epochs=1))
+    method.fit(Batches(GOOD, SIZE))
+    restored = type(method).from_options(method.options()).load_state_dict(method.state_dict())
+    fingerprint = restored.feature_extractor.fingerprint()
+    assert fingerprint == method.feature_extractor.fingerprint() != before
+    (batch,) = Batches([with_defect(texture(50), 30, 30)], SIZE)
+    assert torch.equal(restored.score(batch.images).pixel, method.score(batch.images).pixel)
 
 
 def test_the_saved_file_needs_no_weights_beside_it(
@@ -201,10 +196,9 @@ def test_the_saved_file_needs_no_weights_beside_it(
     inspector = Inspector(size=64, finetune=QUICK, **TINY | {"weights": str(weights)}).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     weights.unlink()
-    assert (
-        Inspector.load(tmp_path / "part.flawmap").inspect(GOOD[0]).score
-        == inspector.inspect(GOOD[0]).score
-    )
+    loaded = Inspector.load(tmp_path / "part.flawmap")
+    assert loaded.inspect(GOOD[0]).score == inspector.inspect(GOOD[0]).score
+    assert loaded.finetune_record == inspector.finetune_record
 
 
 def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
@@ -217,7 +211,7 @@ def test_a_memory_of_other_weights_is_refused(tmp_path: Path) -> None:
         Inspector.load(file)
 
 
-def test_images_set_aside_for_calibration_never_teach() -> None:
+def test_calibration_images_are_never_trained_on() -> None:
     inspector = Inspector(size=64, finetune=QUICK, calibration_fraction=0.4, **TINY).fit(GOOD)
     assert inspector.finetune_record is not None
     assert inspector.finetune_record.classes == {"good": 9}
@@ -233,36 +227,12 @@ def test_nothing_of_the_test_folder_is_opened_to_fine_tune(tmp_path: Path) -> No
     Inspector(size=64, finetune=QUICK, **TINY).fit(tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix")
+@needs_file_size_limit
 def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
-    tuned(tmp_path, replace(QUICK, epochs=1))
+    finetuned(tmp_path, replace(QUICK, epochs=1))
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    script = """
-        import resource, signal, sys
-        from pathlib import Path
-        from dataclasses import replace
-        sys.path[:0] = sys.argv[2:]
-        from test_trainer import GOOD, QUICK, TINY, make_method, tune
-        from flawmap.errors import WriteError
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-        try:
-            tune(make_method("patchcore", **TINY), {"good": GOOD}, QUICK, Path(sys.argv[1]))
-        except WriteError as error:
-            print(error)
-    """
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(script),
-        str(tmp_path),
-        str(Path(__file__).parent),
-        str(Path(__file__).parents[1]),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    assert (
-        "checkpoint.safetensors: could not be written (File too large); what was there before "
-        "still is" in done.stdout
-    )
+    method = make_method("patchcore", **TINY)
+    message = r"could not be written \(File too large\); what was there before still is"
+    with full_disk(), pytest.raises(WriteError, match=message):
+        tune(method, {"good": GOOD}, QUICK, tmp_path)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

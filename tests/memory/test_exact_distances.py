@@ -39,8 +39,8 @@ def test_the_nearest_is_among_the_rivals(dtype: torch.dtype, spread: float) -> N
         vectors.to(dtype), centres.to(dtype), centres.to(dtype).square().sum(1)
     )
     nearest = torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
-    found = set(map(tuple, pairs.tolist()))
-    assert found.issuperset(enumerate(nearest.tolist()))
+    actual = set(map(tuple, pairs.tolist()))
+    assert actual.issuperset(enumerate(nearest.tolist()))
 
 
 def test_rivals_are_few_where_distances_differ() -> None:

@@ -14,7 +14,6 @@ from flawmap.memory.gaussians import (
     bytes_needed,
     empty_moments,
     merge_shards,
-    whiten,
 )
 
 CPU = torch.device("cpu")
@@ -33,8 +32,10 @@ def moments_of(vectors: torch.Tensor, **blocks: int) -> Moments:
 
 
 def test_the_golden_distance() -> None:
-    covariance = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]], dtype=torch.float64)
-    whitening = whiten(covariance, ridge=0.01).float()
+    moments = empty_moments(positions=1, channels=2)
+    moments["count"] += 2  # so that the covariance is the scatter itself
+    moments["scatter"] += torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    _, whitening = merge_shards([moments], 0.01, CPU)
     gaussians = Gaussians(torch.zeros(1, 1, 2), whitening, torch.tensor([0, 1]))
     distance = float(gaussians(torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1)))
     assert distance == pytest.approx(1.4106970, abs=1e-6)
@@ -68,8 +69,10 @@ def test_shards_merge_to_the_moments_of_all() -> None:
 
 
 def test_a_ridge_that_is_lost_in_rounding() -> None:
+    moments = moments_of(torch.zeros(1, 3, 2))
+    moments["scatter"] -= 1e-12
     with pytest.raises(OptionError, match="a ridge of 1e-300 is too small"):
-        whiten(torch.zeros(1, 2, 2, dtype=torch.float64) - 1e-12, ridge=1e-300)
+        merge_shards([moments], 1e-300, CPU)
 
 
 def test_the_memory_of_the_papers_setting() -> None:

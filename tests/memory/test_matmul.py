@@ -24,7 +24,7 @@ def test_it_is_what_float64_says(
 
 
 def test_what_is_passed_over_stays_infinite() -> None:
-    found = squared_distance_terms(
+    terms = squared_distance_terms(
         torch.ones(2, 3), torch.ones(4, 3), torch.tensor([3.0, torch.inf, 3.0, 3.0])
     )
-    assert torch.equal(found.isinf(), torch.tensor([[False, True, False, False]] * 2))
+    assert torch.equal(terms.isinf(), torch.tensor([[False, True, False, False]] * 2))

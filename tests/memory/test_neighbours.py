@@ -15,9 +15,9 @@ QUERIES = torch.rand(500, 64, generator=RNG) * 10
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
 def test_agrees_with_float64(block: int) -> None:
     exact = cdist(QUERIES.double().numpy(), VECTORS.double().numpy())
-    found = nearest(QUERIES, VECTORS, elements_per_block=block)
-    assert np.allclose(found.distances, exact.min(axis=1), rtol=1e-6)
-    assert np.array_equal(found.rows, exact.argmin(axis=1))
+    neighbours = nearest(QUERIES, VECTORS, elements_per_block=block)
+    assert np.allclose(neighbours.distances, exact.min(axis=1), rtol=1e-6)
+    assert np.array_equal(neighbours.rows, exact.argmin(axis=1))
 
 
 @pytest.mark.parametrize("block", [1, 1000, 2**23])
@@ -27,14 +27,14 @@ def test_sets_are_searched_as_if_they_were_one(block: int, parts: list[int]) -> 
     sets = VECTORS.split(parts)
     distances = distance_to_nearest(QUERIES, sets, elements_per_block=block)
     assert np.allclose(distances, exact.min(axis=1), rtol=1e-6)
-    own = distance_to_nearest(VECTORS, sets, elements_per_block=block)
-    assert torch.equal(own, torch.zeros(300))
+    distances = distance_to_nearest(VECTORS, sets, elements_per_block=block)
+    assert torch.equal(distances, torch.zeros(300))
 
 
 def test_a_vector_is_at_no_distance_from_itself() -> None:
-    found = nearest(VECTORS, VECTORS)
-    assert torch.equal(found.distances, torch.zeros(300))
-    assert torch.equal(found.rows, torch.arange(300))
+    neighbours = nearest(VECTORS, VECTORS)
+    assert torch.equal(neighbours.distances, torch.zeros(300))
+    assert torch.equal(neighbours.rows, torch.arange(300))
 
 
 def test_small_distances_between_large_vectors_are_not_lost() -> None:
@@ -50,8 +50,8 @@ class _Search(torch.nn.Module):
         self.register_buffer("vectors", vectors)
 
     def forward(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = nearest(queries, self.vectors)
-        return found.distances, found.rows
+        neighbours = nearest(queries, self.vectors)
+        return neighbours.distances, neighbours.rows
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 97])
@@ -62,9 +62,9 @@ def test_a_graph_finds_the_same(count: int) -> None:
         torch.randn(40, 5, generator=generator),
     )
     distances, rows = torch.export.export(_Search(vectors), (queries,)).module()(queries)
-    found = nearest(queries, vectors)
-    assert torch.equal(rows, found.rows)
-    assert torch.equal(distances, found.distances)
+    neighbours = nearest(queries, vectors)
+    assert torch.equal(rows, neighbours.rows)
+    assert torch.equal(distances, neighbours.distances)
 
 
 def test_a_graph_finds_copies_at_no_distance() -> None:

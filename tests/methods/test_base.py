@@ -49,7 +49,7 @@ class Grey(nn.Module):
 class Greys(MemoryMethod):
     """Remembers how bright each image was.
 
-    A new one is as odd as its grey is far from the nearest.
+    A new one is as anomalous as its grey is far from the nearest.
     """
 
     not_exportable: ClassVar[str] = "it is a toy"
@@ -80,15 +80,15 @@ class Greys(MemoryMethod):
     def fitted_state(self) -> State:
         return {"known": self.head_.known}
 
-    def load_fitted_state(self, learned: State) -> None:
-        self.fit_shards([learned])
+    def load_fitted_state(self, state: State) -> None:
+        self.fit_shards([state])
 
 
 def greys(*values: int) -> list[np.ndarray]:
     return [np.full((32, 32, 3), value, np.uint8) for value in values]
 
 
-def test_by_folds_each_image_is_judged_by_what_others_taught() -> None:
+def test_by_folds_each_image_is_scored_by_a_fit_to_the_others() -> None:
     held_out = Greys().cross_fit_scores(Batches(greys(10, 20, 40, 80, 160), SIZE))
     # Fewer images than folds: each is alone in its own, and its nearest is the nearest of all
     # others.

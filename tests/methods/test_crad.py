@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -13,7 +15,12 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(8)]
-TINY = {"backbone": "test_resnet", "weights": "random", "blocks": 1, "batch_size": 4}
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "blocks": 1,
+    "batch_size": 4,
+}
 
 
 class Shifts(torch.nn.Module):
@@ -45,11 +52,11 @@ def test_grids_have_a_rate_of_their_own() -> None:
     memory = method.networks([(6, 4, 5)])
     others, grids = (optimizer.param_groups[0] for optimizer in method.optimizers(memory))
     assert (others["lr"], grids["lr"]) == (1e-3, 0.1)
-    assert [tuple(one.shape) for one in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
+    assert [tuple(grid.shape) for grid in grids["params"]] == [(1, 6, 8, 8), (1, 120, 4, 4)]
     assert len(others["params"]) + 2 == len(list(memory.parameters()))
 
 
-def test_places_are_jittered_in_training_alone() -> None:
+def test_positions_are_jittered_in_training_alone() -> None:
     torch.manual_seed(0)
     memory, features = CRAD(**TINY).networks([(6, 4, 5)]), torch.randn(2, 6, 4, 5)
     memory.eval()
@@ -59,9 +66,9 @@ def test_places_are_jittered_in_training_alone() -> None:
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.eval()
     torch.nn.init.normal_(memory.projection.weight)
-    made = [memory(features) for _ in range(16)]
+    outputs = [memory(features) for _ in range(16)]
     # Every other step goes without.
-    without = sum(torch.equal(one, memory.eval()(features)) for one in made)
+    without = sum(torch.equal(grid, memory.eval()(features)) for grid in outputs)
     assert 2 <= without <= 14
 
 
@@ -81,9 +88,11 @@ def test_the_map_is_an_average_and_the_score_a_further_one() -> None:
     shift[0, :2, 4, 6] = torch.tensor([3.0, 4.0])
     features = torch.randn(1, 4, 8, 12)
     scores = CRADHead(Shifts(shift))(Embedded((features,)), 64, 96)
-    apart = torch.zeros(1, 1, 8, 12)
-    apart[0, 0, 4, 6] = 5.0
-    wide = functional.interpolate(apart, size=(64, 96), mode="bilinear", align_corners=True)[0, 0]
+    distances = torch.zeros(1, 1, 8, 12)
+    distances[0, 0, 4, 6] = 5.0
+    wide = functional.interpolate(distances, size=(64, 96), mode="bilinear", align_corners=True)[
+        0, 0
+    ]
     assert scores.pixel[0, 30, 50].item() == pytest.approx(
         wide[20:41, 40:61].mean().item(), rel=1e-4
     )
@@ -103,6 +112,6 @@ def test_images_smaller_than_what_is_looked_at_have_a_score() -> None:
 @pytest.mark.parametrize(
     "options", [{"blocks": 0}, {"nodes": 0}, {"lr_decay_epochs": 0}, {"grid_learning_rate": 0.0}]
 )
-def test_options_that_cannot_work(options: dict[str, float]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         CRAD(**options)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from flawmap import Inspector
 from flawmap.features.registration import NoRegistration, SpatialTransformerRegistration
@@ -19,7 +20,11 @@ def test_the_inspector_keeps_the_checkpoint_of_its_registration(tmp_path: Path) 
     def fit() -> tuple[float, list[Event]]:
         events: list[Event] = []
         registration = SpatialTransformerRegistration(epochs=2)
-        options = {"backbone": "test_resnet", "weights": "random", "registration": registration}
+        options: dict[str, Any] = {
+            "backbone": "test_resnet",
+            "weights": "random",
+            "registration": registration,
+        }
         with listen(lambda *_: None, events.append):
             inspector = Inspector("fr-patchcore", size=64, **options)
             inspector.fit([texture(seed) for seed in range(6)], checkpoint_dir=tmp_path)

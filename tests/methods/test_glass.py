@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional
 from flawmap.engine.batches import Batches
 from flawmap.errors import OptionError
 from flawmap.features.discriminator import Adaptor, Discriminator
-from flawmap.features.gradient_ascent import truncated_projection
+from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.methods import glass
 from flawmap.methods.glass import GLASS, GLASSNetworks
 from flawmap.runtime.preprocess import Preprocessing
@@ -18,7 +19,7 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 GOOD = [texture(seed) for seed in range(8)]
-TINY = {
+TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "weights": "random",
     "hidden": 16,
@@ -42,24 +43,21 @@ def test_the_loss_falls() -> None:
 
 @pytest.mark.parametrize("distribution", ["manifold", "hypersphere"])
 def test_made_up_vectors_lie_in_their_shell(
-    distribution: str, monkeypatch: pytest.MonkeyPatch
+    distribution: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method, made = (
-        GLASS(**TINY, distribution=distribution, epochs=1, ascent_steps=7, noise_std=0.3),
-        [],
-    )
+    method = GLASS(**TINY, distribution=distribution, epochs=1, ascent_steps=7, noise_std=0.3)
+    made: list[tuple[dict[str, Any], torch.Tensor]] = []
 
-    def watch(logits, vectors, project, steps, step_size):  # type: ignore[no-untyped-def]
-        risen = glass_ascend(logits, vectors, project, steps, step_size)
-        made.append((project.keywords, risen))
-        return risen
+    def watch(logits: Any, vectors: Any, project: partial[Any], *steps: Any) -> torch.Tensor:
+        ascended = gradient_ascent(logits, vectors, project, *steps)
+        made.append((project.keywords, ascended))
+        return ascended
 
-    glass_ascend = glass.gradient_ascent
-    monkeypatch.setattr(glass, "gradient_ascent", watch)
+    monkeypatch.setattr("flawmap.methods.glass.gradient_ascent", watch)
     method.fit(Batches(GOOD, SIZE))
     assert len(made) == 2
-    for shell, risen in made:
-        radii = (risen - shell["centres"]).norm(dim=1)
+    for shell, ascended in made:
+        radii = (ascended - shell["centres"]).norm(dim=1)
         assert (radii >= shell["near"] * (1 - 1e-4)).all()
         assert (radii <= shell["far"] * (1 + 1e-4)).all()
         if distribution == "manifold":
@@ -74,7 +72,7 @@ def test_the_hypersphere_reaches_as_far_as_three_quarters_of_the_normal_vectors(
     assert glass._radius_p75(normal, painted).item() == pytest.approx(0.75, abs=0.02)
 
 
-def test_a_rising_vector_is_held_without_its_history_and_the_adaptor_learns_under_it() -> None:
+def test_ascended_vectors_are_detached_and_the_adaptor_has_a_gradient() -> None:
     method, both = GLASS(**TINY), networks()
     grid = torch.randn(2, 4, 4, 12)
     losses = method.loss(both, [grid, grid + 1, torch.ones(2, 32, 32), grid.mean(dim=0)])
@@ -86,12 +84,13 @@ def test_a_rising_vector_is_held_without_its_history_and_the_adaptor_learns_unde
 def test_the_way_up_leaves_no_trace_in_the_running_statistics() -> None:
     method, both = GLASS(**TINY, ascent_steps=10), networks().train()
     normal = torch.randn(50, 12)
-    before = both.discriminator.norm.running_mean.clone()
+    running_mean = both.discriminator.norm.get_buffer("running_mean")
+    before = running_mean.clone()
     project = partial(
         truncated_projection, centres=normal, near=torch.tensor(0.5), far=torch.tensor(1.0)
     )
     method._ascend(both.discriminator, normal, project)
-    assert torch.equal(both.discriminator.norm.running_mean, before)
+    assert torch.equal(running_mean, before)
     assert both.discriminator.training
 
 
@@ -103,8 +102,8 @@ def test_vectors_are_scaled_to_the_spread_asked_for() -> None:
             [method.encoder_runner.encode(b.images).maps[0] for b in Batches(GOOD, SIZE)]
         )
         vectors = vectors.flatten(0, 2)
-        apart = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-        assert apart.item() == pytest.approx(spread, rel=1e-3)
+        mean_norm = (vectors - vectors.mean(dim=0)).square().sum(dim=1).mean().sqrt()
+        assert mean_norm.item() == pytest.approx(spread, rel=1e-3)
     as_they_come = GLASS(**TINY, epochs=1, target_rms=None).fit(Batches(GOOD, SIZE))
     assert as_they_come.fitted_state()["networks.adaptor.scale"] == 1
 
@@ -136,12 +135,13 @@ def test_the_spectrum_chooses_where_it_is_left_to(
     assert method.options()["distribution"] == "auto"
     # The mean image comes in grey levels, whatever it was prepared with.
     mean = np.mean([image.astype(np.float32) for image in GOOD], axis=0)
-    mine = (mean / 255 - 0.5) / 0.5
-    theirs = mine * np.array(method.feature_extractor.std) + np.array(method.feature_extractor.mean)
-    assert np.allclose(seen[0], 255 * theirs, atol=1e-2)
+    halved = (mean / 255 - 0.5) / 0.5
+    network = method.feature_extractor
+    standardised = halved * np.array(network.std) + np.array(network.mean)
+    assert np.allclose(seen[0], 255 * standardised, atol=1e-2)
 
 
-def test_its_judge_is_the_formula() -> None:
+def test_its_head_is_the_formula() -> None:
     method = GLASS(**TINY, epochs=1).fit(Batches(GOOD, SIZE))
     (batch,) = Batches(GOOD, SIZE, 8)
     grid, both = method.encoder_runner.encode(batch.images).maps[0], method.trained_networks()
@@ -152,17 +152,16 @@ def test_its_judge_is_the_formula() -> None:
         adapted, both.discriminator.inner.weight, both.discriminator.inner.bias
     )
     norm = both.discriminator.norm
-    inner = (inner - norm.running_mean) / (
-        norm.running_var + norm.eps
-    ).sqrt() * norm.weight + norm.bias
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    inner = (inner - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
     inner = torch.where(inner > 0, inner, 0.2 * inner)
-    odd = torch.sigmoid(inner @ both.discriminator.last.weight[0])
-    assert torch.allclose(method.score(batch.images).image, odd.amax(dim=(1, 2)), atol=1e-5)
+    anomaly = torch.sigmoid(inner @ both.discriminator.last.weight[0])
+    assert torch.allclose(method.score(batch.images).image, anomaly.amax(dim=(1, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "options", [{"target_rms": 0.0}, {"noise_std": 0.0}, {"ascent_steps": 0}, {"embedding_dim": 0}]
 )
-def test_options_that_cannot_work(options: dict[str, float]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="more than 0"):
         GLASS(**options)

@@ -17,7 +17,7 @@ BATCHES = [Batch(torch.zeros(2, 3, 8, 8), ["a", "b"]), Batch(torch.ones(1, 3, 8,
 
 @dataclass(eq=False)
 class Counting(MemoryMethod):
-    def fit_features(self, batches: Iterable[Batch]) -> None:
+    def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         self.seen_before = len(list(batches))
 
     def extract(self, batches: Iterable[Batch]) -> State:

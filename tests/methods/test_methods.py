@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from flawmap import Inspector
@@ -38,7 +41,7 @@ def test_a_method_is_saved_by_the_name_of_its_class() -> None:
         ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu'; of the methods glass, "),
     ],
 )
-def test_what_there_is_not_is_named(options: dict, why: str) -> None:
+def test_what_there_is_not_is_named(options: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         make_method(**options)
 
@@ -49,7 +52,7 @@ def test_what_is_no_method_is_refused(value: object) -> None:
         METHODS.register("own", value)
 
 
-def test_a_registered_method_is_made_saved_and_loaded(tmp_path) -> None:
+def test_a_registered_method_is_made_saved_and_loaded(tmp_path: Path) -> None:
     inspector = Inspector(OwnPatchCore(**TINY), size=64).fit(GOOD)
     inspector.save(tmp_path / "unregistered.flawmap")
     with pytest.raises(OptionError, match=f"'OwnPatchCore' comes from module {__name__}"):

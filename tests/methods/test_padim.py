@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.convert import export_programs
 from flawmap.errors import DatasetError, NotFitted, OptionError
 from flawmap.features.backbone import Backbone
+from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.methods import padim
 from flawmap.methods.base import State
 from flawmap.methods.padim import PaDiM
@@ -21,7 +24,12 @@ SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(7)]
 NEW = [texture(seed, 64, 96) for seed in (50, 51)]
 RIDGE = 1e-5  # random weights make small vectors: beside 0.01 their covariance would not count
-TINY = {"backbone": "test_resnet", "weights": "random", "channels": 20, "ridge": RIDGE}
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "channels": 20,
+    "ridge": RIDGE,
+}
 
 
 def batches(images: list[np.ndarray], size: int = 4) -> Batches:
@@ -48,12 +56,13 @@ def stretch(grid: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def naive_vectors(network: Backbone, image: np.ndarray, channels: list[int]) -> np.ndarray:
+def naive_vectors(network: FeatureExtractor, image: np.ndarray, channels: list[int]) -> np.ndarray:
     """(row, column, channel), coarse layers repeated over their blocks."""
     maps = [layer[0].double().numpy() for layer in network(images([image]))]
     height, width = maps[0].shape[1:]
     blocks = [
-        np.kron(one, np.ones((1, height // one.shape[1], width // one.shape[2]))) for one in maps
+        np.kron(layer, np.ones((1, height // layer.shape[1], width // layer.shape[2])))
+        for layer in maps
     ]
     return np.concatenate(blocks)[channels].transpose(1, 2, 0)
 
@@ -62,15 +71,17 @@ def naive_map(good: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Distances by position of (image, row, column, channel) to (row, column, channel)."""
     distances = np.empty(new.shape[:2])
     for row, column in np.ndindex(distances.shape):
-        here = good[:, row, column]
-        covariance = np.cov(here, rowvar=False) + RIDGE * np.eye(here.shape[1])
-        away = new[row, column] - here.mean(axis=0)
-        distances[row, column] = np.sqrt(away @ np.linalg.inv(covariance) @ away)
-    return gaussian_filter(stretch(distances, 64, 96), 4)
+        vectors = good[:, row, column]
+        covariance = np.cov(vectors, rowvar=False) + RIDGE * np.eye(vectors.shape[1])
+        difference = new[row, column] - vectors.mean(axis=0)
+        distances[row, column] = np.sqrt(difference @ np.linalg.inv(covariance) @ difference)
+    return np.asarray(gaussian_filter(stretch(distances, 64, 96), 4))
 
 
-def close(one: State, two: State, tolerance: float) -> bool:
-    return all(torch.allclose(one[key], two[key], rtol=tolerance, atol=tolerance) for key in one)
+def close(first: State, second: State, tolerance: float) -> bool:
+    return all(
+        torch.allclose(first[key], second[key], rtol=tolerance, atol=tolerance) for key in first
+    )
 
 
 # With 7 images the ridge stands in for most directions of 50 channels; with 40 it does not for 20.
@@ -108,34 +119,34 @@ def test_whatever_the_batches_the_moments_are_those_of_all_vectors() -> None:
 
 
 @pytest.mark.parametrize("cuts", [(3,), (1,), (2, 3), (1, 2, 3, 4, 5, 6)])
-def test_shares_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
+def test_shards_add_up_but_for_rounding(cuts: tuple[int, ...]) -> None:
     # In batches of one the network rounds the same however images are shared out.
-    whole = PaDiM(**TINY).fit(batches(GOOD, 1)).fitted_state()
-    shares = [GOOD[start:end] for start, end in zip((0, *cuts), (*cuts, len(GOOD)), strict=True)]
-    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in shares]
+    at_once = PaDiM(**TINY).fit(batches(GOOD, 1)).fitted_state()
+    chunks = [GOOD[start:end] for start, end in zip((0, *cuts), (*cuts, len(GOOD)), strict=True)]
+    parts = [PaDiM(**TINY).extract(batches(chunk, 1)) for chunk in chunks]
     before = [{key: tensor.clone() for key, tensor in part.items()} for part in parts]
     method = PaDiM(**TINY).fit_shards(parts)
-    assert close(whole, method.fitted_state(), 1e-6)
+    assert close(at_once, method.fitted_state(), 1e-6)
     assert all(
-        torch.equal(one[key], two[key])
-        for one, two in zip(parts, before, strict=True)
-        for key in one
+        torch.equal(first[key], second[key])
+        for first, second in zip(parts, before, strict=True)
+        for key in first
     )
 
 
-def test_shares_of_unlike_images_add_up() -> None:
-    # Means far apart: all of the covariance is between the shares.
+def test_shards_of_unlike_images_add_up() -> None:
+    # Means far apart: all of the covariance is between the chunks.
     dark, bright = np.full((64, 96, 3), 5, np.uint8), np.full((64, 96, 3), 250, np.uint8)
     images = [dark, dark, dark, bright]
-    whole = PaDiM(**TINY).fit(batches(images, 1)).fitted_state()
-    parts = [PaDiM(**TINY).extract(batches(share, 1)) for share in (images[:3], images[3:])]
+    at_once = PaDiM(**TINY).fit(batches(images, 1)).fitted_state()
+    parts = [PaDiM(**TINY).extract(batches(chunk, 1)) for chunk in (images[:3], images[3:])]
     assert parts[0]["scatter"].abs().max() < 1e-9
-    assert close(whole, PaDiM(**TINY).fit_shards(parts).fitted_state(), 1e-5)
+    assert close(at_once, PaDiM(**TINY).fit_shards(parts).fitted_state(), 1e-5)
 
 
 @pytest.mark.parametrize(("count", "channels"), [(3, 20), (7, 20), (24, 8)])
 def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
-    options = TINY | {"channels": channels}
+    options: dict[str, Any] = TINY | {"channels": channels}
     arrays = [texture(seed, 64, 96) for seed in range(count)]
     method = PaDiM(**options)
     held_out = method.cross_fit_scores(batches(arrays))
@@ -144,11 +155,11 @@ def test_leaving_out_is_refitting_without(count: int, channels: int) -> None:
         others = PaDiM(**options).fit(batches(arrays[:left_out] + arrays[left_out + 1 :]))
         score = others.score(images([arrays[left_out]]))
         assert float(held_out.image[left_out]) == pytest.approx(float(score.image[0]), rel=1e-4)
-    # What is learned is learned from all of them.
+    # The fit is to all of them.
     assert close(method.fitted_state(), PaDiM(**options).fit(batches(arrays)).fitted_state(), 0)
 
 
-def test_two_images_judge_each_other() -> None:
+def test_two_images_score_each_other() -> None:
     held_out = PaDiM(**TINY).cross_fit_scores(batches(GOOD[:2]))
     by_the_other = PaDiM(**TINY).fit(batches(GOOD[1:2])).score(images(GOOD[:1]))
     assert float(held_out.image[0]) == pytest.approx(float(by_the_other.image[0]), rel=1e-4)
@@ -168,21 +179,21 @@ def test_saved_and_restored_it_scores_the_same_bit_for_bit() -> None:
     again = PaDiM.from_options(method.options()).load_state_dict(
         {key: value.clone() for key, value in method.state_dict().items()}
     )
-    for one, two in zip(method.score(images(NEW)), again.score(images(NEW)), strict=True):
-        assert torch.equal(one, two)
+    for first, second in zip(method.score(images(NEW)), again.score(images(NEW)), strict=True):
+        assert torch.equal(first, second)
 
 
 def test_the_seed_chooses_the_channels() -> None:
-    one, same, other = (
+    first, same, other = (
         PaDiM(**TINY, seed=seed).fit(batches(GOOD)).fitted_state() for seed in (1, 1, 2)
     )
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert not torch.equal(one["channels"], other["channels"])
-    assert one["channels"].unique().tolist() == one["channels"].tolist()
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not torch.equal(first["channels"], other["channels"])
+    assert first["channels"].unique().tolist() == first["channels"].tolist()
 
 
 def test_as_many_channels_as_published_and_never_more_than_there_are() -> None:
-    def kept(**options: object) -> int:
+    def kept(**options: Any) -> int:
         return len(
             PaDiM(**{"backbone": "test_resnet", "weights": "random"} | options)._channel_indices()
         )
@@ -205,7 +216,7 @@ def test_one_image_is_enough_to_score(count: int) -> None:
 def test_a_batch_is_its_images_one_by_one() -> None:
     method = PaDiM(**TINY).fit(batches(GOOD))
     together, alone = method.score(images(NEW)), [method.score(images([image])) for image in NEW]
-    assert torch.allclose(together.pixel, torch.cat([one.pixel for one in alone]), rtol=1e-5)
+    assert torch.allclose(together.pixel, torch.cat([scores.pixel for scores in alone]), rtol=1e-5)
     assert torch.equal(together.image, together.pixel.amax(dim=(1, 2)))
 
 
@@ -242,7 +253,7 @@ def test_too_much_for_the_memory_is_refused_before_it_is_taken(
         ({"ridge": float("nan")}, "more than 0"),
     ],
 )
-def test_options_that_cannot_work(options: dict[str, float], message: str) -> None:
+def test_options_that_cannot_work(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         PaDiM(**options)
 
@@ -252,7 +263,7 @@ def test_a_ridge_that_is_lost_in_rounding() -> None:
         PaDiM(**TINY | {"ridge": 1e-300}).fit(batches(GOOD))
 
 
-def test_nothing_to_learn_from() -> None:
+def test_nothing_to_fit() -> None:
     with pytest.raises(DatasetError, match="no image could be used"):
         PaDiM(**TINY).fit(batches([np.zeros((1, 1, 3), np.uint8)]))
 
@@ -264,8 +275,8 @@ def test_unfitted_refuses() -> None:
 
 
 def test_batches_are_all_it_takes() -> None:
-    one = PaDiM(**TINY).fit([Batch(images(GOOD), [""] * len(GOOD))])
-    assert torch.isfinite(one.score(images(NEW)).image).all()
+    method = PaDiM(**TINY).fit([Batch(images(GOOD), [""] * len(GOOD))])
+    assert torch.isfinite(method.score(images(NEW)).image).all()
 
 
 def test_a_defect_outscores_good_parts_and_the_map_peaks_on_it() -> None:

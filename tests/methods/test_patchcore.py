@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from flawmap.features.reducers import (
     NoReduction,
     SparseRandomProjection,
 )
-from flawmap.memory.bank import Reweighted
+from flawmap.features.reduction import Reducer
+from flawmap.memory.bank import Bank, Reweighted
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.sa_patchcore import sa_patchcore
@@ -32,7 +34,7 @@ GOOD = [texture(seed, 64, 96) for seed in range(5)]
 NEW = texture(50, 64, 96)
 Treat = Callable[[np.ndarray], np.ndarray]
 Align = Callable[[np.ndarray, int, int], np.ndarray]
-TINY = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
+TINY: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.1}
 
 
 def images(arrays: list[np.ndarray]) -> torch.Tensor:
@@ -40,18 +42,23 @@ def images(arrays: list[np.ndarray]) -> torch.Tensor:
     return batch.images
 
 
+def bank_of(method: PatchCore) -> Bank:
+    assert method.bank_ is not None
+    return method.bank_
+
+
 def window_mean(maps: np.ndarray) -> np.ndarray:
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
     height, width = maps.shape[1:]
-    return sum(padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)) / 9
+    windows = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.asarray(np.mean(windows, axis=0))
 
 
 def window_max(maps: np.ndarray) -> np.ndarray:
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     height, width = maps.shape[1:]
-    return np.max(
-        [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0
-    )
+    windows = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.asarray(np.max(windows, axis=0))
 
 
 def attend(maps: np.ndarray) -> np.ndarray:
@@ -59,7 +66,7 @@ def attend(maps: np.ndarray) -> np.ndarray:
     products = tokens @ tokens.T / np.sqrt(tokens.shape[1])
     weights = np.exp(products - products.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    return (weights @ tokens).T.reshape(maps.shape)
+    return np.asarray((weights @ tokens).T.reshape(maps.shape))
 
 
 def stretch(maps: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -133,8 +140,7 @@ def test_the_bank_is_the_greedy_coreset_and_knows_its_images() -> None:
     method = PatchCore(**TINY, reducer=NoReduction())
     part = method.extract(Batches(GOOD, SIZE))
     method.fit_shards([part])
-    bank = method.bank_
-    assert bank is not None
+    bank = bank_of(method)
     assert len(bank.vectors) == int(5 * 8 * 12 * 0.1)
     vectors = part["grid"].flatten(0, 2)
     rows = [int((vectors == vector).all(dim=1).nonzero()[0]) for vector in bank.vectors]
@@ -142,13 +148,13 @@ def test_the_bank_is_the_greedy_coreset_and_knows_its_images() -> None:
     assert bank.image_ids.tolist() == [row // 96 for row in rows]
 
 
-def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> None:
-    whole = PatchCore(**TINY, reducer=GaussianRandomProjection(20)).fit(Batches(GOOD, SIZE))
-    reduced = PatchCore(**TINY, reducer=GaussianRandomProjection(20), reducer_scope="bank").fit(
-        Batches(GOOD, SIZE)
-    )
-    assert whole.bank_.vectors.shape[1] == 240
-    assert reduced.bank_.vectors.shape[1] == 20
+def test_scope_coreset_keeps_full_vectors_and_scope_bank_reduced_ones() -> None:
+    full = PatchCore(**TINY, reducer=GaussianRandomProjection(20))
+    full.fit(Batches(GOOD, SIZE))
+    reduced = PatchCore(**TINY, reducer=GaussianRandomProjection(20), reducer_scope="bank")
+    reduced.fit(Batches(GOOD, SIZE))
+    assert bank_of(full).vectors.shape[1] == 240
+    assert bank_of(reduced).vectors.shape[1] == 20
 
 
 @pytest.mark.parametrize("scope", ["bank", "coreset"])
@@ -163,23 +169,21 @@ def test_scope_coreset_remembers_whole_vectors_and_scope_bank_reduced_ones() -> 
     ],
     ids=repr,
 )
-def test_every_reduction_fits_scores_and_comes_back(scope: str, reducer: object) -> None:
+def test_every_reduction_fits_scores_and_comes_back(scope: Any, reducer: Reducer) -> None:
     method = PatchCore(**TINY, reducer=reducer, reducer_scope=scope)
     held_out = method.cross_fit_scores(Batches(GOOD, SIZE))
     scores = method.score(images([NEW]))
     again = PatchCore.from_options(method.options()).load_state_dict(method.state_dict())
     assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
-    # Good images look odd to a memory without them about as a new one does.
+    # Good images are about as anomalous to a bank without them as a new one is.
     assert held_out.image.min() / 3 < scores.image[0] < held_out.image.max() * 3
 
 
-def test_an_image_that_the_whole_bank_came_from_is_judged_by_what_the_others_would_have_given() -> (
-    None
-):
+def test_the_only_image_in_the_bank_is_scored_by_a_bank_of_the_others() -> None:
     method = PatchCore(**TINY)
     # Of two equal vectors the first is taken, so the second image gives none.
     held_out = method.cross_fit_scores(Batches([GOOD[0], GOOD[0]], SIZE))
-    assert set(method.bank_.image_ids.tolist()) == {0}
+    assert set(bank_of(method).image_ids.tolist()) == {0}
     by_the_other = PatchCore(**TINY).fit(Batches([GOOD[0]], SIZE)).score(images([GOOD[0]])).image[0]
     assert torch.allclose(held_out.image, by_the_other, rtol=0.5)
 
@@ -187,7 +191,7 @@ def test_an_image_that_the_whole_bank_came_from_is_judged_by_what_the_others_wou
 def test_images_of_one_group_are_left_out_together() -> None:
     # Each image has a twin; only without the twin is it new.
     twins = [image for image in GOOD for _ in range(2)]
-    options = TINY | {"coreset": 1.0}
+    options: dict[str, Any] = TINY | {"coreset": 1.0}
     alone = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE))
     groups = [str(number // 2) for number in range(len(twins))]
     together = PatchCore(**options).cross_fit_scores(Batches(twins, SIZE, groups=groups))
@@ -221,12 +225,12 @@ def test_ratio_zero_without_reduction_is_patchcore() -> None:
     assert torch.equal(plain.pixel, same.pixel)
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.5])
-def test_a_coreset_that_is_no_share(share: float) -> None:
+@pytest.mark.parametrize("fraction", [0, -1, 1.5])
+def test_a_coreset_that_is_no_fraction(fraction: float) -> None:
     with pytest.raises(OptionError, match="is no fraction"):
-        PatchCore(coreset=share)
+        PatchCore(coreset=fraction)
 
 
-def test_nothing_to_learn_from() -> None:
+def test_nothing_to_fit() -> None:
     with pytest.raises(DatasetError, match="no image could be used"):
         PatchCore(**TINY).fit(Batches([np.zeros((1, 1, 3), np.uint8)], SIZE))

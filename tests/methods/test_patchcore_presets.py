@@ -9,6 +9,13 @@ from flawmap.features.reducers import SparseRandomProjection, UniformRandomProje
 from flawmap.features.registration import NoRegistration
 from flawmap.memory.bank import Maximum, Reweighted
 from flawmap.methods import make_method
+from flawmap.methods.patchcore import PatchCore
+
+
+def patchcore(name: str) -> PatchCore:
+    method = make_method(name)
+    assert isinstance(method, PatchCore)
+    return method
 
 
 @pytest.mark.parametrize(
@@ -30,7 +37,7 @@ def test_a_relative_differs_in_its_own_components_alone(name: str, expected: set
 
 
 def test_patchcores_own() -> None:
-    plain = make_method("patchcore")
+    plain = patchcore("patchcore")
     assert plain.context == Neighbourhood()
     assert plain.reducer == SparseRandomProjection()
     assert plain.image_score == Maximum()
@@ -39,7 +46,7 @@ def test_patchcores_own() -> None:
 
 
 def test_the_official_code_and_the_papers_score() -> None:
-    official = make_method("patchcore-official")
+    official = patchcore("patchcore-official")
     assert official.context == PooledNeighbourhood(1024)
     assert official.reducer == UniformRandomProjection(128)
-    assert make_method("patchcore-paper").image_score == Reweighted(9)
+    assert patchcore("patchcore-paper").image_score == Reweighted(9)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def test_a_graph_comes_with_golden_images_and_no_reason() -> None:
 
 
 def test_a_method_without_a_graph_says_why_in_the_file_and_in_its_notes() -> None:
-    options = {"backbone": "test_resnet", "weights": "random"}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     inspector = Inspector("spade", size=64, **options).fit(GOOD)
     graph = make_graph(inspector.method, GOOD[0], inspector.preprocessing)
     assert graph.arrays == {}
@@ -60,7 +61,7 @@ def test_flawmaps_own_errors_stay_as_they_are() -> None:
 
 
 def test_the_manifest_names_the_method_and_the_options_that_were_changed() -> None:
-    options = {"backbone": "test_resnet", "weights": "random", "coreset": 0.5}
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "coreset": 0.5}
     manifest = make_manifest(
         make_method("patchcore", **options),
         "patchcore",

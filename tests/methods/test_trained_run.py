@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from flawmap.engine.batches import Batches
 from flawmap.methods import METHODS
-from flawmap.methods.crad import CRAD
+from flawmap.methods.crad import CRAD, CRADNetwork
 from flawmap.methods.trained_run import MethodTraining
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
@@ -13,9 +15,9 @@ SIZE = Preprocessing(64, 64)
 GOOD = [texture(seed) for seed in range(9)]
 
 
-def training(**options: object) -> MethodTraining[torch.nn.Module]:
+def training(**options: Any) -> MethodTraining[CRADNetwork]:
     """A training of CRAD on random maps, not yet begun."""
-    smoke = METHODS["crad"].presets["smoke"].options
+    smoke = dict(METHODS["crad"].presets["smoke"].options)
     method = CRAD(backbone="test_resnet", weights="random", **smoke | options)
     torch.manual_seed(0)
     return MethodTraining(method, method.networks([(6, 4, 5)]), [torch.rand(9, 6, 4, 5)], "abc")
@@ -25,11 +27,11 @@ def test_each_epoch_draws_its_images_anew_where_they_are_not_all_taken() -> None
     seen: list[list[int]] = []
 
     class Looks(CRAD):
-        def training_batches(self, cached, order, epoch):  # type: ignore[no-untyped-def]
+        def training_batches(self, cached: Any, order: Any, epoch: int) -> Any:
             seen.append(list(order))
             return super().training_batches(cached, order, epoch)
 
-    options = METHODS["crad"].presets["smoke"].options
+    options = dict(METHODS["crad"].presets["smoke"].options)
     Looks(
         backbone="test_resnet",
         weights="random",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from helpers import texture
 
 SIZE = Preprocessing(64, 96)
 GOOD = [texture(seed, 64, 96) for seed in range(9)]
-TINY = {
+TINY: dict[str, Any] = {
     **METHODS["vqflow"].presets["smoke"].options,
     "backbone": "test_resnet",
     "weights": "random",
@@ -38,7 +40,7 @@ def test_the_loss_falls() -> None:
     assert method.history_[-1].loss < method.history_[0].loss - 50
 
 
-def test_an_unlikely_place_is_odd_and_the_likeliest_is_not() -> None:
+def test_an_unlikely_position_is_anomalous_and_the_likeliest_is_not() -> None:
     maps = [torch.full((1, 4, side, side), 0.1) for side in (8, 4, 2)]
     maps[0][0, :, 2, 5] = 3.0
     scores = VQFlowHead(Given(maps))(Embedded((torch.zeros(1, 1, 1, 1),)), 64, 64)
@@ -67,6 +69,6 @@ def test_steps_of_fewer_images_are_left_out() -> None:
     "options",
     [{"layers": (1, 2, 3)}, {"flow_steps": (1, 2)}, {"position_dim": 6}, {"learning_rate": 0.0}],
 )
-def test_options_that_cannot_work(options: dict[str, tuple[int, ...]]) -> None:
+def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"takes four layers|divisible by 4"):
         VQFlow(**options)

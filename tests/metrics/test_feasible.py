@@ -26,20 +26,20 @@ def test_golden_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "share"),
+    ("percent", "prevalence"),
     [((93.33, 82.78), 0.522), ((97.35, 91.37), 0.639), ((99.92, 98.94), 0.791)],
 )
-def test_shares_of_defects_behind_published_pairs(
-    percent: tuple[float, float], share: float
+def test_defect_prevalences_behind_published_pairs(
+    percent: tuple[float, float], prevalence: float
 ) -> None:
     ratio = feasible_ratios(
         percent[0] / 100, percent[1] / 100, auroc_within=HALF_A_DIGIT
     ).best_f1.high
-    assert ratio / (1 + ratio) == pytest.approx(share, abs=5e-4)
+    assert ratio / (1 + ratio) == pytest.approx(prevalence, abs=5e-4)
 
 
 @given(st.floats(0, 0.999), st.floats(0.01, 0.99))
-def test_the_bound_at_any_threshold_is_the_least_over_all_shares_of_missed_defects(
+def test_the_bound_at_any_threshold_is_the_least_over_all_miss_rates(
     area: float, f1: float
 ) -> None:
     c = 2 / f1 - 2
@@ -96,16 +96,16 @@ def test_the_bounds_at_the_best_f1_are_reached() -> None:
     )
     # A curve along the line TPR = (1 + FPR/ρ)/(1 + c), for c = 0.2 and ρ = 1.
     c, ratio, good = 0.2, 1.0, 20_000
-    share = (np.arange(good) + 1) / good
-    area, ratio, f1s = ranked(np.ceil(good * np.maximum(0, ratio * ((1 + c) * share - 1))), good)
+    fraction = (np.arange(good) + 1) / good
+    area, ratio, f1s = ranked(np.ceil(good * np.maximum(0, ratio * ((1 + c) * fraction - 1))), good)
     assert feasible_ratios(area, f1s.max()).best_f1.high == pytest.approx(ratio, rel=1e-2)
 
 
 def test_the_bound_at_youdens_threshold_is_reached() -> None:
     # A curve along TPR = FPR + 0.9; its loss of 0.1 is all false alarms where the line ends.
     good, loss = 20_000, 0.1
-    share = (np.arange(good) + 1) / good
-    area, ratio, _ = ranked(np.ceil(good * np.maximum(0, share - (1 - loss)))[::2], good)
+    fraction = (np.arange(good) + 1) / good
+    area, ratio, _ = ranked(np.ceil(good * np.maximum(0, fraction - (1 - loss)))[::2], good)
     f1 = 2 / (2 + loss / ratio)
     assert feasible_ratios(area, f1).youden.high == pytest.approx(ratio, rel=1e-2)
 

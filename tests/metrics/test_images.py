@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from flawmap.metrics.images import confusion_counts, f1_of, image_metrics
+from flawmap.metrics.images import confusion_counts, image_metrics
+from helpers import interval_of
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1], [40, 60])
@@ -12,13 +13,14 @@ SCORES = RNG.normal(LABELS, 0.7)
 REJECTED = SCORES > 1
 
 
-def test_all_figures_are_there_with_their_intervals() -> None:
+def test_all_metrics_have_values_and_intervals() -> None:
     metrics = image_metrics(SCORES, LABELS, REJECTED)
     for name, metric in metrics.items():
         assert metric.value is not None, name
         assert not metric.unavailable
         if metric.low is not None:
-            assert 0 <= metric.low <= metric.value <= metric.high <= 1, name
+            low, high = interval_of(metric)
+            assert 0 <= low <= metric.value <= high <= 1, name
     assert metrics["F1 at the threshold"].value == pytest.approx(f1_score(LABELS, REJECTED))
     assert metrics["F1 of rejecting all"].value == pytest.approx(2 * 0.6 / 1.6)
 
@@ -30,9 +32,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 @pytest.mark.parametrize(
     ("label", "missing"), [(0, "no defective test images"), (1, "no good test images")]
 )
-def test_with_one_class_what_cannot_be_had_is_absent_with_its_reason(
-    label: int, missing: str
-) -> None:
+def test_with_one_class_metrics_are_unavailable_with_a_reason(label: int, missing: str) -> None:
     metrics = image_metrics(SCORES[:5], np.full(5, label), REJECTED[:5])
     assert metrics["image AUROC"].unavailable == metrics["F1 max"].unavailable == missing
     assert metrics["image AUROC"].to_dict() == {"unavailable": missing}
@@ -53,7 +53,7 @@ def test_all_scores_equal() -> None:
     assert metrics["F1 at the threshold"].value == 0
 
 
-def test_the_interval_of_a_share_is_exact_at_its_end() -> None:
+def test_the_interval_of_a_proportion_is_exact_at_its_end() -> None:
     metric = image_metrics(SCORES, LABELS, np.zeros(100, bool))["false reject rate (FPR)"]
     assert (metric.value, metric.low) == (0, 0)
     # The rule of Clopper and Pearson: (1 − high)⁴⁰ = 2.5 %.
@@ -65,6 +65,5 @@ def test_confusion() -> None:
     assert sum(counts.values()) == 100
     assert counts["TP"] == np.sum(REJECTED[40:])
     assert counts["FP"] == np.sum(REJECTED[:40])
-    assert f1_of(REJECTED, LABELS) == pytest.approx(
-        2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"])
-    )
+    f1 = image_metrics(SCORES, LABELS, REJECTED)["F1 at the threshold"].value
+    assert f1 == pytest.approx(2 * counts["TP"] / (2 * counts["TP"] + counts["FP"] + counts["FN"]))

@@ -66,7 +66,8 @@ def test_weights_count_an_image_as_often_as_they_say(
     weights = 1 + np.random.default_rng(seed).multinomial(
         len(labels), np.full(len(labels), 1 / len(labels)), 3
     )
-    for row, value in zip(weights, auroc(count_scores(scores, labels, weights)), strict=True):
+    values = np.asarray(auroc(count_scores(scores, labels, weights)))
+    for row, value in zip(weights, values, strict=True):
         assert value == pytest.approx(
             roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12
         )

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from flawmap.render.curves import plot_finetuning, plot_losses
+from flawmap.runtime.decode import decode
 
 TRAIN, VALIDATION = (0, 114, 178), (213, 94, 0)
 """Colours of the two curves, RGB."""
 
 
 def pixels(png: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    return decode(png)
 
 
 def low_in_plot(image: np.ndarray, colour: tuple[int, int, int]) -> int:
     """How many pixels of a colour are in the lower half of the plot; of a legend under 100."""
-    same = (np.abs(image.astype(int) - colour) < 8).all(axis=2)
+    same = np.all(np.abs(image.astype(int) - colour) < 8, axis=2)
     return int(same[160:265].sum())
 
 

@@ -10,13 +10,13 @@ from flawmap.render.figures import (
     localisation_figure,
     sample_figure,
 )
-from flawmap.render.heatmap import RED
 from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 IMAGE = texture(0, 80, 80)
 CELL = 80
+RED = (225, 40, 40)
 BOTTOM = (0, 0, 128)
 """The first colour of jet."""
 
@@ -49,16 +49,16 @@ def test_a_row_is_the_image_and_a_view_of_each_method() -> None:
         LocalisationRow("White", "scratch", other, [view(3), view(6)]),
     ]
     page = localisation_figure(cases, ["PaDiM", "Ours"], "Title", cell=CELL)
-    wanted = [
+    expected = [
         [IMAGE, *(v.draw(IMAGE) for v in cases[0].views)],
         [other, *(v.draw(other) for v in cases[1].views)],
     ]
-    found = [[find(page, image) for image in row] for row in wanted]
-    assert all(len(places) == 1 for row in found for places in row)
-    (top, left), (bottom, _) = found[0][0][0], found[1][0][0]
-    assert [y for row in found for ((y, _),) in row] == [top] * 3 + [bottom] * 3
-    assert [x for row in found for ((_, x),) in row] == [left, left + 86, left + 172] * 2
-    words = (page < 128).any(axis=2)
+    corners = [[find(page, image) for image in row] for row in expected]
+    assert all(len(all_corners) == 1 for row in corners for all_corners in row)
+    (top, left), (bottom, _) = corners[0][0][0], corners[1][0][0]
+    assert [y for row in corners for ((y, _),) in row] == [top] * 3 + [bottom] * 3
+    assert [x for row in corners for ((_, x),) in row] == [left, left + 86, left + 172] * 2
+    words = np.any(page < 128, axis=2)
     for column in range(3):
         assert words[top - 26 : top, left + 86 * column : left + 86 * column + 80].any(), (
             "its name is over each column"
@@ -104,17 +104,18 @@ def test_the_smallest_defect_is_outlined_after_shrinking() -> None:
     assert (page == RED).all(axis=2).any()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
 @pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
-def test_images_may_be_grey_or_of_any_depth(dtype: type, channels: tuple[int, ...]) -> None:
-    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    image = np.full((80, 80, *channels), white, dtype)
+def test_images_may_be_grey_or_of_any_depth(
+    dtype: type, white: int, channels: tuple[int, ...]
+) -> None:
+    image: np.ndarray = np.full((80, 80, *channels), white, dtype)
     plain = np.full((80, 80, 3), 255, np.uint8)
-    one, other = (
+    first, other = (
         localisation_figure([LocalisationRow("a", "good", p, [view(2)])], ["b"], cell=CELL)
         for p in (image, plain)
     )
-    assert np.array_equal(one, other)
+    assert np.array_equal(first, other)
     assert np.array_equal(
         sample_figure({"a": {"good": [image]}}), sample_figure({"a": {"good": [plain]}})
     )
@@ -133,24 +134,24 @@ def test_what_cannot_be_laid_out() -> None:
         sample_figure({"Black": {"good": []}})
 
 
-def test_samples_are_in_a_row_for_each_product_and_columns_for_each_kind() -> None:
+def test_samples_have_a_row_for_each_product_and_columns_for_each_defect_type() -> None:
     shots = [texture(seed, 64, 64) for seed in range(6)]
     products = {
         "Black": {"stain": shots[:1], "good": shots[1:3]},
         "White": {"good": shots[3:4], "scratch": shots[4:]},
     }
     page = sample_figure(products, "Samples", cell=64)
-    places = [find(page, shot) for shot in shots]
-    assert all(len(place) == 1 for place in places)
-    (stain,), (good,), (second,), (other,), (scratch,), (last,) = places
+    all_corners = [find(page, shot) for shot in shots]
+    assert all(len(corner) == 1 for corner in all_corners)
+    (stain,), (good,), (second,), (other,), (scratch,), (last,) = all_corners
     assert stain[0] == good[0] == second[0] < other[0] == scratch[0] == last[0]
     assert good[1] == other[1] < second[1] < stain[1] < scratch[1] < last[1], (
         "the good ones come first"
     )
     assert (page[good[0] : good[0] + 64, scratch[1] :] == 255).all(), (
-        "a kind that Black does not have"
+        "a defect type that Black does not have"
     )
-    words = (page < 128).any(axis=2)
+    words = np.any(page < 128, axis=2)
     assert words[good[0] : good[0] + 64, : good[1]].any()
     assert words[good[0] - 26 : good[0], scratch[1] : last[1] + 64].any()
 

@@ -6,7 +6,6 @@ import pytest
 
 from flawmap.render.heatmap import (
     COLOUR_MAX,
-    RED,
     colourise,
     draw_label,
     draw_mask_outline,
@@ -17,6 +16,7 @@ from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
 IMAGE = texture(0, 120, 160)
+RED = (225, 40, 40)
 
 
 def verdict(value: float, *, reject: bool = False) -> Verdict:
@@ -24,10 +24,10 @@ def verdict(value: float, *, reject: bool = False) -> Verdict:
 
 
 def test_a_value_has_one_colour_whatever_the_image() -> None:
-    one = colourise(np.array([[0, 1, 2, 9]], np.float32))
+    colours = colourise(np.array([[0, 1, 2, 9]], np.float32))
     other = colourise(np.array([[1, 1, 1, 1]], np.float32))
-    assert (one[0, 1] == other[0, 0]).all()
-    assert (one[0, 2] == one[0, 3]).all()
+    assert (colours[0, 1] == other[0, 0]).all()
+    assert (colours[0, 2] == colours[0, 3]).all()
 
 
 def test_the_limit_is_green_and_half_as_much_again_is_red() -> None:
@@ -85,7 +85,6 @@ def test_the_line_goes_round_the_defect_and_leaves_it_visible() -> None:
     assert (image == 128).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_any_depth_is_drawn(dtype: type) -> None:
-    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_any_depth_is_drawn(dtype: type, white: int) -> None:
     assert np.abs(to_uint8((IMAGE / 255 * white).astype(dtype)).astype(int) - IMAGE).max() <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flawmap.render.heatmap import overlay
-from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange, colourise_jet
+from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
 
@@ -47,12 +47,12 @@ def test_a_test_set_of_one_value_is_all_bottom() -> None:
 
 
 def test_the_score_is_scaled_over_the_test_set_and_stands_in_the_top_left_corner() -> None:
-    one, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
-    changed = np.argwhere((one != other).any(axis=2))
+    first, other = view(2, 0.25).draw(IMAGE), view(2, 0.75).draw(IMAGE)
+    changed = np.argwhere((first != other).any(axis=2))
     assert len(changed)
     assert (changed.max(axis=0) < (24, 50)).all()
     doubled = replace(view(2, 0.5), scores=ValueRange(0.0, 2.0))
-    assert np.array_equal(doubled.draw(IMAGE), one)
+    assert np.array_equal(doubled.draw(IMAGE), first)
     assert np.array_equal(view(2, 7.0).draw(IMAGE), view(2, 1.0).draw(IMAGE))
 
 
@@ -62,13 +62,6 @@ def test_a_map_of_another_size_is_brought_to_the_image() -> None:
     drawn = replace(view(2), heatmap=half).draw(np.zeros((80, 80, 3), np.uint8)).astype(int)
     assert (drawn[40, 5] == np.array(BOTTOM) // 2).all()
     assert (drawn[40, -5] == np.array(TOP) // 2).all()
-
-
-def test_jet_goes_from_blue_to_red() -> None:
-    colours = colourise_jet(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
-    assert tuple(colours[0]) == BOTTOM
-    assert tuple(colours[-1]) == TOP
-    assert colours[2].argmax() == 1
 
 
 def test_the_calibrated_view_is_the_overlay() -> None:

@@ -11,14 +11,14 @@ from flawmap.evaluation import Evaluation, evaluate
 from flawmap.report.data import from_evaluation, from_records
 from flawmap.report.gallery import Gallery
 from flawmap.report.page import render_page
-from helpers import save, texture, with_defect
+from helpers import TINY, save, texture, with_defect
 from records import THRESHOLD, make_record
 
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     file = tmp_path_factory.mktemp("data") / "part.flawmap"
-    Inspector(size=64, coreset=0.1).fit([texture(seed) for seed in range(20)]).save(file)
+    Inspector(size=64, **TINY).fit([texture(seed) for seed in range(20)]).save(file)
     return Runtime.load(file)
 
 

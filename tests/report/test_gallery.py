@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import ImageError
-from flawmap.report.gallery import THUMBNAIL_SIDE, Card, Gallery
+from flawmap.report.gallery import Card, Gallery
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
@@ -40,7 +40,7 @@ def test_the_gallery_keeps_the_worst_first() -> None:
         "bare pass",
         "bare catch",
     ]
-    assert gallery.left_out == 2
+    assert gallery.omitted == 2
 
 
 def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_the_first() -> None:
@@ -66,7 +66,7 @@ def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
     add_to_gallery(gallery, "worst", None, 5.0)
     without_image = inspected(None, make_verdict(1.0))
     gallery.add(make_record("harmless", 1.0), without_image)
-    assert gallery.left_out == 1
+    assert gallery.omitted == 1
     with pytest.raises(ValueError, match="its inspection has none"):
         gallery.add(make_record("worse", 6.0), without_image)
 
@@ -74,25 +74,25 @@ def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
 def test_a_gallery_without_room_keeps_nothing() -> None:
     gallery = Gallery(THRESHOLD, capacity=0)
     add_to_gallery(gallery, "a", None, 5.0)
-    assert (gallery.cards(), gallery.left_out) == ([], 1)
+    assert (gallery.cards(), gallery.omitted) == ([], 1)
 
 
 def test_images_that_could_not_be_inspected_are_not_shown() -> None:
     gallery = Gallery(THRESHOLD)
     unreadable = Inspection("a", None, ImageError("a: the file is empty"), None, 0.0)
     gallery.add(make_record("a", None), unreadable)
-    assert (gallery.cards(), gallery.left_out) == ([], 0)
+    assert (gallery.cards(), gallery.omitted) == ([], 0)
 
 
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(1000, 500), (300, 640), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (40, 29), (4000, 30)],
+    [(1000, 500), (300, 640), (320, 320), (40, 29), (4000, 30)],
 )
 def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
     mask = np.zeros((height, width), bool)
     mask[0, 0] = True
     card = add(Gallery(THRESHOLD), texture(0, height, width), "dent", mask)
-    factor = min(1, THUMBNAIL_SIDE / max(height, width))
+    factor = min(1, 320 / max(height, width))
     expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
     assert card.truth_outline
     thumbnails = (card.image, card.overlay, card.truth_outline)
@@ -107,7 +107,7 @@ def test_a_defect_of_one_pixel_stays_visible(position: tuple[int, int]) -> None:
     assert card.truth_outline
     red_pixels = np.argwhere(red(decode(card.truth_outline)))
     assert len(red_pixels) >= 4
-    assert np.abs(red_pixels - np.array(position) * THUMBNAIL_SIDE / 2000).max() < 8
+    assert np.abs(red_pixels - np.array(position) * 320 / 2000).max() < 8
 
 
 def test_a_good_image_has_no_outline() -> None:

@@ -180,7 +180,7 @@ def test_warnings_and_guarantees_are_shown() -> None:
     assert "At most 1 % of good parts are rejected." in page
 
 
-def test_paths_are_shown_without_the_folder_that_all_share() -> None:
+def test_paths_are_shown_without_their_common_folder() -> None:
     for separator in ("/", "\\"):
         paths = [separator.join(("", "data", "parts", name)) for name in ("test1.png", "test2.png")]
         page = render_page(make_report([("good", 1.0), ("good", 1.5)], paths))
@@ -195,7 +195,7 @@ def test_paths_are_shown_without_the_folder_that_all_share() -> None:
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip("needs Chromium; install it so that `chromium` is on the PATH")
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running

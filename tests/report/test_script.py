@@ -12,7 +12,9 @@ from flawmap.report.script import join_modules, page_script
 
 NODE = shutil.which("node")
 MODULES = sorted(Path(str(resources.files("flawmap.report"))).joinpath("js").glob("*.js"))
-needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
+needs_node = pytest.mark.skipif(
+    NODE is None, reason="needs Node.js; install it so that `node` is on the PATH"
+)
 
 
 def run(*arguments: str, script: str = "") -> str:

@@ -17,7 +17,7 @@ from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
 
-ARRAYS = {
+ARRAYS: dict[str, Any] = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a": np.array([7], np.int64),
     "none": np.zeros((0, 4)),
@@ -66,7 +66,7 @@ def test_a_bundle_loads_as_it_was_saved(file: Path) -> None:
     assert all(loaded.arrays[name].shape == ARRAYS[name].shape for name in ARRAYS)
 
 
-def test_the_files_hash_is_taken_with_zeros_in_its_place(file: Path) -> None:
+def test_the_files_hash_is_taken_with_zeros_in_its_own_position(file: Path) -> None:
     data, sha256 = file.read_bytes(), bundle.load(file).sha256
     zeroed = data.replace(sha256.encode(), b"0" * 64)
     assert hashlib.sha256(zeroed).hexdigest() == sha256
@@ -96,7 +96,12 @@ def test_what_determines_scores_changes_the_scorers_hash(
 @pytest.mark.parametrize("name", ["method.bank", "graph.xml"])
 def test_state_and_graph_are_in_the_scorers_hash(tmp_path: Path, name: str) -> None:
     values = np.arange(4, dtype=np.float32)
-    variants = [values, values + 1, values.reshape(2, 2), values.astype(np.float64)]
+    variants: list[np.ndarray] = [
+        values,
+        values + 1,
+        values.reshape(2, 2),
+        values.astype(np.float64),
+    ]
     hashes = {scorer_sha256(tmp_path / "file", MANIFEST, {name: array}) for array in variants}
     assert len(hashes) == len(variants)
 
@@ -139,16 +144,16 @@ def test_the_same_content_gives_the_same_bytes(file: Path, tmp_path: Path) -> No
 
 def test_any_changed_byte_is_noticed(file: Path) -> None:
     data = file.read_bytes()
-    for place in range(len(data)):
-        file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    for position in range(len(data)):
+        file.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         with pytest.raises(BundleError):
             bundle.load(file)
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
-def test_a_file_cut_short_is_noticed(file: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0, 0.01, 0.5, 0.99])
+def test_a_file_cut_short_is_noticed(file: Path, fraction: float) -> None:
     data = file.read_bytes()
-    file.write_bytes(data[: int(len(data) * share)])
+    file.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(BundleError, match=r"part\.flawmap: damaged"):
         bundle.load(file)
 
@@ -194,7 +199,7 @@ def test_a_manifest_that_cannot_be_understood_names_the_file_and_the_key(
         bundle.load(file)
 
 
-def test_other_files_are_told(tmp_path: Path) -> None:
+def test_other_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text(json.dumps({"a": 1}))
     with pytest.raises(BundleError, match="not a file that flawmap saved"):
         bundle.load(tmp_path / "text")

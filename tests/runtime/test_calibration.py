@@ -41,7 +41,7 @@ def test_images_needed(false_rejects: float, needed: int) -> None:
 
 @pytest.mark.parametrize(("false_rejects", "needed"), [(0.01, 299), (0.005, 598), (0.1, 29)])
 def test_images_needed_to_be_sure(false_rejects: float, needed: int) -> None:
-    # (1 − α)ⁿ ≤ 5 %: that none of n is among the α oddest must be that unlikely.
+    # (1 − α)ⁿ ≤ 5 %: that none of n is among the α highest scores must be that unlikely.
     assert Budget(false_rejects, 0.95).images_needed == needed
     assert (1 - false_rejects) ** needed <= 0.05 < (1 - false_rejects) ** (needed - 1)
 
@@ -60,7 +60,7 @@ def test_to_be_sure_takes_the_largest_rank_that_is(
 
 
 def simulate(budget: Budget, count: int, draws: int = 2000) -> np.ndarray:
-    """The share of good parts beyond the threshold, in each of many sets of good images.
+    """The fraction of good parts beyond the threshold, in each of many sets of good images.
 
     Scores uniform in 0…1.
     """
@@ -74,7 +74,7 @@ def simulate(budget: Budget, count: int, draws: int = 2000) -> np.ndarray:
 @pytest.mark.parametrize(
     ("false_rejects", "count"), [(0.01, 200), (0.05, 150), (0.1, 99), (0.2, 33)]
 )
-def test_the_share_of_false_rejects_is_kept_on_average(false_rejects: float, count: int) -> None:
+def test_the_false_reject_rate_is_kept_on_average(false_rejects: float, count: int) -> None:
     realised = simulate(Budget(false_rejects), count)
     expected = Budget(false_rejects).rank(count) / (count + 1)
     assert expected <= false_rejects
@@ -121,12 +121,12 @@ def test_no_distance_at_all_is_no_reject() -> None:
     assert calibration.p_value(1e-6) == 1
 
 
-@pytest.mark.parametrize("share", [0, 1, 2, -0.1, float("nan")])
-def test_budgets_that_cannot_be(share: float) -> None:
+@pytest.mark.parametrize("fraction", [0, 1, 2, -0.1, float("nan")])
+def test_budgets_that_cannot_be(fraction: float) -> None:
     with pytest.raises(OptionError, match="not between 0 and 1"):
-        Budget(share)
+        Budget(fraction)
     with pytest.raises(OptionError, match="not between 0 and 1"):
-        Budget(0.1, confidence=share)
+        Budget(0.1, confidence=fraction)
 
 
 def test_the_guarantee_says_where_its_scores_come_from() -> None:
@@ -136,7 +136,7 @@ def test_the_guarantee_says_where_its_scores_come_from() -> None:
     assert "that the model was not fitted on" in replace(calibration, exact=True).guarantees()[2]
 
 
-def test_groups_that_differ_are_told() -> None:
+def test_groups_that_differ_are_reported() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(10, 1, 120)
     alike = Calibration(scores, scores, Budget(0.05), groups=("mon", "tue", "wed") * 40)

@@ -21,7 +21,7 @@ from flawmap.runtime.decode import (
     decode_mask,
     map_ahead,
 )
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -32,9 +32,9 @@ def encode(suffix: str, rgb: np.ndarray) -> bytes:
     return cv2.imencode(suffix, bgr)[1].tobytes()
 
 
-def encode_pillow(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode_pillow(image: Image.Image, image_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, kind, **options)
+    image.save(stream, image_format, **options)
     return stream.getvalue()
 
 
@@ -117,11 +117,11 @@ def test_paths_with_spaces_parentheses_and_chinese(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_a_cut_off_file_is_refused(suffix: str, share: float) -> None:
-    whole = encode(suffix, texture(0, 200, 200))
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.97])
+def test_a_cut_off_file_is_refused(suffix: str, fraction: float) -> None:
+    data = encode(suffix, texture(0, 200, 200))
     with pytest.raises(ImageError, match="cut off"):
-        decode(whole[: int(len(whole) * share)])
+        decode(data[: int(len(data) * fraction)])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_masks(tmp_path: Path) -> None:
     assert mask.sum() == 24
 
 
-def test_what_is_bad_comes_in_its_place() -> None:
+def test_unreadable_images_keep_their_position() -> None:
     good, bad = texture(0), np.zeros((1, 1, 3), np.uint8)
     types = [type(loaded) for loaded in decode_ahead([good, bad, good], Preprocessing(32, 32))]
     assert types == [DecodedImage, UnreadableImage, DecodedImage]
@@ -185,7 +185,8 @@ def test_what_is_bad_comes_in_its_place() -> None:
 def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", texture(0))
     (tmp_path / "bad.png").write_bytes(b"no image")
-    inputs = [file, file.read_bytes(), texture(0), tmp_path / "bad.png", tmp_path / "missing.png"]
+    bad, missing = tmp_path / "bad.png", tmp_path / "missing.png"
+    inputs: list[ImageInput] = [file, file.read_bytes(), texture(0), bad, missing]
     of_file = hashlib.sha256(file.read_bytes()).hexdigest()
     of_bad = hashlib.sha256(b"no image").hexdigest()
     hashes = [loaded.sha256 for loaded in decode_ahead(inputs, Preprocessing(32, 32))]
@@ -213,11 +214,11 @@ def test_whoever_stops_waits_for_no_more_results() -> None:
     started: list[int] = []
     results = map_ahead(started.append, range(100), ahead=5)
     next(results)
-    results.close()
+    del results  # closes the generator
     assert len(started) <= 6
 
 
-def test_an_error_in_a_thread_is_raised_in_its_place() -> None:
+def test_an_error_in_a_thread_is_raised_in_its_turn() -> None:
     results = map_ahead(lambda item: 1 // item, [1, 2, 0, 4])
     assert [next(results), next(results)] == [1, 0]
     with pytest.raises(ZeroDivisionError):

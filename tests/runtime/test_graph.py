@@ -130,13 +130,13 @@ def test_encoder_and_head_become_one_graph() -> None:
     maps = ops.parameter([1, 16, SIZE, SIZE], np.float32)
     score = ops.reduce_max(maps, [1, 2, 3])
     distances = ops.reduce_max(maps, [1])
-    whole = concat_graphs(convolution(), openvino.Model([score, distances], [maps]))
-    outputs = GraphRunner(whole)(IMAGES[0]).outputs
+    joined = concat_graphs(convolution(), openvino.Model([score, distances], [maps]))
+    outputs = GraphRunner(joined)(IMAGES[0]).outputs
     encoded = GraphRunner(convolution())(IMAGES[0]).outputs[0]
     assert outputs[0][0] == pytest.approx(encoded.max(), rel=1e-5)
     assert np.allclose(outputs[1][0], encoded[0].max(axis=0), atol=1e-6)
-    assert [output.get_any_name() for output in whole.model.outputs] == ["score", "anomaly_map"]
-    assert whole.model.inputs[0].get_any_name() == "image"
+    assert [output.get_any_name() for output in joined.model.outputs] == ["score", "anomaly_map"]
+    assert joined.model.inputs[0].get_any_name() == "image"
 
 
 def test_an_unknown_precision() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from flawmap import Inspection, Inspector, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, OptionError, ParityError
 from flawmap.runtime import bundle, graph
-from flawmap.runtime.inference import ScoredImage
+from flawmap.runtime.backend import ScoredImage
+from flawmap.runtime.preprocess import ImageInput
 from helpers import TINY, save, texture, with_defect
 
 NEW = with_defect(texture(90, 80, 120), 40, 60)
@@ -51,24 +53,30 @@ def changed(saved: Path, file: Path, change: Callable[[dict[str, np.ndarray]], N
 
 def test_it_says_what_the_inspector_says(inspector: Inspector, runtime: Runtime) -> None:
     for image in (NEW, texture(50, 200, 90)):
-        here, there = runtime.inspect(image), inspector.inspect(image)
-        assert here.score == pytest.approx(there.score, rel=1e-4)
-        assert here.heatmap.shape == image.shape[:2]
-        assert np.abs(here.heatmap - there.heatmap).max() < 1e-4 * there.heatmap.max()
-        assert (here.p_value, here.reject) == (there.p_value, there.reject)
+        of_graph, of_torch = runtime.inspect(image), inspector.inspect(image)
+        assert of_graph.score == pytest.approx(of_torch.score, rel=1e-4)
+        assert of_graph.heatmap.shape == image.shape[:2]
+        assert np.abs(of_graph.heatmap - of_torch.heatmap).max() < 1e-4 * of_torch.heatmap.max()
+        assert (of_graph.p_value, of_graph.reject) == (of_torch.p_value, of_torch.reject)
 
 
 def test_many_images_come_in_order_the_bad_ones_among_them(runtime: Runtime) -> None:
     images = [texture(seed) for seed in range(30)]
     alone = [runtime.inspect(image).score for image in images]
-    mixed = [b"", *images[:20], b"no image", b"", *images[20:], b""]
+    mixed: list[ImageInput] = [b"", *images[:20], b"no image", b"", *images[20:], b""]
     inspections = list(runtime.inspect_many(mixed))
     assert [inspection.image_input for inspection in inspections] == mixed
-    assert [one.verdict.score for one in inspections if one.verdict] == pytest.approx(
-        alone, rel=1e-5
-    )
-    assert [bool(one.error) for one in inspections] == [isinstance(image, bytes) for image in mixed]
-    assert [len(list(runtime.inspect_many(some))) for some in ([], [b""], images[:2])] == [0, 1, 2]
+    assert [
+        inspection.verdict.score for inspection in inspections if inspection.verdict
+    ] == pytest.approx(alone, rel=1e-5)
+    assert [bool(inspection.error) for inspection in inspections] == [
+        isinstance(image, bytes) for image in mixed
+    ]
+    assert [len(list(runtime.inspect_many(inputs))) for inputs in ([], [b""], images[:2])] == [
+        0,
+        1,
+        2,
+    ]
     # What has no length may be a camera.
     assert len(list(runtime.inspect_many(iter(images[:3])))) == 3
 
@@ -89,7 +97,7 @@ def test_the_time_is_that_of_the_graph_and_of_the_verdict(
     manifest = bundle.load(saved).manifest
     timed = Runtime(manifest, runtime.calibration, Backend())
     inspections = timed.inspect_many([NEW, b"no image", NEW])
-    assert [one.inference_ms for one in inspections] == [255, 0, 506]
+    assert [inspection.inference_ms for inspection in inspections] == [255, 0, 506]
 
 
 def same(verdict: Verdict | None, other: Verdict | None) -> bool:
@@ -212,10 +220,10 @@ def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
         assert os.waitpid(child, 0)[1] == 0
         print(runtime.inspect(image).reject)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), saved, how]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stderr
-    first, second, *rejects = done.stdout.splitlines()
+    command = [sys.executable, "-c", textwrap.dedent(script), str(saved), how]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert completed.returncode == 0, completed.stderr
+    first, second, *rejects = completed.stdout.splitlines()
     message = (
         r"the inspector was loaded in process \d+ .* fork first and load it in each process True"
     )
@@ -239,7 +247,7 @@ def test_one_bad_image(runtime: Runtime) -> None:
         runtime.inspect(b"")
 
 
-def test_a_fresh_process_judges_without_torch(
+def test_a_fresh_process_inspects_without_torch(
     saved: Path, runtime: Runtime, tmp_path: Path
 ) -> None:
     image = save(tmp_path / "new.png", NEW)
@@ -254,11 +262,11 @@ def test_a_fresh_process_judges_without_torch(
         sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
         """
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script, saved, image], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    scores = [float(number) for number in done.stdout.split()]
+    assert completed.returncode == 0, completed.stderr
+    scores = [float(number) for number in completed.stdout.split()]
     assert scores == pytest.approx([runtime.inspect(image).score] * 2, rel=1e-6)
 
 
@@ -274,16 +282,16 @@ def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
             assert "torch" not in sys.modules
         """
     )
-    arguments = ["inspect", saved, image, "--report", "-o", tmp_path / "results"]
-    done = subprocess.run(
+    arguments = ["inspect", str(saved), str(image), "--report", "-o", str(tmp_path / "results")]
+    completed = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1, done.stderr
+    assert completed.returncode == 1, completed.stderr
     assert (tmp_path / "results" / "report.html").exists()
 
 
 def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
-    options = TINY | {"coreset": None}
+    options: dict[str, Any] = TINY | {"coreset": None}
     del options["coreset"]
     inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
     inspector.save(tmp_path / "part.flawmap")
@@ -296,7 +304,7 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "factor"), [("golden.scores", 1.01), ("golden.maps", 1.01), ("golden.scores", np.nan)]
 )
-def test_a_machine_that_scores_otherwise_is_refused_with_the_figures(
+def test_a_machine_that_scores_otherwise_is_refused_with_the_scores(
     saved: Path, tmp_path: Path, array: str, factor: float
 ) -> None:
     def spoil(arrays: dict[str, np.ndarray]) -> None:
@@ -318,8 +326,11 @@ def test_a_golden_image_is_longer_and_larger_than_the_networks_input(saved: Path
 
 
 def test_a_graph_in_part(saved: Path, tmp_path: Path) -> None:
+    def drop_maps(arrays: dict[str, np.ndarray]) -> None:
+        del arrays["golden.maps"]
+
     with pytest.raises(BundleError, match="holds no complete inspector"):
-        load(changed(saved, tmp_path / "other.flawmap", lambda arrays: arrays.pop("golden.maps")))
+        load(changed(saved, tmp_path / "other.flawmap", drop_maps))
 
 
 def test_without_bf16_it_is_f32_and_says_so(
@@ -327,8 +338,8 @@ def test_without_bf16_it_is_f32_and_says_so(
 ) -> None:
     monkeypatch.setattr(graph, "has_bf16", lambda: False)
     with pytest.warns(UserWarning, match="this CPU cannot compute in bf16, so f32 is used"):
-        told = load(saved, "bf16")
-    assert told.inspect(NEW).score == runtime.inspect(NEW).score
+        runtime_bf16 = load(saved, "bf16")
+    assert runtime_bf16.inspect(NEW).score == runtime.inspect(NEW).score
 
 
 @pytest.mark.skipif(not graph.has_bf16(), reason="this CPU does not compute in bf16")
@@ -338,7 +349,7 @@ def test_bf16_is_close(saved: Path, runtime: Runtime) -> None:
     )
 
 
-def test_int8_takes_a_network_that_was_quantised_before_it_learned(saved: Path) -> None:
+def test_int8_takes_a_network_that_was_quantised_before_the_fit(saved: Path) -> None:
     with pytest.raises(
         OptionError, match="fitted in f32 and cannot run in int8; fit with --precision int8"
     ):

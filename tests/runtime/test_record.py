@@ -15,7 +15,7 @@ import pytest
 from flawmap import Inspector, Runtime, __version__
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.record import CSV_COLUMNS, Record, record_schema
-from helpers import save, texture, with_defect
+from helpers import TINY, save, texture, with_defect
 from records import make_record, make_verdict
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "record.md"
@@ -24,7 +24,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "record.md"
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     file = tmp_path_factory.mktemp("record") / "part.flawmap"
-    Inspector(size=64, coreset=0.1).fit([texture(seed) for seed in range(20)]).save(file)
+    Inspector(size=64, **TINY).fit([texture(seed) for seed in range(20)]).save(file)
     return Runtime.load(file)
 
 

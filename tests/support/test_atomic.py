@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_a_file_system_that_cannot_sync_a_folder_is_no_failure(
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_complete_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "lines"
 
     class FullDisk(io.FileIO):
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
             self.room -= written
             return written
 
-    def open_full(path: Path, mode: str, **options: object) -> FullDisk:
+    def open_full(path: Path, mode: str, **options: Any) -> FullDisk:
         assert options == {"buffering": 0}
         return FullDisk(path, mode)
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from flawmap.support.flat import changes, flatten
 
-COMPONENT = {"type": "PCA", "ratio": 0.5, "inner": {"type": "Plain"}}
+COMPONENT: dict[str, Any] = {"type": "PCA", "ratio": 0.5, "inner": {"type": "Plain"}}
 
 
 def test_components_in_components_get_dotted_names() -> None:

@@ -30,8 +30,8 @@ def test_any_other_failed_import_stays_as_it_is() -> None:
 
 def test_the_command_line_says_it_in_one_line(good_folder: Path) -> None:
     script = WITHOUT_TORCH + "from flawmap.cli import main; main()"
-    asked = [sys.executable, "-c", script, "fit", good_folder]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, "fit", str(good_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert (
         done.stderr.strip()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_what_is_not_given_is_the_default() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_named(values: dict, why: str) -> None:
+def test_what_cannot_be_is_named(values: dict[str, Any], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         from_dict(values, Drawing)
 

@@ -32,6 +32,8 @@ class Tools(Registry[type]):
         raise OptionError(f"{value!r} is no tool")
 
     def class_of(self, entry: type) -> type:
+        if entry.__name__ == "Broken":
+            raise RuntimeError("it cannot be made")
         return entry
 
 
@@ -116,6 +118,19 @@ def test_one_that_fails_to_import_is_named_and_the_others_go_on(
         assert list(tools) == ["hammer", "drill"]
     with pytest.raises(OptionError, match=reason):
         tools["lathe"]
+
+
+def test_one_that_cannot_be_made_is_named_and_the_others_go_on(
+    tools: Tools, install: Install
+) -> None:
+    install("brokentools", "class Broken: pass", broken="Broken")
+    message = (
+        r"'broken' of package brokentools .* cannot be used: RuntimeError\('it cannot be made'"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert list(tools) == ["hammer"]
+    with pytest.raises(OptionError, match=message):
+        tools["broken"]
 
 
 def test_so_is_one_that_is_no_tool(tools: Tools, install: Install) -> None:

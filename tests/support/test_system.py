@@ -12,7 +12,7 @@ from flawmap.support import system
 from flawmap.support.system import available_memory, describe_system
 
 
-def test_it_tells_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_returns_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(total=8_000, available=5_000, free=2_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     assert available_memory() == 5_000
@@ -20,11 +20,11 @@ def test_it_tells_the_memory_that_psutil_calls_available(monkeypatch: pytest.Mon
 
 def test_it_is_the_memory_of_this_machine_in_bytes() -> None:
     memory = psutil.virtual_memory()
-    told = available_memory()
-    assert isinstance(told, int)
+    available = available_memory()
+    assert isinstance(available, int)
     # Other processes take and return memory between the two calls, but not half of the machine's.
-    assert abs(told - memory.available) < memory.total / 2
-    assert 0 < told <= memory.total
+    assert abs(available - memory.available) < memory.total / 2
+    assert 0 < available <= memory.total
 
 
 def test_it_names_processor_cores_and_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,11 +43,11 @@ def test_the_processor_is_the_first_model_that_linux_lists(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("known", "told"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")]
+    ("processor", "expected"), [("Intel64 Family 6", "Intel64 Family 6"), ("", "arm64")]
 )
 def test_elsewhere_the_processor_is_what_python_knows(
-    known: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processor: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "processor", lambda: known)
+    monkeypatch.setattr(platform, "processor", lambda: processor)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    assert system._processor(tmp_path / "missing") == told
+    assert system._processor(tmp_path / "missing") == expected

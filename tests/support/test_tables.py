@@ -4,12 +4,18 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flawmap.support.tables import stream_csv, stream_jsonl, write_csv, write_json
 
-ROW = {"path": '散热片/a,b "c".png', "reject": False, "score": 1.5, "error": "two\nlines"}
+ROW: dict[str, Any] = {
+    "path": '散热片/a,b "c".png',
+    "reject": False,
+    "score": 1.5,
+    "error": "two\nlines",
+}
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ def embedded() -> Embedded:
     return Embedded(maps, (torch.randn(3, 2, 3),))
 
 
-def test_maps_and_transforms_are_told_apart_by_their_axes() -> None:
+def test_maps_and_transforms_are_distinguished_by_their_axes() -> None:
     original = embedded()
     again = Embedded.unflatten(original.flatten())
     assert [torch.equal(*pair) for pair in zip(again.maps, original.maps, strict=True)] == [

@@ -12,7 +12,7 @@ SCENE = draw_scene(np.random.default_rng(0), "White")
 def change(defect_type: str, seed: int, severity: float, scene: Scene = SCENE) -> np.ndarray:
     damaged = DAMAGES[defect_type](np.random.default_rng(seed), scene, severity)
     assert damaged.dtype == np.float32
-    return damaged - scene.colours
+    return np.asarray(damaged - scene.colours)
 
 
 @pytest.mark.parametrize("defect_type", DAMAGES)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,14 +13,14 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_textures_are_of_many_kinds_in_the_images_size() -> None:
+def test_textures_vary_and_have_the_images_size() -> None:
     image = texture(0, 48, 80)
     kept = image.copy()
     drawn = [draw_texture(rng(seed), image) for seed in range(24)]
-    assert {(one.shape, one.dtype) for one in drawn} == {((48, 80, 3), np.dtype(np.uint8))}
-    assert len({one.tobytes() for one in drawn}) == len(drawn)
+    assert {(image.shape, image.dtype) for image in drawn} == {((48, 80, 3), np.dtype(np.uint8))}
+    assert len({image.tobytes() for image in drawn}) == len(drawn)
     assert np.array_equal(image, kept)
-    grey = [bool((one == one[..., :1]).all()) for one in drawn]
+    grey = [bool((image == image[..., :1]).all()) for image in drawn]
     assert any(grey)
     assert not all(grey)
 
@@ -44,7 +46,7 @@ def naive_perlin(rows: int, columns: int, heading: np.ndarray, size: int) -> np.
                     slope += np.sin(heading[row, column]) * (y - row)
                     weight = fade(1 - abs(y - row)) * fade(1 - abs(x - column))
                     noise[i, j] += weight * slope
-    return np.sqrt(2) * noise
+    return np.asarray(np.sqrt(2) * noise)
 
 
 class Unturned(np.random.Generator):
@@ -53,16 +55,14 @@ class Unturned(np.random.Generator):
     def __init__(self, seed: int) -> None:
         super().__init__(np.random.PCG64(seed))
 
-    def integers(self, *given: int) -> np.ndarray:
-        self.log2_cells = super().integers(*given)
+    def integers(self, *given: Any, **options: Any) -> Any:
+        self.log2_cells = super().integers(*given, **options)
         return self.log2_cells
 
-    def uniform(
-        self, low: float, high: float, shape: tuple[int, int] | None = None
-    ) -> np.ndarray | float:
-        if shape is None:
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        if size is None:
             return 0.0
-        self.heading = super().uniform(low, high, shape)
+        self.heading = super().uniform(low, high, size)
         return self.heading
 
 

@@ -167,7 +167,7 @@ def test_text(tmp_path: Path) -> None:
     assert figures["long_lines"] == pytest.approx(100 / 6)
 
 
-def test_parameters_in_commands_are_told_apart(tmp_path: Path) -> None:
+def test_parameters_in_commands_are_counted_separately(tmp_path: Path) -> None:
     eight = "a, b, c, d, e, f, g, h"
     write(tmp_path / "cli/fit.py", f"def fit({eight}, i): ...\n")
     write(tmp_path / "other.py", f"class C:\n    def f(self, {eight[:-3]}): ...\n")

@@ -15,10 +15,10 @@ from flawmap.errors import OptionError
 if TYPE_CHECKING:
     from flawmap.metrics.feasible import Ratios
 
-POSSIBLE = 0
-IMPOSSIBLE = 1
+_POSSIBLE = 0
+_IMPOSSIBLE = 1
 
-_EXIT_CODES = f"""Exit code: {POSSIBLE} possible · {IMPOSSIBLE} impossible ·
+_EXIT_CODES = f"""Exit code: {_POSSIBLE} possible · {_IMPOSSIBLE} impossible ·
 {ExitCode.NOTHING_DONE} nothing was checked, the message says why."""
 
 _THRESHOLDS = {"any": "any", "f1-max": "the best for F1", "youden": "Youden's"}
@@ -40,7 +40,7 @@ def check_cell(
     threshold: Annotated[
         Literal["any", "f1-max", "youden"],
         typer.Option(
-            help="The threshold that the F1 is said to be at; it sets the exit code. youden has "
+            help="The threshold that the F1 is reported at; it sets the exit code. youden has "
             "the largest TPR − FPR."
         ),
     ] = "any",
@@ -76,7 +76,7 @@ def check_cell(
         if threshold == "any":
             where = "whatever the threshold"
         out.print(f"[red]Impossible:[/] {which} fits both metrics, {where}.")
-        raise typer.Exit(IMPOSSIBLE)
+        raise typer.Exit(_IMPOSSIBLE)
 
 
 def _check_percent(auroc: float, f1: float) -> None:

@@ -27,8 +27,7 @@ EXIT_CODES = f"""Exit code: {ExitCode.ALL_GOOD} all good · {ExitCode.SOME_REJEC
 
 app = typer.Typer(
     name="flawmap",
-    help="Learns what a good part looks like from images of good parts only, and shows where a new "
-    "one differs.",
+    help="Is fitted to images of good parts only, and shows where a new part differs.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

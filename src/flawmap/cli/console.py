@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import category
 
 from rich.console import Console, RenderableType
@@ -25,9 +25,6 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
-
-if TYPE_CHECKING:
-    from flawmap.runtime.record import Record
 
 _CLOSED_PIPE = 141
 """What a shell reports of a program that wrote to a closed pipe; rich's own 1 reads as a reject."""
@@ -73,7 +70,7 @@ class _ProgressBars(Progress):
             self.console.print(self.epochs)
             self.epochs = None
         if self.epochs is None:
-            self.epochs = training_table(epoch)
+            self.epochs = Table(*columns)
         self.epoch_columns = columns
         self.epochs.add_row(*_epoch_cells(epoch))
 
@@ -124,18 +121,6 @@ def progress_bars() -> Iterator[None]:
             err.print(progress.epochs)
 
 
-def training_table(epoch: EpochMetrics) -> Table:
-    """Table of a training, still without rows.
-
-    Args:
-        epoch: its first epoch, which tells what the columns are.
-
-    >>> [column.header for column in training_table(EpochMetrics(1, {"loss": 0.5}, 3.0)).columns]
-    ['epoch', 'loss', 'seconds']
-    """
-    return Table(*_epoch_columns(epoch))
-
-
 def _epoch_columns(epoch: EpochMetrics) -> tuple[str, ...]:
     return tuple(_epoch_values(epoch))
 
@@ -161,18 +146,18 @@ def _epoch_values(epoch: EpochMetrics) -> dict[str, str]:
 def _event_text(event: Event) -> str:
     if isinstance(event, TrainingForecast):
         amount = f"{event.images} images in each of {event.epochs} epochs"
-        duration = format_duration(event.seconds)
+        duration = _format_duration(event.seconds)
         return f"{event.what} with {amount} takes about {duration} on this machine"
     return escape(str(event))
 
 
-def format_duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """A time span as text, in the unit that suits its length.
 
     Args:
         seconds: the span, >= 0.
 
-    >>> [format_duration(seconds) for seconds in (7, 600, 9000)]
+    >>> [_format_duration(seconds) for seconds in (7, 600, 9000)]
     ['7 s', '10 min', '2.5 h']
     """
     if seconds < 100:
@@ -195,31 +180,8 @@ def on_one_line(text: str) -> str:
     return escape("".join(visible))
 
 
-def format_record(record: Record) -> str:
-    """An inspected image as one line.
-
-    Args:
-        record: its row in the results.
-    """
-    if record.score is None or record.p_value is None:
-        return f"[yellow]error [/]  {on_one_line(record.error)}"
-    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
-    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    return f"{word}  {numbers}  {on_one_line(record.image)}"
-
-
-def print_unreadable(unreadable: Sequence[Any]) -> None:
-    """Print which images could not be used, and why.
-
-    Args:
-        unreadable: images with their errors.
-    """
-    for image in unreadable:
-        err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")
-
-
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
-    """Print what was fitted, what the threshold guarantees, and what stands against it.
+    """Print what was fitted, what the threshold guarantees, and what weakens the guarantee.
 
     Args:
         calibration: of the inspector.

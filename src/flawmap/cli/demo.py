@@ -13,7 +13,7 @@ from flawmap.cli.tables import print_product_summary
 
 @app.command()
 def demo(output: OutputFolder = Path("demo"), seed: SeedOption = 0) -> None:
-    """Draw memory heat sinks, fit the good ones, show the defects of the others.
+    """Draw memory heat sinks, fit to the good ones, find the defects of the others.
 
     Leaves images to look at.
     """

@@ -14,22 +14,22 @@ from rich.markup import escape
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
 from flawmap.cli.console import (
     err,
+    on_one_line,
     out,
     print_fit_summary,
     print_notes,
-    print_unreadable,
     progress_bars,
 )
-from flawmap.cli.products import INSPECTOR_SUFFIX, run_per_product
+from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.finetune.classes import Classes
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
+    from flawmap.runtime.decode import UnreadableImage
 
-FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
+_FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -94,7 +94,7 @@ def fit(
         ),
     ] = 0.0,
     finetune: Annotated[
-        FineTuneOption,
+        _FineTuneOption,
         typer.Option(
             help="Fine-tune the backbone first. synthetic: good images against the same with "
             "painted defects. products: one class a product. real-defects: good images against "
@@ -161,9 +161,7 @@ def fit(
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
     job = partial(_fit, make_inspector, products)
-    raise typer.Exit(
-        run_per_product(good, output, job, file=f"part{INSPECTOR_SUFFIX}", folder="parts")
-    )
+    raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
 
 
 def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -192,7 +190,10 @@ def _input_size(method: str, preset: str | None, size: str | None) -> tuple[int,
 
 
 def _fit(
-    make_inspector: Callable[[], Inspector], products: Classes | None, good: Path, output: Path
+    make_inspector: Callable[[], Inspector],
+    products: Mapping[str, Sequence[Path]] | None,
+    good: Path,
+    output: Path,
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
@@ -211,7 +212,7 @@ def _fit(
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
-    print_unreadable(inspector.unreadable)
+    _print_unreadable(inspector.unreadable)
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:
@@ -221,8 +222,14 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
         )
 
 
+def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
+    """Print which images could not be used, and why."""
+    for image in unreadable:
+        err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")
+
+
 def _make_finetune_config(
-    mode: FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
+    mode: _FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
 ) -> FineTuneConfig | None:
     """How to fine-tune, by what was typed; None for not at all."""
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig

@@ -21,7 +21,7 @@ from flawmap.cli.common import (
     PrecisionOption,
     app,
 )
-from flawmap.cli.console import format_record, out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.errors import DatasetError
 from flawmap.support.progress import track
@@ -107,7 +107,7 @@ def _inspect(
         with progress_bars(), _result_files(output) as write_row:
             for result in _results(runtime, images, output, min_area):
                 write_row(result.record)
-                out.print(format_record(result.record))
+                out.print(_format_record(result.record))
                 counts[result.record.verdict] += 1
                 if report:
                     records.append(result.record)
@@ -158,6 +158,15 @@ def _results(
         yield _Result(record, inspection, painted)
 
 
+def _format_record(record: Record) -> str:
+    """An inspected image as one line."""
+    if record.score is None or record.p_value is None:
+        return f"[yellow]error [/]  {on_one_line(record.error)}"
+    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
+    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
+    return f"{word}  {numbers}  {on_one_line(record.image)}"
+
+
 def _print_summary(counts: Counter[str], output: Path) -> int:
     good, rejected, unreadable = counts["good"], counts["reject"], counts["undecided"]
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
@@ -167,7 +176,7 @@ def _print_summary(counts: Counter[str], output: Path) -> int:
 
 
 def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
-    """The images to inspect, each with its overlay's name: its place below the folder named."""
+    """The images to inspect, each with its overlay's name: its path below the named folder."""
     from flawmap.data.layouts import images_below
 
     paths: list[Path] = []
@@ -184,7 +193,7 @@ def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
 
 
 def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """The names, each with a number behind it where the same name came before.
+    """The names; a name that occurred before gets a number behind it.
 
     A name depends on those before it only. Names that differ in upper and lower case count as the
     same, as they do in the file systems of Windows and macOS.

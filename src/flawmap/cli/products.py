@@ -12,7 +12,7 @@ from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, out
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 
-INSPECTOR_SUFFIX = ".flawmap"
+_INSPECTOR_SUFFIX = ".flawmap"
 """Ends the names of saved inspectors."""
 
 
@@ -98,10 +98,10 @@ def find_inspectors(path: Path) -> dict[str, Path]:
     """
     if not path.is_dir():
         return {path.stem: path}
-    files = {file.stem: file for file in sorted(path.glob(f"*{INSPECTOR_SUFFIX}"))}
+    files = {file.stem: file for file in sorted(path.glob(f"*{_INSPECTOR_SUFFIX}"))}
     if not files:
         raise DatasetError(
-            f"{path}: no {INSPECTOR_SUFFIX} files in this folder; `flawmap fit` writes them"
+            f"{path}: no {_INSPECTOR_SUFFIX} files in this folder; `flawmap fit` writes them"
         )
     return files
 

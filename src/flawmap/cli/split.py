@@ -18,7 +18,7 @@ from flawmap.cli.products import run_per_product
 if TYPE_CHECKING:
     from flawmap.data.duplicates import DuplicatePair
 
-MAX_PAIRS_SHOWN = 10
+_MAX_PAIRS_SHOWN = 10
 """Pairs of near-duplicates that are listed."""
 
 
@@ -103,7 +103,7 @@ def _print_duplicates(pairs: Sequence[DuplicatePair]) -> None:
         f"[yellow]{len(pairs)} pairs of near-duplicates lie in different splits; test metrics will "
         "flatter:[/]"
     )
-    for pair in pairs[:MAX_PAIRS_SHOWN]:
+    for pair in pairs[:_MAX_PAIRS_SHOWN]:
         difference = "the same bytes" if pair.same_bytes else f"{pair.distance} bits differ"
         files = f"{pair.a.split}: {pair.a.path}  {pair.b.split}: {pair.b.path}"
         err.print(f"  {on_one_line(files)}  ({difference})")

@@ -15,8 +15,8 @@ from flawmap.errors import OptionError
 if TYPE_CHECKING:
     from flawmap.experiments.study import StudyConfig
 
-FineTunePreset = Literal["paper", "gentle"]
-TableFineTuneMode = Literal["synthetic", "products"]
+_FineTunePreset = Literal["paper", "gentle"]
+_TableFineTuneMode = Literal["synthetic", "products"]
 
 DataOption = Annotated[
     str,
@@ -38,11 +38,11 @@ SizeOption = Annotated[
     str, typer.Option(help="Size of the network's input in pixels: 224, or HEIGHTxWIDTH.")
 ]
 TableFineTuneOption = Annotated[
-    TableFineTuneMode,
-    typer.Option(help="Classes that TL learns to tell apart; see `flawmap fit`."),
+    _TableFineTuneMode,
+    typer.Option(help="Classes that TL is trained to tell apart; see `flawmap fit`."),
 ]
 FineTunePresetOption = Annotated[
-    FineTunePreset,
+    _FineTunePreset,
     typer.Option(help="How TL fine-tunes: as the paper, or gently (docs/finetuning.md)."),
 ]
 StudyFolder = Annotated[
@@ -58,8 +58,8 @@ def make_study(
     weights: str | None,
     size: str,
     seeds: int,
-    finetune: TableFineTuneMode,
-    finetune_preset: FineTunePreset,
+    finetune: _TableFineTuneMode,
+    finetune_preset: _FineTunePreset,
 ) -> StudyConfig:
     """Settings of a study, from what was typed; a named data set is made where it is not there yet.
 

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from flawmap.experiments.table_text import TableText
     from flawmap.experiments.tables import TableSpec
 
-SeedsOption = Annotated[
+_SeedsOption = Annotated[
     int, typer.Option(help="How many seeds; what is not random is measured once.", min=1)
 ]
-MethodPresetOption = Annotated[
+_MethodPresetOption = Annotated[
     str, typer.Option(help="Preset of the methods that are trained: paper, cpu or smoke.")
 ]
 
@@ -52,10 +52,10 @@ def table(
     backbone: BackboneOption = None,
     weights: WeightsOption = None,
     size: SizeOption = "224",
-    seeds: SeedsOption = 3,
+    seeds: _SeedsOption = 3,
     finetune: TableFineTuneOption = "synthetic",
     finetune_preset: FineTunePresetOption = "paper",
-    preset: MethodPresetOption = "cpu",
+    preset: _MethodPresetOption = "cpu",
     output: StudyFolder = Path("tables"),
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.

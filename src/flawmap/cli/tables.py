@@ -1,16 +1,13 @@
-"""Tables on the screen: budgets of a threshold, metrics of an evaluation."""
+"""Tables of metrics on the screen: of an evaluation, and of several products."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from rich.table import Column, Table
 
 from flawmap.cli.console import out
 from flawmap.metrics.metric import Metric
-from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.rank_bounds import false_reject_upper_bound
 
 _SUMMARY_METRICS = (
     "image AUROC",
@@ -20,52 +17,6 @@ _SUMMARY_METRICS = (
     "AUPRO",
 )
 """The metrics that stand side by side for several products."""
-
-_LISTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""Fractions of good parts for which `flawmap threshold` lists a threshold."""
-
-
-def print_budgets(calibration: Calibration) -> None:
-    """Print which thresholds there are, which one is set, and what each guarantees.
-
-    Args:
-        calibration: of the inspector.
-    """
-    table = Table(
-        "",
-        "budget",
-        "threshold",
-        "expected",
-        "at most, 95 % sure",
-        "good images needed",
-        title_justify="left",
-    )
-    budgets = {*map(Budget, _LISTED_BUDGETS), calibration.budget}
-    for budget in sorted(budgets, key=lambda budget: budget.false_rejects):
-        mark = "→" if budget == calibration.budget else ""
-        table.add_row(mark, *_budget_cells(replace(calibration, budget=budget)))
-    out.print(table)
-    for guarantee in calibration.guarantees():
-        out.print(guarantee)
-
-
-def _budget_cells(calibration: Calibration) -> list[str]:
-    budget = calibration.budget
-    name = f"{budget.false_rejects:.2%}"
-    if budget.confidence:
-        name += f", {budget.confidence:.0%} sure"
-    count = len(calibration.scores)
-    bound = false_reject_upper_bound(budget.rank(count), count)
-    needed = f"{budget.images_needed}"
-    if calibration.images_missing:
-        needed += f", {calibration.images_missing} more"
-    return [
-        name,
-        f"{calibration.threshold:.4f}",
-        f"{calibration.expected_false_rejects:.2%}",
-        f"{bound:.2%}",
-        needed,
-    ]
 
 
 def print_metrics(title: str, metrics: Mapping[str, Metric]) -> None:

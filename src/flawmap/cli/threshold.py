@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, InspectorFile, app
-from flawmap.cli.console import print_fit_summary
+from flawmap.cli.console import out, print_fit_summary
 from flawmap.cli.products import find_inspectors, run_jobs
-from flawmap.cli.tables import print_budgets
 from flawmap.errors import OptionError
+from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.rank_bounds import false_reject_upper_bound
+
+_LISTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Fractions of good parts for which `flawmap threshold` lists a threshold."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -37,14 +42,52 @@ def threshold(
 
 def _show_or_set(file: Path, false_rejects: float | None, confidence: float | None) -> int:
     from flawmap.runtime import bundle
-    from flawmap.runtime.calibration import Budget, Calibration
 
     manifest, arrays, _ = bundle.load(file)
     calibration = Calibration.from_arrays(manifest.calibration, arrays)
     if false_rejects is None:
-        print_budgets(calibration)
+        _print_budgets(calibration)
         return ExitCode.ALL_GOOD
     calibration = replace(calibration, budget=Budget(false_rejects, confidence))
     bundle.save(file, replace(manifest, calibration=calibration.settings), arrays)
     print_fit_summary(calibration, file)
     return ExitCode.ALL_GOOD
+
+
+def _print_budgets(calibration: Calibration) -> None:
+    """Print which thresholds there are, which one is set, and what each guarantees."""
+    table = Table(
+        "",
+        "budget",
+        "threshold",
+        "expected",
+        "at most, 95 % sure",
+        "good images needed",
+        title_justify="left",
+    )
+    budgets = {*map(Budget, _LISTED_BUDGETS), calibration.budget}
+    for budget in sorted(budgets, key=lambda budget: budget.false_rejects):
+        mark = "→" if budget == calibration.budget else ""
+        table.add_row(mark, *_budget_cells(replace(calibration, budget=budget)))
+    out.print(table)
+    for guarantee in calibration.guarantees():
+        out.print(guarantee)
+
+
+def _budget_cells(calibration: Calibration) -> list[str]:
+    budget = calibration.budget
+    name = f"{budget.false_rejects:.2%}"
+    if budget.confidence:
+        name += f", {budget.confidence:.0%} sure"
+    count = len(calibration.scores)
+    bound = false_reject_upper_bound(budget.rank(count), count)
+    needed = f"{budget.images_needed}"
+    if calibration.images_missing:
+        needed += f", {calibration.images_missing} more"
+    return [
+        name,
+        f"{calibration.threshold:.4f}",
+        f"{calibration.expected_false_rejects:.2%}",
+        f"{bound:.2%}",
+        needed,
+    ]

@@ -1,1 +1,1 @@
-"""Where images come from."""
+"""Data sets on disk, their splits, and the images that are fitted to."""

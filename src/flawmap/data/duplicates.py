@@ -23,10 +23,11 @@ from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 
-SMALL_SET_SIZE = 64
-"""Images up to which each pair is compared with the median of the others. In its own median a pair
-has a hand: it lies between the two of them for one wave in so many images, and there their bits
-differ whatever they show."""
+_SMALL_SET_SIZE = 64
+"""Up to so many images, each pair is compared with the median of the other images.
+
+With few images the median moves with the pair under test, and its bits then differ by construction.
+"""
 
 _DCTFingerprints = Float[np.ndarray, "_image 255"]
 """One row per image, of length 1."""
@@ -76,20 +77,20 @@ def near_duplicates(
 ) -> list[DuplicatePair]:
     """Images in different splits that look the same, the most alike first.
 
-    Found are exact copies; copies saved anew, scaled or a little brighter; and often two shots of
+    It finds exact copies; copies saved anew, scaled or a little brighter; and often two shots of
     one part in one pose. Contrast does not count. Where parts always lie in the same pose, a shift
     by a pixel already makes another image. Of two images alone, only equal ones are found: there is
-    no usual one to compare them with. Images that cannot be read are skipped.
+    no third one to compare them with. Images that cannot be read are skipped.
 
     Args:
         samples: the images of a data set, with their splits.
-        limit: most bits, of 255, in which a pair may differ.
+        limit: largest number of bits, of 255, in which a pair may differ.
     """
     if len({sample.split for sample in samples}) < 2:
         return []
     readable, waves = _read(samples)
     splits = np.array([SPLITS.index(sample.split) for sample in readable])
-    match = _match_few if len(readable) <= SMALL_SET_SIZE else _match_many
+    match = _match_few if len(readable) <= _SMALL_SET_SIZE else _match_many
     pairs = []
     for first, second in combinations(range(len(SPLITS)), 2):
         rows = np.flatnonzero(splits == first), np.flatnonzero(splits == second)
@@ -113,7 +114,8 @@ def _read(samples: Sequence[Sample]) -> tuple[list[Sample], _DCTFingerprints]:
 def _waves(pixels: ImageArray) -> _DCTFingerprints:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = np.ascontiguousarray(resize(grey, _DCT_SIDE, _DCT_SIDE))
-    waves = cv2.dct(small - small.mean())[:_DCT_KEPT, :_DCT_KEPT].reshape(1, -1)[:, 1:]
+    spectrum = cv2.dct(small - small.mean())
+    waves = spectrum[:_DCT_KEPT, :_DCT_KEPT].reshape(1, -1)[:, 1:]
     # Without the length a brighter copy of a part that always looks much the same lands far from
     # it.
     return np.asarray(waves / max(float(np.linalg.norm(waves)), 1e-6), np.float32)
@@ -128,7 +130,8 @@ def _match_many(
         # Bits that agree add 1 to the product, the others take 1 away.
         distances = (bits.shape[1] - bits[block] @ bits[second].T) / 2
         for row, column in np.argwhere(distances <= limit):
-            yield _Match(int(block[row]), int(second[column]), round(float(distances[row, column])))
+            distance = round(float(distances[row, column]))
+            yield _Match(int(block[row]), int(second[column]), distance)
 
 
 def _match_few(
@@ -144,5 +147,9 @@ def _match_few(
 
 
 def _pair(a: Sample, b: Sample, distance: int) -> DuplicatePair:
-    same = distance == 0 and (a.sha256 or sha256_of(a.path)) == (b.sha256 or sha256_of(b.path))
-    return DuplicatePair(a, b, distance, same)
+    same_bytes = distance == 0 and _sha256(a) == _sha256(b)
+    return DuplicatePair(a, b, distance, same_bytes)
+
+
+def _sha256(sample: Sample) -> str:
+    return sample.sha256 or sha256_of(sample.path)

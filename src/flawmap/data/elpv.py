@@ -23,13 +23,13 @@ from flawmap.support.atomic import atomic_folder
 from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
 
-DEFECTIVE = "defective"
+_DEFECTIVE = "defective"
 """Defect type of a defective cell."""
 
 _MATERIAL = "mono"
 """Polycrystalline cells have a grain of their own each, beside which a defect is not anomalous."""
 
-_LABELS = {0.0: GOOD, 1.0: DEFECTIVE}
+_LABELS = {0.0: GOOD, 1.0: _DEFECTIVE}
 """Defect type by the probability of a defect.
 
 Of cells with a probability between, nobody can say which verdict is right.
@@ -42,7 +42,7 @@ _FRACTIONS = SplitFractions(train=0.75, calibration=0.0, test=0.25)
 def list_samples() -> list[Sample]:
     """The cells where the package keeps them, split by their file names.
 
-    The same at any time and place.
+    The split is the same on every machine.
 
     Raises:
         MissingExtra: the package is not installed.

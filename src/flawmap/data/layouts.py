@@ -105,12 +105,12 @@ def walk_mvtec(root: Path) -> list[Sample]:
     Args:
         root: the folder that has `train` and `test`.
     """
-    train = [Sample(path, "train") for path in images_in(root / "train" / GOOD)]
+    train = [Sample(path, "train") for path in _images_in(root / "train" / GOOD)]
     types = _folders(root / "test")
     return train + [sample for folder in types for sample in _walk_type(root, folder)]
 
 
-def images_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     """The images of a folder by name, without its subfolders.
 
     Args:
@@ -131,7 +131,7 @@ def images_below(folder: Path) -> list[Path]:
 def _layout(folder: Path) -> Callable[[Path], list[Sample]] | None:
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return walk_mvtec
-    if images_in(folder):
+    if _images_in(folder):
         return _walk_flat
     if any(inner.name == GOOD for inner in _folders(folder)):
         return _walk_classes
@@ -140,7 +140,7 @@ def _layout(folder: Path) -> Callable[[Path], list[Sample]] | None:
 
 def _walk_flat(folder: Path) -> list[Sample]:
     """The images of a folder of good images; subfolders are not entered."""
-    samples = [Sample(path, "train") for path in images_in(folder)]
+    samples = [Sample(path, "train") for path in _images_in(folder)]
     if not samples:
         suffixes = ", ".join(sorted(SUFFIXES))
         raise DatasetError(f"{folder}: no images ({suffixes}) in it{_hint(folder)}")
@@ -159,7 +159,7 @@ def _hint(folder: Path) -> str:
 
 def _walk_classes(root: Path) -> list[Sample]:
     """The images of a folder with `good`, to fit to, and one folder per defect type, to test."""
-    train = [Sample(path, "train") for path in images_in(root / GOOD)]
+    train = [Sample(path, "train") for path in _images_in(root / GOOD)]
     types = [folder for folder in _folders(root) if folder.name not in (GOOD, _GROUND_TRUTH)]
     return train + [sample for folder in types for sample in _walk_type(root, folder)]
 
@@ -168,9 +168,9 @@ def _walk_type(root: Path, folder: Path) -> Iterator[Sample]:
     defect_type = folder.name
     masks = {
         path.stem.removesuffix("_mask"): path
-        for path in images_in(root / _GROUND_TRUTH / defect_type)
+        for path in _images_in(root / _GROUND_TRUTH / defect_type)
     }
-    for path in images_in(folder):
+    for path in _images_in(folder):
         yield Sample(path, "test", defect_type, masks.get(path.stem))
 
 

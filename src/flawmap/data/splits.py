@@ -96,7 +96,7 @@ def assign_splits(
         split = "test" if is_fixed else _split_of(sample, fractions, test_fraction, seed)
         assigned.append(replace(sample, split=split))
     _check_none_empty(assigned, fractions)
-    check_disjoint(assigned)
+    _check_disjoint(assigned)
     return _with_hashes(assigned)
 
 
@@ -159,7 +159,7 @@ def exclude_hashes(samples: Sequence[Sample], hashes: Sequence[str]) -> list[Sam
     return [sample for sample in samples if (sample.sha256 or _hash(sample.path)) not in excluded]
 
 
-def check_disjoint(samples: Sequence[Sample]) -> None:
+def _check_disjoint(samples: Sequence[Sample]) -> None:
     """Make sure that no file is in two splits.
 
     A copy of a file is another file; `near_duplicates` finds those.

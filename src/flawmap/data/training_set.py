@@ -128,8 +128,8 @@ class TrainingSet:
         keys = self.groups or range(len(self.images))
         group_ids = np.unique(keys, return_inverse=True)[1]
         shuffled = np.random.default_rng(seed).permutation(group_ids.max() + 1)
-        chosen = shuffled[: math.ceil(fraction * len(shuffled))]
-        return replace(self, held_out=np.flatnonzero(np.isin(group_ids, chosen)).tolist())
+        held_out_ids = shuffled[: math.ceil(fraction * len(shuffled))]
+        return replace(self, held_out=np.flatnonzero(np.isin(group_ids, held_out_ids)).tolist())
 
     @property
     def training(self) -> GoodImages:

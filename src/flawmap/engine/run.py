@@ -26,7 +26,7 @@ from flawmap.runtime.graph import Graph, GraphRunner, Precision, supported_preci
 from flawmap.support.progress import emit
 from flawmap.support.tensors import Embedded, Images
 
-Engine = Callable[[Images], list[Tensor]]
+_Engine = Callable[[Images], list[Tensor]]
 """Runs a network on a batch; the tensors are on the CPU, their first axis is the image's."""
 
 _MIN_BATCHES_TO_COMPILE = 16
@@ -58,7 +58,7 @@ class EncoderRunner:
         self._identity = identity
         self._precision = precision
         self._compiles = compiles
-        self._engine: Engine | None = None
+        self._engine: _Engine | None = None
 
     def warm_up(self, batches: Iterable[Batch], rounds: int = 1) -> None:
         """Make the encoder ready for these batches; compiles it where they are many.
@@ -117,7 +117,7 @@ class EncoderRunner:
 
 def make_engine(
     encoder: nn.Module, key: str, precision: Precision, images: Iterable[Tensor]
-) -> Engine:
+) -> _Engine:
     """The fastest engine of this machine for a network.
 
     Args:
@@ -176,7 +176,7 @@ class OpenVINOEngine:
         if precision == "int8":
             self.sample = [image.numpy() for image in islice(images, QUANTISATION_IMAGES)]
         self._graphs: dict[tuple[int, int], Graph] = {}
-        self._engines: dict[tuple[int, int], Engine] = {}
+        self._engines: dict[tuple[int, int], _Engine] = {}
 
     def __call__(self, images: Images) -> list[Tensor]:
         """The encoder's tensors for a batch.
@@ -207,7 +207,7 @@ class OpenVINOEngine:
             self._graphs[size] = graph
         return self._graphs[size]
 
-    def _start(self, height: int, width: int) -> Engine:
+    def _start(self, height: int, width: int) -> _Engine:
         try:
             runner = GraphRunner(self.graph(height, width), self.precision, throughput=True)
         except NotExportable as error:

@@ -1,4 +1,1 @@
-"""The tables and figures of Li et al.
-
-(2025), measured on other data: cells, rows on disk, tables, figures.
-"""
+"""The tables and figures of Li et al. 2025, measured on other data; and the demo."""

@@ -13,7 +13,7 @@ from flawmap.finetune.classes import classes_by_product
 from flawmap.finetune.trainer import fine_tune
 from flawmap.methods.base import Method
 
-NetworkKey = tuple[Any, ...]
+_NetworkKey = tuple[Any, ...]
 """Equal for runs that put the same images through the same network; such keys can be sorted."""
 
 
@@ -26,11 +26,11 @@ class StudyBackbones:
 
     def __init__(self, study: StudyConfig) -> None:
         self.study = study
-        self._pretrained: dict[NetworkKey, FeatureExtractor] = {}
-        self._finetuned: dict[NetworkKey, FeatureExtractor] = {}
-        self._cached: tuple[NetworkKey, CachedBackbone] | None = None
+        self._pretrained: dict[_NetworkKey, FeatureExtractor] = {}
+        self._finetuned: dict[_NetworkKey, FeatureExtractor] = {}
+        self._cached: tuple[_NetworkKey, CachedBackbone] | None = None
 
-    def key(self, method: Method, product: str, *, finetuned: bool) -> NetworkKey:
+    def key(self, method: Method, product: str, *, finetuned: bool) -> _NetworkKey:
         """What two runs must have in common to share the maps of their images.
 
         Args:
@@ -89,7 +89,7 @@ class StudyBackbones:
             ).backbone
         return self._finetuned[key]
 
-    def _cache(self, key: NetworkKey, network: FeatureExtractor) -> CachedBackbone:
+    def _cache(self, key: _NetworkKey, network: FeatureExtractor) -> CachedBackbone:
         if self._cached is None or self._cached[0] != key:
             self._cached = None  # frees the memory that the next one counts
             self._cached = key, CachedBackbone(network)

@@ -1,4 +1,4 @@
-"""All of flawmap in a minute: draw parts, fit on the good ones, find the defects of the others."""
+"""All of flawmap in a minute: draw parts, fit to the good ones, find the defects of the others."""
 
 from __future__ import annotations
 

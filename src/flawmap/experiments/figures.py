@@ -19,7 +19,7 @@ from flawmap.runtime.preprocess import ImageU8
 from flawmap.runtime.verdict import Verdict
 from flawmap.support.progress import emit, track
 
-FIGURE6_METHODS: dict[str, MethodSetup] = {
+_FIGURE6_METHODS: dict[str, MethodSetup] = {
     "PaDiM": MethodSetup("padim"),
     "PatchCore": PATCHCORE,
     "SA-PatchCore": MethodSetup("sa-patchcore"),
@@ -71,32 +71,39 @@ def draw_samples(study: StudyConfig, count: int = 2) -> ImageU8:
     return sample_figure(products, f"Samples of {study.source.name}")
 
 
-def draw_localisation(study: StudyConfig, folder: Path) -> LocalisationFigures:
+def draw_localisation(
+    study: StudyConfig,
+    folder: Path,
+    methods: Mapping[str, MethodSetup] = _FIGURE6_METHODS,
+    count: int = 4,
+) -> LocalisationFigures:
     """Figure 6: the first defective images of each product, as each method sees them.
 
     Args:
         study: its first seed counts.
         folder: for what is kept between runs.
+        methods: by the names over their columns.
+        count: images of each product; the first ones of each defect type, not the best ones.
 
     Raises:
         ImageError: one of the images cannot be used.
     """
-    rows = localisation_rows(study, folder)
-    methods = list(FIGURE6_METHODS)
+    rows = localisation_rows(study, folder, methods, count)
+    names = list(methods)
     title = f"Where {study.source.name} is defective"
     return LocalisationFigures(
         localisation_figure(
-            rows.over_test_set, methods, f"{title}: each method on the scale of its test set"
+            rows.over_test_set, names, f"{title}: each method on the scale of its test set"
         ),
-        localisation_figure(rows.calibrated, methods, f"{title}: on the scale that good parts set"),
+        localisation_figure(rows.calibrated, names, f"{title}: on the scale that good parts set"),
     )
 
 
 def localisation_rows(
     study: StudyConfig,
     folder: Path,
-    methods: Mapping[str, MethodSetup] = FIGURE6_METHODS,
-    count: int = 4,
+    methods: Mapping[str, MethodSetup],
+    count: int,
 ) -> LocalisationRows:
     """What figure 6 shows: the first defective images of each product, as each method sees them.
 
@@ -112,7 +119,7 @@ def localisation_rows(
     runner = StudyRunner(study, folder)
     rows = LocalisationRows([], [])
     for product, data in study.products.items():
-        samples = first_defects_by_type(labelled_test_samples(data), count)
+        samples = _first_defects_by_type(labelled_test_samples(data), count)
         seen = [
             _view_samples(runner, RunSpec(setup, product, 0), samples)
             for setup in track(methods.values(), "methods", len(methods))
@@ -127,7 +134,7 @@ def localisation_rows(
     return rows
 
 
-def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]:
+def _first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]:
     """The first defective samples, as many of each type as of another, at most `count` in all.
 
     Args:
@@ -135,8 +142,10 @@ def first_defects_by_type(samples: Sequence[Sample], count: int) -> list[Sample]
         count: of samples wanted.
 
     >>> samples = [Sample(Path(name), "test", name[0]) for name in ("a1", "a2", "a3", "b1", "b2")]
-    >>> [sample.path.name for sample in first_defects_by_type(samples, 3)]
+    >>> [sample.path.name for sample in _first_defects_by_type(samples, 3)]
     ['a1', 'a2', 'b1']
+    >>> [sample.path.name for sample in _first_defects_by_type(samples, 9)]
+    ['a1', 'a2', 'a3', 'b1', 'b2']
     """
     by_type: dict[str, list[Sample]] = {}
     for sample in samples:

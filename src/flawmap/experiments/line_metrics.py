@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from flawmap.experiments.runs import RunKey, RunResult
 
-AUROC = "image AUROC"
-F1 = "F1 max"
-F1_AT_THRESHOLD = "F1 at the threshold"
+_AUROC = "image AUROC"
+_F1 = "F1 max"
+_F1_AT_THRESHOLD = "F1 at the threshold"
 
 ResultsByLine = Mapping[RunKey, RunResult]
 """By product, index of the line in its table, and seed."""
@@ -29,10 +29,10 @@ class LineMetrics:
     Example:
         >>> from flawmap.metrics.metric import Metric
         >>> results = {
-        ...     ("tiles", 0, seed): RunResult({}, {AUROC: Metric(value)})
+        ...     ("tiles", 0, seed): RunResult({}, {"image AUROC": Metric(value)})
         ...     for seed, value in enumerate((0.90, 0.92))
         ... }
-        >>> LineMetrics(0, ["tiles"], results).format_metric(AUROC, ["tiles"])
+        >>> LineMetrics(0, ["tiles"], results).format_metric("image AUROC", ["tiles"])
         '91.00 ± 1.41'
     """
 
@@ -43,6 +43,22 @@ class LineMetrics:
             for (product, line, seed), result in results.items()
             if line == index
         }
+
+    def cells(self, groups: Iterable[Sequence[str]], baseline: LineMetrics | None) -> list[str]:
+        """AUROC and F1 of each group of products, F1 at the threshold, and the difference.
+
+        Args:
+            groups: names of the products that a pair of cells takes the mean over.
+            baseline: the line to compare with; None for no cell with a difference.
+        """
+        cells = []
+        for products in groups:
+            cells.append(self.format_metric(_AUROC, products))
+            cells.append(self.format_metric(_F1, products))
+        cells.append(self.format_metric(_F1_AT_THRESHOLD, self.products))
+        if baseline is not None:
+            cells.append(self.format_difference(baseline))
+        return cells
 
     def values(self, name: str, products: Sequence[str]) -> list[float]:
         """The mean of a metric over products for each seed, in percent.
@@ -91,7 +107,7 @@ class LineMetrics:
             other: the line to compare with.
         """
         differences = []
-        for name in (AUROC, F1):
+        for name in (_AUROC, _F1):
             values = self.values(name, self.products)
             other_values = other.values(name, self.products)
             if not values or not other_values:

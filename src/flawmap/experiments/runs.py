@@ -139,7 +139,8 @@ class StudyRunner:
                 result = measure(spec)
             except KeyboardInterrupt:
                 emit("stopped; the rest is what was measured before")
-                measure, self.stopped = self.stored_result, True
+                self.stopped = True
+                measure = self.stored_result
                 result = measure(spec)
             if result is not None:
                 results[key] = result
@@ -152,7 +153,7 @@ class StudyRunner:
         """The result of a run that is on disk, or one that says why the run is impossible.
 
         Args:
-            spec: the run.
+            spec: method, product and seed of the run.
 
         Returns:
             None where the run could be measured and was not yet.
@@ -166,7 +167,7 @@ class StudyRunner:
         """The result of a run: the one on disk, or else a new one, which is then on disk.
 
         Args:
-            spec: the run.
+            spec: method, product and seed of the run.
 
         Returns:
             The result; where the run failed, its `error` says why.
@@ -189,7 +190,7 @@ class StudyRunner:
         """All that the result of a run depends on, as JSON can hold it.
 
         Args:
-            spec: the run.
+            spec: method, product and seed of the run.
 
         Raises:
             FlawmapError: the run is impossible: no such option, layer, weights or data.
@@ -213,7 +214,7 @@ class StudyRunner:
         """The fitted inspector of a run.
 
         Args:
-            spec: the run.
+            spec: method, product and seed of the run.
 
         Raises:
             FlawmapError: the run is impossible.
@@ -228,7 +229,7 @@ class StudyRunner:
 
     def _specs(self, setups: Sequence[MethodSetup]) -> list[tuple[RunKey, RunSpec]]:
         """All runs; those that share a network follow each other, for one cache is kept."""
-        available = [(at, setup) for at, setup in enumerate(setups) if setup.method in METHODS]
+        available = [item for item in enumerate(setups) if item[1].method in METHODS]
         specs = []
         for product, (index, setup) in itertools.product(self.study.products, available):
             for seed in self._seeds(setup):

@@ -9,21 +9,21 @@ from typing import Any
 
 from tabulate import tabulate
 
-from flawmap.experiments.line_metrics import AUROC, F1, F1_AT_THRESHOLD, LineMetrics, ResultsByLine
+from flawmap.experiments.line_metrics import LineMetrics, ResultsByLine
 from flawmap.experiments.published import MEAN
 from flawmap.experiments.runs import RunResult
 from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.tables import TableLine, TableSpec
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.methods import METHODS
-from flawmap.metrics.images import REJECT_ALL_F1
 from flawmap.support.atomic import atomic_write
 from flawmap.support.tables import TableRow, write_csv
 
-MISSING = "not here yet"
+_MISSING = "not here yet"
 """Stands in place of a method that this flawmap lacks."""
 
 _PREVALENCE = "defect prevalence"
+_REJECT_ALL_F1 = "F1 of rejecting all"
 
 _PRIVATE = (
     "published: Li et al. 2025, on their private images; compare how lines differ, not by how much."
@@ -36,7 +36,7 @@ class TableText:
 
     Args:
         title: what it compares.
-        columns: the headings.
+        columns: the headings, that of the labels first.
         rows: the cells of each line, its label first.
         notes: a sentence each.
     """
@@ -61,9 +61,9 @@ def format_table(table: TableSpec, study: StudyConfig, results: ResultsByLine) -
     baseline = lines[labels.index(table.baseline)] if table.baseline in labels else None
     rows = []
     for line, metrics in zip(table.lines, lines, strict=True):
-        cells = _metric_cells(metrics, baseline)
+        cells = metrics.cells(_groups(products).values(), baseline)
         if line.setup.method not in METHODS:
-            cells = [MISSING for _ in cells]
+            cells = [_MISSING for _ in cells]
         rows.append([line.label, *cells, *_published_cells(table, line)])
     notes = [*table.notes, *_notes(table, study, results)]
     return TableText(table.title, _columns(products, table.baseline), rows, notes)
@@ -87,16 +87,6 @@ def _columns(products: Sequence[str], baseline: str) -> list[str]:
     return [*columns, "published AUROC", "published F1"]
 
 
-def _metric_cells(metrics: LineMetrics, baseline: LineMetrics | None) -> list[str]:
-    cells = []
-    for products in _groups(metrics.products).values():
-        cells += [metrics.format_metric(AUROC, products), metrics.format_metric(F1, products)]
-    cells.append(metrics.format_metric(F1_AT_THRESHOLD, metrics.products))
-    if baseline is not None:
-        cells.append(metrics.format_difference(baseline))
-    return cells
-
-
 def _published_cells(table: TableSpec, line: TableLine) -> list[str]:
     published = table.published.get(line.label, {}).get(MEAN)
     return [f"{published.auroc:.2f}", f"{published.f1:.2f}"] if published else ["", ""]
@@ -116,7 +106,7 @@ def _notes(table: TableSpec, study: StudyConfig, results: ResultsByLine) -> list
         notes.append(_PRIVATE)
     missing = [line.label for line in table.lines if line.setup.method not in METHODS]
     if missing:
-        notes.append(f"{', '.join(missing)}: {MISSING}.")
+        notes.append(f"{', '.join(missing)}: {_MISSING}.")
     errors = {
         f"{table.lines[index].label}: {result.error}"
         for (_, index, _), result in results.items()
@@ -132,7 +122,7 @@ def _product_note(product: str, result: RunResult) -> str:
     prevalence = result.metrics[_PREVALENCE].value
     if prevalence is not None:
         clauses[0] += f", {100 * prevalence:.2f} % of them defective"
-    reject_all = result.metrics[REJECT_ALL_F1].value
+    reject_all = result.metrics[_REJECT_ALL_F1].value
     if reject_all is not None:
         clauses.append(f"rejecting all of them has an F1 of {100 * reject_all:.2f}")
     reasons = {metric.unavailable for metric in result.metrics.values() if metric.unavailable}
@@ -160,7 +150,7 @@ def _seeds_note(table: TableSpec, products: Sequence[str], results: ResultsByLin
             continue
         counts = {}
         for product in products:
-            counts[product] = sum((name, at) == (product, index) for name, at, _ in results)
+            counts[product] = sum(key[:2] == (product, index) for key in results)
         if len(set(counts.values())) == 1:
             names_by_count.setdefault(counts[products[0]], []).append(line.label)
             continue

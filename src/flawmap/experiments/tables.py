@@ -64,13 +64,13 @@ def _setup(
     sa: float = 0.0,
     cfa: bool = False,
     tl: bool = False,
-    half: ChannelChoice = "first",
+    channel_choice: ChannelChoice = "first",
     attend: AttentionKind = "tokens",
 ) -> MethodSetup:
     """A relative of PatchCore by the paper's three changes; `sa`: fraction of layer 3 attending."""
     options: dict[str, object] = {}
     if sa:
-        options["context"] = PartialSelfAttention(sa, half, attend)
+        options["context"] = PartialSelfAttention(sa, channel_choice, attend)
     if cfa:
         options |= {"reducer": ChannelAggregation(0.1), "reducer_scope": "bank"}
     return MethodSetup("patchcore", options, finetuned=tl)
@@ -132,7 +132,7 @@ TABLES: dict[int, TableSpec] = {
             _added("ResNet18-PatchCore", MethodSetup("patchcore-resnet18")),
             _added("improved PatchCore without TL", _setup(sa=0.5, cfa=True)),
         ),
-        published.TABLE_1,
+        published.METRICS[1],
         notes=(
             "Rail-PatchCore and FR-PatchCore are reconstructions: their articles leave open what "
             "they do.",
@@ -142,7 +142,10 @@ TABLES: dict[int, TableSpec] = {
         "Times of the improved algorithm by reducer", _REDUCERS, timed=True, notes=(_REDUCERS_NOTE,)
     ),
     3: TableSpec(
-        "The improved algorithm by reducer", _REDUCERS, published.TABLE_3, notes=(_REDUCERS_NOTE,)
+        "The improved algorithm by reducer",
+        _REDUCERS,
+        published.METRICS[3],
+        notes=(_REDUCERS_NOTE,),
     ),
     4: TableSpec(
         "Fraction of layer 3 that attends",
@@ -152,8 +155,8 @@ TABLES: dict[int, TableSpec] = {
             _attention("50 %", 0.5),
             _attention("75 %", 0.75),
             _attention("100 %", 1.0),
-            _added("50 %, last half", _setup(sa=0.5, cfa=True, tl=True, half="last")),
-            _added("50 %, random half", _setup(sa=0.5, cfa=True, tl=True, half="random")),
+            _added("50 %, last half", _setup(sa=0.5, cfa=True, tl=True, channel_choice="last")),
+            _added("50 %, random half", _setup(sa=0.5, cfa=True, tl=True, channel_choice="random")),
             _added(
                 "50 %, each channel by itself",
                 _setup(sa=0.5, cfa=True, tl=True, attend="per_channel"),
@@ -163,7 +166,7 @@ TABLES: dict[int, TableSpec] = {
                 _setup(sa=1.0, cfa=True, tl=True, attend="per_channel"),
             ),
         ),
-        published.TABLE_4,
+        published.METRICS[4],
     ),
     5: TableSpec(
         "Ablation",
@@ -177,7 +180,7 @@ TABLES: dict[int, TableSpec] = {
             TableLine("+SA+CFA", _setup(sa=0.5, cfa=True)),
             TableLine("Ours", OURS),
         ),
-        published.TABLE_5,
+        published.METRICS[5],
         baseline="PatchCore",
     ),
 }

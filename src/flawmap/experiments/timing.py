@@ -34,13 +34,10 @@ from flawmap.support.progress import track
 WARM_UP, TIMED_IMAGES = 10, 100
 """Images before the clock counts, and those that it counts."""
 
-IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
+_IMAGE_SECTIONS = ("decode", "network", "embedding", "reduction", "search", "whole")
 """Of an image. `search` includes map and score; `whole` is all but `decode`, in one graph."""
 
-BANK_SECTIONS = ("features", "reduction", "coreset")
-"""Of a bank. `features` decodes, runs the network and embeds, several images at once."""
-
-TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
+_TimedSection = Callable[[list[np.ndarray]], list[np.ndarray]]
 """Arrays of one image in, arrays out: the inputs of the next section."""
 
 
@@ -50,7 +47,8 @@ class LineTimings:
 
     Args:
         image: median and 95th percentile of each section, in milliseconds, one image at a time.
-        bank: seconds that each section of building the bank took.
+        bank: seconds that each section of building the bank took: `features` (decoding, network
+            and embedding, several images at once), `reduction` and `coreset`.
         size: vectors in the bank, and numbers in each.
     """
 
@@ -124,11 +122,11 @@ class _Subject:
         self.bank = _build(method, Batches(paths, self.preprocessing), clock)
         vectors = method.fitted_state()["bank.vectors"]
         self.size = len(vectors), vectors.shape[1]
-        self.sections: dict[str, TimedSection] = {}
+        self.sections: dict[str, _TimedSection] = {}
         tensors = [torch.zeros(1, 3, height, width)]
         for name, module in _modules(method, height, width).items():
             self.sections[name], tensors = _start(module.eval(), tensors)
-        self.whole = _whole(method, height, width)
+        self.full_graph = _full_graph(method, height, width)
 
     def score(self, path: Path) -> Iterator[tuple[str, float]]:
         """Score an image; each section with the milliseconds that it took."""
@@ -141,7 +139,7 @@ class _Subject:
             arrays = section(arrays)
             yield name, self._since(started)
         started = self._clock()
-        self.whole(image)
+        self.full_graph(image)
         yield "whole", self._since(started)
 
     def _since(self, started: float) -> float:
@@ -200,7 +198,7 @@ def _build(method: PatchCore, batches: Batches, clock: Callable[[], float]) -> d
     }
 
 
-def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, list[Tensor]]:
+def _start(module: nn.Module, examples: list[Tensor]) -> tuple[_TimedSection, list[Tensor]]:
     """A module made ready to be timed, and its outputs for the examples."""
     device = best_device()
     with torch.inference_mode():
@@ -221,7 +219,7 @@ def _start(module: nn.Module, examples: list[Tensor]) -> tuple[TimedSection, lis
     return run, next_examples
 
 
-def _in_torch(module: nn.Module, device: torch.device) -> TimedSection:
+def _in_torch(module: nn.Module, device: torch.device) -> _TimedSection:
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
             outputs = module(*(torch.from_numpy(array).to(device) for array in arrays))
@@ -235,7 +233,7 @@ def _as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _whole(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
+def _full_graph(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed], object]:
     """All of scoring as a saved inspector runs it."""
     if best_device().type == "cuda":
         run = _in_torch(method.scoring_module(), best_device())
@@ -248,7 +246,7 @@ def _whole(method: PatchCore, height: int, width: int) -> Callable[[Preprocessed
 def _summary(elapsed: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     """Median and 95th percentile of each section."""
     summary = {}
-    for section in IMAGE_SECTIONS:
+    for section in _IMAGE_SECTIONS:
         milliseconds = [of_image[section] for of_image in elapsed]
         late = float(np.quantile(milliseconds, 0.95))
         summary[section] = float(np.median(milliseconds)), late

@@ -10,8 +10,6 @@ from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.table_text import TableText
 from flawmap.experiments.tables import TableSpec
 from flawmap.experiments.timing import (
-    BANK_SECTIONS,
-    IMAGE_SECTIONS,
     TIMED_IMAGES,
     WARM_UP,
     LineTimings,
@@ -36,8 +34,8 @@ def format_timing_table(
         system: the machine in words.
     """
     columns = ["", "bank"]
-    columns += [f"{section} ms" for section in IMAGE_SECTIONS]
-    columns += [f"{section} s" for section in BANK_SECTIONS]
+    columns += [f"{section} ms" for section in timings[0].image]
+    columns += [f"{section} s" for section in timings[0].bank]
     columns += ["bank built s", "published: image s", "published: bank"]
     rows = []
     for line, timing in zip(table.lines, timings, strict=True):
@@ -56,16 +54,15 @@ def format_timing_table(
 def _cells(timing: LineTimings) -> list[str]:
     vectors, channels = timing.size
     cells = [f"{vectors} × {channels}"]
-    for section in IMAGE_SECTIONS:
-        median, late = timing.image[section]
+    for median, late in timing.image.values():
         cells.append(f"{median:.2f} ({late:.2f})")
-    cells += [f"{timing.bank[section]:.1f}" for section in BANK_SECTIONS]
+    cells += [f"{seconds:.1f}" for seconds in timing.bank.values()]
     return [*cells, f"{sum(timing.bank.values()):.1f}"]
 
 
 def _published_cells(label: str, product: str) -> list[str]:
     """The paper's times for a product; their mean for one that it does not have."""
-    by_product = published.TABLE_2.get(label)
+    by_product = published.TIMES.get(label)
     if by_product is None:
         return ["", ""]
     image_times, bank_times = zip(*by_product.values(), strict=True)

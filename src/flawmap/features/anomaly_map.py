@@ -25,7 +25,7 @@ class AnomalyMap(nn.Module):
     def __init__(self, sigma: float = 4.0) -> None:
         super().__init__()
         self.kernel: Tensor
-        self.register_buffer("kernel", gaussian_kernel(sigma), persistent=False)
+        self.register_buffer("kernel", _gaussian_kernel(sigma), persistent=False)
 
     def forward(self, distances: Distances, height: int, width: int) -> Maps:
         """One distance per pixel, (batch, height, width).
@@ -50,14 +50,14 @@ class AnomalyMap(nn.Module):
         return functional.conv2d(padded, self.kernel[None, None, None])
 
 
-def gaussian_kernel(sigma: float) -> Tensor:
+def _gaussian_kernel(sigma: float) -> Tensor:
     """A Gaussian sampled at each pixel out to 4 σ, with a sum of 1.
 
     Args:
         sigma: standard deviation in pixels, >= 0.
 
     Example:
-        >>> kernel = gaussian_kernel(4.0)
+        >>> kernel = _gaussian_kernel(4.0)
         >>> len(kernel), round(float(kernel[16]), 7)
         (33, 0.0997391)
     """

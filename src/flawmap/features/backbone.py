@@ -233,7 +233,7 @@ def _layer_indices(network: Any) -> dict[int, int]:
     indices = {}
     for index, stride in enumerate(strides):
         layer = stride.bit_length() - 2
-        # Where several stages share a stride, as in a transformer, no layer can be told by it.
+        # Where several stages share a stride, as in a transformer, it identifies no layer.
         if layer >= 1 and strides.count(stride) == 1:
             indices[layer] = index
     return indices

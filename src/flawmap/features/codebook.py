@@ -9,16 +9,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.tensor_shapes import PositionEncoding, Scalar
+from flawmap.features.tensor_shapes import Scalar
 from flawmap.support.tensors import Patches
 
-DECAY = 0.99
+_PositionEncoding = Float[Tensor, "_length _row _column"]
+"""A vector for each position of a map, the same for all images."""
+
+_DECAY = 0.99
 """How much of a running mean stays in each step."""
 
-SMOOTHING = 1e-5
+_SMOOTHING = 1e-5
 """Keeps the size of an empty cluster from being 0."""
 
 _DEAD_CODE_USAGE = 0.1
@@ -28,7 +32,7 @@ _MAX_POSITION_WAVELENGTH = 10_000.0
 """Ratio of the longest wavelength of a position encoding to the shortest."""
 
 
-class QuantisedVectors(NamedTuple):
+class _QuantisedVectors(NamedTuple):
     """The output of a codebook.
 
     Args:
@@ -66,28 +70,30 @@ class Codebook(nn.Module):
         self.register_buffer("sizes", torch.ones(num_codes))
         self.register_buffer("sums", self.codes.clone())
 
-    def forward(self, vectors: Patches) -> QuantisedVectors:
+    def forward(self, vectors: Patches) -> _QuantisedVectors:
         """Quantise vectors; in training the codes move a little.
 
         Args:
             vectors: (vector, channel).
         """
         # |x − e|² without |x|², which is the same for all codes.
-        nearest = (self.codes.square().sum(dim=1) - 2 * vectors @ self.codes.mT).argmin(dim=1)
+        squares = self.codes.square().sum(dim=1)
+        terms = squares - 2 * vectors @ self.codes.mT
+        nearest = terms.argmin(dim=1)
         codes = functional.embedding(nearest, self.codes)
         if self.training:
             self._update(vectors.detach(), nearest)
         commitment = (vectors - codes).square().mean()
-        return QuantisedVectors(vectors + (codes - vectors).detach(), commitment)
+        return _QuantisedVectors(vectors + (codes - vectors).detach(), commitment)
 
     def _update(self, vectors: Patches, nearest: Tensor) -> None:
         """Let the running means follow a batch; codes that are nearest to nothing are moved."""
         belongs = functional.one_hot(nearest, len(self.codes)).to(vectors.dtype)
-        self.sizes.lerp_(belongs.sum(dim=0), 1 - DECAY)
-        self.sums.lerp_(belongs.mT @ vectors, 1 - DECAY)
+        self.sizes.lerp_(belongs.sum(dim=0), 1 - _DECAY)
+        self.sums.lerp_(belongs.mT @ vectors, 1 - _DECAY)
         total = self.sizes.sum()
         dead = self.sizes < _DEAD_CODE_USAGE
-        smoothed = (self.sizes + SMOOTHING) / (total + len(self.sizes) * SMOOTHING) * total
+        smoothed = (self.sizes + _SMOOTHING) / (total + len(self.sizes) * _SMOOTHING) * total
         # A new tensor: the old one is still needed in the backward pass.
         self.codes = self.sums / smoothed[:, None]
         rows = torch.randint(len(vectors), (len(dead),), device=vectors.device)
@@ -98,7 +104,7 @@ class Codebook(nn.Module):
 
 def sinusoidal_position_encoding(
     length: int, rows: int, columns: int, device: torch.device | None = None
-) -> PositionEncoding:
+) -> _PositionEncoding:
     """A vector for each position, (length, row, column): the first half by column, then by row.
 
     In each half sine and cosine alternate, of the position times 10000^(−2 i / half) for the i-th

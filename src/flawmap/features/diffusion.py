@@ -11,10 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from flawmap.features.tensor_shapes import Noise, Noises, PerImageScalars, Timesteps
+from flawmap.features.tensor_shapes import Timesteps
 from flawmap.support.tensors import Images
+
+_PerImageScalars = Float[Tensor, "_batch 1 1 1"]
+"""One number per image, to multiply images with."""
+
+_Noises = Float[Tensor, "_step ... 3 height width"]
+"""The noise of each step of a reconstruction."""
+
+_Noise = Float[Tensor, "... 3 height width"]
+"""Gaussian noise for images; without the first axis, the same for all of them."""
 
 NUM_TIMESTEPS = 1000
 """Time steps of the schedule; an image of the last one is nothing but noise."""
@@ -28,7 +38,7 @@ _TIMESTEP_STRIDE = 25
 NUM_STEPS = START_TIMESTEP // _TIMESTEP_STRIDE
 """Steps of a reconstruction."""
 
-ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
+_ALPHA_BARS: list[float] = np.cumprod(1 - np.linspace(1e-4, 0.02, NUM_TIMESTEPS)).tolist()
 """ᾱ of each time step: the fraction of the image's variance that is left, β from 1e-4 to 0.02.
 
 Numbers and no tensor, so that all weights of the steps are constants of the graph that is made of
@@ -39,7 +49,7 @@ _NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """Noisy images and the time step of each to the noise in them."""
 
 
-def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
+def alpha_bar(timesteps: Timesteps) -> _PerImageScalars:
     """ᾱ of each image's time step, (batch, 1, 1, 1).
 
     Args:
@@ -48,10 +58,10 @@ def alpha_bar(timesteps: Timesteps) -> PerImageScalars:
     >>> alpha_bar(torch.tensor([0, 999])).flatten()
     tensor([9.9990e-01, 4.0358e-05])
     """
-    return torch.tensor(ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
+    return torch.tensor(_ALPHA_BARS, device=timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
 
 
-def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -> Images:
+def add_noise(images: Images, noise: _Noise, fraction: _PerImageScalars | float) -> Images:
     """Noisy images, √ᾱ x + √(1 − ᾱ) ε.
 
     Args:
@@ -62,7 +72,7 @@ def add_noise(images: Images, noise: Noise, fraction: PerImageScalars | float) -
     return fraction**0.5 * images + (1 - fraction) ** 0.5 * noise
 
 
-class StepWeights(NamedTuple):
+class _StepWeights(NamedTuple):
     """Weights of the noise in a step of DDIM.
 
     Args:
@@ -74,7 +84,7 @@ class StepWeights(NamedTuple):
     predicted: float
 
 
-def ddim_weights(now: float, then: float) -> StepWeights:
+def _ddim_weights(now: float, then: float) -> _StepWeights:
     """Weights of the noise in a step with η = 1.
 
     c₁ = √((1 − ᾱ_t / ᾱ_s)(1 − ᾱ_s) / (1 − ᾱ_t)), c₂ = √(1 − ᾱ_s − c₁²).
@@ -83,15 +93,15 @@ def ddim_weights(now: float, then: float) -> StepWeights:
         now: ᾱ_t, before the step, 0…1.
         then: ᾱ_s, after the step, larger.
 
-    >>> ddim_weights(0.5, 1.0)
-    StepWeights(fresh=0.0, predicted=0.0)
+    >>> _ddim_weights(0.5, 1.0)
+    _StepWeights(fresh=0.0, predicted=0.0)
     """
     variance = (1 - now / then) * (1 - then) / (1 - now)
-    return StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
+    return _StepWeights(variance**0.5, max(0.0, 1 - then - variance) ** 0.5)
 
 
 def reconstruct(
-    predict: _NoisePredictor, images: Images, targets: Images, noises: Noises, guidance: float
+    predict: _NoisePredictor, images: Images, targets: Images, noises: _Noises, guidance: float
 ) -> Images:
     """Images that were made noisy and clean again, guided towards targets.
 
@@ -108,16 +118,16 @@ def reconstruct(
             `NUM_STEPS`.
         guidance: w, how strongly; 0 for not at all.
     """
-    noisy = add_noise(images, noises[0], ALPHA_BARS[START_TIMESTEP])
+    noisy = add_noise(images, noises[0], _ALPHA_BARS[START_TIMESTEP])
     timesteps = range(START_TIMESTEP - _TIMESTEP_STRIDE, -1, -_TIMESTEP_STRIDE)
     for step, timestep in enumerate(timesteps, start=1):
-        now = ALPHA_BARS[timestep]
-        then = ALPHA_BARS[timestep - _TIMESTEP_STRIDE] if timestep else 1.0
+        now = _ALPHA_BARS[timestep]
+        then = _ALPHA_BARS[timestep - _TIMESTEP_STRIDE] if timestep else 1.0
         batch_timesteps = torch.full((noisy.shape[0],), timestep, device=noisy.device)
         predicted = predict(noisy, batch_timesteps)
         away_from_target = add_noise(targets, predicted, now) - noisy
         guided = predicted - guidance * (1 - now) ** 0.5 * away_from_target
         clean = (noisy - (1 - now) ** 0.5 * guided) / now**0.5
-        weights = ddim_weights(now, then)
+        weights = _ddim_weights(now, then)
         noisy = then**0.5 * clean + weights.fresh * noises[step] + weights.predicted * guided
     return noisy

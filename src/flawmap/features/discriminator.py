@@ -6,11 +6,18 @@ The adaptor and discriminator of GLASS (Chen et al. 2024), written from the pape
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.tensor_shapes import PatchLabels, Scalar, Vectors
+from flawmap.features.tensor_shapes import Scalar
 from flawmap.support.tensors import Patches
+
+_Vectors = Float[Tensor, "... channel"]
+"""Vectors in any arrangement; the channels are the last axis."""
+
+_PatchLabels = Float[Tensor, " _patch"]
+"""One number per patch, as a label or a logit."""
 
 _SMOOTHING = 1e-5
 """Keeps probabilities away from 0 and 1, so that the logarithm stays finite."""
@@ -31,7 +38,7 @@ class Adaptor(nn.Module):
         self.linear = nn.Linear(channels, channels)
         nn.init.xavier_normal_(self.linear.weight)
 
-    def forward(self, vectors: Vectors) -> Vectors:
+    def forward(self, vectors: _Vectors) -> _Vectors:
         """Adapted vectors, of the same shape.
 
         Args:
@@ -61,7 +68,7 @@ class Discriminator(nn.Module):
         for layer in (self.inner, self.last):
             nn.init.xavier_normal_(layer.weight)
 
-    def forward(self, vectors: Patches) -> PatchLabels:
+    def forward(self, vectors: Patches) -> _PatchLabels:
         """One logit per vector, (vector,).
 
         Args:
@@ -72,7 +79,7 @@ class Discriminator(nn.Module):
         return logits[:, 0]
 
 
-def focal_loss(logits: PatchLabels, labels: PatchLabels, hard_fraction: float = 0.5) -> Scalar:
+def focal_loss(logits: _PatchLabels, labels: _PatchLabels, hard_fraction: float = 0.5) -> Scalar:
     """Focal loss of the vectors that are classified worst: the mean of −(1 − p)² log p.
 
     p is the probability of what is true (Lin et al. 2017, with γ = 2).

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.features.tensor_shapes import Coordinates
 from flawmap.support.tensors import Features
+
+_Coordinates = Float[Tensor, "batch _row _column 2"]
+"""Where in a grid each position of a map belongs: horizontal and vertical, −1…1."""
 
 
 class FeatureGrid(nn.Module):
@@ -32,7 +35,7 @@ class FeatureGrid(nn.Module):
         super().__init__()
         self.nodes = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, length, nodes, nodes)))
 
-    def forward(self, coordinates: Coordinates) -> Features:
+    def forward(self, coordinates: _Coordinates) -> Features:
         """The features at coordinates, (batch, length, row, column).
 
         Args:
@@ -64,7 +67,7 @@ class CoordinateHead(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, features: Features) -> Coordinates:
+    def forward(self, features: Features) -> _Coordinates:
         """Coordinates (batch, row, column, 2), −1…1.
 
         Args:
@@ -138,8 +141,8 @@ def refinement_weight(reconstructed: Features, features: Features) -> Features:
     """The weight s of the input map in `refine`, (batch, 1, row, column).
 
     Args:
-        reconstructed: R.
-        features: F.
+        reconstructed: R, made of the grids, (batch, channel, row, column).
+        features: F, of the backbone, of the same shape.
     """
     difference = (reconstructed - features).square().mean(dim=1, keepdim=True)
     near = 1 - torch.round((0.05 * difference.detach()).clamp(0, 1))

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from flawmap.support.tensors import Features, PerImage
 
-CLAMP = 1.9
+_CLAMP = 1.9
 """Log-scales stay within about ± this."""
 
-ATAN_SCALE = 0.636
+_ATAN_SCALE = 0.636
 """About 2/π, so that the scaled arc tangent stays within ±1."""
 
 _ACTIVATION_CLIP = 1e6
@@ -42,7 +42,7 @@ class FlowOutput(NamedTuple):
     log_det: PerImage
 
 
-class CrossScaleOutput(NamedTuple):
+class _CrossScaleOutput(NamedTuple):
     """The maps of all scales after a joint flow.
 
     Args:
@@ -74,15 +74,14 @@ class _ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each position."""
 
     def forward(self, features: Features) -> Features:
-        normed: Tensor = super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return normed
+        normed: Tensor = super().forward(features.permute(0, 2, 3, 1))
+        return normed.permute(0, 3, 1, 2)
 
 
 class CouplingBlock(nn.Module):
-    """One step of a flow: half of the channels are scaled and shifted as the others say.
+    """One step of a flow: affine coupling, then a scale, an offset and a permutation of channels.
 
-    Then all are scaled, shifted and permuted.
-
+    Half of the channels are scaled and shifted by what the other half and the condition determine.
     With (x₁, x₂) the first and last half of the channels, a = 0.1 · net(x₁, condition): s = α
     tanh(a₁ / α), α = 1.9; y₂ = x₂ eˢ + a₂; times g = 0.1 · softplus(γ) with β = ½ per channel, plus
     an offset. log |det| = Σ s + H · W · Σ log g.
@@ -112,7 +111,8 @@ class CouplingBlock(nn.Module):
             nn.Conv2d(width, 2 * self._changed, 3, padding=1),
         )
         # So that g begins as 1: softplus(γ) with β = ½ is 2 log(1 + exp(γ / 2)).
-        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), 2 * math.log(math.expm1(5))))
+        first_scale = 2 * math.log(math.expm1(5))
+        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), first_scale))
         self.offset = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.order: Tensor
         self.register_buffer("order", torch.randperm(channels))
@@ -145,7 +145,7 @@ class CouplingBlock(nn.Module):
     def _affine(self, kept: Features, condition: Features) -> _Affine:
         output = 0.1 * self.net(torch.cat([kept, condition], dim=1))
         raw, shift = output.chunk(2, dim=1)
-        return _Affine(CLAMP * torch.tanh(raw / CLAMP), shift)
+        return _Affine(_CLAMP * torch.tanh(raw / _CLAMP), shift)
 
     def _scale(self) -> Tensor:
         return 0.1 * functional.softplus(self.scale, beta=0.5)
@@ -180,8 +180,8 @@ class CouplingStack(nn.Module):
 class CrossScaleCoupling(nn.Module):
     """One step of a flow over maps of several sizes at once.
 
-    Half of the channels of all maps say how to change the other half of each; then the other way
-    round. log-scale = 1.9 · 0.636 · atan(· / 1.9).
+    Half of the channels of all maps determine how to change the other half of each; then the other
+    way round. log-scale = 1.9 · 0.636 · atan(· / 1.9).
 
     Args:
         channels: of each map, fine to coarse.
@@ -198,7 +198,7 @@ class CrossScaleCoupling(nn.Module):
         for index, count in enumerate(channels):
             self.register_buffer(f"order{index}", torch.randperm(count))
 
-    def forward(self, maps: Sequence[Features], condition: Features) -> CrossScaleOutput:
+    def forward(self, maps: Sequence[Features], condition: Features) -> _CrossScaleOutput:
         """One step towards the Gaussian with all maps.
 
         Args:
@@ -217,7 +217,7 @@ class CrossScaleCoupling(nn.Module):
             torch.cat(halves, dim=1).clamp(-_ACTIVATION_CLIP, _ACTIVATION_CLIP)
             for halves in zip(first, second, strict=True)
         ]
-        return CrossScaleOutput(joined, _log_det(of_second) + _log_det(of_first))
+        return _CrossScaleOutput(joined, _log_det(of_second) + _log_det(of_first))
 
     def inverse(self, maps: Sequence[Features], condition: Features) -> list[Features]:
         """The maps that `forward` makes these of.
@@ -291,7 +291,7 @@ class _CrossScaleNetwork(nn.Module):
             size = layer_map.shape[-2:]
             resized = functional.interpolate(context, size=size, mode="bilinear")
             raw, shift = head(layer_map + resized).chunk(2, dim=1)
-            affines.append(_Affine(CLAMP * ATAN_SCALE * torch.atan(raw / CLAMP), shift))
+            affines.append(_Affine(_CLAMP * _ATAN_SCALE * torch.atan(raw / _CLAMP), shift))
         return affines
 
 

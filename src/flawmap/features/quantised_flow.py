@@ -116,7 +116,8 @@ class VQFlowNetwork(nn.Module):
     ) -> FlowOutput:
         """The flow of one level, in units of the prototype's Gaussian: (z − μ) / √(σ² + ε)."""
         flowed = self.flows[level](layer_map, condition)
-        mean, deviation = self.gaussians[level](prototype)[:, :, None, None].chunk(2, dim=1)
+        gaussian = self.gaussians[level](prototype)[:, :, None, None]
+        mean, deviation = gaussian.chunk(2, dim=1)
         variance = deviation.square() + _MIN_VARIANCE
         normalised = (flowed.maps - mean) / variance.sqrt()
         if not self._log_sigma:

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.features.diffusion import NUM_STEPS, reconstruct
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.pooling import average_pool_3x3
-from flawmap.features.tensor_shapes import ResizedImages, Scalar
+from flawmap.features.tensor_shapes import Scalar
 from flawmap.features.unet import UNet
 from flawmap.support.tensors import Distances, Features, Images
+
+_ResizedImages = Float[Tensor, "batch 3 _height _width"]
+"""The same images in another size."""
 
 
 class DDADReconstructor(nn.Module):
@@ -48,7 +52,7 @@ class DDADReconstructor(nn.Module):
         self.register_buffer("noises", torch.randn(NUM_STEPS + 1, 3, *self._size))
         self.register_buffer("balance", torch.ones(()))
 
-    def to_working_size(self, images: Images) -> ResizedImages:
+    def to_working_size(self, images: Images) -> _ResizedImages:
         """Preprocessed images in the UNet's size, −1…1.
 
         Args:
@@ -90,20 +94,17 @@ class DDADReconstructor(nn.Module):
             self.unet, resized, resized, self.noises[:, None], self._guidance
         )
         by_pixels = (resized - reconstructed).abs().mean(dim=1)
+        size = by_pixels.shape[-2:]
+        maps = self.adapted_features(resized)[1:]
+        reconstructed_maps = self.adapted_features(reconstructed)[1:]
         by_layer = []
-        for before, after in zip(
-            self.adapted_features(resized)[1:],
-            self.adapted_features(reconstructed)[1:],
-            strict=True,
-        ):
-            similarity = functional.cosine_similarity(
-                average_pool_3x3(before), average_pool_3x3(after), dim=1
-            )
+        for before, after in zip(maps, reconstructed_maps, strict=True):
+            pooled_before = average_pool_3x3(before)
+            pooled_after = average_pool_3x3(after)
+            similarity = functional.cosine_similarity(pooled_before, pooled_after, dim=1)
             distances = (1 - similarity)[:, None]
             by_layer.append(
-                functional.interpolate(
-                    distances, by_pixels.shape[-2:], mode="bilinear", align_corners=True
-                )
+                functional.interpolate(distances, size, mode="bilinear", align_corners=True)
             )
         by_features = torch.stack(by_layer).sum(dim=0)[:, 0].clamp_min(0)
         return [by_pixels, by_features]

@@ -14,13 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.registration_run import RegistrationTraining, SiameseNetworks
-from flawmap.features.spatial_transformer import FeatureAligner, TransformModel, make_aligner
+from flawmap.features.registration_run import train_registration
+from flawmap.features.spatial_transformer import FeatureAligner, TransformModel
 from flawmap.support.options import Components
 
 
@@ -138,14 +137,7 @@ class SpatialTransformerRegistration(Registration):
                 f"registration is trained on pairs of images and got {len(images)}; give two or "
                 "more, or do without it"
             )
-        device = next(backbone.parameters()).device
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            aligner = make_aligner(backbone, images[0].to(device), self.transform)
-            networks = SiameseNetworks(aligner, backbone.channels[-1])
-        training = RegistrationTraining(self, networks.to(device), backbone, images, seed)
-        training.run(folder)
-        return training.best_aligner().eval().requires_grad_(False)
+        return train_registration(self, backbone, images, seed, folder)
 
 
 REGISTRATIONS = Components(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional
 from torch.optim import SGD
 
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.spatial_transformer import FeatureAligner
+from flawmap.features.spatial_transformer import FeatureAligner, make_aligner
 from flawmap.features.tensor_shapes import Transforms
 from flawmap.render.curves import plot_losses
 from flawmap.support.options import to_dict
@@ -27,7 +28,38 @@ if TYPE_CHECKING:
     from flawmap.features.registration import SpatialTransformerRegistration
 
 
-class SiameseNetworks(nn.Module):
+def train_registration(
+    options: SpatialTransformerRegistration,
+    backbone: FeatureExtractor,
+    images: list[Tensor],
+    seed: int,
+    folder: Path | None,
+) -> FeatureAligner:
+    """The aligner that was trained on pairs of images.
+
+    Args:
+        options: settings of the registration.
+        backbone: stays as it is.
+        images: two or more, (3, height, width) each.
+        seed: of weights and pairs.
+        folder: for checkpoints to resume from, and curves; None keeps nothing.
+
+    Raises:
+        OptionError: no transformer can be put into this backbone.
+        TrainingError: the loss or the weights became infinite or not a number.
+        WriteError: the folder cannot be written.
+    """
+    device = next(backbone.parameters()).device
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        aligner = make_aligner(backbone, images[0].to(device), options.transform)
+        networks = _SiameseNetworks(aligner, backbone.channels[-1])
+    training = _RegistrationTraining(options, networks.to(device), backbone, images, seed)
+    training.run(folder)
+    return training.best_aligner().eval().requires_grad_(False)
+
+
+class _SiameseNetworks(nn.Module):
     """What is trained: the aligner, and two stacks of 1×1 convolutions that go afterwards.
 
     Args:
@@ -42,14 +74,14 @@ class SiameseNetworks(nn.Module):
         self.predictor = _pointwise(channels, 2)
 
 
-class RegistrationTraining(TrainingRun[SiameseNetworks]):
+class _RegistrationTraining(TrainingRun[_SiameseNetworks]):
     """The training of one registration.
 
     Pairs come from one generator that goes on from epoch to epoch, so its state is in the
     checkpoint. The weights of the epoch with the lowest loss are kept.
 
     Args:
-        options: settings.
+        options: settings of the registration.
         networks: to be trained, on the device where they are trained.
         backbone: stays as it is.
         images: all of them, (3, height, width) each.
@@ -59,7 +91,7 @@ class RegistrationTraining(TrainingRun[SiameseNetworks]):
     def __init__(
         self,
         options: SpatialTransformerRegistration,
-        networks: SiameseNetworks,
+        networks: _SiameseNetworks,
         backbone: FeatureExtractor,
         images: list[Tensor],
         seed: int,

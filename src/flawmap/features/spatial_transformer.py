@@ -29,9 +29,8 @@ _IDENTITY: dict[TransformModel, tuple[float, ...]] = {
     "rotation_scale": (0, 1, 1),
     "affine": (1, 0, 0, 0, 1, 0),
 }
-"""The parameters that leave a map as it is: angle, horizontal scale and vertical scale.
-
-Or a 2×3 matrix row by row.
+"""The parameters that leave a map as it is: angle, horizontal and vertical scale; or a 2×3 matrix,
+row by row.
 """
 
 
@@ -141,8 +140,8 @@ class FeatureAligner(nn.Module):
             distances: (batch, row, column), in the registered frame.
             transforms: (batch, 2, 3) per stage, in the order in which they were applied.
         """
-        combined = reduce(compose, transforms)
-        return resample(distances[:, None], invert(combined), "border")[:, 0]
+        combined = reduce(_compose, transforms)
+        return resample(distances[:, None], _invert(combined), "border")[:, 0]
 
 
 def make_aligner(
@@ -217,7 +216,7 @@ def resample(
     return functional.grid_sample(maps, grid, padding_mode=padding, align_corners=False)
 
 
-def compose(first: Transforms, second: Transforms) -> Transforms:
+def _compose(first: Transforms, second: Transforms) -> Transforms:
     """One transform for two: from a position after both to the position before both.
 
     Args:
@@ -229,7 +228,7 @@ def compose(first: Transforms, second: Transforms) -> Transforms:
     return torch.cat([linear @ second[..., :2], shift], dim=-1)
 
 
-def invert(transforms: Transforms) -> Transforms:
+def _invert(transforms: Transforms) -> Transforms:
     """The transforms that undo these.
 
     Written out, since exporters know no inverse. A map that was pressed flat cannot be spread
@@ -240,10 +239,12 @@ def invert(transforms: Transforms) -> Transforms:
 
     Example:
         >>> half = torch.tensor([[[0.5, 0.0, 1.0], [0.0, 0.5, 0.0]]])
-        >>> compose(half, invert(half)).abs().tolist()
+        >>> _compose(half, _invert(half)).abs().tolist()
         [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
     """
-    (a, b), (c, d) = (row.unbind(dim=-1) for row in transforms[..., :2].unbind(dim=-2))
+    first_row, second_row = transforms[..., :2].unbind(dim=-2)
+    a, b = first_row.unbind(dim=-1)
+    c, d = second_row.unbind(dim=-1)
     determinant = a * d - b * c
     determinant = torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
     adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))

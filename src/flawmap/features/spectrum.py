@@ -19,13 +19,13 @@ _BRIGHT_LEVEL = 170.0
 """Level of 20·ln|F| beyond which a point of the spectrum counts."""
 
 _MIN_COUNT = 60
-"""A hypersphere has more points than this,"""
+"""Number of bright points that the spectrum of a hypersphere exceeds."""
 
 _MIN_RADIUS = 12.0
-"""which reach farther than this from zero frequency, in points,"""
+"""Distance from zero frequency, in points, that its farthest bright point exceeds."""
 
 _MIN_DENSITY = 0.21
-"""and fill more than this fraction of the smallest disc or square around them."""
+"""Fraction of the smallest disc or square around them that its bright points exceed."""
 
 
 def is_hypersphere(mean_image: ImageOrMap) -> bool:

@@ -116,7 +116,7 @@ class UNet(nn.Module):
         )
 
     def _add_down_blocks(self, widths: list[int], blocks_per_scale: int) -> list[int]:
-        """Blocks from the finest scale to the coarsest; the channels that each leaves, in order."""
+        """Add blocks from the finest scale to the coarsest; the channels after each, in order."""
         width = self._base_channels
         skip_widths = [width]
         for scale, scale_width in enumerate(widths):
@@ -132,7 +132,7 @@ class UNet(nn.Module):
     def _add_up_blocks(
         self, widths: list[int], blocks_per_scale: int, skip_widths: list[int]
     ) -> None:
-        """Blocks from the coarsest scale to the finest; each also takes what a block down left."""
+        """Add blocks from the coarsest scale to the finest; each also reads a skip connection."""
         width = widths[-1]
         for scale, scale_width in reversed(list(enumerate(widths))):
             for _ in range(blocks_per_scale + 1):
@@ -147,8 +147,8 @@ class _ResBlock(nn.Module):
     """A residual block that knows the time step, and may halve or double the map's sides.
 
     Args:
-        in_channels: of the map that comes.
-        out_channels: of the map that goes.
+        in_channels: of the input map.
+        out_channels: of the output map.
         time_embedding: length of the time-step embedding.
         resize: factor on the sides: 1, 0.5 or 2.
         dropout: fraction of numbers that are set to 0 in training, 0…1.
@@ -222,7 +222,8 @@ class AttentionBlock(nn.Module):
         """
         split = "b (three n c) h w -> three b n (h w) c"
         # Contiguous, without which torch takes the slow way on a CPU.
-        query, key, value = rearrange(self.qkv(maps), split, three=3, n=self.heads).contiguous()
+        qkv = rearrange(self.qkv(maps), split, three=3, n=self.heads)
+        query, key, value = qkv.contiguous()
         attended = functional.scaled_dot_product_attention(query, key, value)
         joined = rearrange(attended, "b n (h w) c -> b (n c) h w", h=maps.shape[-2])
         outcome: Tensor = maps + self.proj_out(joined)

@@ -1,4 +1,4 @@
-"""What a fine-tuning may tell apart: images by the name of their class, for each of its modes."""
+"""The classes of a fine-tuning: images by the name of their class, for each of its modes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flawmap.data.layouts import find_products, find_samples, good_training_samp
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError
 
-Classes = dict[str, list[Path]]
+_Classes = dict[str, list[Path]]
 """Image files by the name of their class."""
 
 
-def classes_by_product(source: Path) -> Classes:
+def classes_by_product(source: Path) -> _Classes:
     """The good training images of each product, for the mode `products`.
 
     Args:
@@ -35,7 +35,7 @@ def classes_by_product(source: Path) -> Classes:
     return {name: _paths(good_training_samples(folder)) for name, folder in products.items()}
 
 
-def classes_with_real_defects(source: Path) -> Classes:
+def classes_with_real_defects(source: Path) -> _Classes:
     """Good training images and a fraction of the real defects, for the mode `real-defects`.
 
     Args:
@@ -46,11 +46,11 @@ def classes_with_real_defects(source: Path) -> Classes:
     """
     return {
         GOOD: _paths(good_training_samples(source)),
-        "defective": _paths(sample_real_defects(source)),
+        "defective": _paths(_sample_real_defects(source)),
     }
 
 
-def sample_real_defects(source: Path, fraction: float = 0.2) -> list[Sample]:
+def _sample_real_defects(source: Path, fraction: float = 0.2) -> list[Sample]:
     """The real defects to fine-tune with, chosen by a hash of their file names.
 
     Args:

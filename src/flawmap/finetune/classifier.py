@@ -80,7 +80,7 @@ def build_classifier(
     Args:
         backbone: is changed by the training.
         num_classes: number of classes, 2 or more.
-        config: settings.
+        config: settings; here `frozen_stages` and `batch_norm` count.
         seed: of the new layer's weights; torch's own generator is left as it was.
 
     Raises:

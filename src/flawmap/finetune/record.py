@@ -16,9 +16,9 @@ class FineTuneRecord:
     """The record of a fine-tuning, as the saved inspector keeps it.
 
     Args:
-        config: the settings.
+        config: settings of the fine-tuning.
         classes: number of images, for training and validation together, by the name of their class.
-        history: the epochs.
+        history: metrics of each epoch that was trained.
         excluded_sha256: SHA-256 in hex of the files of a test set that were trained on; they can
             test nothing any more.
 

@@ -36,10 +36,10 @@ from flawmap.training.monitor import TrainingMonitor
 
 
 class FineTuned(NamedTuple):
-    """What a fine-tuning gives.
+    """The result of a fine-tuning.
 
     Args:
-        backbone: the tuned backbone, cut after the last layer that the method uses.
+        backbone: the fine-tuned backbone, cut after the last layer that the method uses.
         record: settings, classes and epochs.
     """
 
@@ -65,7 +65,7 @@ def fine_tune(
         weights: where the first weights come from; see `Backbone`.
         classes: images by the name of their class. One class, of good images, is set against
             itself with painted defects.
-        config: the settings.
+        config: settings of the fine-tuning.
         seed: of all that is random.
         checkpoint_dir: for a checkpoint after each epoch, from which the same training resumes if
             it was stopped, and for `history.json`, `curves.png` and TensorBoard's files. None
@@ -96,7 +96,7 @@ def fine_tune(
 
 
 @runtime_checkable
-class ClassificationData(Protocol):
+class _ClassificationData(Protocol):
     """Images by class, as `FineTuneDataset` has them."""
 
     def __len__(self) -> int:
@@ -124,12 +124,12 @@ class FineTuning(TrainingRun[Classifier]):
 
     Args:
         classifier: as `build_classifier` gives it.
-        data: the images.
+        data: images by class, in batches.
         record: names the settings; its history is filled.
     """
 
     def __init__(
-        self, classifier: Classifier, data: ClassificationData, record: FineTuneRecord
+        self, classifier: Classifier, data: _ClassificationData, record: FineTuneRecord
     ) -> None:
         self.data = data
         self.record = record

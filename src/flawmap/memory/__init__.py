@@ -1,1 +1,1 @@
-"""What is remembered of good parts, and how it is searched."""
+"""The bank of good patches and its relatives: how they are chosen, searched and left out of."""

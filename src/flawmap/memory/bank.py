@@ -136,14 +136,14 @@ class Reweighted(ImageScore):
         # ‖m* − v‖² less ‖m*‖², as in `nearest`; vectors to be ignored are infinitely far.
         squared = torch.addmm(bank.squares, bank.vectors[nearest_row], bank.vectors.T, alpha=-2)
         around = squared.topk(min(self.neighbours, len(bank)), largest=False).indices
-        return reweight(distance, (most_anomalous - bank.vectors[around]).norm(dim=-1))
+        return _reweight(distance, (most_anomalous - bank.vectors[around]).norm(dim=-1))
 
 
 IMAGE_SCORES = Components("image score", ImageScore, [Maximum, Reweighted])
 """All image scores by name; other packages may add theirs."""
 
 
-def reweight(distance: PerImage, around: Tensor) -> PerImage:
+def _reweight(distance: PerImage, around: Tensor) -> PerImage:
     """A distance d times 1 − eᵈ / Σ eᵈⁱ, where dᵢ are those to the vectors around the nearest.
 
     Args:
@@ -151,7 +151,7 @@ def reweight(distance: PerImage, around: Tensor) -> PerImage:
         around: distances of that patch to the vectors around the nearest, (image, neighbour).
 
     Example:
-        >>> reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
+        >>> _reweight(torch.tensor([2.0]), torch.tensor([[2.0, 2.5, 3.0]]))
         tensor([1.6274])
     """
     return (1 - torch.exp(distance - around.logsumexp(dim=1))) * distance

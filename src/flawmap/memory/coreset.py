@@ -205,7 +205,7 @@ class _Search:
         self.settled[rows] = self.taken
 
     def settle_block(self, rows: Tensor) -> None:
-        """Lower the bounds of `rows` by all centres that the first of them has not met."""
+        """Lower the bounds of `rows` by all centres that the first of them still lacks."""
         missed = slice(int(self.settled[rows[0]]), self.taken)
         vectors = self.vectors[rows]
         chosen = self.chosen[missed]
@@ -265,7 +265,10 @@ def _principal_components(vectors: Patches, count: int) -> tuple[Tensor, Tensor]
 
 
 def _not_finite(vectors: Patches, rows: int) -> OptionError:
-    count = sum(int((~block.isfinite()).any(1).sum()) for block in vectors.split(rows))
+    count = 0
+    for block in vectors.split(rows):
+        has_bad_number = (~block.isfinite()).any(1)
+        count += int(has_bad_number.sum())
     return OptionError(
         f"{count} of {len(vectors)} vectors hold NaN, infinity or numbers too large to square; "
         "exclude their images, or look for the layer that overflows"

@@ -66,8 +66,8 @@ def nearest_candidates(vectors: Patches, centres: Patches, squares: Tensor) -> T
     """Pairs of each row with every centre that may be its nearest.
 
     u² + v² - 2uv, of u and v as rounded, is within `doubt` × (u² + v²) of the squared distance, in
-    whatever order the sums are taken. A rival is a centre that may be no farther than the nearest
-    one may be at most.
+    whatever order the sums are taken. A candidate is a centre whose least possible distance is no
+    more than the largest possible distance of the nearest one.
 
     Args:
         vectors: (row, channel).

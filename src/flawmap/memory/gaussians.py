@@ -61,8 +61,8 @@ class Gaussians(nn.Module):
         Args:
             maps: the channels that the Gaussians are about, (batch, channel, row, column).
         """
-        # One product for the whole batch, so memory grows with the maps; on rows that lie apart it
-        # would take 20 times as long.
+        # One product for the whole batch, so memory grows with the maps; on rows that
+        # are not contiguous it would take 20 times as long.
         vectors = rearrange(maps, "b c h w -> (h w) b c").contiguous()
         white = (vectors - rearrange(self.mean, "h w c -> (h w) 1 c")) @ self.whitening.mT
         rows = self.mean.shape[0]
@@ -160,11 +160,11 @@ def merge_shards(
         ]
         scatter.baddbmm_(torch.stack(between, dim=2), torch.stack(between, dim=1))
         covariance = (scatter / max(1, count - 1)).to(device)
-        whitening[block] = whiten(covariance, ridge).cpu()
+        whitening[block] = _whiten(covariance, ridge).cpu()
     return mean, whitening
 
 
-def whiten(covariance: _Matrices, ridge: float) -> _Matrices:
+def _whiten(covariance: _Matrices, ridge: float) -> _Matrices:
     """The inverse Cholesky factor of each covariance plus ridge: L⁻¹ with LLᵀ = Σ + ridge·I.
 
     The inverse and not the factor: the distance is then ‖L⁻¹(x − μ)‖, a matrix product that every
@@ -178,7 +178,7 @@ def whiten(covariance: _Matrices, ridge: float) -> _Matrices:
         OptionError: the ridge is too small to invert the covariances.
 
     Example:
-        >>> whiten(torch.full((1, 1, 1), 3.0), ridge=1.0)
+        >>> _whiten(torch.full((1, 1, 1), 3.0), ridge=1.0)
         tensor([[[0.5000]]])
     """
     identity = torch.eye(covariance.shape[-1]).to(covariance)
@@ -211,7 +211,7 @@ class LeaveOneOut:
         self._blocks = _blocks(self._whitening, _ELEMENTS_PER_BLOCK)
         for block in track(self._blocks, "preparing leave-out", len(self._blocks)):
             covariance = (self._whitening[block] / (self._count - 2)).to(device)
-            self._whitening[block] = whiten(covariance, ridge).cpu()
+            self._whitening[block] = _whiten(covariance, ridge).cpu()
 
     def distances(self, maps: Features) -> Distances:
         """The distance of each position of images that the moments hold, (batch, row, column).

@@ -80,13 +80,13 @@ class LeaveOut:
             The bank; it is overwritten by the next call.
         """
         is_own = self._bank_groups == group_id
-        chosen = self._replacements(group_id, int(is_own.sum()))
+        replacements = self._replacements(group_id, int(is_own.sum()))
         bank = self._bank
-        new = self._vectors[chosen].to(bank.vectors)
+        new = self._vectors[replacements].to(bank.vectors)
         vectors = self._buffer[: len(bank.vectors) + len(new)]
         vectors[len(bank.vectors) :] = new
         squares = bank.squares.masked_fill(is_own.to(bank.squares.device), torch.inf)
-        new_ids = (chosen // self._patches_per_image).to(bank.image_ids)
+        new_ids = (replacements // self._patches_per_image).to(bank.image_ids)
         return Bank(
             vectors,
             torch.cat([bank.image_ids, new_ids]),
@@ -117,7 +117,8 @@ class LeaveOut:
             rows = torch.where(new.values < squared, kept + new.indices, rows)
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
-        return Nearest((vectors - others.vectors[rows]).square().sum(dim=1).sqrt(), rows)
+        difference = vectors - others.vectors[rows]
+        return Nearest(difference.square().sum(dim=1).sqrt(), rows)
 
     def _make_buffer(self, channels: int) -> Tensor:
         """The bank's vectors, and room behind them for what replaces those of any group.
@@ -199,7 +200,7 @@ def _two_nearest(vectors: Patches, bank: Bank, bank_groups: Tensor) -> _TwoNeare
 
     @torch.inference_mode()  # a thread does not inherit it
     def fill(block: slice) -> None:
-        # Into its place at once: small results kept one by one would settle where the products
+        # Written to its rows at once: small results kept one by one would settle where products
         # were, and break up the heap (13 GB for 761 images).
         values = _two_nearest_in_block(vectors[block].to(bank.vectors), bank, starts, ends)
         for target, tensor in zip(result, values, strict=True):

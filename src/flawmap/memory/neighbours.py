@@ -125,10 +125,12 @@ def _nearest_in_graph(queries: Tensor, vectors: Tensor, squares: Tensor) -> Near
     far = functional.pad(squares, (0, empty), value=torch.inf)
     values = torch.addmm(far, queries, padded.T, alpha=-2).unflatten(1, (folds, -1))
     column = values.amin(dim=1).argmin(dim=1)
-    fold = values.gather(2, column[:, None, None].expand(-1, folds, 1))[:, :, 0].argmin(dim=1)
+    candidates = column[:, None, None].expand(-1, folds, 1)
+    fold = values.gather(2, candidates)[:, :, 0].argmin(dim=1)
     return _measure(queries, vectors, fold * values.shape[2] + column)
 
 
 def _measure(queries: Tensor, vectors: Tensor, rows: Tensor) -> Nearest:
     """The distances to the vectors in these rows."""
-    return Nearest((queries - vectors[rows]).square().sum(dim=1).sqrt(), rows)
+    difference = queries - vectors[rows]
+    return Nearest(difference.square().sum(dim=1).sqrt(), rows)

@@ -23,13 +23,7 @@ from flawmap.methods.patchcore_presets import (
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
-from flawmap.methods.trained_presets import (
-    CRAD_PRESETS,
-    DDAD_PRESETS,
-    GLASS_PRESETS,
-    VQFLOW_PRESETS,
-    Preset,
-)
+from flawmap.methods.trained_presets import TRAINED_PRESETS, Preset
 from flawmap.methods.vqflow import VQFlow
 from flawmap.support.registry import Registry
 
@@ -143,28 +137,28 @@ METHODS = _Methods(
             "Chen et al. 2024",
             "to tell patch vectors from the same pushed away, and from painted defects",
             "16 MB",
-            presets=GLASS_PRESETS,
+            presets=TRAINED_PRESETS["glass"],
         ),
         "crad": MethodEntry(
             CRAD,
             "Lee et al. 2024",
             "grids of features, and how to put good maps together from them",
             "0.3 GB",
-            presets=CRAD_PRESETS,
+            presets=TRAINED_PRESETS["crad"],
         ),
         "vqflow": MethodEntry(
             VQFlow,
             "Zhou et al. 2024",
             "how likely maps are, given prototypes of images and patterns of positions",
             "0.5 GB",
-            presets=VQFLOW_PRESETS,
+            presets=TRAINED_PRESETS["vqflow"],
         ),
         "ddad": MethodEntry(
             DDAD,
             "Mousakhan et al. 2024",
             "to take noise from good images; a backbone that overlooks what that leaves",
             "0.1 GB",
-            presets=DDAD_PRESETS,
+            presets=TRAINED_PRESETS["ddad"],
         ),
     },
 )

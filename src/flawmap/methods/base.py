@@ -55,7 +55,7 @@ class Method(ABC):
         precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
 
     Attributes:
-        notes: what whoever fits should know of what was fitted, in sentences.
+        notes: what the user should know about the fit, in sentences.
     """
 
     not_exportable: ClassVar[str] = ""

@@ -14,7 +14,7 @@ from flawmap.runtime.preprocess import ImageArray, Preprocessing
 
 
 class CalibratedFit(NamedTuple):
-    """What comes of a fit, beside the fitted method.
+    """The result of a fit, beside the fitted method.
 
     Args:
         calibration: scores of good images that the method was not fitted to, and the threshold.

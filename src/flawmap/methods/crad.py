@@ -124,12 +124,12 @@ class CRAD(TrainedMethod["CRADNetwork"]):
         features = batch[0]
         return {"mse": functional.mse_loss(networks(features), features)}
 
-    def encoder(self) -> CRADEncoder:
+    def encoder(self) -> _CRADEncoder:
         """Images to joined maps of all layers."""
-        return CRADEncoder(self.feature_extractor)
+        return _CRADEncoder(self.feature_extractor)
 
     def head(self) -> CRADHead:
-        """The memory, and the anomaly map.
+        """The reconstructing network, and the anomaly map.
 
         Raises:
             NotFitted: nothing was trained yet.
@@ -180,7 +180,7 @@ class CRADNetwork(nn.Module):
         return refine(self.projection(self.blocks(joined)), features)
 
 
-class CRADEncoder(nn.Module):
+class _CRADEncoder(nn.Module):
     """Images to the maps of all layers, joined at the finest one's size, corner on corner.
 
     Args:

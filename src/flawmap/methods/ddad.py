@@ -242,7 +242,7 @@ class DDAD(TrainedMethod[DDADReconstructor]):
         """Measure how large distances by pixels and by features get on good images.
 
         Args:
-            networks: trained.
+            networks: the trained networks, in evaluation mode.
             cached: all images.
         """
         by_pixels = []

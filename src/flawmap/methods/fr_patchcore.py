@@ -13,7 +13,7 @@ from flawmap.methods.patchcore import PatchCore
 
 
 def fr_patchcore(**options: Any) -> PatchCore:
-    """PatchCore with a registration that is learned from pairs of good images.
+    """PatchCore with a registration that is trained on pairs of good images.
 
     Args:
         options: of `PatchCore`, in place of that registration.

@@ -27,7 +27,7 @@ from flawmap.features.discriminator import Adaptor, Discriminator, focal_loss
 from flawmap.features.gradient_ascent import gradient_ascent, truncated_projection
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
-from flawmap.methods.glass_head import GLASSEncoder, GLASSHead
+from flawmap.methods.glass_head import GLASSHead
 from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
 from flawmap.runtime.decode import map_ahead
 from flawmap.support.options import check_range
@@ -56,7 +56,7 @@ class GLASSNetworks(nn.Module):
 class GLASS(TrainedMethod[GLASSNetworks]):
     """GLASS: an adaptor and a discriminator on frozen features, trained with synthesised anomalies.
 
-    The discriminator D is trained to tell normal vectors from such that were pushed away from them
+    The discriminator D is trained to tell normal vectors from those that were pushed away from them
     (global anomaly synthesis: noise, then gradient ascent within a shell around what is normal) and
     from those of painted defects (local anomaly synthesis: Perlin-shaped spots of texture). An
     image's score is its largest D, 0…1.
@@ -184,12 +184,14 @@ class GLASS(TrainedMethod[GLASSNetworks]):
 
         painted = map_ahead(paint, order)
         for indices in self.split_batches(order):
-            painted_images, masks = map(np.stack, zip(*islice(painted, len(indices)), strict=True))
+            painted_batch = list(islice(painted, len(indices)))
+            painted_images = np.stack([item.image for item in painted_batch])
+            masks = np.stack([item.mask for item in painted_batch])
             painted_grids = self.encoder_runner.encode(torch.from_numpy(painted_images)).maps[0]
             yield [grids[indices], painted_grids, torch.from_numpy(masks), mean_grid]
 
     def loss(self, networks: GLASSNetworks, batch: list[Tensor]) -> Losses:
-        """How badly normal vectors, ascended and painted anomalies are told apart.
+        """Losses of normal vectors, of ascended anomalies and of painted ones.
 
         Args:
             networks: what is trained.
@@ -243,11 +245,11 @@ class GLASS(TrainedMethod[GLASSNetworks]):
         std = self.feature_extractor.std
         return paint_preprocessed(image.numpy(), default_rng(seed), mean, std, self.defect_types)
 
-    def encoder(self) -> GLASSEncoder:
+    def encoder(self) -> PatchEmbedder:
         """Images to one vector per patch."""
         channels = self.embedding_dim or sum(self.feature_extractor.channels)
         context = PooledNeighbourhood(channels)
-        return GLASSEncoder(PatchEmbedder(self.feature_extractor, context))
+        return PatchEmbedder(self.feature_extractor, context)
 
     def head(self) -> GLASSHead:
         """Adaptor, discriminator and anomaly map.

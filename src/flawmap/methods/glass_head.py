@@ -1,4 +1,4 @@
-"""Encoder and head of GLASS: patch vectors, discriminator and anomaly map."""
+"""The head of GLASS: discriminator and anomaly map."""
 
 from __future__ import annotations
 
@@ -7,30 +7,8 @@ from einops import rearrange
 from torch import nn
 
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.patches import PatchEmbedder
 from flawmap.methods.head import Head
-from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage
-
-
-class GLASSEncoder(nn.Module):
-    """Images to one vector per patch.
-
-    Args:
-        embedding: images to a patch grid.
-    """
-
-    def __init__(self, embedding: PatchEmbedder) -> None:
-        super().__init__()
-        self.embedding = embedding
-
-    def forward(self, images: Images) -> Embedded:
-        """One patch grid (batch, row, column, channel).
-
-        Args:
-            images: (batch, 3, height, width), preprocessed.
-        """
-        embedded: Embedded = self.embedding(images)
-        return embedded
+from flawmap.support.tensors import Compared, Embedded, Maps, PerImage
 
 
 class GLASSHead(Head):

@@ -101,5 +101,6 @@ class ScoringModule(nn.Module):
         Args:
             images: (batch, 3, height, width), preprocessed.
         """
-        scores: Scores = self.head(self.encoder(images), images.shape[-2], images.shape[-1])
+        height, width = images.shape[-2:]
+        scores: Scores = self.head(self.encoder(images), height, width)
         return scores

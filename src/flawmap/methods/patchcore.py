@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
@@ -33,15 +34,18 @@ from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
-from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, score_compared
+from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
 from flawmap.support.options import check_range
 from flawmap.support.progress import track
 from flawmap.support.tensors import (
     Embedded,
     Indices,
     Patches,
-    ReducedPatches,
 )
+from flawmap.training.checkpoint import with_prefix
+
+_ReducedPatches = Float[Tensor, "_patch _channel"]
+"""One vector per patch, perhaps with fewer channels."""
 
 _ReducerScope = Literal["coreset", "bank"]
 """Where reduced vectors are used: to choose the coreset only, or in the bank too."""
@@ -202,7 +206,7 @@ class PatchCore(MemoryMethod):
                 head = PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map)
                 for index in (group_ids == group_id).nonzero()[:, 0].tolist():
                     nearest = left_out.nearest_in(index, bank)
-                    scores = score_compared(head, embedded.image(index), nearest, height, width)
+                    scores = head.score_compared(embedded.image(index), nearest, height, width)
                     image[index], peak[index] = scores
         return HeldOutScores(image, peak)
 
@@ -237,12 +241,12 @@ class PatchCore(MemoryMethod):
         """
         bank = Bank(state["bank.vectors"], state["bank.image_ids"])
         self.bank_ = bank.to(best_device())
-        self.reduction_ = self.reducer.load(_below("reduction.", state)).to(best_device())
-        aligner = load_aligner(_below("aligner.", state))
+        self.reduction_ = self.reducer.load(with_prefix("reduction.", state)).to(best_device())
+        aligner = load_aligner(with_prefix("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
         self._runner = None
 
-    def reduce(self, vectors: Patches) -> tuple[ReducedPatches, ReducedPatches]:
+    def reduce(self, vectors: Patches) -> tuple[_ReducedPatches, _ReducedPatches]:
         """Fit the reduction, and reduce with it.
 
         Args:
@@ -284,12 +288,7 @@ class PatchCore(MemoryMethod):
         return self.bank_
 
 
-def _below(prefix: str, state: State) -> State:
-    names = [name for name in state if name.startswith(prefix)]
-    return {name.removeprefix(prefix): state[name] for name in names}
-
-
-def _reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> ReducedPatches:
+def _reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> _ReducedPatches:
     """Reduce block by block, so that only the result takes memory."""
     if isinstance(reduction, nn.Identity):
         return vectors

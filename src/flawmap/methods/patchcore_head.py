@@ -101,29 +101,27 @@ class PatchCoreHead(Head):
         nearest = Nearest(compared.distances[0], rows)
         return self.image_rule(self._vectors(embedded), nearest, self.bank)
 
+    def score_compared(
+        self, embedded: Embedded, nearest: Nearest, height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Image score and map peak of one image, by distances that are known already.
+
+        Args:
+            embedded: the encoder's output for the image, a batch of one.
+            nearest: distance to the bank and nearest row of each patch, (row · column,).
+            height: height of the image in pixels.
+            width: width of the image in pixels.
+
+        Returns:
+            Two numbers, the image score and the largest value of the anomaly map.
+        """
+        embedded = embedded.to(best_device())
+        shape = embedded.maps[0].shape[:3]
+        compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
+        maps = self.anomaly_map(embedded, compared, height, width)
+        return self.image_score(embedded, compared, maps)[0], maps.max()
+
     def _vectors(self, embedded: Embedded) -> PatchGrid:
         """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
         vectors: PatchGrid = self.reduction(embedded.maps[0])
         return vectors
-
-
-def score_compared(
-    head: PatchCoreHead, embedded: Embedded, nearest: Nearest, height: int, width: int
-) -> tuple[Tensor, Tensor]:
-    """Image score and map peak of one image, by distances that are known already.
-
-    Args:
-        head: the head, whose own `compare` is passed over.
-        embedded: the encoder's output for the image, a batch of one.
-        nearest: distance to the bank and nearest row of each patch, (row · column,).
-        height: height of the image in pixels.
-        width: width of the image in pixels.
-
-    Returns:
-        Two numbers, the image score and the largest value of the anomaly map.
-    """
-    embedded = embedded.to(best_device())
-    shape = embedded.maps[0].shape[:3]
-    compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
-    maps = head.anomaly_map(embedded, compared, height, width)
-    return head.image_score(embedded, compared, maps)[0], maps.max()

@@ -33,7 +33,7 @@ def patchcore_official(**options: Any) -> PatchCore:
 
 
 def patchcore_paper(**options: Any) -> PatchCore:
-    """PatchCore with the image score of its paper's eqs. 6–7, which its authors' code leaves out.
+    """PatchCore with the image score of its paper's eqs. 6–7, which its authors' code omits.
 
     Args:
         options: of `PatchCore`, in place of that image score.

@@ -17,10 +17,13 @@ from flawmap.engine.convert import append_head
 from flawmap.errors import BundleError, FlawmapError, NotExportable, ParityError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
-from flawmap.runtime.bundle import GOLDEN_PREFIX, GRAPH_PREFIX, METHOD_PREFIX, Manifest
+from flawmap.runtime.bundle import GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
 from flawmap.support.flat import changes
+
+_GOLDEN_PREFIX = "golden."
+"""Begins the names of the arrays that hold the golden images and their scores."""
 
 
 class SavedGraph(NamedTuple):
@@ -104,7 +107,7 @@ def saved_graph(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> SavedGr
         manifest: the manifest of the file.
         arrays: the arrays of the file.
     """
-    prefixes = GRAPH_PREFIX, GOLDEN_PREFIX
+    prefixes = GRAPH_PREFIX, _GOLDEN_PREFIX
     kept = {name: array for name, array in arrays.items() if name.startswith(prefixes)}
     return SavedGraph(kept, manifest.no_graph_reason)
 

@@ -99,7 +99,8 @@ class SPADE(MemoryMethod):
         grids = concat_batches(map(embed, batches), length_hint(batches))
         if not grids:
             raise DatasetError("no image could be used, so there is nothing to fit to")
-        return {"size": torch.tensor(sizes[0]), **dict(zip(self._names, grids, strict=True))}
+        by_layer = dict(zip(self._names, grids, strict=True))
+        return {"size": torch.tensor(sizes[0]), **by_layer}
 
     def fit_shards(self, shards: list[State]) -> SPADE:
         """Keep the maps of all images.

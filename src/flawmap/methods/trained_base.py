@@ -61,9 +61,9 @@ class TrainedMethod(Method, Generic[_N]):
     """Largest gradient norm over all networks, clipped beyond it; None for no clipping."""
 
     resume_keys: ClassVar[tuple[str, ...]] = ()
-    """Option names that must be equal for a checkpoint to be resumed, beside the usual ones.
+    """Options that must be equal on resume although they usually may differ.
 
-    `epochs` where a phase follows another.
+    It is `epochs` where one phase of the training follows another.
     """
 
     drop_last: ClassVar[bool] = False
@@ -244,7 +244,7 @@ class TrainedMethod(Method, Generic[_N]):
 
     @final
     def trained_networks(self) -> _N:
-        """The networks as they came out of the training.
+        """The trained networks.
 
         Raises:
             NotFitted: nothing was trained yet.

@@ -28,7 +28,7 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-CRAD_PRESETS = {
+_CRAD: dict[str, Preset] = {
     "cpu": Preset("about ten minutes on two cores"),
     "paper": Preset(
         "as published, for a GPU",
@@ -47,7 +47,7 @@ CRAD_PRESETS = {
 }
 """The paper's batches of 64 are 16 on each of four GPUs, with batch statistics of 16 each."""
 
-DDAD_PRESETS = {
+_DDAD: dict[str, Preset] = {
     "cpu": Preset("about ten minutes on two cores"),
     "paper": Preset(
         "as published with one setting for all classes, for a GPU and hours",
@@ -80,7 +80,7 @@ DDAD_PRESETS = {
     ),
 }
 
-GLASS_PRESETS = {
+_GLASS: dict[str, Preset] = {
     "cpu": Preset(
         "about ten minutes on two cores", options={"epochs": 90, "max_images_per_epoch": 400}
     ),
@@ -110,7 +110,7 @@ GLASS_PRESETS = {
 }
 """The lengths of the paper's preset are for its backbone's vectors."""
 
-VQFLOW_PRESETS = {
+_VQFLOW: dict[str, Preset] = {
     "cpu": Preset("about ten minutes on two cores"),
     "paper": Preset(
         "as published, for a GPU",
@@ -141,3 +141,6 @@ VQFLOW_PRESETS = {
         },
     ),
 }
+
+TRAINED_PRESETS = {"crad": _CRAD, "ddad": _DDAD, "glass": _GLASS, "vqflow": _VQFLOW}
+"""The presets of each trained method, by the method's name."""

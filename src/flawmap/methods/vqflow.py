@@ -136,9 +136,9 @@ class VQFlow(TrainedMethod[VQFlowNetwork]):
         unlikely = (torch.stack(squares).sum(dim=0) - flowed.log_det).mean()
         return {"unlikely": unlikely, "commitment": flowed.commitment}
 
-    def encoder(self) -> VQFlowEncoder:
+    def encoder(self) -> _VQFlowEncoder:
         """Images to the maps of four layers."""
-        return VQFlowEncoder(self.feature_extractor)
+        return _VQFlowEncoder(self.feature_extractor)
 
     def head(self) -> VQFlowHead:
         """The flows, and the maps made of their output.
@@ -149,7 +149,7 @@ class VQFlow(TrainedMethod[VQFlowNetwork]):
         return VQFlowHead(self.trained_networks())
 
 
-class VQFlowEncoder(nn.Module):
+class _VQFlowEncoder(nn.Module):
     """Images to the maps of four layers; all but the deepest are averaged 3×3 and halved.
 
     Args:

@@ -1,1 +1,1 @@
-"""How well scores tell defective from good."""
+"""Metrics of scores: how well they separate defective from good images and pixels."""

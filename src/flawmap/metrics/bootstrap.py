@@ -14,17 +14,17 @@ _CONFIDENCE = 0.95
 _RESAMPLES_PER_BLOCK = 50
 """So that memory stays bounded whatever the number of images."""
 
-MetricFunction = Callable[[ResampleWeights | None], dict[str, MetricValues]]
+_MetricFunction = Callable[[ResampleWeights | None], dict[str, MetricValues]]
 """Metrics by name: of all images for None, else of each resample with these weights."""
 
 
 def bootstrap_intervals(
-    compute: MetricFunction, labels: Labels, *, num_resamples: int = 1000, seed: int = 0
+    compute: _MetricFunction, labels: Labels, *, num_resamples: int = 1000, seed: int = 0
 ) -> dict[str, Metric]:
     """Metrics with the 95 % percentile interval of the bootstrap over images (Efron 1979).
 
-    Good and defective images are resampled apart, so that each resample has as many of both as
-    there are. The same seed gives the same interval. A metric at the end of its range gets an
+    Good and defective images are resampled separately, so that each resample has as many of both
+    as there are. The same seed gives the same interval. A metric at the end of its range gets an
     interval that ends there.
 
     Args:

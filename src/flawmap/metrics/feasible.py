@@ -1,7 +1,7 @@
 """Whether an AUROC and an F1 can come from one test set: bounds that no list of scores breaks.
 
-A defect prevalence that a paper does not print can still be told in part by its metrics, and
-sometimes none fits them. With ρ = defective / good images of the test set and c = 2/F1 − 2 = (FP +
+Where a paper does not print its defect prevalence, its metrics still bound it, and sometimes no
+prevalence fits them. With ρ = defective / good images of the test set and c = 2/F1 − 2 = (FP +
 FN)/TP, a threshold that misses a fraction x of the defects and rejects a fraction y of the good
 parts has y = ρ (c − (1 + c) x).
 """
@@ -32,8 +32,8 @@ class Ratios:
     """The ratios of defective to good images that are possible, both ends among them; 0 never is.
 
     Args:
-        low: the smallest.
-        high: the largest; infinite where there is no bound.
+        low: the smallest ratio, >= 0.
+        high: the largest ratio; infinite where there is no bound.
 
     >>> 0.5 in Ratios(0.2, 0.6), 0.7 in Ratios(0.2, 0.6)
     (True, False)
@@ -128,7 +128,9 @@ def _at_least(auroc: float, f1: float) -> float:
 def _at_most_best_f1(auroc: float, f1: float) -> float:
     if f1 == 1:
         return math.inf
-    return min(f1 / (2 * (1 - f1)), (1 - auroc) * f1 * (2 - f1) / (2 * (1 - f1) ** 2))
+    by_rejecting_all = f1 / (2 * (1 - f1))
+    by_triangle = (1 - auroc) * f1 * (2 - f1) / (2 * (1 - f1) ** 2)
+    return min(by_rejecting_all, by_triangle)
 
 
 def _at_most_youden(auroc: float, f1: float) -> float:

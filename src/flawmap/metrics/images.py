@@ -17,17 +17,17 @@ from flawmap.metrics.ranking import (
 )
 from flawmap.metrics.shapes import ImageScores, Labels, MetricValues, ResampleWeights
 
-Rejections = Bool[np.ndarray, " image"]
+_Rejections = Bool[np.ndarray, " image"]
 """True for an image that is rejected."""
 
-REJECT_ALL_F1 = "F1 of rejecting all"
+_REJECT_ALL_F1 = "F1 of rejecting all"
 
 _RANKING_METRICS = (
     "image AUROC",
     "image AP",
     "F1 max",
     "F1 at the threshold",
-    REJECT_ALL_F1,
+    _REJECT_ALL_F1,
     "FPR at 95 % recall",
 )
 """The metrics that need both classes."""
@@ -35,7 +35,7 @@ _RANKING_METRICS = (
 _NO_GOOD, _NO_DEFECTS = "no good test images", "no defective test images"
 
 
-def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> dict[str, Metric]:
+def image_metrics(scores: ImageScores, labels: Labels, rejected: _Rejections) -> dict[str, Metric]:
     """The metrics per image by name; those that cannot be had say why.
 
     Args:
@@ -59,7 +59,7 @@ def image_metrics(scores: ImageScores, labels: Labels, rejected: Rejections) -> 
     return metrics
 
 
-def confusion_counts(labels: Labels, rejected: Rejections) -> dict[str, int]:
+def confusion_counts(labels: Labels, rejected: _Rejections) -> dict[str, int]:
     """How many verdicts are right and wrong: TP and FN of the defective, FP and TN of the good.
 
     Args:
@@ -78,8 +78,8 @@ def confusion_counts(labels: Labels, rejected: Rejections) -> dict[str, int]:
     }
 
 
-def f1_of(
-    rejected: Rejections, labels: Labels, weights: ResampleWeights | None = None
+def _f1_of(
+    rejected: _Rejections, labels: Labels, weights: ResampleWeights | None = None
 ) -> MetricValues:
     """F1 of verdicts, 2 TP / (2 TP + FP + FN).
 
@@ -88,7 +88,7 @@ def f1_of(
         labels: (image,), 1 for defective, 0 for good; one of either, at least, is needed.
         weights: (resample, image); with them one F1 per resample.
 
-    >>> float(f1_of(np.array([False, True, True]), np.array([0, 0, 1])))
+    >>> float(_f1_of(np.array([False, True, True]), np.array([0, 0, 1])))
     0.6666666666666666
     """
     weight = np.ones(len(labels)) if weights is None else weights
@@ -98,7 +98,7 @@ def f1_of(
 
 
 def _ranking_metrics(
-    scores: ImageScores, labels: Labels, rejected: Rejections
+    scores: ImageScores, labels: Labels, rejected: _Rejections
 ) -> dict[str, Metric]:
     if not (labels == 0).any():
         return dict.fromkeys(_RANKING_METRICS, Metric(unavailable=_NO_GOOD))
@@ -111,7 +111,7 @@ def _ranking_metrics(
             auroc(counts),
             average_precision(counts),
             best_f1(counts),
-            f1_of(rejected, labels, weights),
+            _f1_of(rejected, labels, weights),
             reject_all_f1(counts),
             false_positive_rate(counts),
         )
@@ -119,12 +119,12 @@ def _ranking_metrics(
 
     metrics = bootstrap_intervals(compute, labels)
     # It follows from the defect prevalence, which the resamples keep.
-    metrics[REJECT_ALL_F1] = Metric(metrics[REJECT_ALL_F1].value)
+    metrics[_REJECT_ALL_F1] = Metric(metrics[_REJECT_ALL_F1].value)
     return metrics
 
 
-def _rate(events: Rejections, missing: str) -> Metric:
-    """How frequent something is among some images, or why that cannot be said."""
+def _rate(events: _Rejections, missing: str) -> Metric:
+    """The rate of an event among some images; unavailable where there are none."""
     if not len(events):
         return Metric(unavailable=missing)
     return proportion_with_interval(int(events.sum()), len(events))

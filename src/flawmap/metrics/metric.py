@@ -26,7 +26,7 @@ class Metric:
     unavailable: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields for a JSON file; what is not available is omitted, never 0 or NaN.
+        """The fields for a JSON file; what is unavailable is omitted, never 0 or NaN.
 
         >>> Metric(unavailable="no defective test images").to_dict()
         {'unavailable': 'no defective test images'}

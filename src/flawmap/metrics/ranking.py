@@ -78,7 +78,8 @@ def average_precision(counts: ScoreCounts) -> MetricValues:
     """
     hits = _at_least(counts.defective)
     rejected = _at_least(counts.good + counts.defective)
-    return np.asarray((_fractions(counts.defective) * hits / np.maximum(rejected, 1)).sum(axis=-1))
+    weighted_hits = _fractions(counts.defective) * hits
+    return np.asarray((weighted_hits / np.maximum(rejected, 1)).sum(axis=-1))
 
 
 def f1_by_threshold(counts: ScoreCounts) -> Counts:
@@ -138,7 +139,8 @@ def false_positive_rate(counts: ScoreCounts, recall: float = 0.95) -> MetricValu
     # The lowest score catches all; rounding must not hide that.
     lowest = np.arange(reached.shape[-1]) == 0
     enough = np.maximum(reached, lowest) >= recall - 1e-12
-    last = enough.shape[-1] - 1 - np.argmax(enough[..., ::-1], axis=-1)
+    from_highest = np.argmax(enough[..., ::-1], axis=-1)
+    last = enough.shape[-1] - 1 - from_highest
     rates = _at_least(_fractions(counts.good))
     return np.take_along_axis(rates, last[..., None], axis=-1)[..., 0]
 
@@ -162,7 +164,8 @@ def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> Met
     rate = _curve(good)
     overlap = _curve(covered)
     left, right = rate[..., :-1], rate[..., 1:]
-    inside = np.clip((limit - left) / np.maximum(right - left, np.finfo(float).tiny), 0, 1)
+    width = np.maximum(right - left, np.finfo(float).tiny)
+    inside = np.clip((limit - left) / width, 0, 1)
     rise = np.diff(overlap, axis=-1)
     area = (right - left) * inside * (overlap[..., :-1] + rise * inside / 2)
     return np.asarray(area.sum(axis=-1) / limit)

@@ -1,1 +1,1 @@
-"""Images for people."""
+"""Heat maps over images, curves, figures, and images as bytes of a file."""

@@ -13,7 +13,7 @@ import numpy as np
 from flawmap.errors import OptionError
 from flawmap.render.grid import ColumnGroup, ImageRow, image_grid
 from flawmap.render.heatmap import draw_mask_outline
-from flawmap.render.scales import View
+from flawmap.render.scales import CalibratedScale, DatasetScale
 from flawmap.runtime.decode import decode
 from flawmap.runtime.preprocess import ImageInput, ImageU8, Mask, resize, to_uint8
 
@@ -33,7 +33,7 @@ class LocalisationRow:
     product: str
     defect_type: str
     image: ImageInput
-    views: Sequence[View]
+    views: Sequence[DatasetScale | CalibratedScale]
     mask: Mask | None = None
 
 

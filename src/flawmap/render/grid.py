@@ -36,7 +36,7 @@ class ImageRow(NamedTuple):
     Args:
         label: at the left of the images.
         note: smaller and grey, below the label.
-        images: of each column, at most as wide as a cell; None leaves its place white.
+        images: of each column, at most as wide as a cell; None leaves its cell white.
     """
 
     label: str
@@ -155,13 +155,13 @@ class _Layout:
 
     def _column_lefts(self, groups: Sequence[ColumnGroup]) -> list[int]:
         left = _MARGIN + (self.label_width + _MARGIN if self.label_width else 0)
-        apart = _GROUP_GAP if any(len(group.columns) > 1 for group in groups) else 0
+        extra_gap = _GROUP_GAP if any(len(group.columns) > 1 for group in groups) else 0
         lefts = []
         for group in groups:
             for _ in group.columns:
                 lefts.append(left)
                 left += self.cell + _GAP
-            left += apart
+            left += extra_gap
         return lefts
 
 

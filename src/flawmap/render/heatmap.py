@@ -22,7 +22,7 @@ _FADE_IN, _OPAQUE = 0.75, 1.25
 _MAX_OPACITY = 0.7
 
 _WHITE, _DARK = (255, 255, 255), (30, 30, 30)
-RED = (225, 40, 40)
+_RED = (225, 40, 40)
 """Of the frame of a reject, and of the outline of true defects."""
 
 
@@ -65,7 +65,7 @@ def _mark_regions(image: ImageU8, regions: Sequence[Region]) -> None:
 def _draw_frame(image: ImageU8) -> None:
     height, width = image.shape[:2]
     thickness = max(2, min(height, width) // 80)
-    cv2.rectangle(image, (0, 0), (width - 1, height - 1), RED, thickness)
+    cv2.rectangle(image, (0, 0), (width - 1, height - 1), _RED, thickness)
 
 
 def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
@@ -83,9 +83,10 @@ def draw_mask_outline(pixels: ImageArray, mask: Mask) -> ImageU8:
     """
     image = np.ascontiguousarray(to_uint8(pixels)).copy()
     line = max(1, round(max(image.shape[:2]) / 140))
-    around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1 + line)
+    square = np.ones((3, 3), np.uint8)
+    around = cv2.dilate(mask.astype(np.uint8), square, iterations=1 + line)
     outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return cv2.drawContours(image, outlines, -1, RED, line)
+    return cv2.drawContours(image, outlines, -1, _RED, line)
 
 
 def draw_label(image: ImageU8, text: str) -> ImageU8:
@@ -100,8 +101,11 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     True
     """
     scale = max(0.42, min(image.shape[:2]) / 450)
-    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.5 * scale))
-    x, y, line = 4 + int(4 * scale), 4 + int(24 * scale), max(1, round(2 * scale))
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    thickness = max(1, round(1.5 * scale))
+    line = max(1, round(2 * scale))
+    x = 4 + int(4 * scale)
+    y = 4 + int(24 * scale)
     (width, _), below = cv2.getTextSize(text, font, scale, thickness)
     image = np.ascontiguousarray(image).copy()
     corner = image[: y + below + 2 * line, : x + width + 2 * line]

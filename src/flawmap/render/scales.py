@@ -40,14 +40,14 @@ class ValueRange(NamedTuple):
         return np.asarray(np.clip((values - self.low) / width, 0, 1))
 
 
-def colourise_jet(level: Heatmap) -> ImageU8:
+def _colourise_jet(level: Heatmap) -> ImageU8:
     """The colours of values in 0…1, from dark blue over green to dark red.
 
     Args:
         level: (height, width), 0…1.
 
-    >>> colourise_jet(np.array([[0, 1]], np.float32)).tolist()
-    [[[0, 0, 128], [128, 0, 0]]]
+    >>> _colourise_jet(np.array([[0, 0.5, 1]], np.float32)).tolist()
+    [[[0, 0, 128], [128, 255, 127], [128, 0, 0]]]
     """
     steps = np.rint(255 * level).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_JET)[:, :, ::-1])
@@ -76,7 +76,7 @@ class DatasetScale:
     scores: ValueRange
 
     colour_bar: ClassVar[ColourBar] = ColourBar(
-        colourise_jet(_RAMP), "least anomalous in the test set", "", "most anomalous"
+        _colourise_jet(_RAMP), "least anomalous in the test set", "", "most anomalous"
     )
 
     def draw(self, image: ImageU8) -> ImageU8:
@@ -85,7 +85,7 @@ class DatasetScale:
         Args:
             image: RGB, of any size.
         """
-        colours = colourise_jet(resize(self.heatmaps.level(self.heatmap), *image.shape[:2]))
+        colours = _colourise_jet(resize(self.heatmaps.level(self.heatmap), *image.shape[:2]))
         blended = np.rint(0.5 * image + 0.5 * colours).astype(np.uint8)
         score = self.scores.level(np.full((1, 1), self.score)).item()
         return draw_label(blended, f"{score:.2f}")
@@ -118,7 +118,3 @@ class CalibratedScale:
         """
         heatmap = resize(self.verdict.heatmap, *image.shape[:2])
         return overlay(image, replace(self.verdict, heatmap=heatmap))
-
-
-View = DatasetScale | CalibratedScale
-"""What a method sees in an image, on either scale."""

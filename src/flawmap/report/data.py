@@ -23,6 +23,7 @@ from flawmap.render.curves import plot_finetuning
 from flawmap.report.gallery import Gallery
 from flawmap.runtime.inference import Runtime
 from flawmap.runtime.record import Record
+from flawmap.support.flat import flatten
 
 _MAX_NAMED_MASKS = 3
 """Masks that the page names; of the others it says how many they are."""
@@ -35,8 +36,8 @@ class ReportData:
     """All that the page says.
 
     Args:
-        title: the heading.
-        subtitle: the line under it.
+        title: heading of the page.
+        subtitle: the line under the heading.
         threshold: score beyond which a part is rejected.
         calibration_scores: scores of the good images that the inspector was calibrated on.
         guarantees: sentences on what the threshold guarantees.
@@ -74,7 +75,7 @@ def from_evaluation(
 
     Args:
         inspector: file of the inspector.
-        runtime: the inspector.
+        runtime: the loaded inspector that inspected the images.
         dataset: folder or manifest of the test images, which gives the page its title.
         evaluation: of these images.
         gallery: the images that are shown.
@@ -104,7 +105,7 @@ def from_records(
 
     Args:
         inspector: file of the inspector, whose name gives the page its title.
-        runtime: the inspector.
+        runtime: the loaded inspector that inspected the images.
         records: of all images.
         gallery: the images that are shown.
     """
@@ -214,14 +215,6 @@ def _versions() -> _Section:
     }
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> _Section:
+def _flat(options: Mapping[str, Any]) -> _Section:
     """Options as texts, those of components under names such as `context.ratio`."""
-    flat: _Section = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            flat[prefix + name] = str(value["type"])
-            inner = {key: option for key, option in value.items() if key != "type"}
-            flat |= _flat(inner, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = str(value)
-    return flat
+    return {name: str(value) for name, value in flatten(options).items()}

@@ -13,7 +13,7 @@ from flawmap.runtime.inference import Inspection
 from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, resize, to_uint8
 from flawmap.runtime.record import Record
 
-THUMBNAIL_SIDE = 320
+_THUMBNAIL_SIDE = 320
 """The longer side of a thumbnail, in pixels, at most."""
 
 _JPEG_QUALITY = 80
@@ -26,7 +26,7 @@ class Card:
 
     Args:
         record: the inspected image as a row.
-        image: a JPEG thumbnail, its longer side up to `THUMBNAIL_SIDE` pixels.
+        image: a JPEG thumbnail, its longer side up to `_THUMBNAIL_SIDE` pixels.
         overlay: likewise, under the heat map.
         truth_outline: likewise, with an outline around the true defect; None without a mask that
             marks something.
@@ -50,16 +50,16 @@ class Gallery:
         min_area: regions of fewer pixels are not marked in overlays.
 
     Attributes:
-        left_out: how many images were added and are not kept.
+        omitted: how many images were added and are not kept.
 
     Example:
         >>> gallery = Gallery(threshold=2.0, capacity=500)
-        >>> gallery.cards(), gallery.left_out
+        >>> gallery.cards(), gallery.omitted
         ([], 0)
     """
 
     def __init__(self, threshold: float, capacity: int = 500, min_area: int = 0) -> None:
-        self.left_out = 0
+        self.omitted = 0
         self._threshold = threshold
         self._capacity = capacity
         self._min_area = min_area
@@ -86,7 +86,7 @@ class Gallery:
         self._added += 1
         rank = (_badness(record, self._threshold), -self._added)
         is_full = len(self._kept) >= self._capacity
-        self.left_out += is_full
+        self.omitted += is_full
         if is_full and (not self._kept or rank < self._kept[0][:2]):
             return
         entry = (*rank, self._card(record, inspection, mask, painted))
@@ -120,7 +120,7 @@ def _truth_outline(thumbnail: ImageU8, mask: Mask) -> bytes:
 
 
 def _shrink(image: np.ndarray) -> ImageArray | np.ndarray:
-    factor = min(1, THUMBNAIL_SIDE / max(image.shape[:2]))
+    factor = min(1, _THUMBNAIL_SIDE / max(image.shape[:2]))
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     return resize(image, height, width)
 

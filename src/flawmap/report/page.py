@@ -1,7 +1,6 @@
 """The report page: a single HTML file that opens from disk, without a network.
 
-It reads in this order: what came out, what another threshold would do, how good the scores are,
-every image.
+Its sections, from top to bottom: the outcome, what another threshold would do, metrics, images.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ _OUTCOME_LABELS = {
     "reject": "reject",
     "good": "good",
 }
-"""What can come of an image, and what the page calls it; the last two where the truth is not known.
-"""
+"""The outcomes of an image and their names on the page; the last two where no truth is known."""
 
 _MAX_LISTED_REGIONS = 100
 """Regions of one image that the page lists, the most anomalous first."""

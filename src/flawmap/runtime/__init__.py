@@ -1,1 +1,1 @@
-"""Inspects images from a saved inspector with NumPy, OpenCV and OpenVINO alone; no torch."""
+"""Inspects images with a saved inspector, by NumPy, OpenCV and OpenVINO alone; no torch."""

@@ -37,9 +37,6 @@ METHOD_PREFIX = "method."
 GRAPH_PREFIX = "graph."
 """Begins the names of the arrays that hold the graph."""
 
-GOLDEN_PREFIX = "golden."
-"""Begins the names of the arrays that hold the golden images and their scores."""
-
 _KEY = "flawmap"
 _NO_DIGEST = "0" * 64
 _CONVERTER = Converter(forbid_extra_keys=True)

@@ -14,17 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.errors import ParityError
-from flawmap.runtime.graph import Precision
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
-ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
+_ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
 """One preprocessed image to its score and anomaly map."""
 
 TORCH_TOLERANCE = 1e-4
 """Largest accepted difference of a graph in f32 from torch, as a fraction of the largest value."""
-
-MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
-"""Largest accepted difference of a machine from the one that fitted, likewise."""
 
 _PerImage = Float[np.ndarray, " image"]
 _Maps = Float[np.ndarray, "image height width"]
@@ -59,7 +55,7 @@ class Certificate:
 
     @classmethod
     def issue(
-        cls, good: ImageArray, preprocessing: Preprocessing, score: ScoreFunction
+        cls, good: ImageArray, preprocessing: Preprocessing, score: _ScoreFunction
     ) -> Certificate:
         """The certificate of two images made of a good one.
 
@@ -80,7 +76,7 @@ class Certificate:
         return cls(images, scores, np.stack([distances for _, distances in scored]))
 
     def check(
-        self, preprocessing: Preprocessing, score: ScoreFunction, tolerance: float, where: str
+        self, preprocessing: Preprocessing, score: _ScoreFunction, tolerance: float, where: str
     ) -> float:
         """Score the images again and compare.
 

@@ -238,7 +238,9 @@ def _from_array(array: np.ndarray, name: str) -> ImageArray:
         raise ImageError(
             f"{name}: give (height, width), or (height, width, 1 | 3 | 4) in RGB order"
         )
-    rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    rgb = array[:, :, :3]
     return np.ascontiguousarray(_with_known_white(rgb, name))
 
 

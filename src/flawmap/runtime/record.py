@@ -207,8 +207,9 @@ def _field_descriptions(cls: type) -> dict[str, dict[str, str]]:
     """A `description` for each field, from the Args section of a class's docstring."""
     section = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.split(r"^    (\w+): ", section, flags=re.MULTILINE)
-    texts = [re.sub(r"\s+", " ", text).strip().removesuffix(".") for text in entries[2::2]]
-    return {name: {"description": text} for name, text in zip(entries[1::2], texts, strict=True)}
+    texts = [re.sub(r"\s+", " ", text).strip() for text in entries[2::2]]
+    by_name = zip(entries[1::2], texts, strict=True)
+    return {name: {"description": text.removesuffix(".")} for name, text in by_name}
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What an inspector says of one image: score, p-value, heat map, and the regions that stand out."""
+"""The result of inspecting one image: score, p-value, heat map, regions."""
 
 from __future__ import annotations
 

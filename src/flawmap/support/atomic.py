@@ -1,4 +1,4 @@
-"""Files and folders that are never half written, and tables that grow by whole lines.
+"""Files and folders that are never half written, and tables that grow by complete lines.
 
 What `atomic_write` and `atomic_folder` write goes to a temporary file or folder beside the target,
 and takes the target's name in one step when it is complete. Content and name are flushed to the
@@ -164,7 +164,7 @@ def _name_file(file: Path) -> Iterator[None]:
 
 
 def _append(stream: FileIO, line: bytes) -> None:
-    """Append a whole line; where that fails, what was written of it is taken back."""
+    """Append a line; where that fails, what was written of it is removed again."""
     end = stream.seek(0, os.SEEK_END)
     written = 0
     try:

@@ -1,6 +1,6 @@
 """What is installed with `pip install "flawmap[...]"`.
 
-The base installation inspects; learning, ONNX, int8 and the ELPV data set are extras.
+The base installation inspects; fitting, ONNX, int8 and the ELPV data set are extras.
 """
 
 from __future__ import annotations

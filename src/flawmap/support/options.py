@@ -99,9 +99,11 @@ class Components(Registry[type[Any]]):
             raise OptionError(f"{values!r} names no {self.kind}; write {{{_TYPE!r}: NAME, ...}}")
         cls = self.from_source(values[_TYPE], values[_SOURCE]) if _SOURCE in values else None
         cls = cls or self[values[_TYPE]]
-        own = {name: value for name, value in values.items() if name not in (_TYPE, _SOURCE)}
+        option_values = {
+            name: value for name, value in values.items() if name not in (_TYPE, _SOURCE)
+        }
         structure = make_dict_structure_fn(cls, _CONVERTER, _cattrs_forbid_extra_keys=True)
-        return structure(own, cls)
+        return structure(option_values, cls)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def from_dict(values: dict[str, Any], cls: type[_T]) -> _T:
 
     Args:
         values: what `to_dict` gave; an option that is not among them has its default.
-        cls: the dataclass.
+        cls: the dataclass of options, or the base class of a family of components.
 
     Raises:
         OptionError: an unknown option or component, or a value of the wrong type.
@@ -182,9 +184,9 @@ def with_option(options: _T, change: str) -> _T:
     *parents, name = path.split(".")
     values = to_dict(options)
     settings = _descend(values, parents)
-    known = [option for option in settings or values if option not in (_TYPE, _SOURCE)]
-    if not equals or settings is None or name not in known:
-        raise OptionError(f"{change!r}: write NAME=VALUE with a name among {', '.join(known)}")
+    available = [option for option in settings or values if option not in (_TYPE, _SOURCE)]
+    if not equals or settings is None or name not in available:
+        raise OptionError(f"{change!r}: write NAME=VALUE with a name among {', '.join(available)}")
     is_component = isinstance(settings[name], dict)
     settings[name] = {_TYPE: text} if is_component else _parse_value(text)
     return from_dict(values, type(options))

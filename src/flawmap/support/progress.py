@@ -20,7 +20,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-ProgressHandler = Callable[[str, int, int], None]
+_ProgressHandler = Callable[[str, int, int], None]
 """Called with the stage in words, the steps done and the steps in all."""
 
 Event = object
@@ -29,15 +29,15 @@ Event = object
 See `training.metrics`.
 """
 
-EventHandler = Callable[[Event], None]
+_EventHandler = Callable[[Event], None]
 """Called with each event."""
 
-_progress_handler: ContextVar[ProgressHandler | None] = ContextVar("progress", default=None)
-_event_handler: ContextVar[EventHandler | None] = ContextVar("event", default=None)
+_progress_handler: ContextVar[_ProgressHandler | None] = ContextVar("progress", default=None)
+_event_handler: ContextVar[_EventHandler | None] = ContextVar("event", default=None)
 
 
 @contextmanager
-def listen(on_progress: ProgressHandler, on_event: EventHandler | None = None) -> Iterator[None]:
+def listen(on_progress: _ProgressHandler, on_event: _EventHandler | None = None) -> Iterator[None]:
     """Pass on progress and events that are reported inside the `with` block.
 
     Args:

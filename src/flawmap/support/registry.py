@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from typing import Generic, TypeVar
 
 from flawmap.errors import OptionError, UnknownName
@@ -34,6 +35,7 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
         self.group = group
         self._entries = dict(built_in)
         self._sources: dict[str, str] = {}
+        self._classes: dict[str, type] = {}
 
     @abstractmethod
     def accept(self, value: object) -> _T | None:
@@ -89,11 +91,9 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
         Args:
             cls: the class of a method or of a component.
         """
-        for name, entry in self._entries.items():
-            if self.class_of(entry) is cls:
-                return name, self.source(name)
-        for name in self:
-            if self.class_of(self[name]) is cls:
+        # Those of installed packages are loaded only where none of the others makes it.
+        for name in chain(list(self._entries), self):
+            if self._class(name) is cls:
                 return name, self.source(name)
         return cls.__name__, _source_of(cls)
 
@@ -102,7 +102,7 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
 
         Args:
             name: of the entry.
-            source: where it came from when the file was saved; see `source`.
+            source: its source when the file was saved, as `source` returns it.
 
         Raises:
             OptionError: it is not here, or another package has one of that name.
@@ -151,6 +151,13 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
     def _add(self, name: str, entry: _T, source: str) -> None:
         self._entries[name] = entry
         self._sources[name] = source
+        self._classes[name] = self.class_of(entry)
+
+    def _class(self, name: str) -> type:
+        """The class of an entry; kept, since a factory may take long, or fail later."""
+        if name not in self._classes:
+            self._classes[name] = self.class_of(self._entries[name])
+        return self._classes[name]
 
     def _load(self, name: str) -> None:
         """Register what installed packages offer under a name, if any does."""
@@ -172,7 +179,7 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
 
     def _check_same(self, name: str, entry: _T, source: str) -> None:
         """Refuse another entry of a name; the same one may be registered and offered."""
-        same_class = self.class_of(entry) is self.class_of(self._entries[name])
+        same_class = self.class_of(entry) is self._class(name)
         if not same_class or not self.source(name):
             raise OptionError(
                 f"the {self.kind} {name!r} of {source} is not used: "
@@ -181,13 +188,16 @@ class Registry(Mapping[str, _T], ABC, Generic[_T]):
 
     def _entry_of(self, point: EntryPoint) -> _T | None:
         try:
-            return self.accept(point.load())
+            entry = self.accept(point.load())
+            if entry is not None:
+                self.class_of(entry)  # a factory that fails is found here
         except Exception as error:  # whatever another package's code raises
             reason = str(error) if isinstance(error, OptionError) else repr(error)
             raise OptionError(
                 f"{self.group} {point.name!r} of package {_package_of(point)} "
                 f"({point.value}) cannot be used: {reason}"
             ) from error
+        return entry
 
 
 def _package_of(point: EntryPoint) -> str:

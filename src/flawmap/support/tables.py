@@ -1,4 +1,4 @@
-"""Tables and values as CSV, JSON Lines and JSON: written whole, or row by row as they come."""
+"""Tables and values as CSV, JSON Lines and JSON: written at once, or row by row as they come."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def write_csv(file: Path, rows: Sequence[TableRow]) -> None:
-    """Write a whole table as CSV for spreadsheets; the old file stays until the new is complete.
+    """Write a table as CSV for spreadsheets; the old file stays until the new one is complete.
 
     Args:
         file: to be written or replaced.
@@ -45,7 +45,7 @@ def write_csv(file: Path, rows: Sequence[TableRow]) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write indented JSON; the old file stays until the new is complete.
+    """Write indented JSON; the old file stays until the new one is complete.
 
     Args:
         file: to be written or replaced.

@@ -26,9 +26,6 @@ PatchGrid = Float[Tensor, "_image row column channel"]
 Patches = Float[Tensor, "_patch channel"]
 """One vector per patch, image by image, row by row."""
 
-ReducedPatches = Float[Tensor, "_patch _channel"]
-"""One vector per patch, perhaps with fewer channels."""
-
 Distances = Float[Tensor, "batch row column"]
 """One distance per patch, >= 0."""
 

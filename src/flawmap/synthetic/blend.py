@@ -20,7 +20,7 @@ def alpha_blend(
 
     Args:
         below: (height, width, 3), or a colour for all pixels.
-        above: the same.
+        above: (height, width, 3), or a colour for all pixels; it covers `below`.
         alpha: (height, width), fraction of `above` in each pixel, 0…1.
 
     >>> black = np.zeros((1, 2, 3), np.float32)

@@ -32,7 +32,7 @@ def random_colours(rng: Generator, image: ImageU8, count: int) -> FloatImage:
     Args:
         rng: all that the colours depend on besides the image.
         image: what the colours shall go with.
-        count: of colours.
+        count: number of colours, >= 1.
 
     Returns:
         (count, 3), in grey levels.
@@ -73,7 +73,8 @@ def change_contrast(rng: Generator, image: ImageU8, max_change: float = 0.2) -> 
     [[[100, 100, 100]]]
     """
     gain = 1 + rng.uniform(-max_change, max_change)
-    return change_tone(image, gain, (1 - gain) * float(np.mean(cv2.mean(image)[:3])))
+    mean = float(np.mean(cv2.mean(image)[:3]))
+    return change_tone(image, gain, (1 - gain) * mean)
 
 
 def change_hue(rng: Generator, image: ImageU8, max_change: float = 0.2) -> ImageU8:

@@ -158,7 +158,8 @@ def _paint_scratch(rng: Generator, image: ImageU8, foreground: Mask) -> FloatIma
     """A line, 20–120 px long, 1–3 px wide, 20–60 levels lighter or darker, uneven."""
     unit = length_unit(image)
     path = _bezier_curve(rng, rng.uniform(20, 120) * unit) + _random_position(rng, foreground)
-    pressure = np.interp(np.arange(24), np.arange(0, 24, 6), rng.uniform(0.4, 1, 4))
+    strengths = rng.uniform(0.4, 1, 4)
+    pressure = np.interp(np.arange(24), np.arange(0, 24, 6), strengths)
     thickness = max(round((1 + 2 * rng.random() ** 3) * unit), 1)  # most scratches are hairlines
     groove = np.zeros(image.shape[:2], np.uint8)
     points = np.rint(path * 16).astype(int).tolist()  # sixteenths of a pixel
@@ -223,9 +224,12 @@ def _bezier_curve(rng: Generator, length: float) -> npt.NDArray[np.float64]:
     heading = rng.uniform(0, 2 * math.pi)
     t = np.linspace(0, 1, 25)[:, None]
     degree = np.arange(4)
-    corners = length * np.stack([degree / 3, rng.normal(0, rng.uniform(0, 0.2), 4)], axis=1)
+    bend = rng.normal(0, rng.uniform(0, 0.2), 4)
+    corners = length * np.stack([degree / 3, bend], axis=1)
     curve = ((1, 3, 3, 1) * t**degree * (1 - t) ** degree[::-1]) @ corners
-    turn = [(math.cos(heading), math.sin(heading)), (-math.sin(heading), math.cos(heading))]
+    cos = math.cos(heading)
+    sin = math.sin(heading)
+    turn = [(cos, sin), (-sin, cos)]
     return np.asarray((curve - curve[12]) @ turn)
 
 

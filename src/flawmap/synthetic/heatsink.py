@@ -14,7 +14,7 @@ seed)`` before it was damaged.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,7 @@ from flawmap.synthetic.heatsink_damage import DAMAGES
 from flawmap.synthetic.heatsink_designs import DESIGNS
 from flawmap.synthetic.heatsink_scene import draw_scene
 
-MaskU8 = UInt8[np.ndarray, "height width"]
+_MaskU8 = UInt8[np.ndarray, "height width"]
 """255 where an image is defective, 0 elsewhere."""
 
 _Seed = int | Sequence[int]
@@ -60,18 +60,12 @@ PAPER_COUNTS = {"Black": ImageCounts(200, 92, 300), "White": ImageCounts(500, 10
 DEMO_COUNTS = {"Black": ImageCounts(60, 20, 40), "White": ImageCounts(60, 20, 40)}
 """What is drawn in a few seconds."""
 
-PRODUCTS = tuple(DESIGNS)
-"""Names of the products."""
-
-HEATSINK_DEFECT_TYPES = tuple(DAMAGES)
-"""Names of the defect types."""
-
 
 def draw_good(product: str, seed: _Seed) -> ImageU8:
     """A part as it should be.
 
     Args:
-        product: one of `PRODUCTS`.
+        product: a name among `DESIGNS`.
         seed: all that the image depends on besides the product.
 
     Returns:
@@ -83,17 +77,17 @@ def draw_good(product: str, seed: _Seed) -> ImageU8:
     >>> draw_good("White", seed=7).shape
     (224, 224, 3)
     """
-    _check_known("product", product, PRODUCTS)
+    _check_known("product", product, DESIGNS)
     part, sensor, _ = map(default_rng, SeedSequence(seed).spawn(3))
     return _sensed(sensor, _exposed(draw_scene(part, product).colours))
 
 
-def draw_defective(product: str, defect_type: str, seed: _Seed) -> tuple[ImageU8, MaskU8]:
+def draw_defective(product: str, defect_type: str, seed: _Seed) -> tuple[ImageU8, _MaskU8]:
     """The part of `draw_good` at the same seed with a defect, from glaring to barely visible.
 
     Args:
-        product: one of `PRODUCTS`.
-        defect_type: one of `HEATSINK_DEFECT_TYPES`.
+        product: a name among `DESIGNS`.
+        defect_type: a name among `DAMAGES`.
         seed: all that the image depends on besides product and defect type.
 
     Returns:
@@ -107,8 +101,8 @@ def draw_defective(product: str, defect_type: str, seed: _Seed) -> tuple[ImageU8
     >>> image.shape, mask.shape, bool(mask.any())
     ((224, 224, 3), (224, 224), True)
     """
-    _check_known("defect type", defect_type, HEATSINK_DEFECT_TYPES)
-    _check_known("product", product, PRODUCTS)
+    _check_known("defect type", defect_type, DAMAGES)
+    _check_known("product", product, DESIGNS)
     part, sensor, flaw = map(default_rng, SeedSequence(seed).spawn(3))
     scene = draw_scene(part, product)
     severity = 1 - 0.8 * flaw.uniform(0, 1) ** 3
@@ -159,9 +153,10 @@ class _Shot(NamedTuple):
 
 def _shots(product: str, counts: ImageCounts) -> Iterator[_Shot]:
     """Every image to draw of a product."""
-    _check_known("product", product, PRODUCTS)
+    _check_known("product", product, DESIGNS)
     percents = DESIGNS[product].defects
-    ends = np.rint(np.cumsum([0, *percents.values()]) * counts.defective / 100).astype(int)
+    cumulative = np.cumsum([0, *percents.values()])
+    ends = np.rint(cumulative * counts.defective / 100).astype(int)
     defective = zip(percents, np.diff(ends).tolist(), strict=True)
     groups = [("train", "good", counts.train_good), ("test", "good", counts.test_good)]
     groups += [("test", defect_type, count) for defect_type, count in defective]
@@ -170,7 +165,7 @@ def _shots(product: str, counts: ImageCounts) -> Iterator[_Shot]:
             yield _Shot(product, split, defect_type, number)
 
 
-def _check_known(what: str, name: str, known: Sequence[str]) -> None:
+def _check_known(what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise OptionError(f"unknown {what} {name!r}; the known ones are {', '.join(known)}")
 

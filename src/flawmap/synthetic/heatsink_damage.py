@@ -25,7 +25,9 @@ _LIQUIDS = (
 
 def _stain(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     """A dried liquid: a mottled film, often with the dark rim of a coffee ring."""
-    blob = _blob(rng, scene.part, rng.uniform(4, 20), rng.choice((1.0, 1.3, 2.2)))
+    radius = rng.uniform(4, 20)
+    aspect = rng.choice((1.0, 1.3, 2.2))
+    blob = _blob(rng, scene.part, radius, aspect)
     inside = np.clip(blob, 0, 1)
     density = rng.uniform(0.6, 1) * np.clip(blob / rng.uniform(0.2, 0.9), 0, 1)
     body = density * (1 - 0.15 * np.abs(_clouds(rng, 40)))
@@ -40,7 +42,8 @@ def _stain(rng: Generator, scene: Scene, severity: float) -> FloatImage:
 def _foreign_colour(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     """A tinted patch, through which the grain still shows."""
     blob = _blob(rng, scene.part, rng.uniform(6, 24), rng.uniform(1, 1.8))
-    hue = np.cos(rng.uniform(0, 2 * math.pi) + np.array([0, 2, 4]) * math.pi / 3)
+    phase = rng.uniform(0, 2 * math.pi)
+    hue = np.cos(phase + np.array([0, 2, 4]) * math.pi / 3)
     tint = np.asarray(rng.uniform(0.9, 1.25) + 0.4 * hue, np.float32)
     alpha = severity * np.clip(blob / rng.uniform(0.15, 1), 0, 1) * scene.part
     return alpha_blend(scene.colours, scene.colours * tint, alpha)
@@ -59,7 +62,8 @@ def _scratch(rng: Generator, scene: Scene, severity: float) -> FloatImage:
     path = centre + half_length * (np.outer(t, along) + np.outer(bow, aside))
     strokes = []
     for line in range(lines):
-        pressure = np.interp(t, t[::4], rng.uniform(0.6, 1, 7)) * (1 - t**2) ** 0.4
+        strengths = rng.uniform(0.6, 1, 7)
+        pressure = np.interp(t, t[::4], strengths) * (1 - t**2) ** 0.4
         strokes.append(_stroke(path + line * aside, pressure))
     groove = np.max(strokes, axis=0)
     burr = _stroke(path - 1.3 * aside, np.sqrt(1 - t**2))

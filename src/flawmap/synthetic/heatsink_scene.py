@@ -150,7 +150,9 @@ def _light(rng: Generator, sheen: float) -> FloatImage:
     y, x = np.mgrid[-1:1:28j, -1:1:28j]
     even = rng.normal(1, 0.06) + rng.normal(0, 0.06) * x + rng.normal(0, 0.06) * y
     across = x + rng.normal(0, 0.2) * y - rng.uniform(-1, 1)
-    band = rng.uniform(0.1, 1) * sheen * np.exp(-((across / rng.uniform(0.3, 0.7)) ** 2))
+    strength = rng.uniform(0.1, 1) * sheen
+    width = rng.uniform(0.3, 0.7)
+    band = strength * np.exp(-((across / width) ** 2))
     light = (even + band) * (1 - rng.uniform(0.04, 0.10) * (x**2 + y**2))
     size = (HEATSINK_SIDE, HEATSINK_SIDE)
     return np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_CUBIC), np.float32)

@@ -54,7 +54,8 @@ def paint_preprocessed(
     """
     offset = np.asarray(mean, np.float32)[:, None, None]
     scale = np.asarray(std, np.float32)[:, None, None]
-    levels = np.rint(np.clip(255 * (image * scale + offset), 0, 255)).astype(np.uint8)
+    grey_levels = np.clip(255 * (image * scale + offset), 0, 255)
+    levels = np.rint(grey_levels).astype(np.uint8)
     pixels = np.ascontiguousarray(levels.transpose(1, 2, 0))
     painted = paint_defect(pixels, rng, defect_types)
     change = (painted.pixels.astype(np.float32) - pixels).transpose(2, 0, 1) / (255 * scale)

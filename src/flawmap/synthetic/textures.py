@@ -129,7 +129,8 @@ def _shuffle_blocks(rng: Generator, image: ImageU8) -> ImageU8:
     height, width = image.shape[:2]
     cuts = int(rng.integers(2, 9))
     high, wide = height // cuts, width // cuts
-    grid = image[: high * cuts, : wide * cuts].reshape(cuts, high, cuts, wide, 3).swapaxes(1, 2)
+    divisible = image[: high * cuts, : wide * cuts]
+    grid = divisible.reshape(cuts, high, cuts, wide, 3).swapaxes(1, 2)
     blocks = rng.permutation(grid.reshape(cuts * cuts, high, wide, 3))
     blocks[::2] = blocks[::2, ::-1, ::-1].copy()
     shuffled = blocks.reshape(cuts, cuts, high, wide, 3).swapaxes(1, 2)
@@ -193,7 +194,7 @@ def _turn(image: ImageOrMap, degrees: float) -> ImageOrMap:
 def _lattice(size: int, cells: int) -> tuple[FloatImage, FloatImage]:
     """Weight of each lattice line at each pixel, 6t⁵ − 15t⁴ + 10t³, and weight × distance.
 
-    (size, cells + 1) both.
+    Both are (size, cells + 1).
     """
     centres = (np.arange(size)[:, None] + 0.5) * cells / size
     distance = (centres - np.arange(cells + 1)).astype(np.float32)

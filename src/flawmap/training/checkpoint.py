@@ -1,25 +1,21 @@
-"""What a training leaves on disk: a checkpoint, its history, its curves, TensorBoard's files."""
+"""The checkpoint of a training: its key, its history, weights and optimizer state."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from flawmap.errors import WriteError
+from flawmap.errors import TrainingError
 from flawmap.support.atomic import atomic_write
 from flawmap.training.metrics import EpochMetrics
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Checkpoint(NamedTuple):
@@ -36,7 +32,7 @@ class Checkpoint(NamedTuple):
     state: Mapping[str, Tensor]
 
     def write(self, file: Path) -> None:
-        """Write the checkpoint, whole or not at all.
+        """Write the checkpoint in one step, so that it is complete or not there at all.
 
         Args:
             file: a safetensors file; one that is there is replaced.
@@ -57,19 +53,17 @@ class Checkpoint(NamedTuple):
             file: as `write` left it.
 
         Raises:
-            OSError: it cannot be read.
-            SafetensorError: it is damaged.
+            TrainingError: it cannot be read, or is damaged.
         """
-        with safe_open(file, "pt") as saved:
-            metadata = saved.metadata() or {}
-            state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        try:
+            with safe_open(file, "pt") as saved:
+                metadata = saved.metadata() or {}
+                state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{file} cannot be read ({error})") from error
         epochs = json.loads(metadata.get("history", "[]"))
         history = [EpochMetrics.from_dict(epoch) for epoch in epochs]
         return cls(metadata.get("key", ""), history, state)
-
-
-UNREADABLE = (OSError, SafetensorError)
-"""The errors of `Checkpoint.read`."""
 
 
 def hash_of(*identity: object) -> str:
@@ -125,26 +119,3 @@ def load_optimizer_state(optimizers: Sequence[Optimizer], state: Mapping[str, Te
             number, moment = name.split(".")
             moments.setdefault(int(number), {})[moment] = tensor
         optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-
-
-@contextmanager
-def tensorboard_writer(folder: Path, done: int) -> Iterator[SummaryWriter]:
-    """A writer of TensorBoard's files inside the `with` block.
-
-    What an interrupted run wrote beyond its last checkpoint is not shown twice.
-
-    Args:
-        folder: for the files.
-        done: number of epochs in the checkpoint.
-
-    Raises:
-        WriteError: the folder cannot be written.
-    """
-    # Imported here, since it takes a second and few train.
-    from torch.utils.tensorboard import SummaryWriter
-
-    try:
-        with SummaryWriter(str(folder), purge_step=done + 1) as writer:
-            yield writer
-    except OSError as error:
-        raise WriteError(f"{folder}: the curves could not be written ({error.strerror})") from error

@@ -13,25 +13,27 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from flawmap.errors import TrainingError, WriteError
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
 from flawmap.training.checkpoint import (
-    UNREADABLE,
     Checkpoint,
     load_optimizer_state,
     optimizer_state,
-    tensorboard_writer,
     with_prefix,
 )
 from flawmap.training.metrics import EpochMetrics
 from flawmap.training.monitor import TrainingMonitor
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 _N = TypeVar("_N", bound=nn.Module)
 
@@ -112,7 +114,7 @@ class TrainingRun(ABC, Generic[_N]):
             return
         key = self.resume_key()
         self._resume(folder / _CHECKPOINT, key)
-        with tensorboard_writer(folder, len(self.history)) as writer, self._report_interrupt():
+        with _tensorboard_writer(folder, len(self.history)) as writer, self._report_interrupt():
             for epoch in self.run_epochs():
                 Checkpoint(key, self.history, self.state_dict()).write(folder / _CHECKPOINT)
                 write_json(folder / "history.json", self.to_dict())
@@ -123,7 +125,7 @@ class TrainingRun(ABC, Generic[_N]):
                 writer.flush()
 
     def run_epochs(self) -> Iterator[EpochMetrics]:
-        """Train the epochs that are left; each comes when it is done, and stands in the history.
+        """Train the remaining epochs; yields each when it is done, after adding it to the history.
 
         Raises:
             TrainingError: the loss became infinite or not a number.
@@ -188,8 +190,8 @@ class TrainingRun(ABC, Generic[_N]):
         noun = self.monitor.noun
         try:
             checkpoint = Checkpoint.read(file)
-        except UNREADABLE as error:
-            emit(f"{file} cannot be read ({error}); the {noun} starts again")
+        except TrainingError as error:
+            emit(f"{error}; the {noun} starts again")
             return
         done = len(checkpoint.history)
         if checkpoint.key != key or done > self.monitor.epochs:
@@ -209,3 +211,19 @@ class TrainingRun(ABC, Generic[_N]):
 
 
 _CHECKPOINT = "checkpoint.safetensors"
+
+
+@contextmanager
+def _tensorboard_writer(folder: Path, done: int) -> Iterator[SummaryWriter]:
+    """A writer of TensorBoard's files inside the `with` block.
+
+    What an interrupted run wrote beyond its last checkpoint is not shown twice.
+    """
+    # Imported here, since it takes a second and few train.
+    from torch.utils.tensorboard import SummaryWriter
+
+    try:
+        with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+            yield writer
+    except OSError as error:
+        raise WriteError(f"{folder}: the curves could not be written ({error.strerror})") from error

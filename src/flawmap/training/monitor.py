@@ -67,7 +67,7 @@ class TrainingMonitor:
 
         Args:
             epoch: its number, counted from 1.
-            batches: one for each step; a batch is done when the next one is asked for.
+            batches: one for each step; a batch is done when the next one is requested.
         """
         self._epoch = epoch
         started = time.perf_counter()
