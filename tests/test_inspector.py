@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 
 from flawmap import Inspector
 from flawmap.errors import BundleError, DatasetError, ImageError, NotFitted, OptionError, WriteError
+from flawmap.methods.padim import PaDiM
 from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
 
 NEW = texture(90, 80, 120)
@@ -134,6 +136,13 @@ def test_unfitted_refuses(tmp_path: Path) -> None:
         unfitted.inspect(NEW)
     with pytest.raises(NotFitted):
         unfitted.save(tmp_path / "part.flawmap")
+
+
+def test_what_is_no_method_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    not_a_method: Any = PaDiM
+    with pytest.raises(OptionError, match="is neither a method's name nor a method"):
+        Inspector(not_a_method)
 
 
 def test_options_are_checked_before_anything_is_read() -> None:

@@ -88,9 +88,11 @@ class Inspector:
             self.name = method
             if size is None and preset:
                 size = get_preset(method, preset).size
-        else:
+        elif isinstance(method, Method):
             self.method = method
             self.name = type(method).__name__
+        else:
+            raise OptionError(f"{method!r} is neither a method's name nor a method, as PaDiM() is")
         size = size or _DEFAULT_SIZE
         height, width = (size, size) if isinstance(size, int) else size
         self._resize_only = Preprocessing(height, width)

@@ -67,3 +67,8 @@ def test_an_unknown_name_lists_the_known() -> None:
         run("methods", "patchwork")
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         run("methods", "glass", "--preset", "huge")
+
+
+def test_a_preset_needs_a_method() -> None:
+    with pytest.raises(OptionError, match="--preset cpu of which method"):
+        run("methods", "--preset", "cpu")

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from flawmap.cli.common import app
 from flawmap.cli.console import out
+from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
     from flawmap.methods import MethodEntry
@@ -40,6 +41,8 @@ def methods(
         _print_components(method)
         _print_presets({name: METHODS[name]})
         return
+    if preset is not None:
+        raise OptionError(f"--preset {preset} of which method? write flawmap methods NAME --preset")
     _print_methods()
     _print_presets(METHODS)
     out.print(
