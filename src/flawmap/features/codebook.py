@@ -47,9 +47,9 @@ class _QuantisedVectors(NamedTuple):
 class Codebook(nn.Module):
     """Replaces each vector by the nearest of a few codes e_k.
 
-    Codes are no parameters but running means: in training n_k and m_k follow the number and the
-    sum of the vectors that are nearest to e_k; e_k = m_k / n̂_k with n̂_k = (n_k + ε) / (Σ n + K ε) ·
-    Σ n.
+    Codes are no parameters but running means. In training n_k and m_k follow the number and the sum
+    of the vectors that are nearest to e_k. Then e_k = m_k / n̂_k,
+    with n̂_k = (n_k + ε) / (Σ n + K ε) · Σ n.
 
     Args:
         num_codes: number of codes, K.

@@ -105,9 +105,14 @@ def reconstruct(
 ) -> Images:
     """Images that were made noisy and clean again, guided towards targets.
 
-    At each time step t = 225, 200, …, 0 with ε̂ the predicted noise and y_t = √ᾱ_t y + √(1 − ᾱ_t) ε̂:
-    ε̃ = ε̂ − w √(1 − ᾱ_t) (y_t − x_t), x̂₀ = (x_t − √(1 − ᾱ_t) ε̃) / √ᾱ_t, x_s = √ᾱ_s x̂₀ + c₁ n +
-    c₂ ε̃, where ᾱ_s is that of the next time step, and 1 at the end. The noise that images get is
+    At each time step t = 225, 200, …, 0, with ε̂ the predicted noise:
+
+        y_t = √ᾱ_t y + √(1 − ᾱ_t) ε̂
+        ε̃ = ε̂ − w √(1 − ᾱ_t) (y_t − x_t)
+        x̂₀ = (x_t − √(1 − ᾱ_t) ε̃) / √ᾱ_t
+        x_s = √ᾱ_s x̂₀ + c₁ n + c₂ ε̃
+
+    Here ᾱ_s is that of the next time step, and 1 at the end. The noise that images get is
     that of time step 250, as published, though the first step takes them for those of 225.
 
     Args:

@@ -10,14 +10,15 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
-from cattrs import Converter, transform_error
+from cattrs import transform_error
 from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from cattrs.v import format_exception
 
 from flawmap.errors import FlawmapError, OptionError
+from flawmap.support.conversion import CONVERTER, in_words
 from flawmap.support.registry import Registry
 
 _T = TypeVar("_T")
@@ -27,8 +28,6 @@ _TYPE = "type"
 
 _SOURCE = "source"
 """Key that says where a component comes from; flawmap's own have none."""
-
-_CONVERTER = Converter(forbid_extra_keys=True)
 
 _FAMILIES: list[Components] = []
 
@@ -59,8 +58,8 @@ class Components(Registry[type[Any]]):
         super().__init__(kind, "flawmap.components", {cls.__name__: cls for cls in built_in})
         self.base = base
         _FAMILIES.append(self)
-        _CONVERTER.register_unstructure_hook(base, self._to_dict)
-        _CONVERTER.register_structure_hook(base, self._from_dict)
+        CONVERTER.register_unstructure_hook(base, self._to_dict)
+        CONVERTER.register_structure_hook(base, self._from_dict)
 
     def accept(self, value: object) -> type[Any] | None:
         """The class itself; None where it belongs to another family.
@@ -91,7 +90,7 @@ class Components(Registry[type[Any]]):
         cls = type(component)
         name, source = self.name_of(cls)
         labels = {_TYPE: name, _SOURCE: source} if source else {_TYPE: name}
-        values: dict[str, Any] = make_dict_unstructure_fn(cls, _CONVERTER)(component)
+        values: dict[str, Any] = make_dict_unstructure_fn(cls, CONVERTER)(component)
         return labels | values
 
     def _from_dict(self, values: Any, _: object) -> Any:
@@ -102,7 +101,7 @@ class Components(Registry[type[Any]]):
         option_values = {
             name: value for name, value in values.items() if name not in (_TYPE, _SOURCE)
         }
-        structure = make_dict_structure_fn(cls, _CONVERTER, _cattrs_forbid_extra_keys=True)
+        structure = make_dict_structure_fn(cls, CONVERTER, _cattrs_forbid_extra_keys=True)
         return structure(option_values, cls)
 
 
@@ -137,7 +136,7 @@ def to_dict(options: Any) -> dict[str, Any]:
         >>> to_dict(Reweighted(neighbours=5))
         {'type': 'Reweighted', 'neighbours': 5}
     """
-    values: dict[str, Any] = _CONVERTER.unstructure(options)
+    values: dict[str, Any] = CONVERTER.unstructure(options)
     return values
 
 
@@ -157,7 +156,7 @@ def from_dict(values: dict[str, Any], cls: type[_T]) -> _T:
         Reweighted(neighbours=9)
     """
     try:
-        return _CONVERTER.structure(values, cls)
+        return CONVERTER.structure(values, cls)
     except BaseValidationError as error:
         problems = transform_error(error, path="options", format_exception=_format)
         raise OptionError(f"{cls.__name__}: {'; '.join(problems)}") from error
@@ -213,7 +212,7 @@ def list_options(options: Any, prefix: str = "") -> list[Option]:
         value = getattr(options, field.name)
         symbol = field.metadata.get("symbol", "")
         if field.name not in families:
-            type_in_words = _in_words(hints[field.name])
+            type_in_words = in_words(hints[field.name])
             listed.append(Option(name, type_in_words, value, field.default, symbol))
             continue
         family = families[field.name]
@@ -266,18 +265,6 @@ def component_fields(cls: type) -> dict[str, Components]:
     return {name: by_base[hints[name]] for name in names if hints[name] in by_base}
 
 
-def _in_words(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " | ".join(map(str, get_args(hint)))
-    if get_origin(hint) is tuple:
-        return f"list of {_in_words(get_args(hint)[0])}"
-    alternatives = get_args(hint)
-    if alternatives:
-        return " | ".join(map(_in_words, alternatives))
-    name: str = "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
-    return name
-
-
 def _descend(values: dict[str, Any], parents: Iterable[str]) -> dict[str, Any] | None:
     """The settings of a component within a component, or None where there is none."""
     settings: Any = values
@@ -297,50 +284,5 @@ def _format(error: BaseException, expected: Any) -> str:
     if isinstance(error, FlawmapError):
         return str(error)
     if get_origin(expected) is Literal:
-        return f"invalid value, expected {_in_words(expected)}"
+        return f"invalid value, expected {in_words(expected)}"
     return format_exception(error, expected)
-
-
-def _structure_bool(value: Any, _: object) -> bool:
-    if not isinstance(value, bool):
-        raise OptionError(f"{value!r} is neither true nor false, expected bool")
-    return value
-
-
-def _structure_int(value: Any, _: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise OptionError(f"{value!r} is no whole number, expected int")
-    return value
-
-
-def _structure_float(value: Any, _: object) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise OptionError(f"{value!r} is no finite number, expected float")
-    return float(value)
-
-
-def _structure_str(value: Any, _: object) -> str:
-    if not isinstance(value, str):
-        raise OptionError(f"{value!r} is no text, expected str")
-    return value
-
-
-def _structure_tuple(value: Any, hint: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise OptionError(f"{value!r} is no list in brackets, expected {_in_words(hint)}")
-    values: tuple[Any, ...] = _ANY_TUPLE(value, hint)
-    return values
-
-
-def _is_tuple(hint: Any) -> bool:
-    return get_origin(hint) is tuple
-
-
-# cattrs would turn "maybe" into true, 1.5 into 1, and text into a list of its letters.
-_ANY_TUPLE = _CONVERTER.get_structure_hook(tuple[int, ...])
-_CONVERTER.register_structure_hook(bool, _structure_bool)
-_CONVERTER.register_structure_hook(int, _structure_int)
-_CONVERTER.register_structure_hook(float, _structure_float)
-_CONVERTER.register_structure_hook(str, _structure_str)
-_CONVERTER.register_structure_hook_func(_is_tuple, _structure_tuple)
