@@ -46,7 +46,7 @@ CALLS = 100
 VECTORS = (100_000, 128, 1_000)
 """Rows and channels of the drawn vectors, and how many the coreset takes."""
 
-JUDGED = (0, 1)
+EXIT_CODES_OF_INSPECT = (0, 1)
 """Exit codes of `flawmap inspect`: all good, some rejected."""
 
 
@@ -103,7 +103,7 @@ class Sections:
 
     def inspect_folder(self, commit: Checkout) -> float:
         arguments = ("inspect", commit.file, self.folder, "-o", commit.work / "results")
-        return timed(lambda: commit.flawmap(*arguments, allowed=JUDGED))
+        return timed(lambda: commit.flawmap(*arguments, allowed=EXIT_CODES_OF_INSPECT))
 
     def fit(self, commit: Checkout) -> float:
         return timed(lambda: commit.flawmap("fit", self.folder, "-o", commit.file))

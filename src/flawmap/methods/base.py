@@ -25,8 +25,7 @@ from flawmap.support.tensors import Images, PerImage, Scores
 State = dict[str, Tensor]
 """Tensors by name: all that was fitted, or one shard of what will be fitted."""
 
-_BACKBONE = "backbone."
-"""What the names of the backbone's tensors begin with in `state_dict`."""
+_BACKBONE = "backbone."  # begins the names of the backbone's tensors in `state_dict`
 
 
 class HeldOutScores(NamedTuple):
@@ -93,14 +92,11 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch], folder: Path | None = None) -> Method:
-        """Fit to good images.
+        """Fit to good images, and return the method itself.
 
         Args:
             batches: the images; they may be gone through several times.
             folder: where a training keeps checkpoints to resume from; None for none.
-
-        Returns:
-            The method itself.
         """
 
     @property
