@@ -4,9 +4,7 @@ import io
 
 import pytest
 
-from flawmap.cli.console import (
-    progress_bars,
-)
+from flawmap.cli.console import progress_bars
 from flawmap.support.progress import emit, report_progress
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 

@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import ImageError
-from flawmap.experiments.figures import (
-    draw_localisation,
-    draw_samples,
-    localisation_rows,
-)
+from flawmap.experiments.figures import draw_localisation, draw_samples, localisation_rows
 from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.render.scales import CalibratedScale, DatasetScale
 from helpers import save, texture, with_defect

@@ -3,13 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flawmap.features.diffusion import (
-    NUM_STEPS,
-    NUM_TIMESTEPS,
-    add_noise,
-    alpha_bar,
-    reconstruct,
-)
+from flawmap.features.diffusion import NUM_STEPS, NUM_TIMESTEPS, add_noise, alpha_bar, reconstruct
 
 
 def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,13 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flawmap.render.heatmap import (
-    COLOUR_MAX,
-    colourise,
-    draw_label,
-    draw_mask_outline,
-    overlay,
-)
+from flawmap.render.heatmap import COLOUR_MAX, colourise, draw_label, draw_mask_outline, overlay
 from flawmap.runtime.preprocess import to_uint8
 from flawmap.runtime.verdict import Verdict
 from helpers import texture

@@ -8,12 +8,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from flawmap.errors import TrainingError
-from flawmap.training.checkpoint import (
-    Checkpoint,
-    hash_of,
-    load_optimizer_state,
-    optimizer_state,
-)
+from flawmap.training.checkpoint import Checkpoint, hash_of, load_optimizer_state, optimizer_state
 from flawmap.training.metrics import EpochMetrics
 
 

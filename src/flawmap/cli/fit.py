@@ -12,14 +12,7 @@ import typer
 from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
-from flawmap.cli.console import (
-    err,
-    on_one_line,
-    out,
-    print_fit_summary,
-    print_notes,
-    progress_bars,
-)
+from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
 from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 

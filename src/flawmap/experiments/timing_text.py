@@ -9,11 +9,7 @@ from flawmap.experiments import published
 from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.table_text import TableText
 from flawmap.experiments.tables import TableSpec
-from flawmap.experiments.timing import (
-    TIMED_IMAGES,
-    WARM_UP,
-    LineTimings,
-)
+from flawmap.experiments.timing import TIMED_IMAGES, WARM_UP, LineTimings
 from flawmap.support.tables import TableRow
 
 

@@ -17,11 +17,7 @@ from einops import rearrange
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.attention import (
-    cosine_attention,
-    per_channel_attention,
-    self_attention,
-)
+from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 from flawmap.features.gates import gate_axes, gate_channels
 from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
 from flawmap.support.options import Components, check_range

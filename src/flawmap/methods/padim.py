@@ -35,15 +35,7 @@ from flawmap.methods.head import Head
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.options import check_range
 from flawmap.support.system import available_memory
-from flawmap.support.tensors import (
-    Compared,
-    Embedded,
-    Features,
-    Images,
-    Indices,
-    Maps,
-    PerImage,
-)
+from flawmap.support.tensors import Compared, Embedded, Features, Images, Indices, Maps, PerImage
 
 
 @dataclass(eq=False)

@@ -37,11 +37,7 @@ from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
 from flawmap.support.options import check_range
 from flawmap.support.progress import track
-from flawmap.support.tensors import (
-    Embedded,
-    Indices,
-    Patches,
-)
+from flawmap.support.tensors import Embedded, Indices, Patches
 from flawmap.training.checkpoint import with_prefix
 
 _ReducedPatches = Float[Tensor, "_patch _channel"]

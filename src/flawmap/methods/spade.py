@@ -24,14 +24,7 @@ from flawmap.methods.head import Head
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.options import check_range
 from flawmap.support.progress import track
-from flawmap.support.tensors import (
-    Compared,
-    Embedded,
-    Images,
-    Indices,
-    Maps,
-    PerImage,
-)
+from flawmap.support.tensors import Compared, Embedded, Images, Indices, Maps, PerImage
 
 
 @dataclass(eq=False)
