@@ -22,6 +22,14 @@ def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_line_break_in_a_name_begins_no_line_of_the_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    done = run_in_a_process("inspect", tmp_path / "a\ngood    p 0.9.flawmap", tmp_path)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "a\\ngood" in done.stderr
+
+
 def test_a_wrong_word_reads_as_no_verdict() -> None:
     done = run_in_a_process("inspect", "--colour", "red")
     assert done.returncode == 3

@@ -31,6 +31,13 @@ def test_a_job_that_fails_stops_no_other(capsys: pytest.CaptureFixture[str]) -> 
     assert "a [1]: the disk is gone" in capsys.readouterr().err
 
 
+def test_a_line_break_in_a_name_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    run_jobs({"a\nb": fail, "c": lambda: ExitCode.ALL_GOOD})
+    printed = capsys.readouterr()
+    assert "a\\nb" in printed.out
+    assert "a\\nb: the disk is gone" in printed.err
+
+
 def test_where_all_jobs_fail_so_does_the_command() -> None:
     with pytest.raises(DatasetError, match="the disk is gone"):
         run_jobs({"a": fail})

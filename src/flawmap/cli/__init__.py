@@ -31,7 +31,7 @@ from flawmap.cli import (
     threshold,
 )
 from flawmap.cli.common import ExitCode, app
-from flawmap.cli.console import err, out
+from flawmap.cli.console import err, on_one_line, out
 from flawmap.errors import FlawmapError
 from flawmap.support.optional_deps import explain_import_error
 
@@ -105,7 +105,7 @@ def main() -> None:
         explained = explain_import_error(error) if isinstance(error, ImportError) else error
         if not isinstance(explained, FlawmapError):
             raise
-        err.print(f"[red]flawmap:[/] {escape(str(explained))}")
+        err.print(f"[red]flawmap:[/] {on_one_line(str(explained))}")
         code = ExitCode.NOTHING_DONE
     except Exception as error:
         # A usage error knows how to show itself. All else is a mistake of ours, and its exit code

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from flawmap.cli.common import ExitCode
-from flawmap.cli.console import err, out
+from flawmap.cli.console import err, on_one_line, out
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 
 _INSPECTOR_SUFFIX = ".flawmap"
@@ -36,13 +34,13 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> i
     failures: list[FlawmapError] = []
     for name, job in jobs.items():
         if titles and len(jobs) > 1:
-            out.print(f"[bold]{escape(name)}[/]")
+            out.print(f"[bold]{on_one_line(name)}[/]")
         try:
             codes.append(job())
         except FlawmapError as error:
             failures.append(error)
             if len(jobs) > 1:
-                err.print(f"[red]{escape(name)}:[/] {escape(str(error))}")
+                err.print(f"[red]{on_one_line(name)}:[/] {on_one_line(str(error))}")
     if not codes:
         raise failures[-1]
     return ExitCode.SOME_UNREADABLE if failures else max(codes)
@@ -127,8 +125,8 @@ def match_products(inspectors: Mapping[str, Path], products: Mapping[str, Path])
         )
     if unmatched:
         err.print(
-            f"[yellow]skipped:[/] {escape(_join(unmatched))}: no inspector of that name, only "
-            f"{escape(_join(inspectors))}"
+            f"[yellow]skipped:[/] {on_one_line(_join(unmatched))}: no inspector of that name, only "
+            f"{on_one_line(_join(inspectors))}"
         )
     return matched
 
