@@ -62,7 +62,8 @@ def test_maps_of_several_sizes_change_together_can_be_undone_and_know_their_dete
     maps = [torch.randn(1, 4, 4, 4).double(), torch.randn(1, 5, 2, 2).double()]
     condition = torch.randn(1, 3, 2, 2).double()
     fused = fusion(maps, condition)
-    for restored, layer_map in zip(fusion.inverse(fused.maps, condition), maps, strict=True):  # type: ignore[operator]
+    inverted = fusion.inverse(fused.maps, condition)  # type: ignore[operator]
+    for restored, layer_map in zip(inverted, maps, strict=True):
         assert (restored - layer_map).abs().max() < 1e-4
 
     def flat(numbers: Tensor) -> Tensor:

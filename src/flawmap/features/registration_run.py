@@ -16,7 +16,6 @@ from torch.optim import SGD
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.spatial_transformer import FeatureAligner, make_aligner
 from flawmap.features.tensor_shapes import Transforms
-from flawmap.render.curves import plot_losses
 from flawmap.support.options import to_dict
 from flawmap.support.tensors import Features
 from flawmap.training.checkpoint import hash_of, with_prefix
@@ -177,10 +176,6 @@ class _RegistrationTraining(TrainingRun[_SiameseNetworks]):
         """Options and epochs."""
         history = [epoch.to_dict() for epoch in self.history]
         return {"registration": to_dict(self.options), "history": history}
-
-    def plot(self) -> bytes:
-        """The loss over the epochs, as a PNG."""
-        return plot_losses([epoch.losses for epoch in self.history])
 
     def _loss(self, pairs: Tensor) -> Tensor:
         pair_images = [self.images[index] for index in pairs.flatten().tolist()]

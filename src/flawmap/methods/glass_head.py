@@ -7,11 +7,11 @@ from einops import rearrange
 from torch import nn
 
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.methods.head import Head
+from flawmap.methods.head import SmoothedHead
 from flawmap.support.tensors import Compared, Embedded, Maps, PerImage
 
 
-class GLASSHead(Head):
+class GLASSHead(SmoothedHead):
     """Patch vectors to scores: adapt, discriminate, draw the map.
 
     Args:
@@ -21,10 +21,9 @@ class GLASSHead(Head):
     """
 
     def __init__(self, adaptor: nn.Module, discriminator: nn.Module, pixel_map: AnomalyMap) -> None:
-        super().__init__()
+        super().__init__(pixel_map)
         self.adaptor = adaptor
         self.discriminator = discriminator
-        self.pixel_map = pixel_map
 
     def compare(self, embedded: Embedded) -> Compared:
         """How anomalous each patch is, 0…1.
@@ -37,19 +36,6 @@ class GLASSHead(Head):
         logits = self.discriminator(self.adaptor(grid.flatten(0, 2)))
         anomaly = rearrange(torch.sigmoid(logits), "(b h w) -> b h w", h=rows, w=columns)
         return Compared((anomaly,))
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The patches' scores in the image's size, smoothed.
-
-        Args:
-            embedded: unused.
-            compared: how anomalous each patch is.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-        """
-        del embedded
-        maps: Maps = self.pixel_map(compared.distances[0], height, width)
-        return maps
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
         """The score of each image's most anomalous patch, before smoothing.

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.support.tensors import Compared, Embedded, Images, Maps, PerImage, Scores
 
 
@@ -80,6 +81,44 @@ class Head(nn.Module, ABC):
         compared = self.compare(embedded)
         maps = self.anomaly_map(embedded, compared, height, width)
         return Scores(self.image_score(embedded, compared, maps), maps)
+
+
+class SmoothedHead(Head):
+    """A head whose map is its one level of distances, smoothed, and whose score is the map's peak.
+
+    A subclass compares; it may score otherwise.
+
+    Args:
+        pixel_map: distances per position to distances per pixel of the image.
+    """
+
+    def __init__(self, pixel_map: AnomalyMap) -> None:
+        super().__init__()
+        self.pixel_map = pixel_map
+
+    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
+        """The distances in the image's size, smoothed.
+
+        Args:
+            embedded: unused.
+            compared: the distance of each position, one level.
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+        """
+        del embedded
+        maps: Maps = self.pixel_map(compared.distances[0], height, width)
+        return maps
+
+    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
+        """The largest value of each map.
+
+        Args:
+            embedded: unused.
+            compared: unused.
+            maps: the smoothed maps.
+        """
+        del embedded, compared
+        return maps.amax(dim=(1, 2))
 
 
 class ScoringModule(nn.Module):

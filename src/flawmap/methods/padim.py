@@ -31,11 +31,11 @@ from flawmap.memory.gaussians import (
     merge_shards,
 )
 from flawmap.methods.base import HeldOutScores, State, not_fitted
-from flawmap.methods.head import Head
+from flawmap.methods.head import Head, SmoothedHead
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.support.options import check_range
 from flawmap.support.system import available_memory
-from flawmap.support.tensors import Compared, Embedded, Features, Images, Indices, Maps, PerImage
+from flawmap.support.tensors import Compared, Embedded, Features, Images, Indices
 
 
 @dataclass(eq=False)
@@ -250,7 +250,7 @@ class _PaDiMEncoder(nn.Module):
         return Embedded((joined[:, self.channels],))
 
 
-class _PaDiMHead(Head):
+class _PaDiMHead(SmoothedHead):
     """Maps to scores by Gaussians; the image score is the largest value of the smoothed map.
 
     Args:
@@ -259,21 +259,9 @@ class _PaDiMHead(Head):
     """
 
     def __init__(self, gaussians: Gaussians, pixel_map: AnomalyMap) -> None:
-        super().__init__()
+        super().__init__(pixel_map)
         self.gaussians = gaussians
-        self.pixel_map = pixel_map
 
     def compare(self, embedded: Embedded) -> Compared:
         """The Mahalanobis distance of each position."""
         return Compared((self.gaussians(embedded.maps[0]),))
-
-    def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
-        """The distances in the image's size, smoothed."""
-        del embedded
-        maps: Maps = self.pixel_map(compared.distances[0], height, width)
-        return maps
-
-    def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
-        """The largest value of each map."""
-        del embedded, compared
-        return maps.amax(dim=(1, 2))

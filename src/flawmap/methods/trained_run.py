@@ -8,7 +8,6 @@ import torch
 from numpy.random import default_rng
 from torch import Tensor, nn
 
-from flawmap.render.curves import plot_losses
 from flawmap.training.checkpoint import hash_of
 from flawmap.training.loop import TrainingRun
 from flawmap.training.monitor import TrainingMonitor
@@ -101,10 +100,6 @@ class MethodTraining(TrainingRun[_N]):
             "options": self.method.options(),
             "history": [epoch.to_dict() for epoch in self.history],
         }
-
-    def plot(self) -> bytes:
-        """The losses over the epochs, as a PNG."""
-        return plot_losses([epoch.losses for epoch in self.history])
 
     def _scale_rates(self, factor: float) -> None:
         for optimizer, rates in zip(self.optimizers, self._first_rates, strict=True):

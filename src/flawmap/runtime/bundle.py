@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from cattrs import Converter, transform_error
+from cattrs import Converter
 from cattrs.errors import BaseValidationError
-from cattrs.v import format_exception
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from flawmap.errors import BundleError, FlawmapError
+from flawmap.errors import BundleError
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
+from flawmap.support.conversion import describe_problems
 
 _FORMAT = 2
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
@@ -171,7 +171,7 @@ def load(file: Path) -> Bundle:
     try:
         return Bundle(_CONVERTER.structure(values, Manifest), load_arrays(data), digest)
     except BaseValidationError as error:
-        problems = "; ".join(transform_error(error, "manifest", _problem))
+        problems = describe_problems(error, "manifest")
         raise BundleError(f"{file}: holds no complete inspector ({problems}); fit again") from error
     except SafetensorError as error:
         raise BundleError(f"{file}: damaged ({error})") from error
@@ -188,12 +188,6 @@ def _read_metadata(data: bytes, file: Path) -> dict[str, Any]:
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file}: damaged, or not a file that flawmap saved") from error
     return dict(values)
-
-
-def _problem(error: BaseException, expected: type | None) -> str:
-    if isinstance(error, FlawmapError):
-        return str(error)
-    return format_exception(error, expected)
 
 
 def _check_format(written: int, version: str, file: Path) -> None:

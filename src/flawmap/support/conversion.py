@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, get_args, get_origin
 
-from cattrs import Converter
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+from cattrs.v import format_exception
 
-from flawmap.errors import OptionError
+from flawmap.errors import FlawmapError, OptionError
 
 CONVERTER = Converter(forbid_extra_keys=True)
 """Takes no other types, where cattrs alone would turn "maybe" into true, and 1.5 into 1."""
@@ -32,6 +34,24 @@ def in_words(hint: Any) -> str:
         return " | ".join(map(in_words, alternatives))
     name: str = "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
     return name
+
+
+def describe_problems(error: BaseValidationError, path: str) -> str:
+    """What is wrong with values that cattrs could not convert, each with its place.
+
+    Args:
+        error: what cattrs raised.
+        path: where the values stand, such as `options`.
+    """
+    return "; ".join(transform_error(error, path, _format))
+
+
+def _format(error: BaseException, expected: Any) -> str:
+    if isinstance(error, FlawmapError):
+        return str(error)
+    if get_origin(expected) is Literal:
+        return f"invalid value, expected {in_words(expected)}"
+    return format_exception(error, expected)
 
 
 def _structure_bool(value: Any, _: object) -> bool:

@@ -10,15 +10,13 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from cattrs import transform_error
 from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
-from cattrs.v import format_exception
 
-from flawmap.errors import FlawmapError, OptionError
-from flawmap.support.conversion import CONVERTER, in_words
+from flawmap.errors import OptionError
+from flawmap.support.conversion import CONVERTER, describe_problems, in_words
 from flawmap.support.registry import Registry
 
 _T = TypeVar("_T")
@@ -158,8 +156,8 @@ def from_dict(values: dict[str, Any], cls: type[_T]) -> _T:
     try:
         return CONVERTER.structure(values, cls)
     except BaseValidationError as error:
-        problems = transform_error(error, path="options", format_exception=_format)
-        raise OptionError(f"{cls.__name__}: {'; '.join(problems)}") from error
+        problems = describe_problems(error, "options")
+        raise OptionError(f"{cls.__name__}: {problems}") from error
 
 
 def with_option(options: _T, change: str) -> _T:
@@ -278,11 +276,3 @@ def _parse_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _format(error: BaseException, expected: Any) -> str:
-    if isinstance(error, FlawmapError):
-        return str(error)
-    if get_origin(expected) is Literal:
-        return f"invalid value, expected {in_words(expected)}"
-    return format_exception(error, expected)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from flawmap.errors import TrainingError, WriteError
+from flawmap.render.curves import plot_losses
 from flawmap.support.atomic import atomic_write
 from flawmap.support.progress import emit
 from flawmap.support.tables import write_json
@@ -41,7 +42,7 @@ _N = TypeVar("_N", bound=nn.Module)
 class TrainingRun(ABC, Generic[_N]):
     """A training that may be stopped after any epoch and resumed, to the same result.
 
-    A subclass says what an epoch does, what identifies the training, and how it is drawn.
+    A subclass says what an epoch does, what identifies the training, and what is kept of it.
 
     Args:
         networks: all that is trained, on the device where it is trained.
@@ -90,9 +91,9 @@ class TrainingRun(ABC, Generic[_N]):
     def to_dict(self) -> dict[str, Any]:
         """What `history.json` holds: settings, and the epochs under `history`."""
 
-    @abstractmethod
     def plot(self) -> bytes:
-        """The curves so far, as a PNG."""
+        """The curves so far, as a PNG: each part of the loss, unless overridden."""
+        return plot_losses([epoch.losses for epoch in self.history])
 
     def validate(self) -> dict[str, float]:
         """Fields of `EpochMetrics` that are measured after an epoch; none unless overridden."""
