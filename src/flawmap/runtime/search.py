@@ -1,0 +1,250 @@
+"""Exact search for the nearest vector of a bank, as part of an OpenVINO graph.
+
+Today's plain search multiplies every query by every vector in float32. This one does so in eight
+bits, which bounds all distances from below, measures the few vectors that can be nearest in
+float32, and proves for each query that no other vector is nearer. Queries without a proof are
+searched plainly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import openvino
+from jaxtyping import Float
+from openvino import opset13 as ops
+
+from flawmap.runtime.search_index import FOLD, SearchIndex, build_index
+
+_LEAST_ROWS = 1024
+"""Smaller banks are searched plainly, which is as fast."""
+
+_FOLDS_SEARCHED = 5
+"""Folds whose vectors are looked at, of each query."""
+
+_MEASURED = 5
+"""Vectors whose distance is measured, of each query."""
+
+_RETRIED = (64, 256)
+"""Queries without a proof that are searched plainly among themselves; with more than the last, all
+queries are.
+"""
+
+_PLAINLY_MEASURED = 4
+"""Vectors whose distance is measured, of each query that is searched plainly."""
+
+_ROUNDING = 4e-6
+"""Bound on float32's rounding in a key, as a fraction of (‖q̂‖ + ‖m̂‖)²."""
+
+_Vectors = Float[np.ndarray, "vector channel"]
+_Branch = Callable[..., openvino.Output]
+
+
+def add_search(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
+    """Append a search to a graph: the distance of each query to its nearest vector.
+
+    Args:
+        queries: output of a graph, (query, channel), of a fixed shape.
+        vectors: of the bank, (vector, channel).
+
+    Returns:
+        Distances, (query,), >= 0.
+
+    Example:
+        >>> from openvino import opset13 as ops
+        >>> queries = ops.parameter([1, 2], np.float32)
+        >>> bank = np.array([[0.0, 0.0], [6.0, 8.0]], np.float32)
+        >>> model = openvino.Model([add_search(queries.output(0), bank)], [queries])
+        >>> openvino.compile_model(model, "CPU")(np.array([[6.0, 7.0]], np.float32))[0]
+        array([1.], dtype=float32)
+    """
+    if len(vectors) < _LEAST_ROWS:
+        return _plain(queries, vectors)
+    return _Search(queries, build_index(vectors)).distances()
+
+
+class _Search:
+    """The operations of one search."""
+
+    def __init__(self, queries: openvino.Output, index: SearchIndex) -> None:
+        self.index = index
+        self.count = queries.shape[0]
+        self.queries = queries
+        self.centred = ops.subtract(queries, _constant(index.centre[None])).output(0)
+        # 256 steps, 127 of them upwards: what OpenVINO turns into a product in eight bits.
+        limits = _constant(-index.query_limit * 128 / 127), _constant(index.query_limit)
+        self.coded = ops.fake_quantize(self.centred, *limits, *limits, 256).output(0)
+
+    def distances(self) -> openvino.Output:
+        near, beyond = self._candidates(self._keys())
+        squared = _measure(self.queries, near, self.index.vectors)
+        found = ops.sqrt(squared).output(0)
+        return _retry(found, self._doubtful(found, beyond), self.queries, self.index.vectors)
+
+    def _keys(self) -> openvino.Output:
+        """For each query and row what bounds the distance, less ‖q̂‖²."""
+        codes = ops.convert(ops.constant(-self.index.codes), np.float32)
+        vectors = ops.multiply(codes, _constant(2 * self.index.scales))
+        products = ops.matmul(self.coded, vectors, False, True)
+        return ops.add(products, _constant(self.index.offsets[None])).output(0)
+
+    def _candidates(self, keys: openvino.Output) -> tuple[openvino.Output, openvino.Output]:
+        """Rows to measure, (query, row), and the least key of all others, (query,)."""
+        count, folds = self.count, self.index.folds
+        # One view for both uses: with two, OpenVINO copies all keys.
+        by_fold = ops.reshape(keys, _integers(count * folds, FOLD), False).output(0)
+        in_fold = ops.reshape(
+            ops.reduce_min(by_fold, _integers(1), False), _integers(count, folds), False
+        )
+        least, fold = _smallest(in_fold, _FOLDS_SEARCHED + 1)
+        searched = _columns(fold, 0, _FOLDS_SEARCHED)
+        starts = np.arange(count, dtype=np.int32)[:, None] * folds
+        flat = ops.add(searched, ops.constant(starts))
+        inside = ops.reshape(_rows(by_fold, flat), _integers(count, _FOLDS_SEARCHED * FOLD), False)
+        keys_inside, position = _smallest(inside, _MEASURED + 1)
+        chosen = _columns(position, 0, _MEASURED)
+        part = ops.divide(chosen, ops.constant(np.int32(FOLD)))
+        column = ops.subtract(chosen, ops.multiply(part, ops.constant(np.int32(FOLD))))
+        fold_of = ops.gather_elements(searched, part, 1)
+        near = ops.add(ops.multiply(fold_of, ops.constant(np.int32(FOLD))), column)
+        others = ops.minimum(
+            _columns(least, _FOLDS_SEARCHED, _FOLDS_SEARCHED + 1),
+            _columns(keys_inside, _MEASURED, _MEASURED + 1),
+        )
+        return near.output(0), ops.squeeze(others, _integers(1)).output(0)
+
+    def _doubtful(self, found: openvino.Output, beyond: openvino.Output) -> openvino.Output:
+        """Where a row that was not measured may be nearer, (query,)."""
+        index = self.index
+        norm = _norm(self.coded)
+        error = ops.add(
+            _norm(ops.subtract(self.centred, self.coded)), ops.multiply(norm, _constant(1e-6))
+        )
+        bound = ops.add(ops.add(found, error), _constant(index.least_error))
+        outside = ops.relu(ops.subtract(bound, _constant(index.reach)))
+        extra = ops.multiply(outside, _constant(2 * index.excess))
+        reached = ops.add(norm, _constant(index.radius))
+        rounding = ops.multiply(ops.multiply(reached, reached), _constant(_ROUNDING))
+        needed = ops.add(ops.add(ops.multiply(bound, bound), extra), rounding)
+        lower = ops.add(beyond, ops.multiply(norm, norm))
+        # Written so that what is no number is doubtful.
+        return ops.logical_not(ops.greater_equal(lower, needed)).output(0)
+
+
+def _retry(
+    found: openvino.Output, doubtful: openvino.Output, queries: openvino.Output, vectors: _Vectors
+) -> openvino.Output:
+    """Distances, where those of doubtful queries come from the plain search, (query,)."""
+    flags = ops.convert(doubtful, np.float32).output(0)
+
+    def keep(found: openvino.Output, *_: openvino.Output) -> openvino.Output:
+        return ops.add(found, _constant(0.0)).output(0)
+
+    def search_all(found: openvino.Output, *others: openvino.Output) -> openvino.Output:
+        return ops.minimum(found, _plain(others[1], vectors)).output(0)
+
+    def search_some(limits: tuple[int, ...]) -> _Branch:
+        """At most the first limit of queries; more than that, by the next limit."""
+        if not limits or queries.shape[0] <= limits[0]:
+            return search_all
+
+        def few(
+            found: openvino.Output, flags: openvino.Output, queries: openvino.Output
+        ) -> openvino.Output:
+            top = ops.topk(flags, ops.constant(np.int64(limits[0])), 0, "max", "none")
+            rows = top.output(1)
+            again = _plain(_rows(queries, rows), vectors)
+            nearer = ops.minimum(_rows(found, rows), again)
+            return ops.scatter_elements_update(found, rows, nearer, 0).output(0)
+
+        def branch(*values: openvino.Output) -> openvino.Output:
+            return _if_at_most(limits[0], values, few, search_some(limits[1:]))
+
+        return branch
+
+    return _if_at_most(0, (found, flags, queries), keep, search_some(_RETRIED))
+
+
+def _if_at_most(
+    limit: int, values: tuple[openvino.Output, ...], then: _Branch, otherwise: _Branch
+) -> openvino.Output:
+    """What `then` makes where at most so many flags, the second of the values, are set."""
+    count = ops.reduce_sum(values[1], _integers(0), False)
+    choice = ops.if_op(ops.less_equal(count, _constant(limit + 0.5)))
+    bodies = []
+    for branch in (then, otherwise):
+        inputs = [ops.parameter(value.shape, value.element_type) for value in values]
+        result = ops.result(branch(*(node.output(0) for node in inputs)))
+        bodies.append((openvino.Model([result], inputs), inputs, result))
+    (then_body, then_inputs, then_result), (else_body, else_inputs, else_result) = bodies
+    choice.set_then_body(then_body)
+    choice.set_else_body(else_body)
+    for value, in_then, in_else in zip(values, then_inputs, else_inputs, strict=True):
+        choice.set_input(value, in_then, in_else)
+    return choice.set_output(then_result, else_result)
+
+
+def _plain(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
+    """Distances by one product in float32, the best of some of its columns measured, (query,)."""
+    count = queries.shape[0]
+    folds = max(1, round(len(vectors) ** 0.5))
+    width = -(-len(vectors) // folds)
+    rows = np.minimum(np.arange(folds * width), len(vectors) - 1)
+    centre = vectors.mean(axis=0, dtype=np.float64)
+    centred = vectors[rows] - centre
+    squares = np.square(centred).sum(axis=1)
+    moved = ops.subtract(queries, _constant(centre[None]))
+    products = ops.matmul(moved, _constant(-2 * centred), False, True)
+    values = ops.reshape(
+        ops.add(products, _constant(squares[None])), _integers(count, folds, width), False
+    )
+    kept = min(_PLAINLY_MEASURED, width)
+    _, column = _smallest(ops.reduce_min(values, _integers(1), False), kept)
+    shape = ops.constant(np.array([count, folds, kept]))
+    candidates = ops.broadcast(ops.unsqueeze(column, _integers(1)), shape)
+    among = ops.gather_elements(values, candidates, 2)
+    fold = ops.topk(among, ops.constant(np.int64(1)), 1, "min", "none").output(1)
+    fold = ops.reshape(fold, _integers(count, kept), False)
+    found = ops.add(ops.multiply(fold, ops.constant(np.int32(width))), column)
+    return ops.sqrt(_measure(queries, found, vectors[rows])).output(0)
+
+
+def _measure(
+    queries: openvino.Output, rows: openvino.Output, vectors: _Vectors
+) -> openvino.Output:
+    """The least squared distance to some rows each, (query, row), of the vectors, (query,)."""
+    near = _rows(_constant(vectors), rows)
+    difference = ops.subtract(near, ops.unsqueeze(queries, _integers(1)))
+    squared = ops.reduce_sum(ops.multiply(difference, difference), _integers(2), False)
+    return ops.reduce_min(squared, _integers(1), False).output(0)
+
+
+def _smallest(values: Any, count: int) -> tuple[openvino.Output, openvino.Output]:
+    """The smallest of each row in order, and their columns; both (row, count)."""
+    # Along the first axis, which takes a quarter of the time.
+    across = ops.transpose(values, _integers(1, 0))
+    top = ops.topk(across, ops.constant(np.int64(count)), 0, "min", "value")
+    smallest, columns = (ops.transpose(output, _integers(1, 0)) for output in top.outputs())
+    return smallest.output(0), columns.output(0)
+
+
+def _rows(values: openvino.Output, rows: openvino.Output) -> openvino.Output:
+    return ops.gather(values, rows, ops.constant(np.int64(0))).output(0)
+
+
+def _columns(values: openvino.Output, start: int, stop: int) -> openvino.Output:
+    return ops.slice(values, [start], [stop], [1], [1]).output(0)
+
+
+def _norm(values: Any) -> openvino.Output:
+    return ops.reduce_l2(values, _integers(1), False).output(0)
+
+
+def _integers(*values: int) -> openvino.Output:
+    return ops.constant(np.array(values, np.int64)).output(0)
+
+
+def _constant(values: Any) -> openvino.Output:
+    return ops.constant(np.asarray(values, np.float32)).output(0)
