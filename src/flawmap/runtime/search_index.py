@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int8
 
-FOLD = 40
+FOLD = 64
 """Vectors in a fold: small enough to look through several folds for every query."""
 
 _LEVELS = 127
