@@ -113,6 +113,23 @@ def without_operating_points(metrics: Mapping[str, Metric]) -> dict[str, Metric]
     return {name: metric for name, metric in metrics.items() if name not in names}
 
 
+def missing_reasons(metrics: Mapping[str, Metric]) -> list[str]:
+    """Why operating points have no value, each reason once.
+
+    Args:
+        metrics: by name; those of `OPERATING_POINTS` among them.
+
+    Example:
+        >>> calibration = Calibration(np.arange(50.0), np.arange(50.0))
+        >>> missing_reasons(defects_found(np.arange(20.0), np.repeat([0, 1], 10), calibration))
+        ['1 % takes 99 good images to calibrate on; there are 50', \
+'1 % takes 99 good test images; there are 10', '5 % takes 19 good test images; there are 10']
+    """
+    found = [metrics[point.defects_found].unavailable for point in OPERATING_POINTS]
+    rejects = [metrics[point.false_rejects].unavailable for point in OPERATING_POINTS]
+    return list(dict.fromkeys(reason for reason in [*found, *rejects] if reason))
+
+
 def _calibrated(
     point: OperatingPoint, scores: ImageScores, labels: Labels, calibration: Calibration
 ) -> dict[str, Metric]:
@@ -166,7 +183,9 @@ def _proportion(events: np.ndarray, missing: str) -> Metric:
 def _too_few(budget: Budget, count: int, what: str) -> str:
     if count >= budget.images_needed:
         return ""
-    return f"{100 * budget.false_rejects:g} % takes {budget.images_needed} {what}; here are {count}"
+    return (
+        f"{100 * budget.false_rejects:g} % takes {budget.images_needed} {what}; there are {count}"
+    )
 
 
 def _unavailable(point: OperatingPoint, reason: str) -> dict[str, Metric]:
