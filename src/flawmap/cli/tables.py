@@ -108,6 +108,8 @@ def print_product_summary(
         table.add_section()
         table.add_row("mean", *map(_percent, averages))
     out.print(table)
+    for reason, names in _products_by_reason(products).items():
+        out.print(f"– {escape(', '.join(names))}: {reason}")
 
 
 def _point_column(point: OperatingPoint) -> Column:
@@ -120,6 +122,16 @@ def _value_above_interval(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return f"{100 * metric.value:.1f}"
     return f"{100 * metric.value:.1f}\n{100 * metric.low:.1f} – {100 * metric.high:.1f}"
+
+
+def _products_by_reason(products: Mapping[str, Mapping[str, Metric]]) -> dict[str, list[str]]:
+    """Why cells of the summary hold a dash, and for which products."""
+    by_reason: dict[str, list[str]] = {}
+    for product, metrics in products.items():
+        reasons = {metrics[name].unavailable: None for name in _SUMMARY_METRICS.values()}
+        for reason in filter(None, reasons):
+            by_reason.setdefault(reason, []).append(product)
+    return by_reason
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

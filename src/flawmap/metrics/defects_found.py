@@ -117,7 +117,7 @@ def missing_reasons(metrics: Mapping[str, Metric]) -> list[str]:
     """Why operating points have no value, each reason once.
 
     Args:
-        metrics: by name; those of `OPERATING_POINTS` among them.
+        metrics: by name; others than those of `OPERATING_POINTS` are ignored.
 
     Example:
         >>> calibration = Calibration(np.arange(50.0), np.arange(50.0))
@@ -125,9 +125,10 @@ def missing_reasons(metrics: Mapping[str, Metric]) -> list[str]:
         ['1 % takes 99 good images to calibrate on; there are 50', \
 '1 % takes 99 good test images; there are 10', '5 % takes 19 good test images; there are 10']
     """
-    found = [metrics[point.defects_found].unavailable for point in OPERATING_POINTS]
-    rejects = [metrics[point.false_rejects].unavailable for point in OPERATING_POINTS]
-    return list(dict.fromkeys(reason for reason in [*found, *rejects] if reason))
+    names = [point.defects_found for point in OPERATING_POINTS]
+    names += [point.false_rejects for point in OPERATING_POINTS]
+    reasons = [metrics[name].unavailable for name in names if name in metrics]
+    return list(dict.fromkeys(filter(None, reasons)))
 
 
 def _calibrated(
