@@ -57,12 +57,10 @@ class OperatingPoint(NamedTuple):
         return f"false rejects at {100 * self.budget:g} %, {self.source}"
 
 
-OPERATING_POINTS = (
-    OperatingPoint(0.01, "calibrated"),
-    OperatingPoint(0.05, "calibrated"),
-    OperatingPoint(0.01, "by rank"),
-    OperatingPoint(0.05, "by rank"),
-)
+_CALIBRATED = (OperatingPoint(0.01, "calibrated"), OperatingPoint(0.05, "calibrated"))
+_BY_RANK = (OperatingPoint(0.01, "by rank"), OperatingPoint(0.05, "by rank"))
+
+OPERATING_POINTS = (*_CALIBRATED, *_BY_RANK)
 """Those that every evaluation tells."""
 
 
@@ -88,12 +86,9 @@ def defects_found(
         'no good test images'
     """
     metrics: dict[str, Metric] = {}
-    for point in OPERATING_POINTS:
-        if point.source == "calibrated":
-            metrics |= _calibrated(point, scores, labels, calibration)
-        else:
-            metrics |= _by_rank(point, scores, labels)
-    return metrics
+    for point in _CALIBRATED:
+        metrics |= _calibrated(point, scores, labels, calibration)
+    return metrics | _by_rank(scores, labels)
 
 
 def without_operating_points(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
@@ -145,25 +140,29 @@ def _calibrated(
     }
 
 
-def _by_rank(point: OperatingPoint, scores: ImageScores, labels: Labels) -> dict[str, Metric]:
-    """The share above the threshold, resampled with it, and the false rejects to expect of it."""
+def _by_rank(scores: ImageScores, labels: Labels) -> dict[str, Metric]:
+    """The shares above each threshold, resampled with it, and the false rejects to expect of it."""
     num_good = int(np.sum(labels == 0))
-    budget = Budget(point.budget)
-    reason = _too_few(budget, num_good, "good test images") if num_good else _NO_GOOD
-    if reason:
-        return _unavailable(point, reason)
-    rank = budget.rank(num_good)
-    found = Metric(unavailable=_NO_DEFECTS)
+    metrics: dict[str, Metric] = {}
+    ranks: dict[str, int] = {}
+    for point in _BY_RANK:
+        budget = Budget(point.budget)
+        reason = _too_few(budget, num_good, "good test images") if num_good else _NO_GOOD
+        metrics |= _unavailable(point, reason or _NO_DEFECTS)
+        if not reason:
+            ranks[point.defects_found] = budget.rank(num_good)
+            metrics[point.false_rejects] = _rejects_above_rank(budget.rank(num_good), num_good)
     if (labels == 1).any():
-        found = _recall_above_rank(scores, labels, rank)
-    return {point.defects_found: found, point.false_rejects: _rejects_above_rank(rank, num_good)}
+        metrics |= _recalls(scores, labels, ranks)
+    return metrics
 
 
-def _recall_above_rank(scores: ImageScores, labels: Labels, rank: int) -> Metric:
+def _recalls(scores: ImageScores, labels: Labels, ranks: Mapping[str, int]) -> dict[str, Metric]:
     def compute(weights: ResampleWeights | None) -> dict[str, MetricValues]:
-        return {"recall": recall_above_rank(count_scores(scores, labels, weights), rank)}
+        counts = count_scores(scores, labels, weights)
+        return {name: recall_above_rank(counts, rank) for name, rank in ranks.items()}
 
-    return bootstrap_intervals(compute, labels)["recall"]
+    return bootstrap_intervals(compute, labels)
 
 
 def _rejects_above_rank(rank: int, num_good: int) -> Metric:
