@@ -238,8 +238,8 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
 
 def test_it_trains_at_the_networks_own_strides_and_dilates_afterwards() -> None:
     plain, dilated = (make_method("patchcore", **TINY, stride=stride) for stride in (None, 8))
-    first, second = (tune(method, {"good": GOOD}, QUICK) for method in (plain, dilated))
-    assert first == second
+    for method in (plain, dilated):
+        tune(method, {"good": GOOD}, QUICK)
     assert plain.feature_extractor.fingerprint() == dilated.feature_extractor.fingerprint()
     (batch,) = Batches(GOOD[:1], SIZE)
     maps = dilated.feature_extractor(batch.images)
