@@ -24,12 +24,12 @@ from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.reducers import SparseRandomProjection
-from flawmap.features.reduction import Reducer
+from flawmap.features.reduction import Reducer, reduce_in_blocks
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
+from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
-from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
@@ -46,6 +46,9 @@ _ReducedPatches = Float[Tensor, "_patch _channel"]
 _ReducerScope = Literal["coreset", "bank"]
 """Where reduced vectors are used: to choose the coreset only, or in the bank too."""
 
+_VectorPrecision = Literal["f32", "f16"]
+"""What the vectors of good images are kept in while the coreset is chosen."""
+
 
 @dataclass(eq=False)
 class PatchCore(MemoryMethod):
@@ -60,6 +63,10 @@ class PatchCore(MemoryMethod):
         reducer_scope: `coreset` reduces only to choose the coreset, as PatchCore does; `bank` keeps
             and compares reduced vectors, as the improved PatchCore does.
         coreset: fraction of all patches kept in the bank, more than 0 and at most 1.
+        max_rows: most patches kept in the bank, 1 or more, however many images there are; None for
+            no limit but `coreset`.
+        vector_precision: what the vectors of good images are kept in during the fit; `f16` takes
+            half the memory, and moves scores by about a thousandth.
         image_score: how the patches of an image make its score.
         sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
         registration: whether images are brought into one pose first, inside the backbone.
@@ -83,6 +90,8 @@ class PatchCore(MemoryMethod):
     reducer: Reducer = SparseRandomProjection()
     reducer_scope: _ReducerScope = "coreset"
     coreset: float = field(default=0.01, metadata={"symbol": "p"})
+    max_rows: int | None = None
+    vector_precision: _VectorPrecision = "f32"
     image_score: ImageScore = Maximum()
     sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
@@ -96,6 +105,7 @@ class PatchCore(MemoryMethod):
             raise OptionError(
                 f"a coreset of {self.coreset} is no fraction; use more than 0 and at most 1"
             )
+        check_range(self, "max_rows", 1)
         self.bank_: Bank | None = None
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
@@ -139,7 +149,8 @@ class PatchCore(MemoryMethod):
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            return self.encoder_runner.encode(batch.images).flatten()
+            tensors = self.encoder_runner.encode(batch.images).flatten()
+            return [self._kept(tensors[0]), *tensors[1:]]
 
         self.encoder_runner.warm_up(batches)
         tensors = concat_batches(map(embed, batches), length_hint(batches))
@@ -165,9 +176,15 @@ class PatchCore(MemoryMethod):
         vectors = rearrange(grid, "p h w c -> (p h w) c")
         inside = _join_inside(shards)
         kept, searched = self.reduce(vectors, inside)
-        rows = self._choose_coreset(searched, inside)
+        rows = choose_coreset(
+            searched.to(best_device()),
+            self.coreset,
+            max_rows=self.max_rows,
+            seed=self.seed,
+            inside=inside,
+        )
         image_ids = rows // (grid.shape[1] * grid.shape[2])
-        self.bank_ = Bank(kept[rows], image_ids).to(best_device())
+        self.bank_ = Bank(kept[rows].float(), image_ids).to(best_device())
         return self
 
     def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
@@ -200,7 +217,7 @@ class PatchCore(MemoryMethod):
         """
         vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
         if not self._reduces_early:
-            vectors = _reduce_in_blocks(self.reduction_, vectors)
+            vectors = reduce_in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*shard["grid"].shape[:3], -1)
         names = sorted(name for name in shard if name.startswith("transform"))
         transforms = tuple(shard[name] for name in names)
@@ -277,7 +294,7 @@ class PatchCore(MemoryMethod):
             return vectors, vectors
         fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
         reduction = self.reducer.fit(fitted, self._embedder().blocks, self.seed)
-        searched = _reduce_in_blocks(reduction, vectors)
+        searched = reduce_in_blocks(reduction, vectors)
         if self.reducer_scope == "coreset":
             return vectors, searched
         self.reduction_ = reduction.to(best_device())
@@ -297,20 +314,16 @@ class PatchCore(MemoryMethod):
         unused = torch.empty(1, sum(blocks))
         return self.reducer.fit(unused, blocks, self.seed).to(best_device())
 
-    def _choose_coreset(self, vectors: _ReducedPatches, inside: Tensor | None) -> Indices:
-        """The rows of the bank in ascending order, among the patches that count."""
-        count = len(vectors) if inside is None else int(inside.sum())
-        generator = torch.Generator().manual_seed(self.seed)
-        start = int(torch.randint(count, (), generator=generator))
-        if inside is not None:
-            start = int(inside.nonzero()[start])
-        chosen = k_center_greedy(
-            vectors.to(best_device()),
-            max(1, int(count * self.coreset)),
-            start=start,
-            among=None if inside is None else inside.to(best_device()),
-        )
-        return chosen.cpu().sort().values
+    def _kept(self, grid: Tensor) -> Tensor:
+        """The patch vectors in the precision that they are kept in."""
+        if self.vector_precision == "f32":
+            return grid
+        kept = grid.half()
+        if not kept.isfinite().all():
+            raise OptionError(
+                "the backbone's numbers are too large for half precision; use vector_precision=f32"
+            )
+        return kept
 
     def _check_letterbox(self) -> None:
         if self.letterbox and not self.context.is_local:
@@ -338,15 +351,3 @@ def _join_inside(shards: list[State]) -> Tensor | None:
     if "inside" not in shards[0]:
         return None
     return torch.cat([shard["inside"].flatten() for shard in shards]) > 0
-
-
-def _reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> _ReducedPatches:
-    """Reduce block by block, so that only the result takes memory."""
-    if isinstance(reduction, nn.Identity):
-        return vectors
-    blocks = vectors.split(rows)
-    first: Tensor = reduction(blocks[0])
-    reduced = first.new_empty(len(vectors), first.shape[1])
-    for target, block in zip(reduced.split(rows), blocks, strict=True):
-        target.copy_(reduction(block))
-    return reduced

@@ -142,7 +142,9 @@ class PatchCoreHead(Head):
         Returns:
             Two numbers, the image score and the largest value of the anomaly map.
         """
-        embedded = embedded.to(best_device())
+        # What was kept in half precision is computed with in single.
+        tensors = (tensor.float() for tensor in embedded.to(best_device()).flatten())
+        embedded = Embedded.unflatten(tensors)
         shape = embedded.maps[0].shape[:3]
         distances = _zero_outside(nearest.distances.reshape(shape), embedded)
         compared = Compared((distances,), nearest.rows.reshape(shape))
