@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.support.tensors import Patches
+
+_ReducedPatches = Float[Tensor, "_patch _channel"]
+"""One vector per patch, with other channels than before."""
 
 
 class Projection(nn.Module):
@@ -105,7 +109,7 @@ class Reducer(ABC):
         return Projection(state["matrix"], state["offset"]) if state else nn.Identity()
 
 
-def reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> Patches:
+def reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> _ReducedPatches:
     """The vectors reduced block by block, so that only the result takes memory.
 
     Args:
