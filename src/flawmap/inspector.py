@@ -275,9 +275,7 @@ class Inspector:
     ) -> None:
         method = self.method
         method.feature_extractor, self.finetune_record = fine_tune(
-            method.backbone,
-            method.layers,
-            method.weights,
+            method.backbone_spec,
             classes,
             config,
             seed=method.seed,

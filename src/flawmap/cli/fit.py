@@ -64,6 +64,13 @@ def fit(
             "are."
         ),
     ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest stride of the backbone's layers in pixels, such as 8: finer maps with "
+            "the same weights, in about twice the network's time; its own strides unless given."
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +134,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "stride": stride,
         "coreset": coreset,
         "seed": seed,
         "precision": precision,
