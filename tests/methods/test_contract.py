@@ -278,7 +278,8 @@ def test_a_saved_inspector_scores_the_same_in_torch_and_by_its_graph(
 def test_at_a_smaller_stride_it_is_saved_and_runs_by_its_graph(name: str, tmp_path: Path) -> None:
     small = SMALL.get(name, {"coreset": 0.05})
     options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "stride": 8}
-    inspector = Inspector(name, size=(48, 64), **small, **options).fit(GOOD)
+    method, preset = named(name)
+    inspector = Inspector(method, preset=preset, size=(48, 64), **small, **options).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     again = Inspector.load(tmp_path / "part.flawmap")
     expected = inspector.inspect(DEFECT)

@@ -32,7 +32,7 @@ def test_scaled_is_the_default() -> None:
     assert isinstance(method, PatchCore)
     expected = PartialSelfAttention(0.5, attend="cosine", temperature=0.1, pooling="mean")
     assert method.context == expected
-    assert method.reducer_scope == "bank"
+    assert (method.reducer_scope, method.stride) == ("bank", 8)
 
 
 @pytest.mark.parametrize(("preset", "count"), [("paper", 15), ("scaled", 76)])
@@ -53,5 +53,6 @@ def test_a_saved_file_names_what_differs_from_the_default(preset: str) -> None:
     )
     changed: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
     if preset == "paper":
-        changed |= {"context.attend": "tokens", "context.pooling": "max", "reducer.min_channels": 1}
+        changed |= {"context.attend": "tokens", "context.pooling": "max"}
+        changed |= {"reducer.min_channels": 1, "stride": None}
     assert manifest.changed_options == changed
