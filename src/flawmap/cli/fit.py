@@ -17,10 +17,10 @@ from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
+    from flawmap.data.auto_size import InputSize
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
-    from flawmap.methods.preset import InputSize
     from flawmap.runtime.decode import UnreadableImage
 
 _FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
@@ -74,7 +74,17 @@ def fit(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Of the network's input: 224 (unless a preset says otherwise), or HEIGHTxWIDTH."
+            help="Of the network's input: 224 (unless a preset says otherwise), HEIGHTxWIDTH, or "
+            "auto for the median aspect of the good images. Images of another aspect are "
+            "stretched, or with --set letterbox=true padded; the padding does not count."
+        ),
+    ] = None,
+    pixels: Annotated[
+        int | None,
+        typer.Option(
+            help="With --size auto, which this implies: the side of a square of the input's area; "
+            "320 unless given.",
+            metavar="SIDE",
         ),
     ] = None,
     coreset: Annotated[
@@ -147,7 +157,7 @@ def fit(
 
         inspector = Inspector(
             _make_method(method, preset, given, method_changes),
-            size=_input_size(method, preset, size),
+            size=_input_size(method, preset, size, pixels),
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
@@ -184,10 +194,22 @@ def _make_method(
     return reduce(with_option, changes, make_method(name, preset, **options))
 
 
-def _input_size(method: str, preset: str | None, size: str | None) -> InputSize | None:
+def _input_size(
+    method: str, preset: str | None, size: str | None, pixels: int | None
+) -> InputSize | None:
+    from flawmap.data.auto_size import AutoSize
     from flawmap.methods import get_preset
 
-    return parse_size(size) if size else get_preset(method, preset).size
+    if size and size.lower() != "auto":
+        if pixels is not None:
+            raise OptionError(
+                f"--pixels {pixels} beside --size {size}: the area follows from the size; give one "
+                "of them"
+            )
+        return parse_size(size)
+    if pixels is not None:
+        return AutoSize(pixels)
+    return AutoSize() if size else get_preset(method, preset).size
 
 
 def _fit(
@@ -214,6 +236,9 @@ def _fit(
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     _print_unreadable(inspector.unreadable)
+    if inspector.chosen_size:
+        height, width, reason = inspector.chosen_size
+        out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -39,6 +39,9 @@ class Context(ABC):
         count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1
             counts them.
     """
+
+    is_local: ClassVar[bool] = True
+    """Whether a position sees its neighbours alone, so that padding spoils no distant one."""
 
     count_padding: bool = field(default=True, kw_only=True)
 
@@ -192,6 +195,8 @@ class PartialSelfAttention(Context):
         (512, 256, 768)
     """
 
+    is_local: ClassVar[bool] = False
+
     ratio: float = 0.5
     channel_choice: ChannelChoice = "first"
     attend: AttentionKind = "tokens"
@@ -268,6 +273,8 @@ class Gated(Context):
         >>> Gated("channels", count_padding=False).on_deepest(torch.ones(1, 2, 3, 3)).unique()
         tensor([1.])
     """
+
+    is_local: ClassVar[bool] = False
 
     gate: Literal["dual_axis", "channels"] = "dual_axis"
 
