@@ -38,10 +38,10 @@ def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
     assert line(3, "RP").setup == line(5, "+SA+TL").setup
     assert line(4, "+ 0 %").setup == line(5, "+CFA+TL").setup
     labels = {
-        1: "improved PatchCore, scaled",
-        3: "CA, scaled",
-        4: "50 %, scaled",
-        5: "Ours, scaled",
+        1: "improved PatchCore (scaled)",
+        3: "CA (scaled)",
+        4: "50 % (scaled)",
+        5: "Ours (scaled)",
     }
     scaled = [line(number, f"+ {label}").setup for number, label in labels.items()]
     assert all(setup == scaled[0] for setup in scaled)
@@ -54,7 +54,7 @@ def test_ours_is_the_improved_patchcore_with_a_finetuned_backbone() -> None:
         make_method(setup.method, **setup.options).options()
         == make_method("improved-patchcore", "paper").options()
     )
-    scaled = line(1, "+ improved PatchCore, scaled, without TL").setup
+    scaled = line(1, "+ improved PatchCore (scaled) without TL").setup
     assert not scaled.finetuned
     method = StudyConfig(Path("tiles"), preset="paper").method(scaled, seed=0)
     assert method.options() == make_method("improved-patchcore", "scaled").options()
