@@ -44,7 +44,7 @@ def fit(
             help="The file to write, part.flawmap unless given; for products a folder.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
     preset: Annotated[
         str | None,
         typer.Option(
