@@ -46,10 +46,11 @@ def fit(
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
     preset: Annotated[
-        Literal["paper", "cpu", "smoke"] | None,
+        str | None,
         typer.Option(
-            help="For methods that are trained: as published, for a GPU; for two cores and ten "
-            "minutes (the default); for seconds, to see that it runs."
+            help="Settings of the method that belong together; `flawmap methods METHOD` lists "
+            "them and marks the one that applies unless given.",
+            metavar="NAME",
         ),
     ] = None,
     backbone: Annotated[
@@ -61,6 +62,13 @@ def fit(
         typer.Option(
             help="FILE.safetensors, hub, embedded or random; unless given, embedded where there "
             "are."
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest stride of the backbone's layers in pixels, such as 8: finer maps with "
+            "the same weights, in about twice the network's time; its own strides unless given."
         ),
     ] = None,
     size: Annotated[
@@ -136,6 +144,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "stride": stride,
         "coreset": coreset,
         "seed": seed,
         "precision": precision,
@@ -202,7 +211,7 @@ def _input_size(
         return AutoSize(pixels)
     if size:
         return AutoSize()
-    return get_preset(method, preset).size if preset else None
+    return get_preset(method, preset).size
 
 
 def _fit(

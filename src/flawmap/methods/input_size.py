@@ -9,7 +9,7 @@ _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
 
 _UNDILATED_STRIDE = 32
-"""Of the last layer of a network with five halvings; each of its layers divides such a size."""
+"""Of a network with five halvings, in pixels; the stride of each of its layers divides it."""
 
 
 def size_multiple(method: Method) -> int:
@@ -17,9 +17,12 @@ def size_multiple(method: Method) -> int:
 
     Args:
         method: whose network reads the input.
+
+    >>> from flawmap.methods import make_method
+    >>> size_multiple(make_method("patchcore")), size_multiple(make_method("patchcore", stride=8))
+    (32, 8)
     """
-    del method
-    return _UNDILATED_STRIDE
+    return method.stride or _UNDILATED_STRIDE
 
 
 def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing:
