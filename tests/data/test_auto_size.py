@@ -20,7 +20,7 @@ def image(height: int, width: int) -> np.ndarray:
 
 
 @given(
-    st.floats(1 / 60, 60),
+    st.floats(1 / 25, 25),
     st.integers(256, 640),
     st.sampled_from([8, 14, 16, 32]),
 )
