@@ -298,11 +298,11 @@ WIDE = [texture(seed, 60, 100) for seed in range(8)]
 
 
 def test_the_good_images_choose_the_size_and_the_file_holds_it(tmp_path: Path) -> None:
-    inspector = Inspector(size=AutoSize(96), **TINY)
+    inspector = Inspector("patchcore", size=AutoSize(96), **TINY)
     with pytest.raises(NotFitted, match="the good images choose the size"):
         _ = inspector.preprocessing
     inspector.fit(WIDE)
-    assert inspector.chosen_size == (64, 128, "the median aspect 1.67 of 8 good images")
+    assert inspector.chosen_size == (80, 128, "the median aspect 1.67 of 8 good images")
     assert inspector.preprocessing.letterbox_beyond is None
     inspector.save(tmp_path / "part.flawmap")
     for loaded in (Inspector.load(tmp_path / "part.flawmap"), load(tmp_path / "part.flawmap")):
@@ -311,19 +311,21 @@ def test_the_good_images_choose_the_size_and_the_file_holds_it(tmp_path: Path) -
 
 
 def test_a_second_fit_chooses_anew() -> None:
-    inspector = Inspector(size=AutoSize(96), **TINY).fit(WIDE)
+    inspector = Inspector("patchcore", size=AutoSize(96), **TINY).fit(WIDE)
     inspector.fit([image.transpose(1, 0, 2) for image in WIDE])
-    assert (inspector.preprocessing.height, inspector.preprocessing.width) == (128, 64)
+    assert (inspector.preprocessing.height, inspector.preprocessing.width) == (128, 80)
 
 
 def test_held_out_images_choose_no_size() -> None:
-    inspector = Inspector(size=AutoSize(96), calibration_fraction=0.5, **TINY).fit(WIDE)
+    inspector = Inspector("patchcore", size=AutoSize(96), calibration_fraction=0.5, **TINY).fit(
+        WIDE
+    )
     assert inspector.chosen_size is not None
     assert inspector.chosen_size.reason == "the median aspect 1.67 of 4 good images"
 
 
 def test_sides_are_multiples_of_the_stride_of_a_dilated_network() -> None:
-    inspector = Inspector(size=AutoSize(96), stride=8, **TINY).fit(WIDE)
+    inspector = Inspector("patchcore", size=AutoSize(96), stride=8, **TINY).fit(WIDE)
     assert inspector.chosen_size is not None
     assert inspector.chosen_size[:2] == (72, 128)
 
@@ -331,6 +333,8 @@ def test_sides_are_multiples_of_the_stride_of_a_dilated_network() -> None:
 def test_images_of_any_aspect_may_be_mixed_in_a_fit() -> None:
     mixed = [texture(seed, 40 + 20 * (seed % 5), 60) for seed in range(10)]
     for letterbox in (False, True):
-        inspector = Inspector(size=AutoSize(96), letterbox=letterbox, **TINY).fit(mixed)
+        inspector = Inspector("patchcore", size=AutoSize(96), letterbox=letterbox, **TINY).fit(
+            mixed
+        )
         assert len(inspector.calibration.scores) == 10
         assert np.isfinite(inspector.calibration.scores).all()

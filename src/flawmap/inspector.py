@@ -76,7 +76,7 @@ class Inspector:
 
     def __init__(
         self,
-        method: str | Method = "patchcore",
+        method: str | Method = "flawmap",
         *,
         size: InputSize | None = None,
         false_rejects: float = 0.01,

@@ -44,7 +44,7 @@ def fit(
             help="The file to write, part.flawmap unless given; for products a folder.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
     preset: Annotated[
         str | None,
         typer.Option(
@@ -209,9 +209,7 @@ def _input_size(
         return parse_size(size)
     if pixels is not None:
         return AutoSize(pixels)
-    if size:
-        return AutoSize()
-    return get_preset(method, preset).size
+    return AutoSize() if size else get_preset(method, preset).size
 
 
 def _fit(

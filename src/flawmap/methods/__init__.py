@@ -10,6 +10,8 @@ from flawmap.errors import OptionError
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
 from flawmap.methods.ddad import DDAD
+from flawmap.methods.flawmap import PRESETS as FLAWMAP_PRESETS
+from flawmap.methods.flawmap import flawmap
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
 from flawmap.methods.improved_patchcore import improved_patchcore
@@ -90,6 +92,14 @@ METHODS = _Methods(
     "method",
     "flawmap.methods",
     {
+        "flawmap": MethodEntry(
+            flawmap,
+            "this software, after Roth et al. 2022",
+            "5,000 patch vectors of finer maps; the mean of the highest distances",
+            "31 MB",
+            presets=FLAWMAP_PRESETS,
+            default_preset="balanced",
+        ),
         "patchcore": MethodEntry(
             PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
         ),

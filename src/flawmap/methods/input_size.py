@@ -8,9 +8,6 @@ from flawmap.runtime.preprocess import Preprocessing
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
 
-_UNDILATED_STRIDE = 32
-"""Of a network with five halvings, in pixels; the stride of each of its layers divides it."""
-
 
 def size_multiple(method: Method) -> int:
     """The number of pixels that the sides of a method's input are multiples of.
@@ -18,11 +15,10 @@ def size_multiple(method: Method) -> int:
     Args:
         method: whose network reads the input.
 
-    >>> from flawmap.methods import make_method
-    >>> size_multiple(make_method("patchcore")), size_multiple(make_method("patchcore", stride=8))
-    (32, 8)
+    Returns:
+        The stride of the deepest layer used, so that no layer's map ends in part of a patch.
     """
-    return method.stride or _UNDILATED_STRIDE
+    return method.stride or 2 ** (max(method.layers) + 1)
 
 
 def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing:
