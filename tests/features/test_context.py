@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from flawmap.features.context import (
     PartialSelfAttention,
     PooledNeighbourhood,
 )
-from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
+from flawmap.features.pooling import average_pool, average_pool_3x3, max_pool_3x3
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 
@@ -51,6 +52,17 @@ def test_ratio_one_has_no_average(
     assert torch.equal(deep, attention(max_pool_3x3(FEATURES)))
 
 
+def test_the_attending_half_can_be_pooled_by_its_mean_and_sharpened() -> None:
+    context = PartialSelfAttention(attend="cosine", temperature=0.3, pooling="mean")
+    deep = context.on_deepest(FEATURES)
+    pooled = average_pool_3x3(FEATURES)
+    assert torch.equal(deep[:, :4], cosine_attention(pooled[:, :4], 0.3))
+    assert torch.equal(deep[:, 4:], pooled[:, 4:])
+    unpadded = replace(context, count_padding=False).on_deepest(FEATURES)
+    inner = average_pool_3x3(FEATURES[:, :4], count_padding=False)
+    assert torch.equal(unpadded[:, :4], cosine_attention(inner, 0.3))
+
+
 def test_a_random_half_is_drawn_from_its_seed() -> None:
     one, same, other = (
         PartialSelfAttention(channel_choice="random", seed=seed).on_deepest(FEATURES)
@@ -71,6 +83,12 @@ def test_blocks(ratio: float, blocks: tuple[int, ...]) -> None:
 def test_a_ratio_beyond_one_is_refused() -> None:
     with pytest.raises(OptionError, match=r"1\.5 is not a fraction"):
         PartialSelfAttention(ratio=1.5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.1, float("nan"), 1e-6, 1e6])
+def test_a_temperature_out_of_its_range_is_refused(temperature: float) -> None:
+    with pytest.raises(OptionError, match=r"temperature=.*; use 0\.001 to 1000"):
+        PartialSelfAttention(attend="cosine", temperature=temperature)
 
 
 def windows(count: int, length: int) -> list[slice]:
@@ -112,3 +130,17 @@ def test_gates_treat_every_layer() -> None:
     assert not torch.allclose(Gated().on_shallower(FEATURES), average_pool_3x3(FEATURES))
     assert torch.equal(Gated().on_deepest(FEATURES), Gated().on_shallower(FEATURES))
     assert not torch.allclose(Gated().on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES))
+
+
+def test_the_deepest_layer_may_have_another_window() -> None:
+    wide = Neighbourhood(deepest_window=5, count_padding=False)
+    assert torch.equal(
+        wide.on_shallower(FEATURES), Neighbourhood(count_padding=False).on_deepest(FEATURES)
+    )
+    assert torch.equal(wide.on_deepest(FEATURES), average_pool(FEATURES, 5, count_padding=False))
+
+
+@pytest.mark.parametrize("window", [0, -3, 4])
+def test_a_window_without_a_middle_is_refused(window: int) -> None:
+    with pytest.raises(OptionError, match=f"deepest_window={window}; use an odd number"):
+        Neighbourhood(deepest_window=window)

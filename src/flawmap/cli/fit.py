@@ -17,6 +17,7 @@ from flawmap.cli.products import run_per_product
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
+    from flawmap.data.auto_size import InputSize
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
@@ -43,12 +44,13 @@ def fit(
             help="The file to write, part.flawmap unless given; for products a folder.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
     preset: Annotated[
-        Literal["paper", "cpu", "smoke"] | None,
+        str | None,
         typer.Option(
-            help="For methods that are trained: as published, for a GPU; for two cores and ten "
-            "minutes (the default); for seconds, to see that it runs."
+            help="Settings of the method that belong together; `flawmap methods METHOD` lists "
+            "them and marks the one that applies unless given.",
+            metavar="NAME",
         ),
     ] = None,
     backbone: Annotated[
@@ -62,10 +64,27 @@ def fit(
             "are."
         ),
     ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest stride of the backbone's layers in pixels, such as 8: finer maps with "
+            "the same weights, in about twice the network's time; its own strides unless given."
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="Of the network's input: 224 (unless a preset says otherwise), or HEIGHTxWIDTH."
+            help="Of the network's input: 224 (unless a preset says otherwise), HEIGHTxWIDTH, or "
+            "auto for the median aspect of the good images. Images of another aspect are "
+            "stretched, or with --set letterbox=true padded; the padding does not count."
+        ),
+    ] = None,
+    pixels: Annotated[
+        int | None,
+        typer.Option(
+            help="With --size auto, which this implies: the side of a square of the input's area; "
+            "320 unless given.",
+            metavar="SIDE",
         ),
     ] = None,
     coreset: Annotated[
@@ -125,6 +144,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "stride": stride,
         "coreset": coreset,
         "seed": seed,
         "precision": precision,
@@ -137,7 +157,7 @@ def fit(
 
         inspector = Inspector(
             _make_method(method, preset, given, method_changes),
-            size=_input_size(method, preset, size),
+            size=_input_size(method, preset, size, pixels),
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
@@ -174,12 +194,22 @@ def _make_method(
     return reduce(with_option, changes, make_method(name, preset, **options))
 
 
-def _input_size(method: str, preset: str | None, size: str | None) -> tuple[int, int] | int | None:
+def _input_size(
+    method: str, preset: str | None, size: str | None, pixels: int | None
+) -> InputSize | None:
+    from flawmap.data.auto_size import AutoSize
     from flawmap.methods import get_preset
 
-    if size:
+    if size and size.lower() != "auto":
+        if pixels is not None:
+            raise OptionError(
+                f"--pixels {pixels} beside --size {size}: the area follows from the size; give one "
+                "of them"
+            )
         return parse_size(size)
-    return get_preset(method, preset).size if preset else None
+    if pixels is not None:
+        return AutoSize(pixels)
+    return AutoSize() if size else get_preset(method, preset).size
 
 
 def _fit(
@@ -206,6 +236,9 @@ def _fit(
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     _print_unreadable(inspector.unreadable)
+    if inspector.chosen_size:
+        height, width, reason = inspector.chosen_size
+        out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -19,12 +19,13 @@ from torch.nn import functional
 from flawmap.errors import OptionError
 from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 from flawmap.features.gates import gate_axes, gate_channels
-from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
+from flawmap.features.pooling import average_pool, average_pool_3x3, max_pool_3x3
 from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
 AttentionKind = Literal["tokens", "cosine", "per_channel"]
+AttentionPooling = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Context(ABC):
         count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1
             counts them.
     """
+
+    is_local: ClassVar[bool] = True
+    """Whether a position sees its neighbours alone, so that padding spoils no distant one."""
 
     count_padding: bool = field(default=True, kw_only=True)
 
@@ -85,6 +89,9 @@ class Neighbourhood(Context):
     """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind.
 
     Args:
+        deepest_window: side of the deepest layer's neighbourhood in positions, odd. At a smaller
+            stride (`Method.stride`) 5 sees about as much of the image as 3 does at the network's
+            own.
         count_padding: whether the zeros beyond the border count in averages.
 
     Example:
@@ -92,15 +99,24 @@ class Neighbourhood(Context):
         tensor(0.4444)
         >>> Neighbourhood(count_padding=False).on_deepest(torch.ones(1, 1, 3, 3))[0, 0, 0, 0]
         tensor(1.)
+
+    Raises:
+        OptionError: the window is even, or less than 1.
     """
 
+    deepest_window: int = 3
+
+    def __post_init__(self) -> None:
+        if self.deepest_window < 1 or self.deepest_window % 2 == 0:
+            raise OptionError(f"deepest_window={self.deepest_window}; use an odd number, such as 5")
+
     def on_deepest(self, features: Features) -> Features:
-        """The average of each 3×3 neighbourhood.
+        """The average of each neighbourhood.
 
         Args:
             features: (batch, channel, row, column).
         """
-        return self.on_shallower(features)
+        return average_pool(features, self.deepest_window, count_padding=self.count_padding)
 
 
 @dataclass(frozen=True)
@@ -166,34 +182,44 @@ class PooledNeighbourhood(Context):
 class PartialSelfAttention(Context):
     """Attention for a fraction of the channels, the 3×3 average for the rest (Li et al. 2025).
 
-    The attending channels pass a 3×3 max pool first and come before the averaged ones.
+    The attending channels are pooled first, and come before the averaged ones. The paper's own
+    reading is the default; `attend="cosine", pooling="mean"` is ours, where vectors of any length
+    attend alike (docs/tables.md).
 
     Args:
         ratio: fraction of the channels that attend, 0…1; 0 is PatchCore.
         channel_choice: which of them: the first (the paper's text), the last, or a random choice.
         attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq.
-            2); `cosine` does so with queries and keys of one length, for networks whose long
-            vectors would otherwise attend to themselves alone; `per_channel` lets each channel
-            attend by itself, unscaled (SA-PatchCore's code).
+            2); `cosine` compares them by how they differ from the mean of the image, at one length,
+            scaled by 1/temperature; `per_channel` lets each channel attend by itself, unscaled
+            (SA-PatchCore's code).
         seed: of the random choice.
+        temperature: of `cosine`, 0.001…1000; smaller ones attend to fewer positions.
+        pooling: of each 3×3 neighbourhood of the attending channels: its maximum (the paper), or
+            its mean, as the other channels have it.
         count_padding: whether the zeros beyond the border count in averages.
 
     Raises:
-        OptionError: the ratio is no fraction.
+        OptionError: the ratio is no fraction, or the temperature is out of its range.
 
     Example:
         >>> PartialSelfAttention(ratio=0.25).channel_blocks((512, 1024))
         (512, 256, 768)
     """
 
+    is_local: ClassVar[bool] = False
+
     ratio: float = 0.5
     channel_choice: ChannelChoice = "first"
     attend: AttentionKind = "tokens"
     seed: int = 0
+    temperature: float = field(default=0.1, metadata={"symbol": "τ"})
+    pooling: AttentionPooling = "max"
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
             raise OptionError(f"attention ratio {self.ratio} is not a fraction; use 0…1")
+        check_range(self, "temperature", 0.001, 1000)
 
     def on_deepest(self, features: Features) -> Features:
         """The attending channels, then the averaged ones.
@@ -204,7 +230,7 @@ class PartialSelfAttention(Context):
         attending, averaged = self._split(features)
         maps = []
         if attending.shape[1]:
-            maps.append(_ATTENTION[self.attend](max_pool_3x3(attending)))
+            maps.append(self._attend(self._pool(attending)))
         if averaged.shape[1]:
             maps.append(self.on_shallower(averaged))
         return torch.cat(maps, dim=1)
@@ -219,6 +245,16 @@ class PartialSelfAttention(Context):
         attending = round(self.ratio * deepest)
         runs = (*shallow, attending, deepest - attending)
         return tuple(length for length in runs if length)
+
+    def _pool(self, features: Features) -> Features:
+        return max_pool_3x3(features) if self.pooling == "max" else self.on_shallower(features)
+
+    def _attend(self, features: Features) -> Features:
+        if self.attend == "cosine":
+            return cosine_attention(features, self.temperature)
+        return (
+            self_attention(features) if self.attend == "tokens" else per_channel_attention(features)
+        )
 
     def _split(self, features: Features) -> tuple[Features, Features]:
         channels = features.shape[1]
@@ -250,6 +286,8 @@ class Gated(Context):
         tensor([1.])
     """
 
+    is_local: ClassVar[bool] = False
+
     gate: Literal["dual_axis", "channels"] = "dual_axis"
 
     def on_deepest(self, features: Features) -> Features:
@@ -274,11 +312,6 @@ def _pool(features: torch.Tensor, length: int) -> torch.Tensor:
     return functional.adaptive_avg_pool1d(features.mT, length).mT
 
 
-_ATTENTION = {
-    "tokens": self_attention,
-    "cosine": cosine_attention,
-    "per_channel": per_channel_attention,
-}
 _GATES = {"dual_axis": gate_axes, "channels": gate_channels}
 
 CONTEXTS = Components(
