@@ -26,6 +26,9 @@ _FAR = 1e30
 """Added to the key of a row that only fills up a fold."""
 
 _Vectors = Float[np.ndarray, "vector channel"]
+_Codes = Int8[np.ndarray, "vector channel"]
+_PerVector = Float[np.ndarray, " vector"]
+_PerChannel = Float[np.ndarray, " channel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +54,10 @@ class SearchIndex:
     """
 
     vectors: _Vectors
-    centre: Float[np.ndarray, " channel"]
-    codes: Int8[np.ndarray, "vector channel"]
-    scales: Float[np.ndarray, "vector 1"]
-    offsets: Float[np.ndarray, " vector"]
+    centre: _PerChannel
+    codes: _Codes
+    scales: _Vectors
+    offsets: _PerVector
     query_limit: float
     least_error: float
     excess: float
