@@ -1,4 +1,4 @@
-"""Another bank in a saved inspector: NumPy and OpenVINO do it, without torch or a new conversion."""
+"""Another bank in a saved inspector, without torch and without a new conversion."""
 
 from __future__ import annotations
 

@@ -30,6 +30,9 @@ _DISTANCES = f"{KEPT_NAMES}distances"
 _LEAST_ROWS = 1024
 """Smaller banks are searched plainly, which is as fast."""
 
+_LEAST_QUERIES = 16
+"""Fewer queries are searched plainly, which is as fast."""
+
 _FOLDS_SEARCHED = 4
 """Folds whose vectors are looked at, of each query."""
 
@@ -51,7 +54,8 @@ _ROUNDING = 4e-6
 """Bound on float32's rounding in a key, as a fraction of (‖q̂‖ + ‖m̂‖)²."""
 
 _Vectors = Float[np.ndarray, "vector channel"]
-_Branch = Callable[..., openvino.Output]
+_Value = Any  # an operation of one output, or that output
+_Branch = Callable[..., _Value]
 
 
 def add_search(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
@@ -72,7 +76,7 @@ def add_search(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
         >>> openvino.compile_model(model, "CPU")(np.array([[6.0, 7.0]], np.float32))[0]
         array([1.], dtype=float32)
     """
-    if len(vectors) < _LEAST_ROWS:
+    if len(vectors) < _LEAST_ROWS or queries.shape[0] < _LEAST_QUERIES:
         return _plain(queries, vectors)
     return _Search(queries, build_index(vectors)).distances()
 
@@ -154,20 +158,20 @@ def _find(model: openvino.Model, name: str) -> openvino.Node | None:
 class _Search:
     """The operations of one search."""
 
-    def __init__(self, queries: openvino.Output, index: SearchIndex) -> None:
+    def __init__(self, queries: _Value, index: SearchIndex) -> None:
         self.index = index
         self.count = queries.shape[0]
         self.queries = queries
         self.centred = ops.subtract(queries, _constant(index.centre[None])).output(0)
         self.coded = self._code(0)
 
-    def distances(self) -> openvino.Output:
+    def distances(self) -> _Value:
         near, beyond = self._candidates(self._keys())
         squared = _measure(self.queries, near, self.index.vectors)
         found = ops.sqrt(squared).output(0)
         return _retry(found, self._doubtful(found, beyond), self.queries, self.index.vectors)
 
-    def _code(self, empty: int) -> openvino.Output:
+    def _code(self, empty: int) -> _Value:
         """The queries less the centre in eight bits, with so many zeros behind each."""
         padded = self.centred
         if empty:
@@ -177,18 +181,18 @@ class _Search:
         limits = _constant(-limit * 128 / 127), _constant(limit)
         return ops.fake_quantize(padded, *limits, *limits, 256).output(0)
 
-    def _keys(self) -> openvino.Output:
+    def _keys(self) -> _Value:
         """For each query and row what bounds the distance, less ‖q̂‖²."""
         # Zeros up to whole registers: 160 channels take less time than 152.
         empty = -self.queries.shape[1] % _REGISTER
         codes = np.pad(-self.index.codes, ((0, 0), (0, empty)))
         vectors = ops.multiply(
-            ops.convert(ops.constant(codes), np.float32), _constant(2 * self.index.scales)
+            ops.convert(ops.constant(codes), np.float32), _constant(2 * self.index.scales[:, None])
         )
         products = ops.matmul(self._code(empty), vectors, False, True)
         return ops.add(products, _constant(self.index.offsets[None])).output(0)
 
-    def _candidates(self, keys: openvino.Output) -> tuple[openvino.Output, openvino.Output]:
+    def _candidates(self, keys: _Value) -> tuple[_Value, _Value]:
         """Rows to measure, (query, row), and the least key of all others, (query,)."""
         count, folds = self.count, self.index.folds
         # One view for both uses: with two, OpenVINO copies all keys.
@@ -213,7 +217,7 @@ class _Search:
         )
         return near.output(0), ops.squeeze(others, _integers(1)).output(0)
 
-    def _doubtful(self, found: openvino.Output, beyond: openvino.Output) -> openvino.Output:
+    def _doubtful(self, found: _Value, beyond: _Value) -> _Value:
         """Where a row that was not measured may be nearer, (query,)."""
         index = self.index
         norm = _norm(self.coded)
@@ -231,16 +235,14 @@ class _Search:
         return ops.logical_not(ops.greater_equal(lower, needed)).output(0)
 
 
-def _retry(
-    found: openvino.Output, doubtful: openvino.Output, queries: openvino.Output, vectors: _Vectors
-) -> openvino.Output:
+def _retry(found: _Value, doubtful: _Value, queries: _Value, vectors: _Vectors) -> _Value:
     """Distances, where those of doubtful queries come from the plain search, (query,)."""
     flags = ops.convert(doubtful, np.float32).output(0)
 
-    def keep(found: openvino.Output, *_: openvino.Output) -> openvino.Output:
+    def keep(found: _Value, *_: _Value) -> _Value:
         return ops.add(found, _constant(0.0)).output(0)
 
-    def search_all(found: openvino.Output, *others: openvino.Output) -> openvino.Output:
+    def search_all(found: _Value, *others: _Value) -> _Value:
         return ops.minimum(found, _plain(others[1], vectors)).output(0)
 
     def search_some(limits: tuple[int, ...]) -> _Branch:
@@ -248,16 +250,14 @@ def _retry(
         if not limits or queries.shape[0] <= limits[0]:
             return search_all
 
-        def few(
-            found: openvino.Output, flags: openvino.Output, queries: openvino.Output
-        ) -> openvino.Output:
+        def few(found: _Value, flags: _Value, queries: _Value) -> _Value:
             top = ops.topk(flags, ops.constant(np.int64(limits[0])), 0, "max", "none")
             rows = top.output(1)
             again = _plain(_rows(queries, rows), vectors)
             nearer = ops.minimum(_rows(found, rows), again)
             return ops.scatter_elements_update(found, rows, nearer, 0).output(0)
 
-        def branch(*values: openvino.Output) -> openvino.Output:
+        def branch(*values: _Value) -> _Value:
             return _if_at_most(limits[0], values, few, search_some(limits[1:]))
 
         return branch
@@ -266,8 +266,8 @@ def _retry(
 
 
 def _if_at_most(
-    limit: int, values: tuple[openvino.Output, ...], then: _Branch, otherwise: _Branch
-) -> openvino.Output:
+    limit: int, values: tuple[_Value, ...], then: _Branch, otherwise: _Branch
+) -> _Value:
     """What `then` makes where at most so many flags, the second of the values, are set."""
     count = ops.reduce_sum(values[1], _integers(0), False)
     # Its output: of the operation itself, `if_op` makes a constant.
@@ -285,8 +285,11 @@ def _if_at_most(
     return choice.set_output(then_result, else_result)
 
 
-def _plain(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
-    """Distances by one product in float32, the best of some of its columns measured, (query,)."""
+def _plain(queries: _Value, vectors: _Vectors) -> _Value:
+    """Distances by one product in float32, the best of some of its columns measured, (query,).
+
+    The product loses squared distances below some 1e-6 of a query's own square less the centre.
+    """
     count = queries.shape[0]
     folds = max(1, round(len(vectors) ** 0.5))
     width = -(-len(vectors) // folds)
@@ -310,7 +313,7 @@ def _plain(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
     return ops.sqrt(_measure(queries, found, vectors[rows])).output(0)
 
 
-def _measure(queries: openvino.Output, rows: openvino.Output, vectors: _Vectors) -> openvino.Output:
+def _measure(queries: _Value, rows: _Value, vectors: _Vectors) -> _Value:
     """The least squared distance to some rows each, (query, row), of the vectors, (query,)."""
     near = _rows(_constant(vectors), rows)
     difference = ops.subtract(near, ops.unsqueeze(queries, _integers(1)))
@@ -318,30 +321,32 @@ def _measure(queries: openvino.Output, rows: openvino.Output, vectors: _Vectors)
     return ops.reduce_min(squared, _integers(1), False).output(0)
 
 
-def _smallest(values: Any, count: int) -> tuple[openvino.Output, openvino.Output]:
+def _smallest(values: Any, count: int) -> list[_Value]:
     """The smallest of each row in order, and their columns; both (row, count)."""
+    if values.get_output_shape(0)[0] == 1:
+        return ops.topk(values, ops.constant(np.int64(count)), 1, "min", "value").outputs()
     # Along the first axis, which takes a quarter of the time.
     across = ops.transpose(values, _integers(1, 0))
     top = ops.topk(across, ops.constant(np.int64(count)), 0, "min", "value")
     smallest, columns = (ops.transpose(output, _integers(1, 0)) for output in top.outputs())
-    return smallest.output(0), columns.output(0)
+    return [smallest.output(0), columns.output(0)]
 
 
-def _rows(values: openvino.Output, rows: openvino.Output) -> openvino.Output:
+def _rows(values: _Value, rows: _Value) -> _Value:
     return ops.gather(values, rows, ops.constant(np.int64(0))).output(0)
 
 
-def _columns(values: openvino.Output, start: int, stop: int) -> openvino.Output:
+def _columns(values: _Value, start: int, stop: int) -> _Value:
     return ops.slice(values, [start], [stop], [1], [1]).output(0)
 
 
-def _norm(values: Any) -> openvino.Output:
+def _norm(values: Any) -> _Value:
     return ops.reduce_l2(values, _integers(1), False).output(0)
 
 
-def _integers(*values: int) -> openvino.Output:
+def _integers(*values: int) -> _Value:
     return ops.constant(np.array(values, np.int64)).output(0)
 
 
-def _constant(values: Any) -> openvino.Output:
+def _constant(values: Any) -> _Value:
     return ops.constant(np.asarray(values, np.float32)).output(0)

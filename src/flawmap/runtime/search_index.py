@@ -44,7 +44,7 @@ class SearchIndex:
         vectors: in the order of the folds, the last row repeated up to a full fold, (row, channel).
         centre: mean of the bank, (channel,).
         codes: the vectors less the centre, divided by `scales` and rounded, (row, channel).
-        scales: of each row, (row, 1), > 0.
+        scales: of each row, (row,), > 0.
         offsets: ‖m̂‖², lessened as above, (row,).
         query_limit: queries less the centre are clipped to ± this, > 0.
         least_error: the least ‖m − m̂‖.
@@ -56,7 +56,7 @@ class SearchIndex:
     vectors: _Vectors
     centre: _PerChannel
     codes: _Codes
-    scales: _Vectors
+    scales: _PerVector
     offsets: _PerVector
     query_limit: float
     least_error: float
@@ -101,7 +101,7 @@ def build_index(vectors: _Vectors) -> SearchIndex:
         vectors=np.ascontiguousarray(vectors[rows], dtype=np.float32),
         centre=centre,
         codes=codes,
-        scales=scales,
+        scales=scales[:, 0],
         offsets=offsets.astype(np.float32),
         query_limit=max(float(np.percentile(np.abs(centred), _CLIPPED)), 1e-20),
         least_error=least,
