@@ -294,8 +294,8 @@ def _plain(queries: _Value, vectors: _Vectors) -> _Value:
     folds = max(1, round(len(vectors) ** 0.5))
     width = -(-len(vectors) // folds)
     rows = np.minimum(np.arange(folds * width), len(vectors) - 1)
-    centre = vectors.mean(axis=0, dtype=np.float64)
-    centred = vectors[rows] - centre
+    centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = vectors[rows].astype(np.float64) - centre
     squares = np.square(centred).sum(axis=1)
     moved = ops.subtract(queries, _constant(centre[None]))
     products = ops.matmul(moved, _constant(-2 * centred), False, True)
