@@ -21,7 +21,7 @@ from flawmap.errors import OptionError
 from flawmap.runtime.graph import KEPT_NAMES, Graph, rename_operations
 from flawmap.runtime.search_index import FOLD, SearchIndex, build_index
 
-_QUERIES = f"{KEPT_NAMES}queries"
+QUERIES = f"{KEPT_NAMES}queries"
 """Name of the operation before the search."""
 
 _DISTANCES = f"{KEPT_NAMES}distances"
@@ -30,7 +30,7 @@ _DISTANCES = f"{KEPT_NAMES}distances"
 _LEAST_ROWS = 1024
 """Smaller banks are searched plainly, which is as fast."""
 
-_LEAST_QUERIES = 16
+_LEASTQUERIES = 16
 """Fewer queries are searched plainly, which is as fast."""
 
 _FOLDS_SEARCHED = 4
@@ -76,7 +76,7 @@ def add_search(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
         >>> openvino.compile_model(model, "CPU")(np.array([[6.0, 7.0]], np.float32))[0]
         array([1.], dtype=float32)
     """
-    if len(vectors) < _LEAST_ROWS or queries.shape[0] < _LEAST_QUERIES:
+    if len(vectors) < _LEAST_ROWS or queries.shape[0] < _LEASTQUERIES:
         return _plain(queries, vectors)
     return _Search(queries, build_index(vectors)).distances()
 
@@ -92,7 +92,7 @@ def add_replaceable_search(queries: openvino.Output, vectors: _Vectors) -> openv
         Distances, (query,), >= 0.
     """
     first = ops.reshape(queries, _integers(*queries.shape), False)
-    first.set_friendly_name(_QUERIES)
+    first.set_friendly_name(QUERIES)
     last = ops.reshape(add_search(first.output(0), vectors), _integers(queries.shape[0]), False)
     last.set_friendly_name(_DISTANCES)
     return last.output(0)
@@ -104,7 +104,7 @@ def has_search(graph: Graph) -> bool:
     Args:
         graph: of a saved file.
     """
-    return _find(graph.model, _QUERIES) is not None
+    return _find(graph.model, QUERIES) is not None
 
 
 def with_bank(graph: Graph, vectors: _Vectors, *, in_eight_bits: bool = True) -> Graph:
@@ -119,7 +119,7 @@ def with_bank(graph: Graph, vectors: _Vectors, *, in_eight_bits: bool = True) ->
         OptionError: the graph's bank cannot be replaced, or the vectors have other channels.
     """
     model = graph.model.clone()
-    first, last = _find(model, _QUERIES), _find(model, _DISTANCES)
+    first, last = _find(model, QUERIES), _find(model, _DISTANCES)
     if first is None or last is None:
         raise OptionError("the bank of this graph cannot be replaced; fit again")
     channels = first.output(0).shape[1]
@@ -169,7 +169,8 @@ class _Search:
         near, beyond = self._candidates(self._keys())
         squared = _measure(self.queries, near, self.index.vectors)
         found = ops.sqrt(squared).output(0)
-        return _retry(found, self._doubtful(found, beyond), self.queries, self.index.vectors)
+        bank = self.index.vectors[: self.index.count]
+        return _retry(found, self._doubtful(found, beyond), self.queries, bank)
 
     def _code(self, empty: int) -> _Value:
         """The queries less the centre in eight bits, with so many zeros behind each."""

@@ -41,6 +41,7 @@ class SearchIndex:
     exceeds the least error by, as far as that counts for a query whose bound is up to `reach`.
 
     Args:
+        count: vectors of the bank.
         vectors: in the order of the folds, the last row repeated up to a full fold, (row, channel).
         centre: mean of the bank, (channel,).
         codes: the vectors less the centre, divided by `scales` and rounded, (row, channel).
@@ -53,6 +54,7 @@ class SearchIndex:
         radius: the largest ‖m̂‖.
     """
 
+    count: int
     vectors: _Vectors
     centre: _PerChannel
     codes: _Codes
@@ -98,6 +100,7 @@ def build_index(vectors: _Vectors) -> SearchIndex:
     offsets = squares - 2 * reach * excess - np.square(excess)
     offsets[len(order) :] += _FAR
     return SearchIndex(
+        count=len(vectors),
         vectors=np.ascontiguousarray(vectors[rows], dtype=np.float32),
         centre=centre,
         codes=codes,
