@@ -16,10 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import flawmap
 import numpy as np
 import openvino
 import torch
+from openvino import opset13 as ops
+
+import flawmap
 from flawmap.engine.convert import append_head, to_openvino
 from flawmap.memory.neighbours import nearest
 from flawmap.methods.patchcore_graph import append_searching_head
@@ -27,7 +29,6 @@ from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.search import QUERIES, add_search
-from openvino import opset13 as ops
 
 
 class Plain(torch.nn.Module):

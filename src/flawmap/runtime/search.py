@@ -30,7 +30,7 @@ _DISTANCES = f"{KEPT_NAMES}distances"
 _LEAST_ROWS = 1024
 """Smaller banks are searched plainly, which is as fast."""
 
-_LEASTQUERIES = 16
+_LEAST_QUERIES = 16
 """Fewer queries are searched plainly, which is as fast."""
 
 _FOLDS_SEARCHED = 4
@@ -76,7 +76,7 @@ def add_search(queries: openvino.Output, vectors: _Vectors) -> openvino.Output:
         >>> openvino.compile_model(model, "CPU")(np.array([[6.0, 7.0]], np.float32))[0]
         array([1.], dtype=float32)
     """
-    if len(vectors) < _LEAST_ROWS or queries.shape[0] < _LEASTQUERIES:
+    if len(vectors) < _LEAST_ROWS or queries.shape[0] < _LEAST_QUERIES:
         return _plain(queries, vectors)
     return _Search(queries, build_index(vectors)).distances()
 
