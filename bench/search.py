@@ -36,6 +36,7 @@ class Plain(torch.nn.Module):
 
     def __init__(self, vectors: torch.Tensor) -> None:
         super().__init__()
+        self.vectors: torch.Tensor
         self.register_buffer("vectors", vectors)
 
     def forward(self, queries: torch.Tensor) -> torch.Tensor:
