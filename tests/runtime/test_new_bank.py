@@ -24,7 +24,7 @@ IDS = "method.bank.image_ids"
 def image(seed: int) -> np.ndarray:
     base = np.random.default_rng(0).integers(0, 255, (64, 64, 3))
     noise = np.random.default_rng(seed).integers(-30, 30, (64, 64, 3))
-    return np.clip(base + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(base + noise, 0, 255), np.uint8)
 
 
 def fitted(first: int, file: Path, **options: Any) -> flawmap.Inspector:

@@ -34,7 +34,7 @@ def compiled(vectors: np.ndarray, count: int, precision: str = "f32") -> openvin
 
 
 def found(queries: np.ndarray, vectors: np.ndarray, precision: str = "f32") -> np.ndarray:
-    return compiled(vectors, len(queries), precision)(queries)[0]
+    return np.asarray(compiled(vectors, len(queries), precision)(queries)[0])
 
 
 def oracle(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def doubtful_share(queries: np.ndarray, vectors: np.ndarray) -> float:
     squared = search._measure(node.output(0), near, steps.index.vectors)
     doubtful = steps._doubtful(ops.sqrt(squared).output(0), beyond)
     model = openvino.Model([ops.convert(doubtful, np.float32).output(0)], [node])
-    return openvino.compile_model(model, "CPU")(queries)[0].mean().item()
+    return float(openvino.compile_model(model, "CPU")(queries)[0].mean())
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
@@ -153,7 +153,7 @@ def test_threads_find_what_one_finds() -> None:
     model = compiled(vectors, 100)
 
     def run(queries: np.ndarray) -> np.ndarray:
-        return model.create_infer_request().infer([queries])[0].copy()
+        return np.array(model.create_infer_request().infer([queries])[0])
 
     alone = [run(queries) for queries in batches]
     with ThreadPoolExecutor(8) as pool:
