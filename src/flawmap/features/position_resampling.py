@@ -53,6 +53,9 @@ class ResampleByMatrices(TorchFunctionMode):
         return func(*args, **named)
 
 
+_Matrix = Float[np.ndarray, "_new _old"]
+
+
 def _resample(maps: Tensor, size: Sequence[int]) -> Tensor:
     rows, columns = (
         torch.from_numpy(cubic_matrix(old, new)).to(maps)
@@ -61,7 +64,7 @@ def _resample(maps: Tensor, size: Sequence[int]) -> Tensor:
     return rows @ maps @ columns.T
 
 
-def cubic_matrix(old: int, new: int) -> Float[np.ndarray, "_new _old"]:
+def cubic_matrix(old: int, new: int) -> _Matrix:
     """The matrix that resamples a row of numbers by Keys' cubic, widened where the row shrinks.
 
     As `functional.interpolate` with `bicubic` and `antialias` (Keys 1981).
