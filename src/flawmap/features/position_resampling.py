@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+_Matrix = Float[np.ndarray, "_new _old"]
+
 _CUBIC_A = -0.5
 """Keys' parameter of the cubic, as torch and Pillow have it where they avoid aliases."""
 
@@ -61,7 +63,7 @@ def _resample(maps: Tensor, size: Sequence[int]) -> Tensor:
     return rows @ maps @ columns.T
 
 
-def cubic_matrix(old: int, new: int) -> Float[np.ndarray, "_new _old"]:
+def cubic_matrix(old: int, new: int) -> _Matrix:
     """The matrix that resamples a row of numbers by Keys' cubic, widened where the row shrinks.
 
     As `functional.interpolate` with `bicubic` and `antialias` (Keys 1981).
