@@ -68,8 +68,8 @@ class AutoSize:
             DatasetError: none of the images can be read.
             OptionError: an aspect so long that the shorter side is too small for a network.
         """
-        step = math.ceil(len(images) / _MAX_DECODED) or 1
-        looked_at = images[::step]
+        count = min(len(images), _MAX_DECODED)
+        looked_at = [images[index * len(images) // count] for index in range(count)]
         aspects = map_ahead(_log_aspect, looked_at)
         counted = track(aspects, "looking at the images' shape", len(looked_at))
         known = [aspect for aspect in counted if aspect is not None]
@@ -77,11 +77,11 @@ class AutoSize:
             raise DatasetError(f"none of {len(looked_at)} images can be read; see their format")
         aspect = math.exp(median(known))
         self._check_aspect(aspect)
-        height = round_to_multiple(self.pixels / math.sqrt(aspect), multiple)
-        width = round_to_multiple(self.pixels * math.sqrt(aspect), multiple)
+        height = _side(self.pixels / math.sqrt(aspect), multiple)
+        width = _side(self.pixels * math.sqrt(aspect), multiple)
         of_all = "" if len(known) == len(images) else f" of {len(images)}"
         reason = f"the median aspect {aspect:.3g} of {len(known)}{of_all} good images"
-        return ChosenSize(max(height, MIN_INPUT_SIDE), max(width, MIN_INPUT_SIDE), reason)
+        return ChosenSize(height, width, reason)
 
     def _check_aspect(self, aspect: float) -> None:
         elongation = math.sqrt(max(aspect, 1 / aspect))
@@ -97,6 +97,12 @@ class AutoSize:
 
 InputSize = int | tuple[int, int] | AutoSize
 """Size of a network's input in pixels: the side of a square, (height, width), or by the images."""
+
+
+def _side(length: float, multiple: int) -> int:
+    """The nearest multiple, or the least one that a network takes."""
+    least = math.ceil(MIN_INPUT_SIDE / multiple) * multiple
+    return max(round_to_multiple(length, multiple), least)
 
 
 def _log_aspect(image_input: ImageInput) -> float | None:

@@ -14,7 +14,7 @@ from flawmap.methods.flawmap import PRESETS as FLAWMAP_PRESETS
 from flawmap.methods.flawmap import flawmap
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
-from flawmap.methods.improved_patchcore import improved_patchcore
+from flawmap.methods.improved_patchcore import IMPROVED_PRESETS, improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_presets import (
@@ -143,6 +143,8 @@ METHODS = _Methods(
             "Li et al. 2025",
             "1 % of the patch vectors, half self-attending, aggregated to a tenth",
             "2 MB",
+            presets=IMPROVED_PRESETS,
+            default_preset="scaled",
         ),
         "padim": MethodEntry(
             PaDiM,
