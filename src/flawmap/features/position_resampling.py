@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+_Matrix = Float[np.ndarray, "_new _old"]
+
 _CUBIC_A = -0.5
 """Keys' parameter of the cubic, as torch and Pillow have it where they avoid aliases."""
 
