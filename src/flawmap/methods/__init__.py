@@ -14,7 +14,7 @@ from flawmap.methods.flawmap import PRESETS as FLAWMAP_PRESETS
 from flawmap.methods.flawmap import flawmap
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
-from flawmap.methods.improved_patchcore import improved_patchcore
+from flawmap.methods.improved_patchcore import IMPROVED_PRESETS, improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_presets import (
@@ -92,6 +92,10 @@ METHODS = _Methods(
     "method",
     "flawmap.methods",
     {
+        "patchcore": MethodEntry(
+            PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
+        ),
+        # Second, since a saved file names the first method of its class.
         "flawmap": MethodEntry(
             flawmap,
             "this software, after Roth et al. 2022",
@@ -99,9 +103,6 @@ METHODS = _Methods(
             "31 MB",
             presets=FLAWMAP_PRESETS,
             default_preset="balanced",
-        ),
-        "patchcore": MethodEntry(
-            PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
         ),
         "patchcore-official": MethodEntry(
             patchcore_official,
@@ -143,6 +144,8 @@ METHODS = _Methods(
             "Li et al. 2025",
             "1 % of the patch vectors, half self-attending, aggregated to a tenth",
             "2 MB",
+            presets=IMPROVED_PRESETS,
+            default_preset="scaled",
         ),
         "padim": MethodEntry(
             PaDiM,
