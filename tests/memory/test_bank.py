@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from flawmap.memory.bank import Bank, Maximum, Reweighted
+from flawmap.errors import OptionError
+from flawmap.memory.bank import Bank, Maximum, Reweighted, TopShare
 
 RNG = torch.Generator().manual_seed(0)
 VECTORS = torch.rand(40, 6, generator=RNG)
@@ -37,6 +39,23 @@ def test_maximum() -> None:
         cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20).max(axis=1)
     )
     assert np.allclose(Maximum()(GRID, bank(GRID), bank), exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.01, 1), (0.05, 1), (0.13, 3), (1.0, 20)])
+def test_the_top_share_is_the_mean_of_the_largest(fraction: float, count: int) -> None:
+    bank = Bank(VECTORS, IMAGES)
+    nearest = cdist(GRID.reshape(-1, 6).double(), VECTORS.double()).min(axis=1).reshape(3, 20)
+    expected = np.sort(nearest, axis=1)[:, -count:].mean(axis=1)
+    scores = TopShare(fraction)(GRID, bank(GRID), bank)
+    assert np.allclose(scores, expected, rtol=1e-6)
+    if count == 1:
+        assert torch.equal(scores, Maximum()(GRID, bank(GRID), bank))
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
+def test_a_top_share_that_is_no_fraction(fraction: float) -> None:
+    with pytest.raises(OptionError, match="is no fraction"):
+        TopShare(fraction)
 
 
 def test_reweighting_takes_the_neighbours_of_the_nearest_vector() -> None:

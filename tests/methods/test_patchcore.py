@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.aggregation import ChannelAggregation
+from flawmap.features.backbone import Backbone
 from flawmap.features.context import PartialSelfAttention
 from flawmap.features.reducers import (
     PCA,
@@ -146,6 +147,40 @@ def test_the_bank_is_the_greedy_coreset_and_knows_its_images() -> None:
     rows = [int((vectors == vector).all(dim=1).nonzero()[0]) for vector in bank.vectors]
     assert rows == sorted(rows)
     assert bank.image_ids.tolist() == [row // 96 for row in rows]
+
+
+@pytest.mark.parametrize(("max_rows", "rows"), [(7, 7), (48, 48), (1000, 48), (None, 48)])
+def test_the_bank_has_at_most_so_many_rows(max_rows: int | None, rows: int) -> None:
+    method = PatchCore(**TINY, max_rows=max_rows)
+    method.fit(Batches(GOOD, SIZE))
+    assert len(bank_of(method).vectors) == rows
+    with pytest.raises(OptionError, match="max_rows"):
+        PatchCore(max_rows=0)
+
+
+@pytest.mark.parametrize("reducer", [NoReduction(), PCA()], ids=repr)
+def test_half_precision_takes_half_the_memory_and_scores_alike(reducer: Reducer) -> None:
+    options: dict[str, Any] = TINY | {"coreset": 1.0, "reducer": reducer, "reducer_scope": "bank"}
+    single = PatchCore(**options)
+    half = PatchCore(**options, vector_precision="f16")
+    shard = half.extract(Batches(GOOD, SIZE))
+    assert shard["grid"].dtype == torch.float16
+    expected = single.cross_fit_scores(Batches(GOOD, SIZE))
+    held_out = half.cross_fit_scores(Batches(GOOD, SIZE))
+    assert torch.allclose(held_out.image, expected.image, rtol=0.02)
+    assert bank_of(half).vectors.dtype == torch.float32
+    scores = half.score(images([NEW])).image
+    assert torch.allclose(scores, single.score(images([NEW])).image, rtol=0.02)
+
+
+def test_numbers_too_large_for_half_precision_are_refused() -> None:
+    method = PatchCore(**TINY, vector_precision="f16")
+    weights = dict(method.feature_extractor.weights())
+    last = next(name for name in reversed(weights) if name.endswith(".weight"))
+    weights[last] = weights[last] * 1e9
+    method.feature_extractor = Backbone("test_resnet", (2, 3), weights)
+    with pytest.raises(OptionError, match="vector_precision=f32"):
+        method.fit(Batches(GOOD, SIZE))
 
 
 def test_scope_coreset_keeps_full_vectors_and_scope_bank_reduced_ones() -> None:

@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from flawmap.errors import OptionError
 from flawmap.memory.neighbours import Nearest, nearest
 from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import PatchGrid, PerImage
@@ -101,6 +102,48 @@ class Maximum(ImageScore):
 
 
 @dataclass(frozen=True)
+class TopShare(ImageScore):
+    """The mean of the largest distances among an image's patches.
+
+    Of P patches these are k = max(1, round(q·P)). A defect spreads over several patches, and a
+    single patch of a good part is far from the bank more often than several are.
+
+    Args:
+        fraction: of the patches that count, more than 0 and at most 1.
+
+    Raises:
+        OptionError: the fraction is out of that range.
+
+    Example:
+        >>> bank = Bank(torch.zeros(1, 2), torch.tensor([0]))
+        >>> grid = torch.tensor([[[[3.0, 4.0], [0.0, 1.0]]]])
+        >>> TopShare(fraction=1.0)(grid, bank(grid), bank)
+        tensor([3.])
+    """
+
+    fraction: float = field(default=0.01, metadata={"symbol": "q"})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise OptionError(
+                f"a top share of {self.fraction} is no fraction; use more than 0 and at most 1"
+            )
+
+    def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
+        """The mean of each image's largest distances.
+
+        Args:
+            grid: unused.
+            nearest: distance to the bank of each patch, (image, row, column).
+            bank: unused.
+        """
+        del grid, bank
+        distances = nearest.distances.flatten(1)
+        count = max(1, round(self.fraction * distances.shape[1]))
+        return distances.topk(count).values.mean(dim=1)
+
+
+@dataclass(frozen=True)
 class Reweighted(ImageScore):
     """The most anomalous patch's distance, weighted (Roth et al. 2022, eqs. 6–7).
 
@@ -139,7 +182,7 @@ class Reweighted(ImageScore):
         return _reweight(distance, (most_anomalous - bank.vectors[around]).norm(dim=-1))
 
 
-IMAGE_SCORES = Components("image score", ImageScore, [Maximum, Reweighted])
+IMAGE_SCORES = Components("image score", ImageScore, [Maximum, TopShare, Reweighted])
 """All image scores by name; other packages may add theirs."""
 
 

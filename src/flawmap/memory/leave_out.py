@@ -149,7 +149,7 @@ class LeaveOut:
         """
         zero = _ROUNDING * float(self._bank.squares.max())
         chosen: list[int] = []
-        vectors = self._vectors[candidates[:0]]
+        vectors = self._vectors[candidates[:0]].float()
         distances = bounds[:0]
         while len(chosen) < count and len(candidates):
             seen = len(distances)
@@ -162,7 +162,7 @@ class LeaveOut:
                 distances = torch.minimum(distances, new)
                 continue
             more = slice(seen, max(_FIRST_CANDIDATES, 2 * seen))
-            added = self._vectors[candidates[more]]
+            added = self._vectors[candidates[more]].float()
             to_chosen = [(added - vectors[row]).square().sum(dim=1) for row in chosen]
             vectors = torch.cat([vectors, added])
             nearest = torch.stack([bounds[more], *to_chosen]).amin(dim=0)

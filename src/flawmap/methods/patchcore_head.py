@@ -115,7 +115,9 @@ class PatchCoreHead(Head):
         Returns:
             Two numbers, the image score and the largest value of the anomaly map.
         """
-        embedded = embedded.to(best_device())
+        # What was kept in half precision is computed with in single.
+        tensors = (tensor.float() for tensor in embedded.to(best_device()).flatten())
+        embedded = Embedded.unflatten(tensors)
         shape = embedded.maps[0].shape[:3]
         compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
         maps = self.anomaly_map(embedded, compared, height, width)
