@@ -128,9 +128,7 @@ def _choose(make: Any, folder: Path, config: FineTuneConfig | None) -> dict[str,
     if config:
         started = time.perf_counter()
         method.feature_extractor, record = fine_tune(
-            method.backbone,
-            method.layers,
-            method.weights,
+            method.backbone_spec,
             {"good": training},
             replace(config, defect_types=TRAINED_TYPES),
             seed=method.seed,
@@ -195,9 +193,7 @@ def _measure(
             )
             started = time.perf_counter()
             tuned, _ = fine_tune(
-                method.backbone,
-                method.layers,
-                method.weights,
+                method.backbone_spec,
                 classes(about[-1]),
                 config,
                 seed=method.seed,

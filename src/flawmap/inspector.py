@@ -51,7 +51,7 @@ class Inspector:
             as if it had not been among them (leave-out); a trained method, which cannot, then
             holds out a fifth.
         finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
-        preset: settings of a trained method given by name: `paper`, `cpu` or `smoke`.
+        preset: settings of a method given by name that belong together; None for its default.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
@@ -86,9 +86,10 @@ class Inspector:
         if isinstance(method, str):
             self.method = make_method(method, preset, **options)
             self.name = method
-            if size is None and preset:
+            if size is None:
                 size = get_preset(method, preset).size
         elif isinstance(method, Method):
+            _refuse_settings(method, preset, options)
             self.method = method
             self.name = type(method).__name__
         else:
@@ -274,9 +275,7 @@ class Inspector:
     ) -> None:
         method = self.method
         method.feature_extractor, self.finetune_record = fine_tune(
-            method.backbone,
-            method.layers,
-            method.weights,
+            method.backbone_spec,
             classes,
             config,
             seed=method.seed,
@@ -292,4 +291,15 @@ class Inspector:
             calibration=calibration.settings,
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
             no_graph_reason=no_graph_reason,
+        )
+
+
+def _refuse_settings(method: Method, preset: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse what would be silently ignored: a method that was made has its options."""
+    given = [*([f"preset={preset!r}"] if preset is not None else []), *options]
+    if given:
+        name = type(method).__name__
+        raise OptionError(
+            f"{', '.join(given)} beside a method that is made already; give them to {name}, or "
+            "give the method by its name"
         )

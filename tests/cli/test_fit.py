@@ -66,6 +66,8 @@ def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) ->
         (["--coreset", "3"], "is no fraction"),
         (["--false-rejects", "2"], "not between 0 and 1"),
         (["--backbone", "resnet19"], "timm has no backbone 'resnet19'"),
+        (["--stride", "12"], "stride=12; use a power of two"),
+        (["--stride", "4", "--backbone", "test_resnet", "--weights", "random"], "it has 8, 16"),
     ],
 )
 def test_options_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
@@ -161,6 +163,15 @@ def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Pa
         path.name for path in (tmp_path / "p.finetune").iterdir() if "tfevents" not in path.name
     }
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
+
+
+def test_a_stride_is_an_option_of_any_fit(good_folder: Path, tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    file = tmp_path / "p.flawmap"
+    assert run("fit", good_folder, "-o", file, *TINY, *SMALL, "--stride", "8")[0] == 0
+    method = Inspector.load(file).method
+    assert (method.stride, method.feature_extractor.stride) == (8, 8)
 
 
 def test_one_network_is_fine_tuned_to_classify_all_products(tmp_path: Path) -> None:
@@ -263,3 +274,5 @@ def test_a_trained_method_on_a_finetuned_backbone_has_its_own_checkpoints(
 def test_a_preset_that_the_method_lacks(good_folder: Path) -> None:
     with pytest.raises(OptionError, match="patchcore has no preset 'cpu'"):
         run("fit", good_folder, "--preset", "cpu")
+    with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
+        run("fit", good_folder, "--method", "glass", "--preset", "huge")

@@ -55,11 +55,9 @@ def test_a_preset_shows_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 0
     smoke = METHODS["ddad"].presets["smoke"].options
     assert rows(output)["epochs"] == ["int", str(smoke["epochs"]), "40"]
-    assert [line.split()[1] for line in output.splitlines() if line.startswith("  ddad")] == [
-        "cpu",
-        "paper",
-        "smoke",
-    ]
+    listed = [line.split()[1:3] for line in output.splitlines() if line.startswith("  ddad")]
+    assert [preset for preset, _ in listed] == ["cpu", "paper", "smoke"]
+    assert [preset for preset, mark in listed if mark == "(default)"] == ["cpu"]
 
 
 def test_an_unknown_name_lists_the_known() -> None:

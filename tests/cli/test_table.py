@@ -73,6 +73,14 @@ def test_a_line_that_fails_is_shown_and_in_the_exit_code(part: Path, tmp_path: P
     assert "+ no such layer: test_resnet has no layer 9" in output
 
 
+@pytest.mark.usefixtures("small")
+def test_the_preset_is_in_the_command(part: Path, tmp_path: Path) -> None:
+    arguments = ["--data", part, *TINY, "--preset", "smoke", "-o", tmp_path]
+    run("table", 1, *arguments)
+    markdown = (tmp_path / "table1-part.md").read_text()
+    assert "--size 64 --preset smoke --seeds 2" in markdown
+
+
 def test_times(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = partial(timing.measure_times, warm_up=1, num_images=3)
     monkeypatch.setattr(timing, "measure_times", few)
@@ -89,6 +97,8 @@ def test_what_cannot_be_asked_for(part: Path) -> None:
         run("table", 5, "--data", part / "none")
     with pytest.raises(OptionError, match="--weights random without --backbone"):
         run("table", 5, "--data", part, "--weights", "random")
+    with pytest.raises(OptionError, match="no method has a preset 'huge'; use one of "):
+        run("table", 5, "--data", part, "--preset", "huge")
     assert run("table", 6)[0] == 2
 
 

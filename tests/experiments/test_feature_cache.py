@@ -39,3 +39,10 @@ def test_it_answers_for_the_backbone_that_it_wraps(backbone: Backbone) -> None:
     assert list(cached.weights()) == list(backbone.weights())
     assert cached.stages() == backbone.stages()
     assert (cached.layers, cached.channels) == (backbone.layers, backbone.channels)
+
+
+def test_maps_of_another_stride_are_other_maps(backbone: Backbone) -> None:
+    dilated = CachedBackbone(Backbone("test_resnet", weights="random", stride=8), max_bytes=0)
+    # Both have the same weights, and graphs are kept by weights and stride.
+    CachedBackbone(backbone, max_bytes=0)(images(1))
+    assert [layer_map.shape[-1] for layer_map in dilated(images(1))] == [8, 8]

@@ -234,6 +234,14 @@ def test_missing_weights_are_reported_after_an_interruption_too(
     assert "no such file" in runner.results([PATCHCORE])["right", 0, 0].error
 
 
+def test_runs_at_two_strides_share_no_maps(runner: StudyRunner) -> None:
+    finer = replace(PATCHCORE, options={**PATCHCORE.options, "stride": 8})
+    results = runner.results([PATCHCORE, finer])
+    plain, dilated = (results["left", index, 0] for index in range(2))
+    assert plain.key != dilated.key
+    assert runner.inspector(RunSpec(finer, "left", 0)).method.feature_extractor.stride == 8
+
+
 def test_what_draws_nothing_is_measured_once(runner: StudyRunner) -> None:
     assert {key[2] for key in runner.results([MethodSetup("spade", {"neighbours": 2})])} == {0}
 

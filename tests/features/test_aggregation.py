@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flawmap.errors import OptionError
 from flawmap.features.aggregation import ChannelAggregation
@@ -100,6 +102,48 @@ def test_orthonormal_groups_project() -> None:
 def test_ratio_one_is_a_permutation() -> None:
     reduced = ChannelAggregation(ratio=1).fit(VECTORS, BLOCKS, 0)(VECTORS)
     assert torch.equal(reduced.sort(dim=1).values, VECTORS.sort(dim=1).values)
+
+
+@pytest.mark.parametrize(
+    ("channels", "ratio", "min_channels", "expected"),
+    [
+        (152, 0.1, 1, 15),
+        (152, 0.1, 76, 76),
+        (1536, 0.1, 76, 153),
+        (48, 0.1, 76, 48),
+        (5, 0.1, 1, 1),
+    ],
+)
+def test_there_are_at_least_so_many_groups(
+    channels: int, ratio: float, min_channels: int, expected: int
+) -> None:
+    reducer = ChannelAggregation(ratio=ratio, min_channels=min_channels)
+    groups = reducer.groups(channels, (channels,), seed=0)
+    assert len(groups) == expected
+    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(channels))
+    module = reducer.fit(torch.zeros(1, channels), (channels,), seed=0)
+    assert module(torch.ones(2, channels)).shape == (2, expected)
+
+
+@given(
+    channels=st.integers(1, 400),
+    ratio=st.floats(0.01, 1),
+    min_channels=st.integers(1, 500),
+    grouping=st.sampled_from(["permuted", "contiguous", "random_cuts"]),
+)
+def test_the_groups_part_the_channels(
+    channels: int, ratio: float, min_channels: int, grouping: Any
+) -> None:
+    reducer = ChannelAggregation(ratio, grouping, min_channels=min_channels)
+    groups = reducer.groups(channels, (channels,), seed=0)
+    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(channels))
+    assert min(channels, min_channels) <= len(groups) <= channels
+    assert min(map(len, groups)) >= 1
+
+
+def test_no_channel_at_all_is_refused() -> None:
+    with pytest.raises(OptionError, match="min_channels=0; use 1 or more"):
+        ChannelAggregation(min_channels=0)
 
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.1])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,21 +36,50 @@ def test_token_attention_weights_golden() -> None:
     )
 
 
-def test_direction_attention_is_token_attention_where_the_mean_square_is_one() -> None:
-    features = FEATURES / FEATURES.square().mean(dim=1, keepdim=True).sqrt()
-    assert torch.allclose(cosine_attention(features), self_attention(features), atol=1e-6)
+def by_cosine(tokens: np.ndarray, temperature: float) -> np.ndarray:
+    """Position by position in double precision: (position, channel)."""
+    centred = tokens - tokens.mean(axis=0)
+    attended = np.empty_like(tokens)
+    for position, query in enumerate(centred):
+        lengths = np.sqrt((centred**2).sum(axis=1)) * math.sqrt((query**2).sum())
+        weights = np.exp((centred @ query / lengths - 1) / temperature)
+        attended[position] = (weights[:, None] * tokens).sum(axis=0) / weights.sum()
+    return attended
 
 
-def test_direction_attention_looks_alike_at_vectors_of_any_length() -> None:
-    assert torch.allclose(
-        cosine_attention(FEATURES * 100), cosine_attention(FEATURES) * 100, rtol=1e-5
-    )
-    assert not torch.allclose(
-        self_attention(FEATURES * 100), self_attention(FEATURES) * 100, rtol=0.1
-    )
+@pytest.mark.parametrize("temperature", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("offset", [0.0, 20.0])
+def test_cosine_attention_is_its_formula(temperature: float, offset: float) -> None:
+    features = FEATURES.double() + offset
+    by_hand = np.stack([by_cosine(image.numpy(), temperature) for image in features.flatten(2).mT])
+    exact = cosine_attention(features, temperature).flatten(2).mT
+    np.testing.assert_allclose(exact.numpy(), by_hand, rtol=1e-9)
+    single = cosine_attention(features.float(), temperature).flatten(2).mT
+    np.testing.assert_allclose(single.numpy(), by_hand, rtol=2e-4)
 
 
-def test_direction_attention_of_nothing_is_nothing() -> None:
+def test_cosine_attention_looks_alike_at_vectors_of_any_length_and_offset() -> None:
+    attended = cosine_attention(FEATURES)
+    assert torch.allclose(cosine_attention(FEATURES * 100), attended * 100, rtol=1e-5)
+    assert torch.allclose(cosine_attention(FEATURES + 1), attended + 1, atol=1e-5)
+    for change in (FEATURES * 100, FEATURES + 10):
+        assert not torch.allclose(
+            self_attention(change) - change, self_attention(FEATURES) - FEATURES, rtol=0.1
+        )
+
+
+def test_the_temperature_goes_from_copying_to_the_mean() -> None:
+    mean = FEATURES.mean(dim=(2, 3), keepdim=True).expand_as(FEATURES)
+    assert torch.allclose(cosine_attention(FEATURES, 0.001), FEATURES, atol=1e-3)
+    assert torch.allclose(cosine_attention(FEATURES, 1000), mean, atol=1e-2)
+    distances = [
+        float((cosine_attention(FEATURES, temperature) - mean).norm())
+        for temperature in (0.01, 0.1, 1, 10)
+    ]
+    assert distances == sorted(distances, reverse=True)
+
+
+def test_cosine_attention_of_nothing_is_nothing() -> None:
     assert torch.equal(cosine_attention(torch.zeros(1, 4, 3, 3)), torch.zeros(1, 4, 3, 3))
 
 

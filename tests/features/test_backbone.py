@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from flawmap.errors import OptionError, WeightsError, WeightsUnavailable
-from flawmap.features.backbone import Backbone
+from flawmap.errors import OptionError, WeightsUnavailable
+from flawmap.features.backbone import Backbone, BackboneSpec, load_backbone, save_backbone
 from helpers import RESNET18, needs_shared
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -62,14 +62,6 @@ def test_the_fingerprint_sees_one_number_change(tiny: Backbone) -> None:
     assert Backbone("test_resnet", weights=weights).fingerprint() != tiny.fingerprint()
 
 
-def test_weights_from_a_file_of_the_full_network(tiny: Backbone, tmp_path: Path) -> None:
-    save_file({**tiny.weights(), "fc.weight": torch.zeros(3)}, tmp_path / "tiny.safetensors")
-    assert (
-        Backbone("test_resnet", weights=tmp_path / "tiny.safetensors").fingerprint()
-        == tiny.fingerprint()
-    )
-
-
 @needs_shared
 def test_the_shared_resnet18() -> None:
     backbone = Backbone("resnet18", weights=str(RESNET18))
@@ -88,11 +80,6 @@ def test_a_layer_that_is_not_there(name: str, has: str) -> None:
         Backbone(name, layers=(5,), weights="random")
 
 
-def test_no_network_has_other_embedded_weights() -> None:
-    with pytest.raises(OptionError, match="no weights of test_resnet come embedded"):
-        Backbone("test_resnet", weights="embedded")
-
-
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from huggingface_hub import constants
 
@@ -104,23 +91,34 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path:
         Backbone("resnet18.tv_in1k")
 
 
-def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(WeightsUnavailable, match=r"nowhere\.safetensors: no such file"):
-        Backbone("test_resnet", weights="nowhere.safetensors")
+def test_a_dilated_one_knows_its_stages_by_their_numbers() -> None:
+    plain, dilated = (Backbone("test_resnet", (2, 3), "random", stride) for stride in (None, 8))
+    assert (plain.stride, dilated.stride) == (None, 8)
+    assert dilated.channels == plain.channels
+    assert [
+        stage is dilated.network.get_submodule(f"layer{index}")
+        for index, stage in enumerate(dilated.stages(), 1)
+    ] == [True] * 3
 
 
-def test_a_file_that_is_no_safetensors(tmp_path: Path) -> None:
-    (tmp_path / "weights.pth").write_bytes(b"pickle")
-    with pytest.raises(WeightsError, match="not a safetensors file"):
-        Backbone("test_resnet", weights=tmp_path / "weights.pth")
+def test_a_dilated_one_has_the_same_weights(tiny: Backbone) -> None:
+    dilated = Backbone("test_resnet", weights="random", stride=8)
+    assert dilated.fingerprint() == tiny.fingerprint()
+    again = Backbone("test_resnet", weights=tiny.weights(), stride=8)
+    assert all(map(torch.equal, dilated(IMAGES), again(IMAGES)))
 
 
-def test_weights_of_another_network(tiny: Backbone) -> None:
-    with pytest.raises(WeightsError, match=r"lacks \d+ of the network's"):
-        Backbone("resnet18", weights=tiny.weights())
+def test_a_saved_one_comes_back_with_its_stride(tiny: Backbone) -> None:
+    spec = BackboneSpec("test_resnet", weights="random", stride=8)
+    loaded = load_backbone(spec, save_backbone(spec.build()))
+    assert all(map(torch.equal, loaded(IMAGES), spec.build()(IMAGES)))
+    assert loaded(IMAGES)[1].shape[-1] == 8
 
 
-def test_weights_of_another_shape(tiny: Backbone) -> None:
-    weights = tiny.weights() | {"layer1.0.conv1.weight": torch.zeros(1, 2, 3, 3)}
-    with pytest.raises(WeightsError, match=r"is \(1, 2, 3, 3\), the network needs"):
-        Backbone("test_resnet", weights=weights)
+@needs_shared
+def test_the_shared_resnet18_dilated() -> None:
+    plain, dilated = (
+        Backbone("resnet18", weights=str(RESNET18), stride=stride)(IMAGES)[1]
+        for stride in (None, 8)
+    )
+    assert torch.allclose(dilated[..., ::2, ::2], plain, rtol=1e-4, atol=1e-5)

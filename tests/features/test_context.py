@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_ratio_one_has_no_average(
     assert torch.equal(deep, attention(max_pool_3x3(FEATURES)))
 
 
+def test_the_attending_half_can_be_pooled_by_its_mean_and_sharpened() -> None:
+    context = PartialSelfAttention(attend="cosine", temperature=0.3, pooling="mean")
+    deep = context.on_deepest(FEATURES)
+    pooled = average_pool_3x3(FEATURES)
+    assert torch.equal(deep[:, :4], cosine_attention(pooled[:, :4], 0.3))
+    assert torch.equal(deep[:, 4:], pooled[:, 4:])
+    unpadded = replace(context, count_padding=False).on_deepest(FEATURES)
+    inner = average_pool_3x3(FEATURES[:, :4], count_padding=False)
+    assert torch.equal(unpadded[:, :4], cosine_attention(inner, 0.3))
+
+
 def test_a_random_half_is_drawn_from_its_seed() -> None:
     one, same, other = (
         PartialSelfAttention(channel_choice="random", seed=seed).on_deepest(FEATURES)
@@ -71,6 +83,12 @@ def test_blocks(ratio: float, blocks: tuple[int, ...]) -> None:
 def test_a_ratio_beyond_one_is_refused() -> None:
     with pytest.raises(OptionError, match=r"1\.5 is not a fraction"):
         PartialSelfAttention(ratio=1.5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.1, float("nan"), 1e-6, 1e6])
+def test_a_temperature_out_of_its_range_is_refused(temperature: float) -> None:
+    with pytest.raises(OptionError, match=r"temperature=.*; use 0\.001 to 1000"):
+        PartialSelfAttention(attend="cosine", temperature=temperature)
 
 
 def windows(count: int, length: int) -> list[slice]:

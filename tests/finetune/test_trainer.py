@@ -37,9 +37,7 @@ def tune(
     folder: Path | None = None,
 ) -> FineTuneRecord:
     result = fine_tune(
-        method.backbone,
-        method.layers,
-        method.weights,
+        method.backbone_spec,
         classes,
         config,
         seed=method.seed,
@@ -236,3 +234,13 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_checkpoint(tmp_path:
     with full_disk(), pytest.raises(WriteError, match=message):
         tune(method, {"good": GOOD}, QUICK, tmp_path)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_it_trains_at_the_networks_own_strides_and_dilates_afterwards() -> None:
+    plain, dilated = (make_method("patchcore", **TINY, stride=stride) for stride in (None, 8))
+    for method in (plain, dilated):
+        tune(method, {"good": GOOD}, QUICK)
+    assert plain.feature_extractor.fingerprint() == dilated.feature_extractor.fingerprint()
+    (batch,) = Batches(GOOD[:1], SIZE)
+    maps = dilated.feature_extractor(batch.images)
+    assert [layer_map.shape[-1] for layer_map in maps] == [8, 8]

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from flawmap.engine.batches import Batch, Batches
-from flawmap.errors import NotExportable
+from flawmap.errors import NotExportable, OptionError
+from flawmap.methods import make_method
 from flawmap.methods.base import State, not_fitted
 from flawmap.methods.head import Head
 from flawmap.methods.memory_base import MemoryMethod
@@ -123,3 +124,22 @@ def test_what_no_graph_can_hold_says_why() -> None:
     method = Greys().fit(Batches(greys(10, 20), SIZE))
     with pytest.raises(NotExportable, match="Greys cannot be a graph: it is a toy"):
         method.exportable_head()
+
+
+def test_two_strides_of_one_network_are_two_encoders() -> None:
+    # Compiled graphs are kept by weights and options; the weights are the same.
+    images = torch.zeros(1, 3, 64, 64)
+    shapes = []
+    for stride in (None, 8):
+        method = make_method(
+            "patchcore", backbone="test_resnet", weights="random", layers=(3,), stride=stride
+        )
+        shapes.append(method.encoder_runner.graph(64, 64).model.outputs[0].shape[1])
+        assert method.encoder_runner.encode(images).maps[0].shape[1] == shapes[-1]
+    assert shapes == [4, 8]
+
+
+@pytest.mark.parametrize("stride", [0, -8, 12])
+def test_a_stride_is_a_power_of_two(stride: int) -> None:
+    with pytest.raises(OptionError, match=f"stride={stride}; use a power of two"):
+        Greys(stride=stride)

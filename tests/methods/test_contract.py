@@ -250,3 +250,18 @@ def test_a_saved_inspector_scores_the_same_in_torch_and_by_its_graph(
     by_graph = Runtime.load(tmp_path / "part.flawmap").inspect(DEFECT)
     assert by_graph.score == pytest.approx(first.score, rel=1e-4)
     assert np.allclose(by_graph.heatmap, first.heatmap, rtol=1e-3, atol=1e-4)
+
+
+def test_at_a_smaller_stride_it_is_saved_and_runs_by_its_graph(name: str, tmp_path: Path) -> None:
+    small = SMALL.get(name, {"coreset": 0.05})
+    options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "stride": 8}
+    inspector = Inspector(name, size=(48, 64), **small, **options).fit(GOOD)
+    inspector.save(tmp_path / "part.flawmap")
+    again = Inspector.load(tmp_path / "part.flawmap")
+    expected = inspector.inspect(DEFECT)
+    assert again.inspect(DEFECT).score == expected.score
+    deepest = again.method.feature_extractor(torch.zeros(1, 3, 48, 64))[-1]
+    assert deepest.shape[-2:] == (6, 8)
+    if not inspector.method.not_exportable:
+        by_graph = Runtime.load(tmp_path / "part.flawmap").inspect(DEFECT)
+        assert by_graph.score == pytest.approx(expected.score, rel=1e-4)

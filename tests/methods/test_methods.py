@@ -9,9 +9,10 @@ import pytest
 
 from flawmap import Inspector
 from flawmap.errors import OptionError
-from flawmap.methods import METHODS, MethodEntry, make_method, register
+from flawmap.methods import METHODS, MethodEntry, get_preset, make_method, register
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
+from flawmap.methods.preset import Preset
 from flawmap.support.options import with_option
 from helpers import TINY, texture
 
@@ -38,7 +39,7 @@ def test_a_method_is_saved_by_the_name_of_its_class() -> None:
         ({"name": "patchwork"}, "there is no method 'patchwork'; there are patchcore, "),
         ({"name": "padim", "coreset": 0.1}, "padim has no option coreset; it has backbone, "),
         ({"name": "glass", "preset": "huge"}, "glass has no preset 'huge'; it has cpu, paper"),
-        ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu'; of the methods glass, "),
+        ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu', nor any other; "),
     ],
 )
 def test_what_there_is_not_is_named(options: dict[str, Any], why: str) -> None:
@@ -50,6 +51,38 @@ def test_what_there_is_not_is_named(options: dict[str, Any], why: str) -> None:
 def test_what_is_no_method_is_refused(value: object) -> None:
     with pytest.raises(OptionError, match="is neither a MethodEntry nor a class with the base"):
         METHODS.register("own", value)
+
+
+def test_the_default_preset_applies_where_none_is_asked_for() -> None:
+    presets = {
+        "fine": Preset("a full bank", (64, 96), {"coreset": 1.0, "sigma": 2.0}),
+        "coarse": Preset("a small bank", options={"coreset": 0.001}),
+    }
+    register("two-presets", MethodEntry(PatchCore, presets=presets, default_preset="fine"))
+    assert make_method("two-presets").options() == PatchCore(coreset=1.0, sigma=2.0).options()
+    assert (
+        make_method("two-presets", sigma=3.0).options()
+        == PatchCore(coreset=1.0, sigma=3.0).options()
+    )
+    assert make_method("two-presets", "coarse").options() == PatchCore(coreset=0.001).options()
+    assert get_preset("two-presets") is presets["fine"]
+    assert get_preset("patchcore") == Preset("the method's own defaults")
+    inspectors = Inspector("two-presets"), Inspector("two-presets", preset="coarse")
+    sizes = [(each.preprocessing.height, each.preprocessing.width) for each in inspectors]
+    assert sizes == [(64, 96), (224, 224)]
+    assert Inspector("two-presets", size=32).preprocessing.height == 32
+
+
+def test_a_default_preset_that_is_not_there_is_refused() -> None:
+    with pytest.raises(OptionError, match="default preset 'huge' is not among the presets cpu, "):
+        MethodEntry(PatchCore, presets=METHODS["glass"].presets, default_preset="huge")
+
+
+@pytest.mark.parametrize("settings", [{"preset": "paper"}, {"coreset": 0.1}])
+def test_settings_beside_a_method_that_is_made_are_refused(settings: dict[str, Any]) -> None:
+    why = f"{next(iter(settings))}.* beside a method that is made already; give them to PatchCore"
+    with pytest.raises(OptionError, match=why):
+        Inspector(PatchCore(), **settings)
 
 
 def test_a_registered_method_is_made_saved_and_loaded(tmp_path: Path) -> None:

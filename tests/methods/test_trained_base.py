@@ -202,7 +202,7 @@ def test_presets_by_name() -> None:
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         make_method("glass", "huge")
     with pytest.raises(
-        OptionError, match="patchcore has no preset 'cpu'; of the methods glass, crad"
+        OptionError, match=r"patchcore has no preset 'cpu', nor any other; .*glass, crad"
     ):
         make_method("patchcore", "cpu")
 

@@ -18,6 +18,11 @@ def test_every_preset_makes_its_method_and_keeps_its_own_options(name: str, pres
 
 
 @pytest.mark.parametrize("name", TRAINED)
+def test_cpu_applies_unless_told_otherwise(name: str) -> None:
+    assert make_method(name).options() == make_method(name, "cpu").options()
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_smoke_is_the_shortest(name: str) -> None:
     epochs = {preset: make_method(name, preset).options()["epochs"] for preset in ("cpu", "smoke")}
     assert epochs["smoke"] == 2 < epochs["cpu"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
+    from flawmap.methods.preset import InputSize
     from flawmap.runtime.decode import UnreadableImage
 
 _FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
@@ -45,10 +46,11 @@ def fit(
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
     preset: Annotated[
-        Literal["paper", "cpu", "smoke"] | None,
+        str | None,
         typer.Option(
-            help="For methods that are trained: as published, for a GPU; for two cores and ten "
-            "minutes (the default); for seconds, to see that it runs."
+            help="Settings of the method that belong together; `flawmap methods METHOD` lists "
+            "them and marks the one that applies unless given.",
+            metavar="NAME",
         ),
     ] = None,
     backbone: Annotated[
@@ -60,6 +62,13 @@ def fit(
         typer.Option(
             help="FILE.safetensors, hub, embedded or random; unless given, embedded where there "
             "are."
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest stride of the backbone's layers in pixels, such as 8: finer maps with "
+            "the same weights, in about twice the network's time; its own strides unless given."
         ),
     ] = None,
     size: Annotated[
@@ -125,6 +134,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "stride": stride,
         "coreset": coreset,
         "seed": seed,
         "precision": precision,
@@ -174,12 +184,10 @@ def _make_method(
     return reduce(with_option, changes, make_method(name, preset, **options))
 
 
-def _input_size(method: str, preset: str | None, size: str | None) -> tuple[int, int] | int | None:
+def _input_size(method: str, preset: str | None, size: str | None) -> InputSize | None:
     from flawmap.methods import get_preset
 
-    if size:
-        return parse_size(size)
-    return get_preset(method, preset).size if preset else None
+    return parse_size(size) if size else get_preset(method, preset).size
 
 
 def _fit(

@@ -83,10 +83,12 @@ def _print_methods() -> None:
 
 
 def _print_presets(entries: Mapping[str, MethodEntry]) -> None:
-    table = Table(Column("trained", no_wrap=True), "--preset", "", box=SIMPLE)
+    """The presets of each method, the one that applies where none is asked for marked as such."""
+    table = Table(Column("method", no_wrap=True), Column("--preset", no_wrap=True), "", box=SIMPLE)
     for name, entry in entries.items():
         for preset_name, preset in entry.presets.items():
-            table.add_row(name, preset_name, preset.summary)
+            mark = " (default)" if preset_name == entry.default_preset else ""
+            table.add_row(escape(name), escape(preset_name + mark), escape(preset.summary))
     if table.row_count:
         out.print(table)
 

@@ -33,7 +33,12 @@ _SeedsOption = Annotated[
     int, typer.Option(help="How many seeds; what is not random is measured once.", min=1)
 ]
 _MethodPresetOption = Annotated[
-    str, typer.Option(help="Preset of the methods that are trained: paper, cpu or smoke.")
+    str | None,
+    typer.Option(
+        help="Preset of those methods that have it and whose line names none; `flawmap methods` "
+        "lists them. The images' size stays that of --size.",
+        metavar="NAME",
+    ),
 ]
 
 _LABEL_WIDTH = 30
@@ -55,7 +60,7 @@ def table(
     seeds: _SeedsOption = 3,
     finetune: TableFineTuneOption = "synthetic",
     finetune_preset: FineTunePresetOption = "paper",
-    preset: _MethodPresetOption = "cpu",
+    preset: _MethodPresetOption = None,
     output: StudyFolder = Path("tables"),
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
@@ -96,6 +101,8 @@ def _command(
         words.append(f"--weights {Path(weights).name}")
     if size != "224":
         words.append(f"--size {size}")
+    if study.preset:
+        words.append(f"--preset {study.preset}")
     return " ".join(words)
 
 

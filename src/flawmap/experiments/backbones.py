@@ -38,7 +38,8 @@ class StudyBackbones:
             product: name of the product whose images it takes.
             finetuned: whether its backbone is fine-tuned; then the seed counts.
         """
-        return product, method.seed if finetuned else -1, method.backbone, method.layers
+        seed = method.seed if finetuned else -1
+        return product, seed, method.backbone, method.layers, method.stride or 0
 
     def pretrained(self, method: Method) -> FeatureExtractor:
         """The method's backbone as it was pretrained.
@@ -49,7 +50,7 @@ class StudyBackbones:
         Raises:
             WeightsUnavailable: the weights cannot be fetched, or their file is not there.
         """
-        key = method.backbone, method.layers, method.weights
+        key = method.backbone_spec
         if key not in self._pretrained:
             self._pretrained[key] = method.feature_extractor
         return self._pretrained[key]
@@ -80,9 +81,7 @@ class StudyBackbones:
                 good = good_training_samples(self.study.products[product])
                 classes = {GOOD: [sample.path for sample in good]}
             self._finetuned[key] = fine_tune(
-                method.backbone,
-                method.layers,
-                method.weights,
+                method.backbone_spec,
                 classes,
                 self.study.finetune,
                 seed=method.seed,

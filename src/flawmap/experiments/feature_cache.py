@@ -41,10 +41,11 @@ class CachedBackbone(FeatureExtractor):
         self.backbone = backbone
         self.name = backbone.name
         self.layers = backbone.layers
+        self.stride = backbone.stride
         self.channels = backbone.channels
         self.mean = backbone.mean
         self.std = backbone.std
-        identity = f"{backbone.fingerprint()} {backbone.layers}"
+        identity = f"{backbone.fingerprint()} {backbone.layers} {backbone.stride}"
         self._engine = make_engine(backbone, identity, "f32", ())
         self._maps: _MapsByImage = {}
         self._free_bytes = available_memory() // 2 if max_bytes is None else max_bytes

@@ -23,11 +23,14 @@ class MethodSetup:
         method: a name among `METHODS`; one that is not there is shown as missing.
         options: of the method.
         finetuned: whether the method's backbone is fine-tuned first.
+        preset: of the method; None for that of the study where the method has it, and else for the
+            method's default.
     """
 
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
     finetuned: bool = False
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,12 @@ class StudyConfig:
         size: of the network's input, (height, width) in pixels.
         seeds: number of seeds, >= 1.
         finetune: how backbones are fine-tuned where they are: `synthetic` or `products`.
-        preset: of the methods that are trained.
+        preset: of those methods that have it and whose setup names none; its options alone, since
+            all runs have the same size. None for each method's default.
 
     Raises:
-        OptionError: no seed, or a fine-tuning that would see defects of the test set.
+        OptionError: no seed, a preset that no method has, or a fine-tuning that would see defects
+            of the test set.
 
     Example:
         >>> study = StudyConfig(Path("tiles"), size=(64, 64), seeds=1)
@@ -58,7 +63,7 @@ class StudyConfig:
     size: tuple[int, int] = (224, 224)
     seeds: int = 3
     finetune: FineTuneConfig = PAPER_CONFIG
-    preset: str = "cpu"
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -67,6 +72,11 @@ class StudyConfig:
             raise OptionError(
                 f"a backbone fine-tuned by {self.finetune.mode} has seen test images; use "
                 "synthetic or products"
+            )
+        available = sorted({preset for entry in METHODS.values() for preset in entry.presets})
+        if self.preset is not None and self.preset not in available:
+            raise OptionError(
+                f"no method has a preset {self.preset!r}; use one of {', '.join(available)}"
             )
 
     @cached_property
@@ -94,5 +104,6 @@ class StudyConfig:
         options = dict(setup.options)
         if self.backbone:
             options = {"backbone": self.backbone, "weights": self.weights, **options}
-        preset = self.preset if self.preset in METHODS[setup.method].presets else None
+        shared = self.preset if self.preset in METHODS[setup.method].presets else None
+        preset = shared if setup.preset is None else setup.preset
         return make_method(setup.method, preset, seed=seed, **options)

@@ -1,12 +1,13 @@
 """Self-attention with nothing learned: queries, keys and values are all the map itself.
 
-Over positions by all their channels (Li et al. 2025, eq. 2) or by their direction alone, or channel
-by channel (SA-PatchCore, Ishida et al. 2023).
+Over positions by all their channels (Li et al. 2025, eq. 2) or by how they differ from the mean of
+the image, or channel by channel (SA-PatchCore, Ishida et al. 2023).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from einops import rearrange
@@ -34,24 +35,27 @@ def self_attention(features: Features) -> Features:
     return _attend_all(features, attention_weights)
 
 
-def cosine_attention(features: Features) -> Features:
-    """The map in which each position attends to the positions that point its way.
+def cosine_attention(features: Features, temperature: float = 0.1) -> Features:
+    """The map in which each position attends to those that differ from the mean as it does.
 
-    softmax(√d cos(T, T)) T over the positions T, with d channels. The length of a network's
-    vectors then no longer decides how sharply a position attends (query-key normalisation, Henry
-    et al. 2020, with nothing learned).
+    softmax(Q Qᵀ / τ) T over the positions T, where Q = (T − m) / ‖T − m‖ and m is the mean of T
+    over the image. Neither the length of a network's vectors nor what all positions share then
+    decides how sharply a position attends (query-key normalisation, Henry et al. 2020, of centred
+    tokens, with nothing learned).
 
     Args:
         features: (batch, channel, row, column).
+        temperature: τ; smaller ones make a position attend to fewer others, > 0.
 
     Example:
-        >>> tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
-        >>> cosine_attention(tokens.T.reshape(1, 2, 1, 3)).reshape(2, 3).T
-        tensor([[3.6491, 3.2515],
-                [3.2515, 3.6491],
-                [4.1611, 4.1611]])
+        >>> tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+        >>> cosine_attention(tokens.T.reshape(1, 2, 1, 3), temperature=1.0).reshape(2, 3).T
+        tensor([[0.8796, 0.4716],
+                [0.4716, 0.8796],
+                [1.6007, 1.6007]])
     """
-    return _attend_all(features, cosine_attention_weights)
+    weigh = partial(cosine_attention_weights, temperature=temperature)
+    return _attend_all(features, weigh)
 
 
 def attention_weights(tokens: Tensor) -> Tensor:
@@ -67,18 +71,21 @@ def attention_weights(tokens: Tensor) -> Tensor:
     return torch.softmax(tokens @ tokens.mT * tokens.shape[-1] ** -0.5, dim=-1)
 
 
-def cosine_attention_weights(tokens: Tensor) -> Tensor:
-    """`attention_weights` of the tokens after each was scaled to a mean square of 1.
+def cosine_attention_weights(tokens: Tensor, temperature: float = 0.1) -> Tensor:
+    """How much each position attends to each by `cosine_attention`, rows of sum 1.
 
     Args:
         tokens: (batch, position, channel).
+        temperature: τ, > 0.
 
     Example:
-        >>> weights = cosine_attention_weights(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
-        >>> bool(torch.equal(weights, cosine_attention_weights(torch.eye(2)[None] * 9)))
-        True
+        >>> tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> cosine_attention_weights(tokens, temperature=1.0)
+        tensor([[[0.8808, 0.1192],
+                 [0.1192, 0.8808]]])
     """
-    return attention_weights(functional.normalize(tokens, dim=-1) * tokens.shape[-1] ** 0.5)
+    queries = functional.normalize(tokens - tokens.mean(dim=1, keepdim=True), dim=-1)
+    return torch.softmax(queries @ queries.mT / temperature, dim=-1)
 
 
 def per_channel_attention(features: Features, at_once: int = 64) -> Features:

