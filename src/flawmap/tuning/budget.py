@@ -61,7 +61,7 @@ class TimeBudget:
         likest, seconds = min(self._trials, key=lambda trial: abs(math.log(trial[0] / work)))
         # For less work no less time is expected: some of it goes to what does not depend on it.
         expected = seconds * max(work / likest, 1) ** _GROWTH
-        return self.elapsed + expected <= self._seconds
+        return bool(self.elapsed + expected <= self._seconds)
 
     @property
     def elapsed(self) -> float:

@@ -10,10 +10,8 @@ from itertools import product
 from typing import NamedTuple
 
 from flawmap.methods.base import Method
+from flawmap.methods.preset import InputSize
 from flawmap.support.options import with_option
-
-InputSize = int | tuple[int, int] | None
-"""Size of the network's input, as `Inspector` takes it."""
 
 IMAGE_SCORE = "image_score"
 """The option that changes neither what is fitted nor the distances of patches."""
@@ -27,7 +25,7 @@ class _Choice(NamedTuple):
     """One value of one thing that is varied."""
 
     label: str
-    size: InputSize = None
+    size: InputSize | None = None
     options: tuple[str, ...] = ()
 
 
@@ -63,7 +61,7 @@ class Candidate:
     """
 
     label: str
-    size: InputSize = None
+    size: InputSize | None = None
     options: tuple[str, ...] = ()
 
     def apply_to(self, method: Method) -> Method:
@@ -94,7 +92,7 @@ class Candidate:
 
 
 def candidates_for(
-    method: Method, size: InputSize = None, fixed: Collection[str] = ()
+    method: Method, size: InputSize | None = None, fixed: Collection[str] = ()
 ) -> list[Candidate]:
     """What there is to try for a method: sizes of the input, strides, image scores.
 

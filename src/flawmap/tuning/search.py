@@ -17,12 +17,13 @@ import numpy as np
 
 from flawmap.data.training_set import GoodImages, TrainingSet
 from flawmap.errors import DatasetError, OptionError
-from flawmap.methods import make_method
+from flawmap.methods import get_preset, make_method
 from flawmap.methods.base import Method
+from flawmap.methods.preset import InputSize
 from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import emit
 from flawmap.tuning.budget import Clock, TimeBudget
-from flawmap.tuning.candidates import Candidate, InputSize, by_fit, candidates_for
+from flawmap.tuning.candidates import Candidate, by_fit, candidates_for
 from flawmap.tuning.choice import choose, compare, reason_for
 from flawmap.tuning.measures import FALSE_REJECTS
 from flawmap.tuning.probing import CONTRAST, ProbeSet, make_probe_set
@@ -50,7 +51,7 @@ class TuningResult(NamedTuple):
     """
 
     method: Method
-    size: InputSize
+    size: InputSize | None
     record: TuningRecord
 
 
@@ -59,7 +60,7 @@ def tune(
     minutes: float,
     method: str | Method = "patchcore",
     *,
-    size: InputSize = None,
+    size: InputSize | None = None,
     candidates: Sequence[Candidate] | None = None,
     clock: Clock = time.monotonic,
 ) -> TuningResult:
@@ -92,25 +93,16 @@ def tune(
         >>> tuned = tune(good, minutes=1, method=method, candidates=[Candidate("small", 32)])
         >>> Inspector(tuned.method, size=tuned.size).fit(good)  # doctest: +SKIP
     """
+    if isinstance(method, str):
+        size = size or get_preset(method).size
+        method = make_method(method)
+    check_tuning(minutes, method)
     budget = TimeBudget(minutes, clock)
-    method = make_method(method) if isinstance(method, str) else method
-    _check_untrained(method)
     groups = by_fit(candidates_for(method, size) if candidates is None else candidates)
     if not groups:
         raise OptionError("there are no candidates to try; give one or more")
     images, probe_set = _split(good, method.seed)
-    tried: list[Tried] = []
-    untried: list[str] = []
-    for group in groups:
-        work = group[0].relative_work(method)
-        if not budget.allows(work):
-            untried += [candidate.label for candidate in group]
-            continue
-        started = clock()
-        outcomes = try_together(method, group, images, probe_set)
-        budget.add(work, clock() - started)
-        emit(_describe(outcomes))
-        tried += outcomes
+    tried, untried = _try_in_time(groups, budget, clock, _Setup(method, images, probe_set))
     trials = compare(tried)
     chosen = choose(trials)
     record = TuningRecord(
@@ -129,12 +121,60 @@ def tune(
     return TuningResult(choice.apply_to(replace(method)), choice.size, record)
 
 
-def _check_untrained(method: Method) -> None:
+def check_tuning(minutes: float, method: Method) -> None:
+    """Nothing, where a method can be tuned in that time.
+
+    Args:
+        minutes: time to try settings in.
+        method: whose options are tried.
+
+    Raises:
+        OptionError: no time, or a method that is trained.
+
+    Example:
+        >>> check_tuning(0, make_method("patchcore"))
+        Traceback (most recent call last):
+        flawmap.errors.OptionError: 0 minutes to tune in; give more than 0, such as 5
+    """
+    TimeBudget(minutes)
     if method.is_trained or method.holdout_fraction:
         raise OptionError(
             f"{type(method).__name__} is trained, which takes too long to be tried many times; "
             "tune a method that is not, such as patchcore or padim"
         )
+
+
+class _Setup(NamedTuple):
+    """What all trials have in common."""
+
+    method: Method
+    images: list[ImageInput]
+    probe_set: ProbeSet
+
+
+def _try_in_time(
+    groups: Sequence[Sequence[Candidate]], budget: TimeBudget, clock: Clock, setup: _Setup
+) -> tuple[list[Tried], list[str]]:
+    """What was tried, and the labels of what there was no time for."""
+    tried: list[Tried] = []
+    untried: list[str] = []
+    for group in groups:
+        work = group[0].relative_work(setup.method)
+        if not budget.allows(work):
+            untried += [candidate.label for candidate in group]
+            continue
+        started = clock()
+        try:
+            outcomes = try_together(setup.method, group, setup.images, setup.probe_set)
+        except OptionError as error:
+            if not tried:
+                raise
+            emit(f"{group[0].label} cannot be tried: {error}")
+            continue
+        budget.add(work, clock() - started)
+        emit(_describe(outcomes))
+        tried += outcomes
+    return tried, untried
 
 
 def _split(
