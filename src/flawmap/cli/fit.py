@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -154,7 +154,7 @@ def fit(
     given = {name: value for name, value in settings.items() if value is not None}
     method_changes, finetune_changes = _split_changes(changes or [])
 
-    def make_inspector(tuned: TuningResult | None = None) -> Inspector:
+    def make_inspector(tuned: TuningResult | None) -> Inspector:
         from flawmap.inspector import Inspector
 
         chosen_size = tuned.size if tuned else _input_size(method, preset, size)
@@ -170,7 +170,7 @@ def fit(
         inspector.tuning = tuned.record.to_dict() if tuned else None
         return inspector
 
-    inspector = make_inspector()  # Options that cannot be are reported before anything is read.
+    inspector = make_inspector(None)  # Options that cannot be are reported before anything is read.
     tuning = None
     if tune is not None:
         fixed = [*given, *(change.partition("=")[0] for change in method_changes)]
@@ -211,14 +211,8 @@ def _input_size(method: str, preset: str | None, size: str | None) -> InputSize 
     return parse_size(size) if size else get_preset(method, preset).size
 
 
-class _MakesInspector(Protocol):
-    """Makes an inspector as it was typed, or with the settings of a tuning."""
-
-    def __call__(self, tuned: TuningResult | None = None) -> Inspector: ...
-
-
 def _fit(
-    make_inspector: _MakesInspector,
+    make_inspector: Callable[[TuningResult | None], Inspector],
     tuning: Tuning | None,
     products: Mapping[str, Sequence[Path]] | None,
     good: Path,
@@ -226,7 +220,7 @@ def _fit(
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
-    inspector = make_inspector()
+    inspector = make_inspector(None)
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
     suffix = ".finetune" if inspector.finetune else ".training"
