@@ -75,6 +75,11 @@ class Candidate:
         """
         return reduce(with_option, self.options, method)
 
+    @property
+    def fit_options(self) -> tuple[str, ...]:
+        """The options that need a fit of their own; not those of the image score."""
+        return tuple(option for option in self.options if not option.startswith(IMAGE_SCORE))
+
     def relative_work(self, method: Method) -> float:
         """About how much work an image is, compared with one of 224 × 224 pixels at stride 16.
 
@@ -107,8 +112,9 @@ def candidates_for(
 
     Example:
         >>> from flawmap.methods import make_method
-        >>> [candidate.label for candidate in candidates_for(make_method("padim"))]
-        ['as set', '320 px', '448 px']
+        >>> candidates = candidates_for(make_method("padim"), fixed=["size"])
+        >>> [candidate.label for candidate in candidates]
+        ['as set', 'stride 8']
     """
     sizes = [_Choice("", size), *([] if "size" in fixed else _SIZES)]
     strides = [_UNCHANGED, *(_STRIDES if _is_free(method, _STRIDE, fixed) else [])]
@@ -136,8 +142,7 @@ def by_fit(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """
     groups: dict[object, list[Candidate]] = {}
     for candidate in candidates:
-        fitted = tuple(name for name in candidate.options if not name.startswith(IMAGE_SCORE))
-        groups.setdefault((candidate.size, fitted), []).append(candidate)
+        groups.setdefault((candidate.size, candidate.fit_options), []).append(candidate)
     return list(groups.values())
 
 

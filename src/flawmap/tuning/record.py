@@ -62,7 +62,7 @@ class TuningRecord:
         trials: settings that were tried, those that the method had already first.
         chosen: index of the trial that was chosen.
         reason: why, in a sentence.
-        untried: labels of settings that there was no time for.
+        untried: what there was no time for, each with all image scores.
     """
 
     minutes: float

@@ -78,8 +78,8 @@ def tune(
             as long as they are expected to end in time.
         method: whose options are tried: a name among `flawmap.METHODS`, or a method.
         size: of the network's input to begin with, as `Inspector` takes it.
-        candidates: settings to try, in this order, those to keep if nothing else is better first;
-            None for `candidates_for` the method.
+        candidates: settings to try: first of all the first, then those that differ least from the
+            best so far, the cheapest first. None for `candidates_for` the method.
         clock: time in seconds from any start.
 
     Raises:
@@ -153,15 +153,18 @@ class _Setup(NamedTuple):
 
 
 def _try_in_time(
-    groups: Sequence[Sequence[Candidate]], budget: TimeBudget, clock: Clock, setup: _Setup
+    groups: Sequence[list[Candidate]], budget: TimeBudget, clock: Clock, setup: _Setup
 ) -> tuple[list[Tried], list[str]]:
     """What was tried, and the labels of what there was no time for."""
     tried: list[Tried] = []
     untried: list[str] = []
-    for group in groups:
+    remaining = list(groups)
+    while remaining:
+        group = _next(remaining, tried, setup.method)
+        remaining.remove(group)
         work = group[0].relative_work(setup.method)
         if not budget.allows(work):
-            untried += [candidate.label for candidate in group]
+            untried.append(group[0].label)
             continue
         started = clock()
         try:
@@ -175,6 +178,22 @@ def _try_in_time(
         emit(_describe(outcomes))
         tried += outcomes
     return tried, untried
+
+
+def _next(
+    groups: Sequence[list[Candidate]], tried: Sequence[Tried], method: Method
+) -> list[Candidate]:
+    """What differs least from the best so far; of those the cheapest."""
+    if not tried:
+        return groups[0]
+    best = max(tried, key=lambda outcome: outcome.scores.auroc()).candidate
+
+    def promise(group: list[Candidate]) -> tuple[int, float]:
+        candidate = group[0]
+        changes = set(candidate.fit_options) ^ set(best.fit_options)
+        return (candidate.size != best.size) + len(changes), candidate.relative_work(method)
+
+    return min(groups, key=promise)
 
 
 def _split(

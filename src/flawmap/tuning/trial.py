@@ -14,6 +14,7 @@ from torch import Tensor
 
 from flawmap.engine.run import best_device
 from flawmap.inspector import Inspector
+from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import Method
 from flawmap.methods.head import Head
 from flawmap.runtime.decode import decode
@@ -37,8 +38,8 @@ class Tried(NamedTuple):
         candidate: the settings.
         preprocessing: of the network's input.
         scores: of held-out good images, with and without painted defects.
-        image_ms: time from an image to its verdict, one at a time, in milliseconds; the shortest
-            of some, since other programs only ever make it longer.
+        image_ms: time from an image to its verdict in milliseconds, one at a time and with one of
+            torch's threads; the shortest of some, since other programs only make it longer.
     """
 
     candidate: Candidate
@@ -74,13 +75,15 @@ def try_together(
     preprocessing = inspector.preprocessing
     rows: list[Tensor] = []
     labels: list[tuple[int, Probe | None]] = []
-    for versions in _in_batches(probe_set):
-        inputs = np.stack([preprocessing(version.image) for version in versions])
-        rows.append(_score(inspector.method, heads, torch.from_numpy(inputs)))
-        labels += [(version.source, version.probe) for version in versions]
+    # Threads that wait for each other would make times depend on what else the machine does.
+    with single_threaded():
+        for versions in _in_batches(probe_set):
+            inputs = np.stack([preprocessing(version.image) for version in versions])
+            rows.append(_score(inspector.method, heads, torch.from_numpy(inputs)))
+            labels += [(version.source, version.probe) for version in versions]
+        image_ms = _time_images(inspector, probe_set.images[:_TIMED_IMAGES])
     sources = np.array([source for source, _ in labels])
     probes = [probe for _, probe in labels]
-    image_ms = _time_images(inspector, probe_set.images[:_TIMED_IMAGES])
     return [
         Tried(candidate, preprocessing, ProbeScores(scores, sources, probes), image_ms)
         for candidate, scores in zip(candidates, torch.cat(rows).T.numpy(), strict=True)
