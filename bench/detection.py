@@ -28,8 +28,8 @@ from flawmap.support.system import describe_system
 ROWS = Path("bench/results/detection.jsonl")
 SHOWN = (
     "image AUROC",
-    "defects found at 1% false rejects",
-    "defects found at 5% false rejects",
+    "defects found at 1 % false rejects, by rank",
+    "defects found at 5 % false rejects, by rank",
     "AUPRO",
 )
 """Metrics of the table, in per cent there."""

@@ -52,6 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **{name: {"preset": "smoke"} for name in TRAINED},
     # The smoke preset of DDAD attends at half the size, which takes minutes on one core.
     "ddad": {"preset": "smoke", "downscale": 4},
+    "improved-patchcore": {"preset": "paper"},
     # Its default of 50 epochs takes minutes too.
     "fr-patchcore": {"registration": SpatialTransformerRegistration(epochs=1)},
 }

@@ -55,7 +55,8 @@ VARIANTS = {
     "two stages frozen": replace(SHORT, frozen_stages=2),
     "two stages frozen, rate 0.001, kept statistics": FineTuneConfig(),
 }
-METHODS = ("patchcore", "improved-patchcore")
+METHODS = {"patchcore": None, "improved-patchcore": "paper"}
+"""What is measured, and by which preset."""
 
 
 def main() -> None:
@@ -177,7 +178,7 @@ _tuned: dict[tuple[Any, ...], tuple[Backbone, float]] = {}
 def _measure(
     make: Any, name: str, folder: Path, dataset: Path, config: FineTuneConfig | None
 ) -> dict[str, Any]:
-    method: Method = make(name)
+    method: Method = make(name, METHODS[name])
     training = [sample.path for sample in good_training_samples(folder)]
     seconds = 0.0
     if config:

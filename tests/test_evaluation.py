@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
 from flawmap.runtime import bundle
 from flawmap.runtime.backend import ScoredImage
+from flawmap.runtime.calibration import Budget
 from flawmap.runtime.record import Record
 from helpers import save, texture, with_defect
 
@@ -57,6 +59,30 @@ def test_each_defect_type_has_its_metrics_against_all_good_images(
     assert by_type["spot"]["image AUROC"].value == 1
     assert (by_type["hidden"]["image AUROC"].value or 0) < 1
     assert "no defective test image has a mask" in by_type["hidden"]["AUPRO"].unavailable
+
+
+def test_defects_found_by_the_calibrated_threshold_of_each_defect_type(
+    inspector: Inspector, dataset: Path
+) -> None:
+    """Twenty good images calibrate 5 % and not 1 %; five good test images rank for neither."""
+    for seed in range(3):
+        save(dataset / "test" / "hidden" / f"{seed}.png", texture(300 + seed))
+    evaluation = evaluate(inspector.runtime, labelled_test_samples(dataset))
+    calibration = replace(inspector.runtime.calibration, budget=Budget(0.05))
+    name = "defects found at 5 % false rejects, calibrated"
+    assert list(evaluation.by_defect_type) == ["hidden", "spot"]
+    for defect_type, metrics in [("", evaluation.metrics), *evaluation.by_defect_type.items()]:
+        rejected = [
+            calibration.rejects(record.score or 0)
+            for record in evaluation.records
+            if record.truth == "defective" and defect_type in ("", record.defect_type)
+        ]
+        assert metrics[name].value == np.mean(rejected)
+        unavailable = metrics["defects found at 1 % false rejects, calibrated"].unavailable
+        assert unavailable == "1 % takes 99 good images to calibrate on; there are 20"
+        by_rank = metrics["defects found at 5 % false rejects, by rank"]
+        assert by_rank.unavailable == "5 % takes 19 good test images; there are 5"
+    assert next(iter(evaluation.metrics)) == "defects found at 1 % false rejects, calibrated"
 
 
 def test_what_cannot_be_computed_is_unavailable_with_its_reason(

@@ -15,6 +15,7 @@ from flawmap.cli.common import ExitCode
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
 from flawmap.export import ExportFormat, export
+from flawmap.memory.bank import TopShare
 from flawmap.runtime import bundle
 from helpers import TINY, run, save, texture, with_defect
 
@@ -36,18 +37,50 @@ def part(good: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def letterboxed(good: Path) -> Path:
+    wide = [texture(50 + seed, 50, 120) for seed in range(8)]
+    file = good.parent / "letterboxed" / "part.flawmap"
+    file.parent.mkdir()
+    options: dict[str, Any] = {**TINY, "letterbox": True, "image_score": TopShare(0.05)}
+    Inspector(size=(64, 96), false_rejects=0.1, **options).fit([*good.iterdir(), *wide]).save(file)
+    return file
+
+
+def size_in_input(settings: dict[str, Any], rows: int, columns: int) -> tuple[int, int]:
+    """Height and width of an image in the input, as the JSON says."""
+    preprocessing = settings["preprocessing"]
+    height, width = preprocessing["height"], preprocessing["width"]
+    letterbox = preprocessing["letterbox"]
+    if letterbox is None:
+        return height, width
+    ratio = (columns * height) / (rows * width)
+    if max(ratio, 1 / ratio) <= 1 + letterbox["beyond"]:
+        return height, width
+    scale = min(height / rows, width / columns)
+    multiple = letterbox["multiple"]
+    rounded = (max(1, round(side * scale / multiple)) * multiple for side in (rows, columns))
+    inner_height, inner_width = rounded
+    return min(inner_height, height), min(inner_width, width)
+
+
 def preprocess_as(settings: dict[str, Any], image: np.ndarray) -> np.ndarray:
     """Prepare an image as the JSON says, with nothing of flawmap's."""
     preprocessing = settings["preprocessing"]
-    height, width = preprocessing["height"], preprocessing["width"]
+    height, width = size_in_input(settings, *image.shape[:2])
     rows, columns = image.shape[:2]
     small = cv2.resize(
         image, (min(columns, width), min(rows, height)), interpolation=cv2.INTER_AREA
     )
     resized = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     mean, std = np.float32(preprocessing["mean"]), np.float32(preprocessing["std"])
-    scaled = (resized.astype(np.float32) / 255 - mean) / std
-    return scaled.transpose(2, 0, 1)
+    scaled = ((resized.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)
+    if not preprocessing["letterbox"]:
+        return scaled
+    shape = 3, preprocessing["height"], preprocessing["width"]
+    padded = np.full(shape, preprocessing["letterbox"]["padding"], np.float32)
+    padded[:, :height, :width] = scaled
+    return padded
 
 
 def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
@@ -61,10 +94,12 @@ def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
     return [compiled(images)[name] for name in ("score", "anomaly_map")]
 
 
+@pytest.mark.parametrize("file", ["part", "letterboxed"])
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
-    to: ExportFormat, part: Path, tmp_path: Path
+    to: ExportFormat, file: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    part: Path = request.getfixturevalue(file)
     exported = export(part, tmp_path, to)
     assert exported.max_relative_difference < 1e-4
     settings = json.loads((tmp_path / "part.json").read_text())
@@ -83,18 +118,21 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
         assert (score > decision["threshold"]) == verdict.reject
         at_least = sum(good_score >= score for good_score in decision["good_scores"])
         assert (1 + at_least) / (1 + len(decision["good_scores"])) == pytest.approx(verdict.p_value)
-        heatmap = (
-            cv2.resize(distances, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            / decision["map_limit"]
-        )
+        inner_height, inner_width = size_in_input(settings, *image.shape[:2])
+        cut = distances[:inner_height, :inner_width]
+        resized = cv2.resize(cut, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        heatmap = resized / decision["map_limit"]
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
+    assert (size_in_input(settings, 130, 70) == (64, 32)) == (file == "letterboxed")
     assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 
+@pytest.mark.parametrize("file", ["part", "letterboxed"])
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_int8_is_scaled_by_good_images(
-    to: ExportFormat, part: Path, good: Path, tmp_path: Path
+    to: ExportFormat, file: str, good: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    part: Path = request.getfixturevalue(file)
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
     settings = json.loads((tmp_path / "part.json").read_text())
     assert settings["graph"]["precision"] == "int8"

@@ -7,7 +7,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from flawmap import Inspector
+from flawmap import AutoSize, Inspector, load
 from flawmap.errors import BundleError, DatasetError, ImageError, NotFitted, OptionError, WriteError
 from flawmap.methods.padim import PaDiM
 from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
@@ -292,3 +292,49 @@ def test_preprocessing_is_right_before_fit() -> None:
     assert before.mean == tuple(inspector.method.feature_extractor.mean)
     inspector.fit([texture(seed) for seed in range(3)])
     assert inspector.preprocessing == before == inspector.runtime.preprocessing
+
+
+WIDE = [texture(seed, 60, 100) for seed in range(8)]
+
+
+def test_the_good_images_choose_the_size_and_the_file_holds_it(tmp_path: Path) -> None:
+    inspector = Inspector("patchcore", size=AutoSize(96), **TINY)
+    with pytest.raises(NotFitted, match="the good images choose the size"):
+        _ = inspector.preprocessing
+    inspector.fit(WIDE)
+    assert inspector.chosen_size == (80, 128, "the median aspect 1.67 of 8 good images")
+    assert inspector.preprocessing.letterbox_beyond is None
+    inspector.save(tmp_path / "part.flawmap")
+    for loaded in (Inspector.load(tmp_path / "part.flawmap"), load(tmp_path / "part.flawmap")):
+        assert loaded.preprocessing == inspector.preprocessing
+        assert loaded.inspect(NEW).score == pytest.approx(inspector.inspect(NEW).score, rel=1e-4)
+
+
+def test_a_second_fit_chooses_anew() -> None:
+    inspector = Inspector("patchcore", size=AutoSize(96), **TINY).fit(WIDE)
+    inspector.fit([image.transpose(1, 0, 2) for image in WIDE])
+    assert (inspector.preprocessing.height, inspector.preprocessing.width) == (128, 80)
+
+
+def test_held_out_images_choose_no_size() -> None:
+    inspector = Inspector("patchcore", size=AutoSize(96), calibration_fraction=0.5, **TINY).fit(
+        WIDE
+    )
+    assert inspector.chosen_size is not None
+    assert inspector.chosen_size.reason == "the median aspect 1.67 of 4 good images"
+
+
+def test_sides_are_multiples_of_the_stride_of_a_dilated_network() -> None:
+    inspector = Inspector("patchcore", size=AutoSize(96), stride=8, **TINY).fit(WIDE)
+    assert inspector.chosen_size is not None
+    assert inspector.chosen_size[:2] == (72, 128)
+
+
+def test_images_of_any_aspect_may_be_mixed_in_a_fit() -> None:
+    mixed = [texture(seed, 40 + 20 * (seed % 5), 60) for seed in range(10)]
+    for letterbox in (False, True):
+        inspector = Inspector("patchcore", size=AutoSize(96), letterbox=letterbox, **TINY).fit(
+            mixed
+        )
+        assert len(inspector.calibration.scores) == 10
+        assert np.isfinite(inspector.calibration.scores).all()

@@ -178,6 +178,8 @@ class Workshop:
             "weights": spec.weights,
         }
         named |= {"coreset": share, "precision": precision}
+        if method == "improved-patchcore":
+            named["preset"] = "paper"
         return self.ours.run(["-m", "flawmap", "fit", good, *_flags(named)])
 
     def fit_theirs(

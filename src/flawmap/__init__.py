@@ -16,6 +16,7 @@ from flawmap._version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from flawmap.data.auto_size import AutoSize
     from flawmap.evaluation import evaluate
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "AutoSize",
     "Budget",
     "Calibration",
     "FineTuneConfig",
@@ -42,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "METHODS": "methods",
+    "AutoSize": "data.auto_size",
     "Budget": "runtime.calibration",
     "Calibration": "runtime.calibration",
     "FineTuneConfig": "finetune.config",

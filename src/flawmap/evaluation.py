@@ -13,9 +13,11 @@ import numpy as np
 
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import ImageError
+from flawmap.metrics.defects_found import OPERATING_POINTS, defects_found
 from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
+from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.decode import decode_mask
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import Mask
@@ -23,6 +25,7 @@ from flawmap.runtime.record import Record
 from flawmap.support.progress import track
 
 _PER_TYPE_METRICS = (
+    *(point.defects_found for point in OPERATING_POINTS),
     "image AUROC",
     "image AP",
     "F1 max",
@@ -90,7 +93,7 @@ def evaluate(
             pixels[sample.defect_type].add(inspection.verdict.heatmap, mask)
         if on_image:
             on_image(record, inspection, mask if sample.label else None)
-    return _summarise(records, pixels)
+    return _summarise(records, pixels, runtime.calibration)
 
 
 def _inspect(runtime: Runtime, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Inspection]]:
@@ -140,25 +143,33 @@ def _size_text(shape: tuple[int, ...]) -> str:
 class _Scores:
     """What the images that were inspected scored, as arrays over images."""
 
-    def __init__(self, records: Sequence[Record], pixels: Mapping[str, PixelCounts]) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        pixels: Mapping[str, PixelCounts],
+        calibration: Calibration,
+    ) -> None:
         inspected = [record for record in records if record.score is not None]
         self.types = np.array([record.defect_type for record in inspected], object)
         self.scores = np.array([record.score for record in inspected], np.float64)
         self.rejected = np.array([record.verdict == "reject" for record in inspected], bool)
         self.labels = np.array([record.truth == "defective" for record in inspected], np.int64)
         self.pixels = pixels
+        self.calibration = calibration
 
     def metrics(self, types: Sequence[str]) -> dict[str, Metric]:
         included = np.isin(self.types, types)
-        images = image_metrics(
-            self.scores[included], self.labels[included], self.rejected[included]
-        )
+        scores, labels = self.scores[included], self.labels[included]
+        found = defects_found(scores, labels, self.calibration)
+        images = image_metrics(scores, labels, self.rejected[included])
         counts = [self.pixels[name] for name in types if name in self.pixels]
-        return images | pixel_metrics(reduce(add, counts) if counts else PixelCounts())
+        return found | images | pixel_metrics(reduce(add, counts) if counts else PixelCounts())
 
 
-def _summarise(records: list[Record], pixels: Mapping[str, PixelCounts]) -> Evaluation:
-    scores = _Scores(records, pixels)
+def _summarise(
+    records: list[Record], pixels: Mapping[str, PixelCounts], calibration: Calibration
+) -> Evaluation:
+    scores = _Scores(records, pixels, calibration)
     types = sorted(set(scores.types))
     # In the order in which the types first occur: the intervals' resamples depend on it.
     all_types = [*pixels, *(name for name in types if name not in pixels)]

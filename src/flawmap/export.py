@@ -29,9 +29,9 @@ from flawmap.errors import DatasetError, NotExportable, OptionError
 from flawmap.inspector import Inspector
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
-from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
-from flawmap.runtime.decode import SUFFIXES, DecodedImage, decode_ahead
+from flawmap.runtime.decode import DecodedImage, decode_ahead
+from flawmap.runtime.description import describe_decision, describe_preprocessing
 from flawmap.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
@@ -52,9 +52,6 @@ _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
     "onnx": {},
 }
 """Settings without which the scores differ: OpenVINO computes in bf16 on CPUs that can."""
-
-_EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-"""Fractions of good parts whose thresholds are in the JSON."""
 
 _TOLERANCE: dict[_ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
 """Largest accepted difference from the original, as a fraction of the largest value.
@@ -115,8 +112,8 @@ def export(
         "flawmap": __version__,
         "made_from": _describe_source(file, saved),
         "graph": _describe_graph(export_format, precision, files, preprocessing),
-        "preprocessing": _describe_preprocessing(preprocessing),
-        "decision": _describe_decision(inspector.calibration),
+        "preprocessing": describe_preprocessing(preprocessing),
+        "decision": describe_decision(inspector.calibration, preprocessing),
         "checked": {
             "golden_images": len(certificate.images),
             "max_relative_difference": difference,
@@ -251,47 +248,3 @@ def _describe_graph(
 
 def _describe_output(meaning: str, *size: int) -> dict[str, Any]:
     return {"type": "float32", "shape": ["batch", *size], "meaning": meaning}
-
-
-def _describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
-    height, width = preprocessing.height, preprocessing.width
-    return {
-        "images": {
-            "formats": sorted(SUFFIXES),
-            "channels": "grey, RGB, RGBA (alpha is dropped)",
-            "bits": [8, 16],
-        },
-        "steps": [
-            "decode; turn upright by the EXIF orientation; grey to three equal channels; "
-            "channels in RGB order",
-            f"resize to {width} × {height} pixels (width × height), the whole image: an axis "
-            "that shrinks by area averages (OpenCV INTER_AREA), then one that grows linearly "
-            "(INTER_LINEAR)",
-            "divide by white: 255, or 65535 for 16 bits",
-            "subtract mean, divide by std, channel by channel",
-            "channels first, float32",
-        ],
-        "height": height,
-        "width": width,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
-    }
-
-
-def _describe_decision(calibration: Calibration) -> dict[str, Any]:
-    thresholds = {}
-    for fraction in _EXPORTED_BUDGETS:
-        thresholds[f"{fraction:g}"] = replace(calibration, budget=Budget(fraction)).threshold
-    return {
-        "threshold": calibration.threshold,
-        "rule": "a part is rejected where its score exceeds the threshold",
-        "false_rejects": calibration.budget.false_rejects,
-        "confidence": calibration.budget.confidence,
-        "thresholds": thresholds,
-        "map_limit": calibration.map_limit,
-        "map_rule": "anomaly_map / map_limit is 1 at the largest value that good parts reach; "
-        "resize it to the image as above",
-        "good_scores": sorted(calibration.scores.tolist()),
-        "p_value_rule": "(1 + how many good_scores are at least as large) / (1 + how many "
-        "good_scores there are)",
-    }

@@ -8,6 +8,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
 from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
 from flawmap.errors import NotFitted, OptionError
@@ -17,6 +18,7 @@ from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
+from flawmap.methods.input_size import make_preprocessing, size_multiple
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -41,8 +43,9 @@ class Inspector:
 
     Args:
         method: a name among `flawmap.METHODS`, or a method.
-        size: size of the network's input in pixels: one number for a square, or (height, width).
-            None for the preset's size, and 224 where there is none.
+        size: size of the network's input in pixels: one number for a square, or (height, width);
+            or `AutoSize(pixels)`, for the aspect of the good images. None for the preset's size,
+            and 224 where there is none.
         false_rejects: budget: fraction of the good parts that may be rejected, 0…1 exclusive.
         confidence: probability that the threshold keeps to that budget, 0…1 exclusive, such as
             0.95; None for a budget that is kept on average.
@@ -61,6 +64,7 @@ class Inspector:
         method: the method, with all its options.
         name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
+        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize`; else None.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
         tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
@@ -75,9 +79,9 @@ class Inspector:
 
     def __init__(
         self,
-        method: str | Method = "patchcore",
+        method: str | Method = "flawmap",
         *,
-        size: int | tuple[int, int] | None = None,
+        size: InputSize | None = None,
         false_rejects: float = 0.01,
         confidence: float | None = None,
         calibration_fraction: float = 0.0,
@@ -96,9 +100,10 @@ class Inspector:
             self.name = type(method).__name__
         else:
             raise OptionError(f"{method!r} is neither a method's name nor a method, as PaDiM() is")
-        size = size or _DEFAULT_SIZE
-        height, width = (size, size) if isinstance(size, int) else size
-        self._resize_only = Preprocessing(height, width)
+        self._size = size or _DEFAULT_SIZE
+        self.chosen_size: ChosenSize | None = None
+        if not isinstance(self._size, AutoSize):
+            Preprocessing(*self._sides())  # A size that cannot be is refused at once.
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
             message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
@@ -117,11 +122,11 @@ class Inspector:
         """How images are made ready for the network; the first use builds the backbone.
 
         Raises:
-            OptionError: timm has no such backbone.
+            NotFitted: the good images choose the size, and `fit` was not called yet.
+            OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        backbone = self.method.feature_extractor
-        return replace(self._resize_only, mean=backbone.mean, std=backbone.std)
+        return make_preprocessing(self.method, *self._sides())
 
     def fit(
         self,
@@ -158,6 +163,7 @@ class Inspector:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
+        self._choose_size(training_set)
         if self.finetune:
             classes = training_set.images_by_class(finetune_classes)
             self._fine_tune(self.finetune, classes, checkpoint_dir)
@@ -273,6 +279,24 @@ class Inspector:
             scorer_sha256=manifest.scorer_sha256,
         )
         return inspector
+
+    def _choose_size(self, training_set: TrainingSet) -> None:
+        """Choose the size of the input, where the good images are to; those held out are not."""
+        if isinstance(self._size, AutoSize):
+            images = training_set.training.images
+            self.chosen_size = self._size.choose(images, size_multiple(self.method))
+            self.__dict__.pop("preprocessing", None)  # of an earlier fit
+
+    def _sides(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        size = self._size
+        if isinstance(size, int):
+            return size, size
+        if not isinstance(size, AutoSize):
+            return size
+        if self.chosen_size is None:
+            raise NotFitted("the good images choose the size (auto); call fit first")
+        return self.chosen_size.height, self.chosen_size.width
 
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None

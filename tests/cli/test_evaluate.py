@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,9 @@ def test_evaluate_writes_metrics_scores_and_a_page(
     assert code == 0
     assert re.search(r"image AUROC\s+│\s+100\.00", output)
     assert "no defective test image has a mask" in output
+    assert re.search(r"spot \(4\)\s+│\s+–\s+│\s+100\.0\s+│\s+–\s+│\s+–\s+│", output)
+    assert "– 5 % takes 19 good test images; there are 4" in output
+    assert output.index("defects found") < output.index("image AUROC")
     summary = json.loads((tmp_path / "out/metrics.json").read_text())
     assert summary["metrics"]["defect prevalence"] == {"value": 0.5}
     assert summary["metrics"]["AUPRO"] == {"unavailable": "no defective test image has a mask"}
@@ -38,9 +42,23 @@ def test_evaluate_writes_metrics_scores_and_a_page(
     truths = [(row["truth"], row["defect_type"]) for row in rows]
     assert truths == [("good", "good")] * 4 + [("defective", "spot")] * 4
     assert {row["verdict"] for row in rows[4:]} == {"reject"}
+    check_metrics_csv(tmp_path / "out/metrics.csv", summary)
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "SHA-256" in page
     assert "image AUROC" in page
+
+
+def check_metrics_csv(file: Path, summary: dict[str, Any]) -> None:
+    """The rows hold what the JSON holds, with empty cells for what is unavailable."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = {(row["defect_type"], row["metric"]): row for row in csv.DictReader(stream)}
+    of_all = {("", name): metric for name, metric in summary["metrics"].items()}
+    of_spot = {("spot", name): metric for name, metric in summary["by_defect_type"]["spot"].items()}
+    assert rows.keys() == (of_all | of_spot).keys()
+    for key, metric in (of_all | of_spot).items():
+        for name in ("value", "low", "high", "unavailable"):
+            assert rows[key][name] == str(metric.get(name, "")), (key, name)
+    assert ("spot", "defects found at 5 % false rejects, calibrated") in rows
 
 
 def test_products_are_evaluated_each_and_their_means_shown(
@@ -55,7 +73,8 @@ def test_products_are_evaluated_each_and_their_means_shown(
         "evaluate", tmp_path / "parts", tmp_path / "products", "-o", tmp_path / "out"
     )
     assert code == 0
-    assert re.search(r"mean\s+│\s+100\.00", output)
+    assert re.search(r"mean\s+│\s+–\s+│\s+100\.00", output)
+    assert "Black, White: 1 % takes 99 good images to calibrate on; there are 20" in output
     assert (tmp_path / "out/White/report.html").is_file()
     assert set(json.loads((tmp_path / "out/metrics.json").read_text())) == {"Black", "White"}
 

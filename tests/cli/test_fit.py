@@ -276,3 +276,37 @@ def test_a_preset_that_the_method_lacks(good_folder: Path) -> None:
         run("fit", good_folder, "--preset", "cpu")
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         run("fit", good_folder, "--method", "glass", "--preset", "huge")
+
+
+@pytest.mark.parametrize("size", [["--size", "auto", "--pixels", "64"], ["--pixels", "64"]])
+def test_the_good_images_choose_the_size(
+    good_folder: Path, tmp_path: Path, size: list[str]
+) -> None:
+    file = tmp_path / "p.flawmap"
+    code, output = run("fit", good_folder, "-o", file, *size, "--coreset", "0.1")
+    assert code == 0
+    assert "Size 64 × 64 pixels (height × width), from the median aspect 1 of 12" in output
+    assert "64 × 64" in run("info", file)[1]
+
+
+def test_what_is_letterboxed_is_said_in_the_file(good_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "p.flawmap"
+    run("fit", good_folder, "-o", file, *SMALL, "--set", "letterbox=true")
+    assert "letterboxed where the aspect is more than 10% off" in " ".join(
+        run("info", file)[1].split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        (["--pixels", "10"], "10 pixels a side are too few for a network; use 32 or more"),
+        (["--pixels", "320", "--size", "224"], "--pixels 320 beside --size 224: the area follows"),
+        (["--size", "24"], "size 24×24 is too small for a network"),
+        (["--size", "auto", "--pixels", "0"], "0 pixels a side are too few"),
+    ],
+)
+def test_a_size_that_cannot_be(good_folder: Path, size: list[str], why: str) -> None:
+    code, output = run("fit", good_folder, *size)
+    assert code == 3
+    assert why in " ".join(output.split())

@@ -7,13 +7,19 @@ from flawmap.metrics.metric import Metric
 
 
 def test_a_mean_over_fewer_than_all_products_is_not_shown(screen: io.StringIO) -> None:
-    names = ("image AUROC", "F1 max", "F1 at the threshold", "pixel AUROC", "AUPRO")
+    names = (
+        "defects found at 1 % false rejects, calibrated",
+        "defects found at 5 % false rejects, calibrated",
+        *("image AUROC", "F1 max", "pixel AUROC", "AUPRO"),
+    )
     black = dict.fromkeys(names, Metric(0.9))
     white = dict.fromkeys(names, Metric(0.8)) | {"AUPRO": Metric(unavailable="no masks")}
     print_product_summary({"Black": black, "White": white})
     mean = next(line for line in screen.getvalue().splitlines() if "mean" in line)
-    assert mean.count("85.00") == 4
+    assert mean.count("85.00") == 5
     assert mean.count("–") == 1
+    assert "White: no masks" in screen.getvalue()
+    assert "Black: " not in screen.getvalue()
 
 
 def test_a_metric_that_is_unavailable_says_why(screen: io.StringIO) -> None:

@@ -35,6 +35,7 @@ def result(auroc: float | None, f1: float = 0.9, error: str = "") -> RunResult:
         else Metric(unavailable="no good test images"),
         "F1 max": Metric(f1),
         "F1 at the threshold": Metric(0.5),
+        "defects found at 5 % false rejects, by rank": Metric(0.8, 0.7, 0.85),
         "defect prevalence": Metric(0.6724),
         "F1 of rejecting all": Metric(0.8041),
     }
@@ -63,6 +64,7 @@ def test_mean_and_deviation_over_seeds_and_products(study: StudyConfig) -> None:
         "mean AUROC": "85.50 ± 0.71",
         "mean F1 max": "90.00 ± 0.00",
         "F1 at 1 %": "50.00 ± 0.00",
+        "found at 5 %": "80.00 ± 0.00",
         "over One": "+0.00 / +0.00",
         "published AUROC": "97.04",
         "published F1": "93.93",
@@ -84,6 +86,17 @@ def test_one_seed_has_the_interval_over_images(products: Path) -> None:
     text = format_table(TABLE, study, {("left", 0, 0): result(0.9)})
     assert text.columns[:3] == ["", "left AUROC", "left F1 max"]
     assert text.rows[0][1:3] == ["90.00 (80.0–99.0)", "90.00"]
+
+
+def test_runs_from_before_a_metric_have_a_dash_for_it(products: Path) -> None:
+    study = StudyConfig(products / "left", seeds=2)
+    new, old = result(0.9), result(0.8)
+    del old.metrics["defects found at 5 % false rejects, by rank"]
+    text = format_table(TABLE, study, {("left", 0, 0): old, ("left", 0, 1): new})
+    shown = dict(zip(text.columns, text.rows[0], strict=True))
+    assert (shown["left AUROC"], shown["found at 5 %"]) == ("85.00 ± 7.07", "–")
+    text = format_table(TABLE, study, {("left", 0, 0): new})
+    assert text.rows[0][text.columns.index("found at 5 %")] == "80.00 (70.0–85.0)"
 
 
 def test_seeds_are_counted_where_products_differ(study: StudyConfig) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 
 from flawmap.experiments import published
 from flawmap.experiments.published import MEAN
+from flawmap.experiments.study import StudyConfig
 from flawmap.experiments.tables import TABLES, TableLine
 from flawmap.methods import METHODS, make_method
 
@@ -19,7 +21,7 @@ def test_every_line_can_be_made_or_is_known_to_be_missing(number: int) -> None:
     for line in TABLES[number].lines:
         assert line.setup.method in {*METHODS, "vqflow", "crad", "glass", "ddad"}
         if line.setup.method in METHODS:
-            make_method(line.setup.method, **line.setup.options)
+            make_method(line.setup.method, line.setup.preset, **line.setup.options)
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 5])
@@ -35,6 +37,14 @@ def test_the_same_cell_is_the_same_setup_in_every_table() -> None:
     assert all(line.setup == ours[0].setup for line in ours)
     assert line(3, "RP").setup == line(5, "+SA+TL").setup
     assert line(4, "+ 0 %").setup == line(5, "+CFA+TL").setup
+    labels = {
+        1: "improved PatchCore (scaled)",
+        3: "CA (scaled)",
+        4: "50 % (scaled)",
+        5: "Ours (scaled)",
+    }
+    scaled = [line(number, f"+ {label}").setup for number, label in labels.items()]
+    assert all(setup == scaled[0] for setup in scaled)
 
 
 def test_ours_is_the_improved_patchcore_with_a_finetuned_backbone() -> None:
@@ -42,8 +52,12 @@ def test_ours_is_the_improved_patchcore_with_a_finetuned_backbone() -> None:
     assert setup.finetuned
     assert (
         make_method(setup.method, **setup.options).options()
-        == make_method("improved-patchcore").options()
+        == make_method("improved-patchcore", "paper").options()
     )
+    scaled = line(1, "+ improved PatchCore (scaled) without TL").setup
+    assert not scaled.finetuned
+    method = StudyConfig(Path("tiles"), preset="paper").method(scaled, seed=0)
+    assert method.options() == make_method("improved-patchcore", "scaled").options()
 
 
 def test_the_papers_own_tables_agree_to_rounding() -> None:
@@ -62,4 +76,5 @@ def test_the_papers_own_tables_agree_to_rounding() -> None:
 
 
 def test_the_eight_cells_of_the_ablation_are_all_there_is() -> None:
-    assert len({repr(line.setup) for line in TABLES[5].lines}) == 8
+    of_the_paper = [line for line in TABLES[5].lines if not line.added]
+    assert len({repr(line.setup) for line in of_the_paper}) == len(of_the_paper) == 8

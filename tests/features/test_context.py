@@ -17,7 +17,7 @@ from flawmap.features.context import (
     PartialSelfAttention,
     PooledNeighbourhood,
 )
-from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
+from flawmap.features.pooling import average_pool, average_pool_3x3, max_pool_3x3
 
 FEATURES = torch.rand(2, 8, 5, 6, generator=torch.Generator().manual_seed(0)) * 3
 
@@ -130,3 +130,17 @@ def test_gates_treat_every_layer() -> None:
     assert not torch.allclose(Gated().on_shallower(FEATURES), average_pool_3x3(FEATURES))
     assert torch.equal(Gated().on_deepest(FEATURES), Gated().on_shallower(FEATURES))
     assert not torch.allclose(Gated().on_deepest(FEATURES), Neighbourhood().on_deepest(FEATURES))
+
+
+def test_the_deepest_layer_may_have_another_window() -> None:
+    wide = Neighbourhood(deepest_window=5, count_padding=False)
+    assert torch.equal(
+        wide.on_shallower(FEATURES), Neighbourhood(count_padding=False).on_deepest(FEATURES)
+    )
+    assert torch.equal(wide.on_deepest(FEATURES), average_pool(FEATURES, 5, count_padding=False))
+
+
+@pytest.mark.parametrize("window", [0, -3, 4])
+def test_a_window_without_a_middle_is_refused(window: int) -> None:
+    with pytest.raises(OptionError, match=f"deepest_window={window}; use an odd number"):
+        Neighbourhood(deepest_window=window)

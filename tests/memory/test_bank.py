@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 
 from flawmap.errors import OptionError
 from flawmap.memory.bank import Bank, Maximum, Reweighted, TopShare
+from flawmap.memory.neighbours import Nearest
 
 RNG = torch.Generator().manual_seed(0)
 VECTORS = torch.rand(40, 6, generator=RNG)
@@ -50,6 +51,22 @@ def test_the_top_share_is_the_mean_of_the_largest(fraction: float, count: int) -
     assert np.allclose(scores, expected, rtol=1e-6)
     if count == 1:
         assert torch.equal(scores, Maximum()(GRID, bank(GRID), bank))
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 1.0])
+def test_a_top_share_is_that_of_the_patches_that_count(fraction: float) -> None:
+    """As without the others, which are at no distance, in each image of a batch."""
+    bank = Bank(VECTORS, IMAGES)
+    inside = torch.ones(3, 20)
+    inside[1, 7:] = 0
+    inside[2, 1:] = 0
+    found = bank(GRID)
+    distances = found.distances * inside.reshape(found.distances.shape)
+    scores = TopShare(fraction)(GRID, Nearest(distances, found.rows, inside), bank)
+    for image, counts in enumerate(inside > 0):
+        alone = found.distances[image].flatten()[counts].reshape(1, 1, -1)
+        expected = TopShare(fraction)(GRID[:1], Nearest(alone, found.rows[:1]), bank)
+        assert torch.allclose(scores[image], expected[0])
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])

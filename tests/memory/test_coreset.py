@@ -237,3 +237,24 @@ def test_vectors_that_are_not_finite(value: float, rows: list[int]) -> None:
     vectors[rows, 1] = value
     with pytest.raises(OptionError, match=f"{len(rows)} of 6 vectors hold NaN"):
         k_center_greedy(vectors, 2)
+
+
+@given(st.integers(0, 2**31), st.floats(0.05, 1))
+@settings(max_examples=20, deadline=None)
+def test_among_some_rows_it_is_the_choice_from_these_alone(seed: int, kept: float) -> None:
+    vectors = clustered(300, 6)
+    among = torch.rand(300, generator=torch.Generator().manual_seed(seed)) < kept
+    among[17] = True
+    rows = among.nonzero()[:, 0]
+    count = max(1, len(rows) // 3)
+    start = int((rows == 17).nonzero())
+    chosen = k_center_greedy(vectors, count, start=17, among=among)
+    assert torch.equal(chosen, rows[k_center_greedy(vectors[rows], count, start=start)])
+
+
+def test_copies_among_rows_that_may_not_be_chosen_stay_out() -> None:
+    vectors = torch.tensor([[0.0], [0.0], [0.0], [5.0]])
+    among = torch.tensor([True, False, True, False])
+    assert k_center_greedy(vectors, 2, among=among).tolist() == [0, 2]
+    with pytest.raises(OptionError, match="count is 3 for 2 vectors"):
+        k_center_greedy(vectors, 3, among=among)

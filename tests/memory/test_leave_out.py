@@ -111,3 +111,24 @@ def test_held_out_scores_are_distributed_as_new_ones(count: int) -> None:
         )
     promised = max(1, (count + 1) // 10) / (count + 1)
     assert 0.6 * promised < np.mean(beyond) < 1.05 * promised
+
+
+@pytest.mark.parametrize("lot", [1, 3])
+def test_padding_replaces_nothing(lot: int) -> None:
+    """The same as without the patches of padding, which lie far from all others."""
+    vectors, _ = draw(0)
+    owners = torch.arange(IMAGES) // lot
+    inside = torch.ones(IMAGES, PATCHES, dtype=torch.bool)
+    inside[:, 15:] = False  # as many in each image, so that the rest is a set of its own
+    padded = torch.where(inside.flatten()[:, None], vectors, 50.0)
+    kept_rows = k_center_greedy(padded, 30, start=0, among=inside.flatten()).sort().values
+    bank = Bank(padded[kept_rows], kept_rows // PATCHES)
+    with_padding = LeaveOut(bank, padded, owners, inside.flatten())
+    without = LeaveOut(bank, vectors[inside.flatten()], owners)
+    for owner in owners.unique().tolist():
+        first, second = with_padding.bank_without(owner), without.bank_without(owner)
+        assert torch.equal(first.vectors, second.vectors)
+        assert torch.equal(first.image_ids, second.image_ids)
+        image = int((owners == owner).nonzero()[0])
+        found = with_padding.nearest_in(image, first).distances[:15]
+        assert torch.allclose(found, without.nearest_in(image, second).distances)

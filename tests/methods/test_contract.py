@@ -38,7 +38,11 @@ SMALL: dict[str, Any] = {
         "coreset": 0.05,
         "registration": SpatialTransformerRegistration(epochs=2, batch_size=8),
     },
-    **{name: entry.presets["smoke"].options for name, entry in METHODS.items() if entry.presets},
+    **{
+        name: entry.presets["smoke"].options
+        for name, entry in METHODS.items()
+        if "smoke" in entry.presets
+    },
     "ddad": {**METHODS["ddad"].presets["smoke"].options, "channel_multipliers": (1,)},
 }
 """Options that make a method small enough for a test; a small coreset for those not named."""
@@ -58,14 +62,32 @@ TRAINED: dict[str, Any] = {
 }
 """Options under which methods that are trained are trained to something within a second or two."""
 
-pytestmark = pytest.mark.parametrize("name", METHODS)
+NAMES = [
+    *METHODS,
+    *(
+        f"{name}:{preset}"
+        for name, entry in METHODS.items()
+        for preset in entry.presets
+        if preset != entry.default_preset and name not in SMALL
+    ),
+]
+"""All methods, and behind a colon the other presets of those that need not be made small."""
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+def named(name: str) -> tuple[str, str | None]:
+    """A method's name, and that of its preset."""
+    method, _, preset = name.partition(":")
+    return method, preset or None
 
 
 def make(name: str, backbone: str, **options: Any) -> Method:
     torch.manual_seed(0)
     small = SMALL.get(name, {"coreset": 0.05})
+    weights = BACKBONES[backbone]
     return make_method(
-        name, **{"backbone": backbone, "weights": BACKBONES[backbone], **small, **options}
+        *named(name), **{"backbone": backbone, "weights": weights, **small, **options}
     )
 
 
@@ -73,7 +95,7 @@ def remember_all(name: str) -> dict[str, float]:
     """Options under which an image that was seen is at no distance, where there are some."""
     if name == "spade":
         return {"neighbours": 1}
-    if name == "padim" or isinstance(METHODS[name].factory(), TrainedMethod):
+    if name == "padim" or isinstance(make_method(*named(name)), TrainedMethod):
         return {}
     return {"coreset": 1.0}
 
@@ -235,11 +257,12 @@ def test_a_saved_inspector_scores_the_same_in_torch_and_by_its_graph(
         "weights": "random",
         **SMALL.get(name, {"coreset": 0.05}),
     }
-    inspector = Inspector(name, size=(48, 64), **options).fit(GOOD)
+    method, preset = named(name)
+    inspector = Inspector(method, preset=preset, size=(48, 64), **options).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     again = Inspector.load(tmp_path / "part.flawmap")
     first, second = inspector.inspect(DEFECT), again.inspect(DEFECT)
-    assert again.name == name
+    assert again.name == method
     assert (first.score, first.p_value) == (second.score, second.p_value)
     assert np.array_equal(first.heatmap, second.heatmap)
     reason = inspector.method.not_exportable
@@ -255,7 +278,8 @@ def test_a_saved_inspector_scores_the_same_in_torch_and_by_its_graph(
 def test_at_a_smaller_stride_it_is_saved_and_runs_by_its_graph(name: str, tmp_path: Path) -> None:
     small = SMALL.get(name, {"coreset": 0.05})
     options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "stride": 8}
-    inspector = Inspector(name, size=(48, 64), **small, **options).fit(GOOD)
+    method, preset = named(name)
+    inspector = Inspector(method, preset=preset, size=(48, 64), **small, **options).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
     again = Inspector.load(tmp_path / "part.flawmap")
     expected = inspector.inspect(DEFECT)

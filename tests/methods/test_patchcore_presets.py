@@ -27,7 +27,7 @@ def patchcore(name: str) -> PatchCore:
         ("sa-patchcore", {"context", "alignment"}),
         ("rail-patchcore", {"context"}),
         ("fr-patchcore", {"registration"}),
-        ("improved-patchcore", {"context", "reducer", "reducer_scope"}),
+        ("improved-patchcore", {"context", "reducer", "reducer_scope", "stride"}),
     ],
 )
 def test_a_relative_differs_in_its_own_components_alone(name: str, expected: set[str]) -> None:

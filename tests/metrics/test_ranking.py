@@ -19,6 +19,7 @@ from flawmap.metrics.ranking import (
     count_scores,
     false_positive_rate,
     per_region_overlap,
+    recall_above_rank,
     reject_all_f1,
 )
 
@@ -71,6 +72,33 @@ def test_weights_count_an_image_as_often_as_they_say(
         assert value == pytest.approx(
             roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)), abs=1e-12
         )
+
+
+@given(scored(), st.data())
+def test_recall_above_a_rank_agrees_with_a_plain_loop(
+    drawn: tuple[np.ndarray, np.ndarray], data: st.DataObject
+) -> None:
+    scores, labels = drawn
+    good = sorted(scores[labels == 0].tolist(), reverse=True)
+    defective = scores[labels == 1].tolist()
+    rank = data.draw(st.integers(1, len(good)))
+    hits = 0
+    for score in defective:
+        hits += score > good[rank - 1]
+    assert recall_above_rank(count_scores(scores, labels), rank) == hits / len(defective)
+
+
+@given(scored(), st.integers(0, 5))
+def test_recall_above_a_rank_of_resamples(drawn: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    """Weights, some of them 0, count as so many copies of an image."""
+    scores, labels = drawn
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(labels)))
+    weights[:, :2] += 1  # at least one of both classes
+    values = np.asarray(recall_above_rank(count_scores(scores, labels, weights), 1))
+    for row, value in zip(weights, values, strict=True):
+        copies, truths = np.repeat(scores, row), np.repeat(labels, row)
+        highest = copies[truths == 0].max()
+        assert value == pytest.approx(np.mean(copies[truths == 1] > highest))
 
 
 def test_a_map_that_ranks_every_defective_pixel_first_has_an_aupro_of_one() -> None:

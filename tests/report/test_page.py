@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from flawmap.metrics.defects_found import OPERATING_POINTS, defects_found
 from flawmap.metrics.metric import Metric
 from flawmap.report.data import ReportData
 from flawmap.report.gallery import Gallery
 from flawmap.report.page import render_page, write_page
+from flawmap.runtime.calibration import Calibration
 from records import THRESHOLD, add_to_gallery, make_record
 
 CALIBRATION_SCORES = [round(0.5 + 0.02 * number, 2) for number in range(99)]
@@ -88,6 +90,20 @@ def labelled_report() -> ReportData:
     )
 
 
+def found_report(num_good: int = 30, num_calibration: int = 99) -> ReportData:
+    """A report with the metrics that an evaluation has."""
+    images = labelled_images()
+    scores = np.array([score for defect_type, score in images if defect_type != "good"])
+    scores = np.concatenate([np.linspace(0.5, 2.4, num_good), scores])
+    labels = np.repeat([0, 1], [num_good, len(scores) - num_good])
+    calibration = Calibration(np.arange(num_calibration) / 40, np.ones(num_calibration))
+    metrics = defects_found(scores, labels, calibration)
+    dents = np.concatenate([scores[:num_good], scores[num_good::2]])
+    dent = defects_found(dents, np.repeat([0, 1], [num_good, len(dents) - num_good]), calibration)
+    auroc = {"image AUROC": Metric(0.9, 0.8, 0.95)}
+    return make_report(images, metrics=metrics | auroc, by_defect_type={"dent": dent | auroc})
+
+
 def embedded(page: str) -> Any:
     return json.loads(
         re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0]
@@ -144,10 +160,54 @@ def test_metrics_are_percent_with_their_interval_and_unavailable_ones_say_why() 
     assert "no masks here" in page
 
 
+def section(page: str, name: str) -> str:
+    """The text of a section, without its tags."""
+    html = re.findall(rf'<section id="{name}".*?</section>', page, re.DOTALL)[0]
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_defects_found_stand_first_with_their_intervals_and_costs() -> None:
+    report = found_report(120)
+    page = render_page(report)
+    found = section(page, "defects-found")
+    headings = "Calibrated threshold By rank among test images"
+    assert headings in found
+    for defect_type, metrics in {"all defects": report.metrics, **report.by_defect_type}.items():
+        row = found[found.index(headings) :].split(f" {defect_type} ")[1]
+        cells = [metrics[point.defects_found] for point in OPERATING_POINTS]
+        texts = [
+            f"{_percent(cell.value)} ({_percent(cell.low)} – {_percent(cell.high)})"
+            for cell in cells
+        ]
+        assert row.split(" ", 1)[1].startswith(" ".join(texts))
+    costs = found.split("good parts rejected")[1]
+    for point in OPERATING_POINTS:
+        assert f" {_percent(report.metrics[point.false_rejects].value)} (" in costs
+    for other in ("metrics", "defect-types"):
+        assert "image AUROC" in section(page, other)
+        assert "false rejects at" not in section(page, other)
+        assert "defects found at" not in section(page, other)
+    assert page.index('id="defects-found"') < page.index('id="trial"') < page.index('id="metrics"')
+
+
+def _percent(fraction: float | None) -> str:
+    assert fraction is not None
+    return f"{100 * fraction:.1f}"
+
+
+def test_defects_found_say_why_a_value_is_missing() -> None:
+    found = section(render_page(found_report(30, 50)), "defects-found")
+    assert "1 % takes 99 good test images; there are 30" in found
+    assert "1 % takes 99 good images to calibrate on; there are 50" in found
+    assert "5 % takes" not in found
+    row = found.split(" all defects ")[1].split(" dent ")[0]
+    assert row.count("–") == 4, "two dashes, and two intervals"
+
+
 def test_without_labels_the_labelled_sections_are_not_there() -> None:
     page = render_page(make_report([(None, 1.0), (None, 3.0)]))
     body = page[page.index("<body>") : page.index('<script type="application/json"')]
-    for name in ("metrics", "curves", "defect-types", "defect-type-filter"):
+    for name in ("defects-found", "metrics", "curves", "defect-types", "defect-type-filter"):
         assert f'id="{name}"' not in body
     for name in ("count-missed", "misses", "count-false-rejects"):
         assert f'id="{name}"' not in body

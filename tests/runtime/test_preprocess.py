@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from flawmap.errors import OptionError
-from flawmap.runtime.preprocess import Preprocessing, resize
+from flawmap.runtime.preprocess import PADDING, Preprocessing, resize, round_to_multiple
 from helpers import texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -45,3 +45,72 @@ def test_resize_stays_within_the_range_of_the_image(
     assert resized.shape == (height, width, 3)
     assert image.min() <= resized.min()
     assert resized.max() <= image.max()
+
+
+LETTERBOXED = Preprocessing(64, 96, letterbox_beyond=0.1, multiple=8)
+
+
+@given(st.integers(8, 400), st.integers(8, 400), st.sampled_from([1, 8, 16]))
+def test_an_image_lies_in_the_input_in_its_own_aspect_and_fills_one_side(
+    height: int, width: int, multiple: int
+) -> None:
+    preprocessing = Preprocessing(64, 96, letterbox_beyond=0.1, multiple=multiple)
+    place = preprocessing.placement(height, width)
+    assert place.height % multiple == place.width % multiple == 0
+    assert place.height == 64 or place.width == 96
+    scale = min(64 / height, 96 / width)
+    if place != (64, 96):
+        assert abs(place.height - height * scale) <= max(multiple / 2, multiple - height * scale)
+        assert abs(place.width - width * scale) <= max(multiple / 2, multiple - width * scale)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "place"),
+    [
+        (640, 960, (64, 96)),
+        (640, 1050, (64, 96)),  # 9.4 % off
+        (640, 1100, (56, 96)),  # 14.6 % off: 55.9 pixels
+        (640, 640, (64, 64)),
+        (8, 800, (8, 96)),  # 0.96 pixels, and one multiple is the least
+    ],
+)
+def test_only_images_of_another_aspect_are_letterboxed(
+    height: int, width: int, place: tuple[int, int]
+) -> None:
+    assert LETTERBOXED.placement(height, width) == place
+    assert Preprocessing(64, 96).placement(height, width) == (64, 96)
+
+
+def test_the_letterboxed_image_is_the_stretched_one_of_its_size_and_the_rest_is_padding() -> None:
+    image = texture(0, 300, 300)
+    padded = LETTERBOXED(image)
+    assert padded.shape == (3, 64, 96)
+    assert padded.dtype == np.float32
+    assert np.array_equal(padded[:, :, :64], Preprocessing(64, 64)(image))
+    assert (padded[:, :, 64:] == PADDING).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("white", [True, False])
+def test_no_pixel_of_an_image_can_be_taken_for_padding(dtype: str, white: bool) -> None:
+    level = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype] if white else 0
+    image = np.full((64, 64, 3), level, np.dtype(dtype))
+    assert np.abs(LETTERBOXED(image)[:, :, :64]).max() < abs(PADDING) / 100
+
+
+def test_where_nothing_is_letterboxed_no_bit_changes() -> None:
+    image = texture(0, 66, 99)
+    assert np.array_equal(LETTERBOXED(image), Preprocessing(64, 96)(image))
+
+
+def test_sides_that_cut_patches_are_refused_with_the_nearest_that_do_not() -> None:
+    with pytest.raises(OptionError, match=r"size 100×130 cannot be .* multiples of 8, as 96x128"):
+        Preprocessing(100, 130, letterbox_beyond=0.1, multiple=8)
+    assert Preprocessing(100, 130, multiple=8).placement(1, 9) == (100, 130)
+
+
+@given(st.floats(0, 1e5), st.integers(1, 64))
+def test_the_nearest_multiple_is_nearest_and_one_at_least(length: float, multiple: int) -> None:
+    rounded = round_to_multiple(length, multiple)
+    assert rounded % multiple == 0
+    assert rounded == multiple or abs(rounded - length) <= multiple / 2

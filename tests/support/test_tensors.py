@@ -22,6 +22,16 @@ def test_maps_and_transforms_are_distinguished_by_their_axes() -> None:
     assert torch.equal(again.transforms[0], original.transforms[0])
 
 
+def test_which_patches_count_has_two_axes_and_comes_last() -> None:
+    original = embedded()._replace(inside=torch.ones(3, 20))
+    flat = original.flatten()
+    assert flat[-1] is original.inside
+    again = Embedded.unflatten(flat)
+    assert again.inside is original.inside
+    assert original.image(2).inside is not None
+    assert Embedded.unflatten(embedded().flatten()).inside is None
+
+
 def test_an_image_is_a_batch_of_its_own() -> None:
     original = embedded()
     second = original.image(1)

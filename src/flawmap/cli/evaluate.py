@@ -21,7 +21,7 @@ from flawmap.cli.common import (
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
-from flawmap.cli.tables import print_metrics, print_product_summary
+from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 
 if TYPE_CHECKING:
     from flawmap.data.sample import Sample
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flawmap.report.gallery import Gallery
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.inference import Runtime
+    from flawmap.support.tables import TableRow
 
 
 @app.command(epilog=EXIT_CODES)
@@ -47,7 +48,10 @@ def evaluate(
     min_area: MinAreaOption = 0,
     precision: PrecisionOption = None,
 ) -> None:
-    """Inspect labelled images and compare with the truth: report.html, metrics.json, scores.csv."""
+    """Inspect labelled images and compare with the truth: how many defects are found.
+
+    Writes report.html, metrics.json, metrics.csv and scores.csv.
+    """
     from flawmap.data.layouts import find_products
     from flawmap.support.tables import write_json
 
@@ -84,7 +88,7 @@ def _evaluate(
     from flawmap.report.data import from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
-    from flawmap.support.tables import write_json
+    from flawmap.support.tables import write_csv, write_json
 
     runtime = load(inspector, precision)
     samples = _test_samples(dataset, runtime)
@@ -92,8 +96,10 @@ def _evaluate(
     evaluation = _run(runtime, samples, min_area, gallery, output / "scores.csv")
     summary = _summary(evaluation, runtime.calibration.threshold)
     write_json(output / "metrics.json", summary)
+    write_csv(output / "metrics.csv", _metric_rows(evaluation))
     report = from_evaluation(inspector, runtime, dataset, evaluation, gallery)
     write_page(output / "report.html", report)
+    print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
     errors = [record.error for record in evaluation.records if record.error]
     for error in errors:
@@ -145,6 +151,15 @@ def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "confusion": evaluation.confusion,
     }
+
+
+def _metric_rows(evaluation: Evaluation) -> list[TableRow]:
+    """A row for each metric, of all images with an empty defect type, then of each type."""
+    rows: list[TableRow] = []
+    for defect_type, metrics in [("", evaluation.metrics), *evaluation.by_defect_type.items()]:
+        for name, metric in metrics.items():
+            rows.append({"defect_type": defect_type, "metric": name, **vars(metric)})
+    return rows
 
 
 def _to_dict(metrics: dict[str, Metric]) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
+    from flawmap.data.auto_size import InputSize
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
-    from flawmap.methods.preset import InputSize
     from flawmap.runtime.decode import UnreadableImage
     from flawmap.tuning.search import TuningResult
 
@@ -47,7 +47,7 @@ def fit(
             help="The file to write, part.flawmap unless given; for products a folder.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "patchcore",
+    method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
     preset: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +77,17 @@ def fit(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Of the network's input: 224 (unless a preset says otherwise), or HEIGHTxWIDTH."
+            help="Of the network's input: 224 (unless a preset says otherwise), HEIGHTxWIDTH, or "
+            "auto for the median aspect of the good images. Images of another aspect are "
+            "stretched, or with --set letterbox=true padded; the padding does not count."
+        ),
+    ] = None,
+    pixels: Annotated[
+        int | None,
+        typer.Option(
+            help="With --size auto, which this implies: the side of a square of the input's area; "
+            "320 unless given.",
+            metavar="SIDE",
         ),
     ] = None,
     coreset: Annotated[
@@ -154,10 +164,12 @@ def fit(
     given = {name: value for name, value in settings.items() if value is not None}
     method_changes, finetune_changes = _split_changes(changes or [])
 
+    typed_size = _input_size(method, preset, size, pixels)
+
     def make_inspector(tuned: TuningResult | None) -> Inspector:
         from flawmap.inspector import Inspector
 
-        chosen_size = tuned.size if tuned else _input_size(method, preset, size)
+        chosen_size = tuned.size if tuned else typed_size
         inspector = Inspector(
             tuned.method if tuned else _make_method(method, preset, given, method_changes),
             size=chosen_size,
@@ -174,9 +186,9 @@ def fit(
     tuning = None
     if tune is not None:
         fixed = [*given, *(change.partition("=")[0] for change in method_changes)]
-        if size:
+        if size or pixels:
             fixed.append("size")
-        tuning = Tuning(tune, _input_size(method, preset, size), fixed)
+        tuning = Tuning(tune, typed_size, fixed)
         tuning.check(inspector)
     if weights == "random":
         err.print(
@@ -205,10 +217,22 @@ def _make_method(
     return reduce(with_option, changes, make_method(name, preset, **options))
 
 
-def _input_size(method: str, preset: str | None, size: str | None) -> InputSize | None:
+def _input_size(
+    method: str, preset: str | None, size: str | None, pixels: int | None
+) -> InputSize | None:
+    from flawmap.data.auto_size import AutoSize
     from flawmap.methods import get_preset
 
-    return parse_size(size) if size else get_preset(method, preset).size
+    if size and size.lower() != "auto":
+        if pixels is not None:
+            raise OptionError(
+                f"--pixels {pixels} beside --size {size}: the area follows from the size; give one "
+                "of them"
+            )
+        return parse_size(size)
+    if pixels is not None:
+        return AutoSize(pixels)
+    return AutoSize() if size else get_preset(method, preset).size
 
 
 def _fit(
@@ -242,6 +266,9 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
     _print_unreadable(inspector.unreadable)
+    if inspector.chosen_size:
+        height, width, reason = inspector.chosen_size
+        out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
     print_fit_summary(inspector.calibration, output)
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:

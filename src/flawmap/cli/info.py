@@ -70,6 +70,7 @@ def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:
         "changed_options": manifest.changed_options,
         "height": manifest.preprocessing.height,
         "width": manifest.preprocessing.width,
+        "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -131,7 +132,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str]]:
         ("file", f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB)"),
         ("method", _method_text(facts)),
         ("options", _as_text(facts["changed_options"]) or "defaults"),
-        ("image size", f"{facts['height']} × {facts['width']}"),
+        ("image size", _size_text(facts)),
         ("precision", facts["precision"]),
         ("graph", facts["no_graph_reason"] or "yes"),
         ("good images", f"fitted on {facts['fitted_images']}"),
@@ -153,6 +154,14 @@ def _method_text(facts: _Facts) -> str:
     if facts["method_class"] != text:
         text += f" ({facts['method_class']})"
     return f"{text} from {facts['method_source']}" if facts["method_source"] else text
+
+
+def _size_text(facts: _Facts) -> str:
+    text = f"{facts['height']} × {facts['width']}"
+    beyond = facts["letterbox_beyond"]
+    if beyond is None:
+        return text
+    return f"{text}, letterboxed where the aspect is more than {beyond:.0%} off"
 
 
 def _budget_text(calibration: _Facts) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
+    from flawmap.data.auto_size import InputSize
     from flawmap.inspector import Inspector
-    from flawmap.methods.preset import InputSize
     from flawmap.tuning.search import TuningResult
 
 

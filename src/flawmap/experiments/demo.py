@@ -20,7 +20,7 @@ from flawmap.runtime.preprocess import ImageInput, ImageU8, to_uint8
 from flawmap.support.tables import write_json
 from flawmap.synthetic.heatsink import DEMO_COUNTS, ImageCounts, write_heatsinks
 
-_METHODS = ("patchcore", "improved-patchcore")
+_METHODS = ("flawmap", "improved-patchcore")
 
 
 class DemoResult(NamedTuple):

@@ -42,6 +42,7 @@ class CachedBackbone(FeatureExtractor):
         self.name = backbone.name
         self.layers = backbone.layers
         self.stride = backbone.stride
+        self.size_multiple = backbone.size_multiple
         self.channels = backbone.channels
         self.mean = backbone.mean
         self.std = backbone.std

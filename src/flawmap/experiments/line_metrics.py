@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from flawmap.experiments.runs import RunKey, RunResult
+from flawmap.metrics.defects_found import OperatingPoint
 
 _AUROC = "image AUROC"
 _F1 = "F1 max"
 _F1_AT_THRESHOLD = "F1 at the threshold"
+_FOUND = OperatingPoint(0.05, "by rank").defects_found
 
 ResultsByLine = Mapping[RunKey, RunResult]
 """By product, index of the line in its table, and seed."""
@@ -45,7 +47,7 @@ class LineMetrics:
         }
 
     def cells(self, groups: Iterable[Sequence[str]], baseline: LineMetrics | None) -> list[str]:
-        """AUROC and F1 of each group of products, F1 at the threshold, and the difference.
+        """AUROC and F1 of each group of products, F1 at 1 %, defects found, and the difference.
 
         Args:
             groups: names of the products that a pair of cells takes the mean over.
@@ -56,6 +58,7 @@ class LineMetrics:
             cells.append(self.format_metric(_AUROC, products))
             cells.append(self.format_metric(_F1, products))
         cells.append(self.format_metric(_F1_AT_THRESHOLD, self.products))
+        cells.append(self.format_metric(_FOUND, self.products))
         if baseline is not None:
             cells.append(self.format_difference(baseline))
         return cells
@@ -85,13 +88,14 @@ class LineMetrics:
             products: to take the mean over.
 
         Returns:
-            `failed` where one of the runs did, a dash where the metric is unavailable.
+            `failed` where one of the runs did, a dash where the metric is unavailable or one of the
+            runs is older than the metric.
         """
         results = [result for (product, _), result in self.results.items() if product in products]
         if any(result.error for result in results):
             return _FAILED
         values = self.values(name, products)
-        if not values:
+        if not values or any(name not in result.metrics for result in results):
             return _UNAVAILABLE
         if len(values) > 1:
             return f"{fmean(values):.2f} ± {stdev(values):.2f}"

@@ -81,7 +81,7 @@ def _columns(products: Sequence[str], baseline: str) -> list[str]:
     columns = [""]
     for name in _groups(products):
         columns += [f"{name} AUROC", f"{name} F1 max"]
-    columns.append("F1 at 1 %")
+    columns += ["F1 at 1 %", "found at 5 %"]
     if baseline:
         columns.append(f"over {baseline}")
     return [*columns, "published AUROC", "published F1"]

@@ -7,7 +7,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flawmap.support.tensors import Distances, Maps
+from flawmap.support.tensors import Distances, Inside, Maps
+
+_LEAST_WEIGHT = 1e-6
+"""Of the patches around a pixel, so that padding far from any image divides by no zero."""
 
 
 class AnomalyMap(nn.Module):
@@ -27,14 +30,28 @@ class AnomalyMap(nn.Module):
         self.kernel: Tensor
         self.register_buffer("kernel", _gaussian_kernel(sigma), persistent=False)
 
-    def forward(self, distances: Distances, height: int, width: int) -> Maps:
+    def forward(
+        self, distances: Distances, height: int, width: int, inside: Inside | None = None
+    ) -> Maps:
         """One distance per pixel, (batch, height, width).
 
         Args:
             distances: (batch, row, column), >= 0.
             height: of the images, in pixels.
             width: of the images, in pixels.
+            inside: 1 for each patch that counts and 0 for padding, (batch, row · column). Padding
+                is 0 in the map, and counts in no average, so it darkens no edge of an image
+                (normalised convolution, Knutsson and Westin 1993). None where all patches count.
         """
+        if inside is None:
+            return self._to_pixels(distances, height, width)
+        weights = inside.reshape(distances.shape)
+        is_image = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
+        total = self._to_pixels(weights, height, width).clamp_min(_LEAST_WEIGHT)
+        return is_image[:, 0] * self._to_pixels(distances * weights, height, width) / total
+
+    def _to_pixels(self, distances: Distances, height: int, width: int) -> Maps:
+        """Interpolated and smoothed; linear in the distances."""
         maps = rearrange(distances, "b h w -> b 1 h w")
         maps = functional.interpolate(maps, size=(height, width), mode="bilinear")
         maps = self._smooth(self._smooth(maps).transpose(2, 3)).transpose(2, 3)

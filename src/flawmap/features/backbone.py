@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,14 @@ from flawmap.features.backbone_weights import (
     read_weights,
 )
 from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.timm_network import DEFAULT_BACKBONE, build_network, dilate, layer_indices
+from flawmap.features.position_resampling import ResampleByMatrices
+from flawmap.features.timm_network import (
+    DEFAULT_BACKBONE,
+    build_network,
+    dilate,
+    is_transformer,
+    layer_indices,
+)
 from flawmap.support.tensors import Features, Images
 
 _FINGERPRINT = "fingerprint"
@@ -32,17 +40,23 @@ class Backbone(FeatureExtractor):
 
     Args:
         name: any timm name, with or without a tag: `resnet18.tv_in1k`, `wide_resnet50_2.tv_in1k`.
-        layers: the layers whose maps are wanted, from 1; layer k has stride 2^(k+1): 4, 8, 16, 32
-            pixels. In a ResNet they are the outputs of the four stages after their last ReLU.
+        layers: the layers whose maps are wanted. In a CNN they count from 1, and layer k has
+            stride 2^(k+1): 4, 8, 16, 32 pixels; in a ResNet they are the outputs of the four stages
+            after their last ReLU. In a transformer they are its blocks, from 0, as in timm's
+            `forward_intermediates`; their maps have one vector per patch, without class and
+            register tokens.
         weights: a `.safetensors` file, `hub`, `embedded` (for tf_efficientnet_lite0), or `random`,
             which is never the default; None takes the embedded ones where there are some and the
             hub's otherwise. Or the tensors by name.
         stride: the largest stride of the layers, in pixels, a power of two: later stages are
             dilated instead of strided, with the same weights. Layers keep their numbers. None for
             the network's own strides.
+        final_norm: whether the last norm of a transformer is applied to each map.
 
     Attributes:
         layers: the wanted layers in ascending order, each once.
+        size_multiple: what the sides of images are multiples of, in pixels: a transformer's patch,
+            and 1 for a CNN.
         channels: number of channels of each of these layers.
         mean: mean of each colour, red, green and blue, that images are normalised with, 0…1.
         std: standard deviation of each colour, likewise.
@@ -67,6 +81,8 @@ class Backbone(FeatureExtractor):
         layers: Sequence[int] = (2, 3),
         weights: str | Path | Mapping[str, Tensor] | None = None,
         stride: int | None = None,
+        *,
+        final_norm: bool = False,
     ) -> None:
         super().__init__()
         if weights is None:
@@ -77,6 +93,11 @@ class Backbone(FeatureExtractor):
         self.name = name
         self.layers = tuple(sorted(set(layers)))
         self.stride = stride
+        self.final_norm = final_norm
+        self.is_transformer = is_transformer(network)
+        self.size_multiple = network.feature_info[0]["reduction"] if self.is_transformer else 1
+        if final_norm and not self.is_transformer:
+            raise OptionError(f"final_norm: {name} is no transformer; leave it out")
         self.mean = _by_colour(network.pretrained_cfg["mean"])
         self.std = _by_colour(network.pretrained_cfg["std"])
         # Before dilation, after which several layers share a stride.
@@ -85,7 +106,7 @@ class Backbone(FeatureExtractor):
         if stride:
             network = dilate(network, name, stride, self._indices[-1])
         self.channels = tuple(network.feature_info[index]["num_chs"] for index in self._indices)
-        network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)
+        network.prune_intermediate_layers(self._indices, prune_norm=not final_norm, prune_head=True)
         if isinstance(weights, Mapping):
             load_weights(network, weights, f"the saved weights of {name}")
         elif weights not in (EMBEDDED, HUB, RANDOM):
@@ -99,22 +120,24 @@ class Backbone(FeatureExtractor):
         Args:
             images: (batch, 3, height, width), preprocessed.
         """
-        maps: list[Features] = self.network.forward_intermediates(
-            images.contiguous(memory_format=torch.channels_last),
-            indices=self._indices,
-            norm=False,
-            stop_early=True,
-            intermediates_only=True,
-        )
+        with ResampleByMatrices() if self.is_transformer else nullcontext():
+            maps: list[Features] = self.network.forward_intermediates(
+                images.contiguous(memory_format=torch.channels_last),
+                indices=self._indices,
+                norm=self.final_norm,
+                stop_early=True,
+                intermediates_only=True,
+            )
         return maps
 
     def stages(self) -> list[nn.Module]:
-        """The modules whose outputs are layers 1, 2, … to the deepest wanted one.
+        """The modules whose outputs are layers 1, 2, … to the deepest wanted one; blocks 0, 1, ….
 
         Raises:
             OptionError: this network's layers are no modules of their own.
         """
-        indices = self._find_layers(tuple(range(1, max(self.layers) + 1)))
+        first = 0 if self.is_transformer else 1
+        indices = self._find_layers(tuple(range(first, max(self.layers) + 1)))
         try:
             return [
                 self.network.get_submodule(self.network.feature_info[index]["module"])
@@ -153,20 +176,22 @@ class Backbone(FeatureExtractor):
         missing = [str(layer) for layer in layers if layer not in available]
         if missing:
             names = ", ".join(str(layer) for layer in sorted(available)) or "none"
+            kind = "block" if self.is_transformer else "layer"
             raise OptionError(
-                f"{self.name} has no layer {', '.join(missing)}; its layers are {names}"
+                f"{self.name} has no {kind} {', '.join(missing)}; its {kind}s are {names}"
             )
         return [available[layer] for layer in layers]
 
 
 class BackboneSpec(NamedTuple):
-    """Which network, which of its layers, which weights and which stride; see `Backbone`.
+    """Which network, which of its layers, which weights, which stride, which norm; see `Backbone`.
 
     Args:
         name: a timm name.
         layers: the layers whose maps are wanted.
         weights: where the weights come from.
         stride: the largest stride of the layers, in pixels; None for the network's own.
+        final_norm: whether the last norm of a transformer is applied to each map.
 
     Example:
         >>> BackboneSpec("test_resnet", (1, 2), "random", stride=4).build().channels
@@ -178,6 +203,7 @@ class BackboneSpec(NamedTuple):
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
     stride: int | None = None
+    final_norm: bool = False
 
     def build(self, weights: Mapping[str, Tensor] | None = None) -> Backbone:
         """The backbone.
@@ -185,7 +211,13 @@ class BackboneSpec(NamedTuple):
         Args:
             weights: tensors by name in place of what `weights` names.
         """
-        return Backbone(self.name, self.layers, weights or self.weights, self.stride)
+        return Backbone(
+            self.name,
+            self.layers,
+            weights or self.weights,
+            self.stride,
+            final_norm=self.final_norm,
+        )
 
 
 def save_backbone(backbone: FeatureExtractor) -> dict[str, Tensor]:
@@ -203,7 +235,7 @@ def load_backbone(spec: BackboneSpec, saved: Mapping[str, Tensor]) -> Backbone:
     """The backbone that was saved.
 
     Args:
-        spec: its name, layers and stride.
+        spec: its name, layers, stride and norm.
         saved: what `save_backbone` returned.
 
     Raises:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -19,7 +19,7 @@ from torch.nn import functional
 from flawmap.errors import OptionError
 from flawmap.features.attention import cosine_attention, per_channel_attention, self_attention
 from flawmap.features.gates import gate_axes, gate_channels
-from flawmap.features.pooling import average_pool_3x3, max_pool_3x3
+from flawmap.features.pooling import average_pool, average_pool_3x3, max_pool_3x3
 from flawmap.support.options import Components, check_range
 from flawmap.support.tensors import Features
 
@@ -39,6 +39,9 @@ class Context(ABC):
         count_padding: whether the zeros beyond the border count in averages; Li et al. 2025, eq. 1
             counts them.
     """
+
+    is_local: ClassVar[bool] = True
+    """Whether a position sees its neighbours alone, so that padding spoils no distant one."""
 
     count_padding: bool = field(default=True, kw_only=True)
 
@@ -86,6 +89,9 @@ class Neighbourhood(Context):
     """The average of the 3×3 neighbourhood, as in most code of PatchCore's kind.
 
     Args:
+        deepest_window: side of the deepest layer's neighbourhood in positions, odd. At a smaller
+            stride (`Method.stride`) 5 sees about as much of the image as 3 does at the network's
+            own.
         count_padding: whether the zeros beyond the border count in averages.
 
     Example:
@@ -93,15 +99,24 @@ class Neighbourhood(Context):
         tensor(0.4444)
         >>> Neighbourhood(count_padding=False).on_deepest(torch.ones(1, 1, 3, 3))[0, 0, 0, 0]
         tensor(1.)
+
+    Raises:
+        OptionError: the window is even, or less than 1.
     """
 
+    deepest_window: int = 3
+
+    def __post_init__(self) -> None:
+        if self.deepest_window < 1 or self.deepest_window % 2 == 0:
+            raise OptionError(f"deepest_window={self.deepest_window}; use an odd number, such as 5")
+
     def on_deepest(self, features: Features) -> Features:
-        """The average of each 3×3 neighbourhood.
+        """The average of each neighbourhood.
 
         Args:
             features: (batch, channel, row, column).
         """
-        return self.on_shallower(features)
+        return average_pool(features, self.deepest_window, count_padding=self.count_padding)
 
 
 @dataclass(frozen=True)
@@ -192,6 +207,8 @@ class PartialSelfAttention(Context):
         (512, 256, 768)
     """
 
+    is_local: ClassVar[bool] = False
+
     ratio: float = 0.5
     channel_choice: ChannelChoice = "first"
     attend: AttentionKind = "tokens"
@@ -268,6 +285,8 @@ class Gated(Context):
         >>> Gated("channels", count_padding=False).on_deepest(torch.ones(1, 2, 3, 3)).unique()
         tensor([1.])
     """
+
+    is_local: ClassVar[bool] = False
 
     gate: Literal["dual_axis", "channels"] = "dual_axis"
 

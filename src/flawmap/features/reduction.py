@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.support.tensors import Patches
+
+_ReducedPatches = Float[Tensor, "_patch _channel"]
+"""One vector per patch, with other channels than before."""
 
 
 class Projection(nn.Module):
@@ -103,3 +107,26 @@ class Reducer(ABC):
         if "groups" in state:
             return GroupMax(state["groups"])
         return Projection(state["matrix"], state["offset"]) if state else nn.Identity()
+
+
+def reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> _ReducedPatches:
+    """The vectors reduced block by block, so that only the result takes memory.
+
+    Args:
+        reduction: makes vectors shorter; where it is the identity, the vectors come back as they
+            are.
+        vectors: (patch, channel).
+        rows: of a block, 1 or more.
+
+    Example:
+        >>> reduce_in_blocks(Projection(torch.ones(3, 1)), torch.ones(5, 3), rows=2).shape
+        torch.Size([5, 1])
+    """
+    if isinstance(reduction, nn.Identity):
+        return vectors
+    blocks = vectors.split(rows)
+    channels = reduction(blocks[0][:1].float()).shape[1]
+    reduced = vectors.new_empty(len(vectors), channels)
+    for target, block in zip(reduced.split(rows), blocks, strict=True):
+        target.copy_(reduction(block.float()))
+    return reduced

@@ -41,7 +41,7 @@ def build_network(name: str, *, pretrained: bool = False) -> Any:
         listed = ", ".join(similar) or "see timm.list_models()"
         raise OptionError(f"timm has no backbone {name!r}; similar: {listed}")
     try:
-        network = _create(name, pretrained=pretrained)
+        network = _create_for_any_size(name, pretrained=pretrained)
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise
@@ -58,8 +58,24 @@ def build_network(name: str, *, pretrained: bool = False) -> Any:
     return network
 
 
+def is_transformer(network: Any) -> bool:
+    """Whether the network is a stack of blocks on one grid of patches.
+
+    Args:
+        network: as `build_network` gives it.
+
+    Example:
+        >>> is_transformer(build_network("test_vit")), is_transformer(build_network("test_resnet"))
+        (True, False)
+    """
+    strides = [info["reduction"] for info in network.feature_info]
+    return len(strides) > 1 and len(set(strides)) == 1
+
+
 def layer_indices(network: Any) -> dict[int, int]:
     """Where timm lists each layer, by the layer's number.
+
+    A stage of a CNN with stride 2^(k+1) is layer k; a transformer's blocks count from 0.
 
     Args:
         network: not dilated.
@@ -69,10 +85,12 @@ def layer_indices(network: Any) -> dict[int, int]:
         {1: 1, 2: 2, 3: 3, 4: 4}
     """
     strides = [info["reduction"] for info in network.feature_info]
+    if is_transformer(network):
+        return {block: block for block in range(len(strides))}
     indices = {}
     for index, stride in enumerate(strides):
         layer = stride.bit_length() - 2
-        # Where several stages share a stride, as in a transformer, it identifies no layer.
+        # Where several stages share a stride it identifies no layer.
         if layer >= 1 and strides.count(stride) == 1:
             indices[layer] = index
     return indices
@@ -101,6 +119,11 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
     own_stride = network.feature_info[deepest]["reduction"]
     if stride >= own_stride:
         return network
+    if is_transformer(network):
+        raise OptionError(
+            f"{name} is a transformer, whose stride is its patch of {own_stride} pixels; leave "
+            "stride out, and use a larger size for finer maps"
+        )
     dilated = _create_dilated(network, name, stride)
     if dilated is None:
         smaller = [one for one in _STRIDES if one < own_stride]
@@ -109,6 +132,20 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
         raise OptionError(f"{name} cannot have stride {stride}; with these layers it has {listed}")
     dilated.load_state_dict(network.state_dict())
     return dilated
+
+
+def _create_for_any_size(name: str, *, pretrained: bool) -> Any:
+    """A transformer for images of any size; other networks have no such option."""
+    try:
+        return _create(name, pretrained=pretrained, dynamic_img_size=True)
+    except TypeError:
+        network = _create(name, pretrained=pretrained)
+    if is_transformer(network):
+        raise OptionError(
+            f"timm's {name} takes images of one size; use another transformer, such as "
+            "vit_small_patch14_dinov2"
+        )
+    return network
 
 
 def _create(name: str, **options: Any) -> Any:

@@ -134,13 +134,20 @@ class TopShare(ImageScore):
 
         Args:
             grid: unused.
-            nearest: distance to the bank of each patch, (image, row, column).
+            nearest: distance to the bank of each patch, (image, row, column), and which patches
+                count.
             bank: unused.
         """
         del grid, bank
         distances = nearest.distances.flatten(1)
         count = max(1, round(self.fraction * distances.shape[1]))
-        return distances.topk(count).values.mean(dim=1)
+        largest = distances.topk(count).values
+        if nearest.inside is None:
+            return largest.mean(dim=1)
+        # Of so many patches as each image has. A graph has room for the most there can be.
+        counts = (self.fraction * nearest.inside.sum(dim=1)).round().clamp_min(1)
+        is_counted = torch.arange(count, device=counts.device) < counts[:, None]
+        return (largest * is_counted).sum(dim=1) / counts
 
 
 @dataclass(frozen=True)

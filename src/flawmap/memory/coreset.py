@@ -73,7 +73,12 @@ _DEFAULT_SIZES = BlockSizes()
 @torch.no_grad()
 @single_threaded()
 def k_center_greedy(
-    vectors: Patches, count: int, *, start: int = 0, sizes: BlockSizes = _DEFAULT_SIZES
+    vectors: Patches,
+    count: int,
+    *,
+    start: int = 0,
+    among: Tensor | None = None,
+    sizes: BlockSizes = _DEFAULT_SIZES,
 ) -> Indices:
     """Rows chosen by the greedy k-centre rule (Gonzalez 1985), in the order of choice.
 
@@ -82,8 +87,10 @@ def k_center_greedy(
 
     Args:
         vectors: (row, channel), of any floating type.
-        count: how many rows to choose, 1 to the number of rows.
+        count: how many rows to choose, 1 to the number of those that may be.
         start: the first row of the choice.
+        among: whether each row may be chosen, (row,); None for all. The choice is that from these
+            rows alone.
         sizes: how many rows are looked at together.
 
     Returns:
@@ -97,16 +104,18 @@ def k_center_greedy(
         >>> k_center_greedy(vectors, 3).tolist()
         [0, 5, 3]
     """
-    if not 1 <= count <= len(vectors):
+    available = len(vectors) if among is None else int(among.sum())
+    if not 1 <= count <= available:
         raise OptionError(
-            f"count is {count} for {len(vectors)} vectors; choose between 1 and {len(vectors)} "
-            f"of them"
+            f"count is {count} for {available} vectors; choose between 1 and {available} of them"
         )
     if not 0 <= start < len(vectors):
         raise OptionError(
             f"start is row {start} of {len(vectors)} vectors; rows go from 0 to {len(vectors) - 1}"
         )
     search = _Search(vectors, count, start, sizes)
+    if among is not None:
+        search.exclude(~among)
     while search.taken < count and search.bounds.amax() > 0:
         search.advance()
         report_progress("choosing the coreset", search.taken, count)
@@ -152,6 +161,10 @@ class _Search:
         self.squares[new] = self.centres[new].square().sum(1)
         self.sketch[new] = self.project(self.vectors[rows])
         self.bounds[rows] = -1.0  # below every distance: never taken again
+
+    def exclude(self, is_excluded: Tensor) -> None:
+        """Never take these rows."""
+        self.bounds[is_excluded] = -1.0
 
     def normalise(self, vectors: Tensor) -> Tensor:
         """The vectors shifted and scaled to lengths of about 1, against overflow and rounding."""

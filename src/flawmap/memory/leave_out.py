@@ -40,6 +40,7 @@ class LeaveOut:
             (patch, channel).
         group_ids: the group of each image, (image,), numbered from 0; images of one group, such as
             a lot, are left out together.
+        inside: whether each patch counts, (patch,): padding replaces nothing; None where all count.
 
     Example:
         >>> vectors = torch.tensor([[0.0], [1.0], [5.0]])
@@ -49,7 +50,9 @@ class LeaveOut:
         tensor([4.])
     """
 
-    def __init__(self, bank: Bank, vectors: Patches, group_ids: Indices) -> None:
+    def __init__(
+        self, bank: Bank, vectors: Patches, group_ids: Indices, inside: Tensor | None = None
+    ) -> None:
         self._vectors = vectors
         self._patches_per_image = len(vectors) // len(group_ids)
         group_ids = group_ids.int()  # one for each patch: half the memory
@@ -60,11 +63,13 @@ class LeaveOut:
         self._bank_groups = group_ids[self._bank.image_ids.cpu()]
         self._nearest = _two_nearest(vectors, self._bank, self._bank_groups)
         self._nearest_groups = self._bank_groups[self._nearest.rows]
-        far_count = min(_FAR_CANDIDATES, len(vectors))
-        self._far = self._nearest.squared.topk(far_count).indices
+        self._far = _farthest_rows(self._nearest.squared, inside)
         # The patches by the group of their nearest vector.
         self._by_nearest = self._nearest_groups.argsort(stable=True)
-        counts = self._nearest_groups.bincount(minlength=int(group_ids.max()) + 1)
+        if inside is not None:
+            self._by_nearest = self._by_nearest[inside[self._by_nearest]]
+        near_groups = self._nearest_groups if inside is None else self._nearest_groups[inside]
+        counts = near_groups.bincount(minlength=int(group_ids.max()) + 1)
         self._ends = counts.cumsum(dim=0).tolist()
         self._buffer = self._make_buffer(vectors.shape[1])
 
@@ -180,6 +185,14 @@ class _TwoNearest(NamedTuple):
     rows: Tensor
     others_squared: Tensor
     others_rows: Tensor
+
+
+def _farthest_rows(squared: Tensor, inside: Tensor | None) -> Indices:
+    """The patches that are farthest from the bank, padding excepted."""
+    if inside is not None:
+        squared = torch.where(inside, squared, -torch.inf)
+    rows = squared.topk(min(_FAR_CANDIDATES, len(squared))).indices
+    return rows if inside is None else rows[inside[rows]]
 
 
 def _two_nearest(vectors: Patches, bank: Bank, bank_groups: Tensor) -> _TwoNearest:

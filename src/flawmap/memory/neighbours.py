@@ -22,10 +22,13 @@ class Nearest(NamedTuple):
     Args:
         distances: distance to it, >= 0.
         rows: its row, from 0.
+        inside: where the queries are patches of images, 1 for each that counts and 0 for padding,
+            (image, row · column); None where all count.
     """
 
     distances: Tensor
     rows: Tensor
+    inside: Tensor | None = None
 
 
 def nearest(
@@ -52,7 +55,7 @@ def nearest(
 
     Example:
         >>> nearest(torch.tensor([[5.0]]), torch.tensor([[0.0], [7.0]]))
-        Nearest(distances=tensor([2.]), rows=tensor([1]))
+        Nearest(distances=tensor([2.]), rows=tensor([1]), inside=None)
     """
     if squares is None:
         squares = vectors.square().sum(dim=1)
@@ -64,7 +67,8 @@ def nearest(
     rows = torch.empty(len(queries), dtype=torch.long, device=queries.device)
     for start in range(0, len(queries), rows_per_block):
         block = slice(start, start + rows_per_block)
-        distances[block], rows[block] = _nearest(queries[block], vectors, squares)
+        found = _nearest(queries[block], vectors, squares)
+        distances[block], rows[block] = found.distances, found.rows
     return Nearest(distances, rows)
 
 

@@ -10,9 +10,11 @@ from flawmap.errors import OptionError
 from flawmap.methods.base import Method
 from flawmap.methods.crad import CRAD
 from flawmap.methods.ddad import DDAD
+from flawmap.methods.flawmap import PRESETS as FLAWMAP_PRESETS
+from flawmap.methods.flawmap import flawmap
 from flawmap.methods.fr_patchcore import fr_patchcore
 from flawmap.methods.glass import GLASS
-from flawmap.methods.improved_patchcore import improved_patchcore
+from flawmap.methods.improved_patchcore import IMPROVED_PRESETS, improved_patchcore
 from flawmap.methods.padim import PaDiM
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_presets import (
@@ -90,6 +92,14 @@ METHODS = _Methods(
     "method",
     "flawmap.methods",
     {
+        "flawmap": MethodEntry(
+            flawmap,
+            "this software, after Roth et al. 2022",
+            "5,000 patch vectors of finer maps; the mean of the highest distances",
+            "31 MB",
+            presets=FLAWMAP_PRESETS,
+            default_preset="balanced",
+        ),
         "patchcore": MethodEntry(
             PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
         ),
@@ -133,6 +143,8 @@ METHODS = _Methods(
             "Li et al. 2025",
             "1 % of the patch vectors, half self-attending, aggregated to a tenth",
             "2 MB",
+            presets=IMPROVED_PRESETS,
+            default_preset="scaled",
         ),
         "padim": MethodEntry(
             PaDiM,

@@ -110,6 +110,11 @@ class Method(ABC):
         """Whether fitting trains a network, and so leaves checkpoints in its folder."""
         return False
 
+    @property
+    def masks_padding(self) -> bool:
+        """Whether padded patches are neither fitted nor scored, so that images may be padded."""
+        return False
+
     def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and score each as if its group had not been among them.
 

@@ -24,12 +24,12 @@ from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context import Context, Neighbourhood
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.reducers import SparseRandomProjection
-from flawmap.features.reduction import Reducer
+from flawmap.features.reduction import Reducer, reduce_in_blocks
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
+from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
-from flawmap.memory.coreset import k_center_greedy
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
@@ -70,6 +70,12 @@ class PatchCore(MemoryMethod):
         image_score: how the patches of an image make its score.
         sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
         registration: whether images are brought into one pose first, inside the backbone.
+        letterbox: whether images whose aspect is more than 10 % off the input's are padded instead
+            of stretched; padded patches are neither fitted nor scored.
+
+    Raises:
+        OptionError: a value out of its range, or `letterbox` with a context or a registration that
+            would mix padding into the image.
 
     Example:
         >>> images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -89,9 +95,11 @@ class PatchCore(MemoryMethod):
     image_score: ImageScore = Maximum()
     sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
+    letterbox: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_letterbox()
         check_range(self, "sigma", 0)
         if not 0 < self.coreset <= 1:
             raise OptionError(
@@ -106,6 +114,11 @@ class PatchCore(MemoryMethod):
     def is_trained(self) -> bool:
         """Whether there is a registration, which is trained."""
         return not isinstance(self.registration, NoRegistration)
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether padded patches are neither fitted nor scored, so that images may be padded."""
+        return self.letterbox
 
     def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Fit the registration, where there is one.
@@ -126,7 +139,8 @@ class PatchCore(MemoryMethod):
 
         Returns:
             `grid` (image, row, column, channel), `size` of the images as height and width in
-            pixels, and `transform0`, ... where images were registered.
+            pixels, `transform0`, ... where images were registered, and `inside`, (image, patch),
+            where they may be padded.
 
         Raises:
             DatasetError: no image could be used.
@@ -142,9 +156,11 @@ class PatchCore(MemoryMethod):
         tensors = concat_batches(map(embed, batches), length_hint(batches))
         if not tensors:
             raise DatasetError("no image could be used, so there is nothing to fit to")
-        (grid,), transforms = Embedded.unflatten(tensors)
-        by_stage = {f"transform{stage}": tensor for stage, tensor in enumerate(transforms)}
-        return {"grid": grid, "size": torch.tensor(sizes[0]), **by_stage}
+        (grid,), transforms, inside = Embedded.unflatten(tensors)
+        named = {f"transform{stage}": tensor for stage, tensor in enumerate(transforms)}
+        if inside is not None:
+            named["inside"] = inside
+        return {"grid": grid, "size": torch.tensor(sizes[0]), **named}
 
     def fit_shards(self, shards: list[State]) -> PatchCore:
         """Choose the coreset of all extracted vectors, and keep it as the bank.
@@ -158,11 +174,15 @@ class PatchCore(MemoryMethod):
         grids = [shard["grid"] for shard in shards]
         grid = grids[0] if len(grids) == 1 else torch.cat(grids)
         vectors = rearrange(grid, "p h w c -> (p h w) c")
-        kept, searched = self.reduce(vectors)
-        count = min(max(1, int(len(vectors) * self.coreset)), self.max_rows or len(vectors))
-        generator = torch.Generator().manual_seed(self.seed)
-        start = int(torch.randint(len(vectors), (), generator=generator))
-        rows = k_center_greedy(searched.to(best_device()), count, start=start).cpu().sort().values
+        inside = _join_inside(shards)
+        kept, searched = self.reduce(vectors, inside)
+        rows = choose_coreset(
+            searched.to(best_device()),
+            self.coreset,
+            max_rows=self.max_rows,
+            seed=self.seed,
+            inside=inside,
+        )
         image_ids = rows // (grid.shape[1] * grid.shape[2])
         self.bank_ = Bank(kept[rows].float(), image_ids).to(best_device())
         return self
@@ -197,11 +217,12 @@ class PatchCore(MemoryMethod):
         """
         vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
         if not self._reduces_early:
-            vectors = _reduce_in_blocks(self.reduction_, vectors)
+            vectors = reduce_in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*shard["grid"].shape[:3], -1)
         names = sorted(name for name in shard if name.startswith("transform"))
-        embedded = Embedded((grid,), tuple(shard[name] for name in names))
-        left_out = LeaveOut(self._bank(), vectors, group_ids)
+        transforms = tuple(shard[name] for name in names)
+        embedded = Embedded((grid,), transforms, shard.get("inside"))
+        left_out = LeaveOut(self._bank(), vectors, group_ids, _join_inside([shard]))
         height, width = shard["size"].tolist()
         pixel_map = AnomalyMap(self.sigma).to(best_device())
         image = torch.zeros(len(grid))
@@ -219,7 +240,9 @@ class PatchCore(MemoryMethod):
 
     def encoder(self) -> PatchCoreEncoder:
         """Images to patch vectors, reduced where the reducer needs no fit."""
-        return PatchCoreEncoder(self._embedder(), self._early_reduction())
+        return PatchCoreEncoder(
+            self._embedder(), self._early_reduction(), masks_padding=self.masks_padding
+        )
 
     def head(self) -> PatchCoreHead:
         """The fitted reduction, the search in the bank, and the anomaly map.
@@ -253,11 +276,15 @@ class PatchCore(MemoryMethod):
         self.aligner_ = aligner.to(best_device()) if aligner else None
         self._runner = None
 
-    def reduce(self, vectors: Patches) -> tuple[_ReducedPatches, _ReducedPatches]:
+    def reduce(
+        self, vectors: Patches, inside: Tensor | None = None
+    ) -> tuple[_ReducedPatches, _ReducedPatches]:
         """Fit the reduction, and reduce with it.
 
         Args:
             vectors: all patches (patch, channel).
+            inside: whether each patch counts, (patch,): to padding nothing is fitted; None where
+                all count.
 
         Returns:
             The vectors to keep in the bank, and those that the coreset is chosen by.
@@ -265,8 +292,9 @@ class PatchCore(MemoryMethod):
         if self._reduces_early:
             self.reduction_ = self._early_reduction()
             return vectors, vectors
-        reduction = self.reducer.fit(vectors, self._embedder().blocks, self.seed)
-        searched = _reduce_in_blocks(reduction, vectors)
+        fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
+        reduction = self.reducer.fit(fitted, self._embedder().blocks, self.seed)
+        searched = reduce_in_blocks(reduction, vectors)
         if self.reducer_scope == "coreset":
             return vectors, searched
         self.reduction_ = reduction.to(best_device())
@@ -297,6 +325,18 @@ class PatchCore(MemoryMethod):
             )
         return kept
 
+    def _check_letterbox(self) -> None:
+        if self.letterbox and not self.context.is_local:
+            raise OptionError(
+                f"letterbox=true: the context {type(self.context).__name__} sees the full map, "
+                "padding included; use context=Neighbourhood, or letterbox=false"
+            )
+        if self.letterbox and self.is_trained:
+            raise OptionError(
+                "letterbox=true: a registration would move padding into the image; use "
+                "registration=NoRegistration, or letterbox=false"
+            )
+
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)
 
@@ -306,13 +346,8 @@ class PatchCore(MemoryMethod):
         return self.bank_
 
 
-def _reduce_in_blocks(reduction: nn.Module, vectors: Patches, rows: int = 2**16) -> _ReducedPatches:
-    """Reduce block by block, so that only the result takes memory."""
-    if isinstance(reduction, nn.Identity):
-        return vectors
-    blocks = vectors.split(rows)
-    channels = reduction(blocks[0][:1].float()).shape[1]
-    reduced = vectors.new_empty(len(vectors), channels)
-    for target, block in zip(reduced.split(rows), blocks, strict=True):
-        target.copy_(reduction(block.float()))
-    return reduced
+def _join_inside(shards: list[State]) -> Tensor | None:
+    """Whether each patch of all shards counts, (patch,); None where all do."""
+    if "inside" not in shards[0]:
+        return None
+    return torch.cat([shard["inside"].flatten() for shard in shards]) > 0

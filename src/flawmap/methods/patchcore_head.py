@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
@@ -11,7 +12,17 @@ from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.memory.bank import Bank, ImageScore
 from flawmap.memory.neighbours import Nearest
 from flawmap.methods.head import Head
-from flawmap.support.tensors import Compared, Embedded, Images, Maps, PatchGrid, PerImage
+from flawmap.runtime.preprocess import PADDING
+from flawmap.support.tensors import (
+    Compared,
+    Distances,
+    Embedded,
+    Images,
+    Inside,
+    Maps,
+    PatchGrid,
+    PerImage,
+)
 
 
 class PatchCoreEncoder(nn.Module):
@@ -20,21 +31,37 @@ class PatchCoreEncoder(nn.Module):
     Args:
         embedding: images to a patch grid.
         reduction: makes vectors shorter; the identity where that happens in the head or nowhere.
+        masks_padding: whether images may be letterboxed; the network then sees 0, the mean colour,
+            where there is padding, as its convolutions do beyond the border.
     """
 
-    def __init__(self, embedding: PatchEmbedder, reduction: nn.Module) -> None:
+    def __init__(
+        self, embedding: PatchEmbedder, reduction: nn.Module, *, masks_padding: bool = False
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.reduction = reduction
+        self.masks_padding = masks_padding
 
     def forward(self, images: Images) -> Embedded:
-        """One patch grid (batch, row, column, channel), and the transforms.
+        """One patch grid (batch, row, column, channel), the transforms, and which patches count.
 
         Args:
             images: (batch, 3, height, width), preprocessed.
         """
-        (grid,), transforms = self.embedding(images)
-        return Embedded((self.reduction(grid),), transforms)
+        if not self.masks_padding:
+            (grid,), transforms, _ = self.embedding(images)
+            return Embedded((self.reduction(grid),), transforms)
+        is_image = images[:, :1] > PADDING / 2
+        (grid,), transforms, _ = self.embedding(torch.where(is_image, images, 0.0))
+        return Embedded((self.reduction(grid),), transforms, _patches_inside(is_image, grid))
+
+
+def _patches_inside(is_image: Tensor, grid: PatchGrid) -> Inside:
+    """1 for the patches of the image: the corner says it, for none is partly padding."""
+    row_stride = is_image.shape[2] // grid.shape[1]
+    column_stride = is_image.shape[3] // grid.shape[2]
+    return is_image[:, 0, ::row_stride, ::column_stride].flatten(1).float()
 
 
 class PatchCoreHead(Head):
@@ -64,13 +91,13 @@ class PatchCoreHead(Head):
         self.pixel_map = pixel_map
 
     def compare(self, embedded: Embedded) -> Compared:
-        """The distance of each patch to the bank, and the bank's nearest row.
+        """The distance of each patch to the bank, 0 for padding, and the bank's nearest row.
 
         Args:
             embedded: one patch grid (batch, row, column, channel).
         """
         nearest = self.bank(self._vectors(embedded))
-        return Compared((nearest.distances,), nearest.rows)
+        return Compared((_zero_outside(nearest.distances, embedded),), nearest.rows)
 
     def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The distances in the image's own pose and size, smoothed.
@@ -84,7 +111,7 @@ class PatchCoreHead(Head):
         (distances,) = compared.distances
         if embedded.transforms:
             distances = FeatureAligner.to_image_frame(distances, embedded.transforms)
-        maps: Maps = self.pixel_map(distances, height, width)
+        maps: Maps = self.pixel_map(distances, height, width, embedded.inside)
         return maps
 
     def image_score(self, embedded: Embedded, compared: Compared, maps: Maps) -> PerImage:
@@ -98,7 +125,7 @@ class PatchCoreHead(Head):
         del maps
         rows = compared.nearest_rows
         assert rows is not None, "compare sets the rows of every patch"
-        nearest = Nearest(compared.distances[0], rows)
+        nearest = Nearest(compared.distances[0], rows, embedded.inside)
         return self.image_rule(self._vectors(embedded), nearest, self.bank)
 
     def score_compared(
@@ -119,7 +146,8 @@ class PatchCoreHead(Head):
         tensors = (tensor.float() for tensor in embedded.to(best_device()).flatten())
         embedded = Embedded.unflatten(tensors)
         shape = embedded.maps[0].shape[:3]
-        compared = Compared((nearest.distances.reshape(shape),), nearest.rows.reshape(shape))
+        distances = _zero_outside(nearest.distances.reshape(shape), embedded)
+        compared = Compared((distances,), nearest.rows.reshape(shape))
         maps = self.anomaly_map(embedded, compared, height, width)
         return self.image_score(embedded, compared, maps)[0], maps.max()
 
@@ -127,3 +155,10 @@ class PatchCoreHead(Head):
         """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
         vectors: PatchGrid = self.reduction(embedded.maps[0])
         return vectors
+
+
+def _zero_outside(distances: Distances, embedded: Embedded) -> Distances:
+    """The distances of the patches that count, and 0 for padding."""
+    if embedded.inside is None:
+        return distances
+    return distances * embedded.inside.reshape(distances.shape)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-InputSize = int | tuple[int, int]
-"""Size of the network's input in pixels: the side of a square, or (height, width)."""
+from flawmap.data.auto_size import InputSize
 
 
 @dataclass(frozen=True)

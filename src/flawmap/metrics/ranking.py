@@ -145,6 +145,27 @@ def false_positive_rate(counts: ScoreCounts, recall: float = 0.95) -> MetricValu
     return np.take_along_axis(rates, last[..., None], axis=-1)[..., 0]
 
 
+def recall_above_rank(counts: ScoreCounts, rank: int) -> MetricValues:
+    """Share of the defective ones that score above the k-th largest score of the good ones.
+
+    Those that tie with it are not above it.
+
+    Args:
+        counts: per score, of both classes.
+        rank: k, from 1, the largest score, to the number of good ones.
+
+    >>> counts = count_scores(np.array([1.0, 2.0, 2.0, 3.0]), np.array([0, 0, 1, 1]))
+    >>> float(recall_above_rank(counts, 1)), float(recall_above_rank(counts, 2))
+    (0.5, 1.0)
+    """
+    # Falling from the lowest score up, so the last one that is reached is the k-th largest.
+    is_reached = _at_least(counts.good) >= rank
+    threshold = is_reached.sum(axis=-1, keepdims=True) - 1
+    above = _at_least(counts.defective) - counts.defective
+    hits = np.take_along_axis(above, threshold, axis=-1)[..., 0]
+    return np.asarray(hits / counts.defective.sum(axis=-1))
+
+
 def per_region_overlap(good: Counts, covered: Counts, limit: float = 0.3) -> MetricValues:
     """AUPRO: area under the per-region overlap up to a false positive rate, over that rate.
 

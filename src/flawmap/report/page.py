@@ -1,6 +1,7 @@
 """The report page: a single HTML file that opens from disk, without a network.
 
-Its sections, from top to bottom: the outcome, what another threshold would do, metrics, images.
+Its sections, from top to bottom: the outcome, the share of defects found, what another threshold
+would do, metrics, images.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from flawmap.metrics.defects_found import (
+    OPERATING_POINTS,
+    OperatingPoint,
+    missing_reasons,
+    without_operating_points,
+)
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, colourise
 from flawmap.report.data import ReportData
 from flawmap.report.gallery import Card
@@ -83,12 +90,20 @@ def render_page(report: ReportData) -> str:
             inspected=len(inspected),
             unreadable=[record for record in report.records if record.score is None],
             labels=_OUTCOME_LABELS,
-            columns=list(next(iter(report.by_defect_type.values()), {})),
+            columns=list(without_operating_points(next(iter(report.by_defect_type.values()), {}))),
+            other_metrics=without_operating_points(report.metrics),
+            points=_operating_points(report),
+            missing_reasons=missing_reasons(report.metrics),
         )
     )
     # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no
     # bytes for.
     return text.encode("utf-8", "replace").decode()
+
+
+def _operating_points(report: ReportData) -> list[OperatingPoint]:
+    """Those that the table of defects found has; none where the truth is not known."""
+    return [point for point in OPERATING_POINTS if point.defects_found in report.metrics]
 
 
 def _outcome(record: Record) -> str:

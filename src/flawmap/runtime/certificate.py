@@ -59,8 +59,9 @@ class Certificate:
     ) -> Certificate:
         """The certificate of two images made of a good one.
 
-        The first is longer and larger than the network's input, so that it must be resized. The
-        second has the input's size and is as anomalous as can be: upside down in reversed colours.
+        The first is longer and larger than the network's input, so that it must be resized, and
+        letterboxed where images of another aspect are. The second has the input's size and is as
+        anomalous as can be: upside down in reversed colours.
 
         Args:
             good: a good image, decoded.
@@ -68,7 +69,10 @@ class Certificate:
             score: the function that is certified.
         """
         height, width = preprocessing.height, preprocessing.width
-        longer = resize(to_uint8(good), height + height // 4, width + width // 2)
+        longer_width = width + width // 2
+        if preprocessing.letterbox_beyond is not None:
+            longer_width += round(preprocessing.letterbox_beyond * longer_width)
+        longer = resize(to_uint8(good), height + height // 4, longer_width)
         reversed_colours = 255 - resize(to_uint8(good), height, width)[::-1]
         images = [longer, np.ascontiguousarray(reversed_colours)]
         scored = [score(preprocessing(image)) for image in images]

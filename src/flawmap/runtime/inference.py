@@ -196,7 +196,8 @@ class Runtime:
 
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
         height, width = image.shape[:2]
-        resized = resize(scored.distances, height, width)
+        place = self.preprocessing.placement(height, width)
+        resized = resize(scored.distances[: place.height, : place.width], height, width)
         heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)

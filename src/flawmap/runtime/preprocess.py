@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,26 +41,48 @@ Mask = Bool[np.ndarray, "height width"]
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """Value of white in a decoded image, by its data type."""
 
-_MIN_INPUT_SIDE = 32
+PADDING = -1e4
+"""What all three channels of the input hold where there is no image; normalised pixels are within
+some tens of 0, so whoever reads the input can tell."""
+
+MIN_INPUT_SIDE = 32
 """Smallest side of a network's input, in pixels; deeper layers of a smaller one have no area."""
+
+
+class Placement(NamedTuple):
+    """Where an image lies in the network's input: at the top left, in this size.
+
+    Args:
+        height: in pixels of the input; what lies below is padding.
+        width: in pixels of the input; what lies to the right is padding.
+    """
+
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How images are made ready for a network.
 
-    The whole image is resized, without a crop and whatever its aspect, since defects are at edges
-    too. Each axis that shrinks is averaged over areas, so that no pixel of the image is skipped;
-    each axis that grows is interpolated.
+    The whole image is resized, without a crop, since defects are at edges too. Each axis that
+    shrinks is averaged over areas, so that no pixel of the image is skipped; each axis that grows
+    is interpolated. An image of another aspect than the input is stretched, or letterboxed: it is
+    placed at the top left in its own aspect, and the rest of the input is `PADDING`.
 
     Args:
         height: of the network's input, in pixels, >= 32.
         width: of the network's input, in pixels, >= 32.
         mean: per channel, on RGB in 0…1; what the backbone was trained with.
         std: per channel, likewise.
+        letterbox_beyond: images whose aspect is off the input's by more than this fraction are
+            letterboxed, >= 0; None stretches all.
+        multiple: sides of a letterboxed image are multiples of so many pixels, so that each patch
+            is wholly image or wholly padding; 1 or more.
 
     Raises:
-        OptionError: a side is below 32 pixels.
+        OptionError: a side is below 32 pixels, or no multiple of `multiple` where images are
+            letterboxed.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -70,12 +93,23 @@ class Preprocessing:
     width: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    letterbox_beyond: float | None = None
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < _MIN_INPUT_SIDE:
+        if min(self.height, self.width) < MIN_INPUT_SIDE:
             raise OptionError(
                 f"size {self.height}×{self.width} is too small for a network; use "
-                f"{_MIN_INPUT_SIDE}×{_MIN_INPUT_SIDE} or more"
+                f"{MIN_INPUT_SIDE}×{MIN_INPUT_SIDE} or more"
+            )
+        if self.letterbox_beyond is None:
+            return
+        sides = self.height, self.width
+        if any(side % self.multiple for side in sides):
+            height, width = (round_to_multiple(side, self.multiple) for side in sides)
+            raise OptionError(
+                f"size {self.height}×{self.width} cannot be letterboxed: a patch would be partly "
+                f"image and partly padding; use multiples of {self.multiple}, as {height}x{width}"
             )
 
     def __call__(self, image: ImageArray) -> Preprocessed:
@@ -84,11 +118,51 @@ class Preprocessing:
         Args:
             image: a decoded image.
         """
-        small = resize(image, self.height, self.width).astype(np.float32)
+        place = self.placement(*image.shape[:2])
+        small = resize(image, *place).astype(np.float32)
         mean = np.asarray(self.mean, np.float32)
         std = np.asarray(self.std, np.float32)
         scaled = small / (std * np.float32(WHITE[image.dtype])) - mean / std
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+        if place == (self.height, self.width):
+            return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+        padded = np.full((3, self.height, self.width), PADDING, np.float32)
+        padded[:, : place.height, : place.width] = scaled.transpose(2, 0, 1)
+        return padded
+
+    def placement(self, height: int, width: int) -> Placement:
+        """Where an image of this size lies in the input; all of it unless it is letterboxed.
+
+        Args:
+            height: of the decoded image, in pixels.
+            width: of the decoded image, in pixels.
+
+        Example:
+            >>> Preprocessing(64, 64, letterbox_beyond=0.1, multiple=8).placement(100, 200)
+            Placement(height=32, width=64)
+        """
+        whole = Placement(self.height, self.width)
+        if self.letterbox_beyond is None:
+            return whole
+        ratio = (width * self.height) / (height * self.width)
+        if max(ratio, 1 / ratio) <= 1 + self.letterbox_beyond:
+            return whole
+        scale = min(self.height / height, self.width / width)
+        rows = round_to_multiple(height * scale, self.multiple)
+        columns = round_to_multiple(width * scale, self.multiple)
+        return Placement(min(rows, self.height), min(columns, self.width))
+
+
+def round_to_multiple(length: float, multiple: int) -> int:
+    """The multiple nearest to a length, at least one of it.
+
+    Args:
+        length: in pixels, >= 0.
+        multiple: in pixels, 1 or more.
+
+    >>> round_to_multiple(100, 32), round_to_multiple(3, 32)
+    (96, 32)
+    """
+    return max(1, round(length / multiple)) * multiple
 
 
 def resize(image: ImageOrMap, height: int, width: int) -> ImageOrMap:

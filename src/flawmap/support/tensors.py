@@ -32,6 +32,9 @@ Distances = Float[Tensor, "batch row column"]
 _NearestRows = Int[Tensor, "batch row column"]
 """For each patch the row of a bank that holds its nearest vector, from 0."""
 
+Inside = Float[Tensor, "batch _position"]
+"""1 for each patch that counts and 0 for padding, row by row."""
+
 Maps = Float[Tensor, "batch height width"]
 """One distance per pixel, >= 0."""
 
@@ -49,6 +52,8 @@ class Embedded(NamedTuple):
         maps: one joined patch grid, or one map per layer; four axes each, the image's first.
         transforms: affine transforms, (batch, 2, 3), of each stage where images were registered;
             empty elsewhere.
+        inside: 1 for each patch that counts and 0 for padding, (batch, row · column), row by row;
+            None where all count.
 
     Example:
         >>> embedded = Embedded((torch.zeros(2, 8, 8, 5),), (torch.zeros(2, 2, 3),))
@@ -60,22 +65,26 @@ class Embedded(NamedTuple):
 
     maps: tuple[Tensor, ...]
     transforms: tuple[Tensor, ...] = ()
+    inside: Inside | None = None
 
     def flatten(self) -> list[Tensor]:
-        """All tensors in one list, the maps before the transforms."""
-        return [*self.maps, *self.transforms]
+        """All tensors in one list: the maps, the transforms, and which patches count."""
+        inside = [] if self.inside is None else [self.inside]
+        return [*self.maps, *self.transforms, *inside]
 
     @staticmethod
     def unflatten(tensors: Iterable[Tensor]) -> Embedded:
-        """The tensors of `flatten`, as maps and transforms again.
+        """The tensors of `flatten`, each in its place again.
 
         Args:
-            tensors: what `flatten` returned; maps have four axes, transforms three.
+            tensors: what `flatten` returned; maps have four axes, transforms three, and what says
+                which patches count has two.
         """
         flat = list(tensors)
         maps = tuple(tensor for tensor in flat if tensor.ndim == 4)
         transforms = tuple(tensor for tensor in flat if tensor.ndim == 3)
-        return Embedded(maps, transforms)
+        inside = next((tensor for tensor in flat if tensor.ndim == 2), None)
+        return Embedded(maps, transforms, inside)
 
     def image(self, index: int) -> Embedded:
         """The tensors of one image, as a batch of one.

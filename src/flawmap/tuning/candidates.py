@@ -9,8 +9,8 @@ from functools import reduce
 from itertools import product
 from typing import NamedTuple
 
+from flawmap.data.auto_size import AutoSize, InputSize
 from flawmap.methods.base import Method
-from flawmap.methods.preset import InputSize
 from flawmap.support.options import with_option
 
 IMAGE_SCORE = "image_score"
@@ -30,8 +30,11 @@ class _Choice(NamedTuple):
 
 
 _UNCHANGED = _Choice("")
-_SIZES = [_Choice(f"{side} px", side) for side in (224, 320, 448)]
-_STRIDES = [_Choice("stride 8", options=(f"{_STRIDE}=8",))]
+_SIZES = [_Choice(f"{side} px", AutoSize(side)) for side in (224, 320, 448)]
+_STRIDES = [
+    _Choice("stride 16", options=(f"{_STRIDE}=null",)),
+    _Choice("stride 8", options=(f"{_STRIDE}=8",)),
+]
 _IMAGE_SCORES = [
     _Choice("maximum", options=(f"{IMAGE_SCORE}=Maximum",)),
     *(
@@ -90,10 +93,8 @@ class Candidate:
         >>> Candidate("448 px", 448).relative_work(make_method("patchcore"))
         4.0
         """
-        size = self.size or _DEFAULT_SIDE
-        height, width = (size, size) if isinstance(size, int) else size
         stride = getattr(self.apply_to(method), _STRIDE, None) or _STRIDE_OF_REFERENCE
-        return height * width / _DEFAULT_SIDE**2 * _STRIDE_OF_REFERENCE / stride
+        return _area(self.size) / _DEFAULT_SIDE**2 * _STRIDE_OF_REFERENCE / stride
 
 
 def candidates_for(
@@ -158,6 +159,13 @@ def _is_free(method: Method, name: str, fixed: Collection[str]) -> bool:
 
 
 def _identity(candidate: Candidate, method: Method) -> str:
-    size = candidate.size or _DEFAULT_SIDE
-    sides = (size, size) if isinstance(size, int) else size
-    return json.dumps([sides, candidate.apply_to(method).options()], sort_keys=True)
+    size = (_DEFAULT_SIDE, _DEFAULT_SIDE) if candidate.size is None else candidate.size
+    return json.dumps([repr(size), candidate.apply_to(method).options()], sort_keys=True)
+
+
+def _area(size: InputSize | None) -> int:
+    """Of the network's input, in pixels."""
+    if isinstance(size, tuple):
+        return size[0] * size[1]
+    side = size.pixels if isinstance(size, AutoSize) else size
+    return (side or _DEFAULT_SIDE) ** 2

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flawmap.data.auto_size import InputSize
 from flawmap.data.training_set import GoodImages, TrainingSet
 from flawmap.errors import DatasetError, OptionError
 from flawmap.methods import get_preset, make_method
 from flawmap.methods.base import Method
-from flawmap.methods.preset import InputSize
 from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import emit
 from flawmap.tuning.budget import Clock, TimeBudget
