@@ -55,9 +55,6 @@ class ResampleByMatrices(TorchFunctionMode):
         return func(*args, **named)
 
 
-_Matrix = Float[np.ndarray, "_new _old"]
-
-
 def _resample(maps: Tensor, size: Sequence[int]) -> Tensor:
     rows, columns = (
         torch.from_numpy(cubic_matrix(old, new)).to(maps)
