@@ -19,7 +19,8 @@ from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import Context, Neighbourhood
+from flawmap.features.context import Neighbourhood
+from flawmap.features.context_base import Context
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.reducers import SparseRandomProjection
