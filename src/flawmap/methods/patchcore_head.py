@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import Context
+from flawmap.features.context_base import Context
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.registration import NoRegistration, Registration
