@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class Inspector:
             of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
+        tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
+            where they were given. It is saved with the inspector.
 
     Example:
         >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
@@ -109,6 +112,7 @@ class Inspector:
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
+        self.tuning: dict[str, Any] | None = None
         self.unreadable: list[UnreadableImage] = []
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
@@ -265,6 +269,7 @@ class Inspector:
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
+        inspector.tuning = manifest.tuning
         inspector._fitted_images = manifest.fitted_images
         inspector._graph = partial(saved_method.saved_graph, manifest, arrays)
         inspector._runtime = Runtime(
@@ -313,7 +318,7 @@ class Inspector:
         )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
-        return saved_method.make_manifest(
+        manifest = saved_method.make_manifest(
             self.method,
             self.name,
             preprocessing=self.preprocessing,
@@ -322,6 +327,7 @@ class Inspector:
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
             no_graph_reason=no_graph_reason,
         )
+        return replace(manifest, tuning=self.tuning)
 
 
 def _refuse_settings(method: Method, preset: str | None, options: Mapping[str, Any]) -> None:

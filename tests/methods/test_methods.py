@@ -36,7 +36,7 @@ def test_a_method_is_saved_by_the_name_of_its_class() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"name": "patchwork"}, "there is no method 'patchwork'; there are patchcore, "),
+        ({"name": "patchwork"}, "there is no method 'patchwork'; there are patchcore, flawmap, "),
         ({"name": "padim", "coreset": 0.1}, "padim has no option coreset; it has backbone, "),
         ({"name": "glass", "preset": "huge"}, "glass has no preset 'huge'; it has cpu, paper"),
         ({"name": "padim", "preset": "cpu"}, "padim has no preset 'cpu', nor any other; "),
