@@ -17,7 +17,7 @@ from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
-from flawmap.methods.input_size import make_preprocessing, size_multiple
+from flawmap.methods.input_size import make_preprocessing, resizing, sides_of, size_multiple
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -100,7 +100,7 @@ class Inspector:
         self._size = size or _DEFAULT_SIZE
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
-            Preprocessing(*self._sides())  # A size that cannot be is refused at once.
+            resizing(self.method, *sides_of(self._size))  # refuses what cannot be at once
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
             message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
@@ -122,7 +122,7 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        return make_preprocessing(self.method, *self._sides())
+        return make_preprocessing(self.method, *sides_of(self.chosen_size or self._size))
 
     def fit(
         self,
@@ -281,17 +281,6 @@ class Inspector:
             images = training_set.training.images
             self.chosen_size = self._size.choose(images, size_multiple(self.method))
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
-
-    def _sides(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        size = self._size
-        if isinstance(size, int):
-            return size, size
-        if not isinstance(size, AutoSize):
-            return size
-        if self.chosen_size is None:
-            raise NotFitted("the good images choose the size (auto); call fit first")
-        return self.chosen_size.height, self.chosen_size.width
 
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None

@@ -193,4 +193,4 @@ def test_a_registration_is_refused() -> None:
 
 def test_a_size_that_cuts_patches_is_refused() -> None:
     with pytest.raises(OptionError, match="use multiples of 16, as 96x128"):
-        Inspector(make(), size=(100, 130)).fit(GOOD)
+        Inspector(make(), size=(100, 130))

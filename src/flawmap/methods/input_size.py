@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.errors import NotFitted
 from flawmap.methods.base import Method
 from flawmap.runtime.preprocess import Preprocessing
 
@@ -43,6 +47,40 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
         0.1
     """
     backbone = method.feature_extractor
-    beyond = _LETTERBOX_BEYOND if method.masks_padding else None
-    multiple = size_multiple(method) if method.masks_padding else 1
-    return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
+    return replace(resizing(method, height, width), mean=backbone.mean, std=backbone.std)
+
+
+def resizing(method: Method, height: int, width: int) -> Preprocessing:
+    """`make_preprocessing` without the backbone, whose mean and std are missing.
+
+    Args:
+        method: the method.
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+
+    Raises:
+        OptionError: the size cannot be.
+    """
+    if not method.masks_padding:
+        return Preprocessing(height, width)
+    multiple = size_multiple(method)
+    return Preprocessing(height, width, letterbox_beyond=_LETTERBOX_BEYOND, multiple=multiple)
+
+
+def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
+    """Height and width of an input, in pixels.
+
+    Args:
+        size: as it was given, or as the images chose it.
+
+    Raises:
+        NotFitted: the images are to choose it, and have not yet.
+
+    >>> sides_of(224), sides_of((224, 320))
+    ((224, 224), (224, 320))
+    """
+    if isinstance(size, AutoSize):
+        raise NotFitted("the good images choose the size (auto); call fit first")
+    if isinstance(size, int):
+        return size, size
+    return size[0], size[1]
