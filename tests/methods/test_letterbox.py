@@ -15,7 +15,8 @@ from flawmap import Inspector, load
 from flawmap.engine.batches import Batches
 from flawmap.engine.convert import export_programs
 from flawmap.errors import OptionError
-from flawmap.features.context import Gated, PartialSelfAttention
+from flawmap.features.context import Gated
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.features.reducers import PCA
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.memory.bank import ImageScore, Maximum, Reweighted, TopShare

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
+from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
+from flawmap.features.context import Context
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
+from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.memory.bank import Bank, ImageScore
 from flawmap.memory.neighbours import Nearest
@@ -171,3 +174,25 @@ class PatchCoreHead(Head):
         if embedded.inside is None:
             return distances
         return distances * embedded.inside.reshape(distances.shape)
+
+
+def check_letterbox(context: Context, registration: Registration) -> None:
+    """Nothing, where images may be letterboxed with these components.
+
+    Args:
+        context: how a position of the deepest layer sees its surroundings.
+        registration: whether images are brought into one pose first.
+
+    Raises:
+        OptionError: one of them would mix padding into the image.
+    """
+    if not context.is_local:
+        raise OptionError(
+            f"letterbox=true: the context {type(context).__name__} sees the full map, "
+            "padding included; use context=Neighbourhood, or letterbox=false"
+        )
+    if not isinstance(registration, NoRegistration):
+        raise OptionError(
+            "letterbox=true: a registration would move padding into the image; use "
+            "registration=NoRegistration, or letterbox=false"
+        )
