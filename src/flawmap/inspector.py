@@ -64,7 +64,8 @@ class Inspector:
         method: the method, with all its options.
         name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
-        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize`; else None.
+        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
+            of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
         tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
@@ -281,11 +282,17 @@ class Inspector:
         return inspector
 
     def _choose_size(self, training_set: TrainingSet) -> None:
-        """Choose the size of the input, where the good images are to; those held out are not."""
+        """Choose the size of the input by good images that are not held out, or round it."""
         if isinstance(self._size, AutoSize):
             images = training_set.training.images
             self.chosen_size = self._size.choose(images, size_multiple(self.method))
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
+            return
+        height, width = self._sides()
+        actual = self.preprocessing.height, self.preprocessing.width
+        if actual != (height, width):
+            reason = f"{height} × {width}, rounded to whole patches of {self.method.backbone}"
+            self.chosen_size = ChosenSize(*actual, reason)
 
     def _sides(self) -> tuple[int, int]:
         """Height and width of the input."""

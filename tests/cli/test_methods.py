@@ -61,7 +61,9 @@ def test_a_preset_shows_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(OptionError, match="there is no method 'patchwork'; there are patchcore, "):
+    with pytest.raises(
+        OptionError, match="there is no method 'patchwork'; there are patchcore, flawmap, "
+    ):
         run("methods", "patchwork")
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         run("methods", "glass", "--preset", "huge")

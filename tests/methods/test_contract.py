@@ -67,8 +67,8 @@ NAMES = [
     *(
         f"{name}:{preset}"
         for name, entry in METHODS.items()
-        for preset in entry.presets
-        if preset != entry.default_preset and name not in SMALL
+        for preset, settings in entry.presets.items()
+        if preset != entry.default_preset and settings.options and name not in SMALL
     ),
 ]
 """All methods, and behind a colon the other presets of those that need not be made small."""

@@ -67,6 +67,14 @@ def fit(
             "are."
         ),
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="The backbone's layers to use, as 2,3: the stages of a CNN count from 1; the "
+            "blocks of a transformer from 0, such as 5,8,10 of DINOv2's twelve.",
+            metavar="NUMBERS",
+        ),
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
@@ -156,6 +164,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "layers": _parse_layers(layers) if layers is not None else None,
         "stride": stride,
         "coreset": coreset,
         "seed": seed,
@@ -198,6 +207,13 @@ def fit(
     products = classes_by_product(good) if finetune == "products" else None
     job = partial(_fit, make_inspector, tuning, products)
     raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
+
+
+def _parse_layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise OptionError(f"--layers {text}; use numbers with commas between, as 2,3") from None
 
 
 def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -92,6 +92,10 @@ METHODS = _Methods(
     "method",
     "flawmap.methods",
     {
+        "patchcore": MethodEntry(
+            PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
+        ),
+        # Second, since a saved file names the first method of its class.
         "flawmap": MethodEntry(
             flawmap,
             "this software, after Roth et al. 2022",
@@ -99,9 +103,6 @@ METHODS = _Methods(
             "31 MB",
             presets=FLAWMAP_PRESETS,
             default_preset="balanced",
-        ),
-        "patchcore": MethodEntry(
-            PatchCore, "Roth et al. 2022", "1 % of the patch vectors, averaged over 3×3", "24 MB"
         ),
         "patchcore-official": MethodEntry(
             patchcore_official,

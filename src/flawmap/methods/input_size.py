@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
 
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
@@ -16,8 +16,12 @@ def size_multiple(method: Method) -> int:
         method: whose network reads the input.
 
     Returns:
-        The stride of the deepest layer used, so that no layer's map ends in part of a patch.
+        The stride of the deepest layer used, so that no layer's map ends in part of a patch; the
+        patch of a transformer.
     """
+    patch_size = method.feature_extractor.patch_size
+    if patch_size:
+        return patch_size
     return method.stride or 2 ** (max(method.layers) + 1)
 
 
@@ -25,7 +29,7 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     """How images are made ready for a method's network, which this builds.
 
     Images of another aspect than the input are letterboxed where the method masks padding, and
-    stretched for all other methods.
+    stretched for all other methods. For a transformer the sides are rounded to whole patches.
 
     Args:
         method: the method.
@@ -43,6 +47,9 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
         0.1
     """
     backbone = method.feature_extractor
+    if backbone.patch_size:
+        height = round_to_multiple(height, backbone.patch_size)
+        width = round_to_multiple(width, backbone.patch_size)
     beyond = _LETTERBOX_BEYOND if method.masks_padding else None
     multiple = size_multiple(method) if method.masks_padding else 1
     return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
