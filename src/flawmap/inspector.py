@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
-from flawmap.methods.input_size import make_preprocessing, size_multiple
+from flawmap.methods.input_size import make_preprocessing, sides_of, size_multiple
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -63,9 +64,12 @@ class Inspector:
         method: the method, with all its options.
         name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
-        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize`; else None.
+        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
+            of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
         finetune_record: what the fine-tuning did; None without one.
+        tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
+            where they were given. It is saved with the inspector.
 
     Example:
         >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
@@ -100,7 +104,7 @@ class Inspector:
         self._size = size or _DEFAULT_SIZE
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
-            Preprocessing(*self._sides())  # A size that cannot be is refused at once.
+            Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
             message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
@@ -108,6 +112,7 @@ class Inspector:
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
+        self.tuning: dict[str, Any] | None = None
         self.unreadable: list[UnreadableImage] = []
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
@@ -122,7 +127,7 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        return make_preprocessing(self.method, *self._sides())
+        return make_preprocessing(self.method, *sides_of(self.chosen_size or self._size))
 
     def fit(
         self,
@@ -264,6 +269,7 @@ class Inspector:
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
+        inspector.tuning = manifest.tuning
         inspector._fitted_images = manifest.fitted_images
         inspector._graph = partial(saved_method.saved_graph, manifest, arrays)
         inspector._runtime = Runtime(
@@ -276,22 +282,17 @@ class Inspector:
         return inspector
 
     def _choose_size(self, training_set: TrainingSet) -> None:
-        """Choose the size of the input, where the good images are to; those held out are not."""
+        """Choose the size of the input by good images that are not held out, or round it."""
         if isinstance(self._size, AutoSize):
             images = training_set.training.images
             self.chosen_size = self._size.choose(images, size_multiple(self.method))
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
-
-    def _sides(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        size = self._size
-        if isinstance(size, int):
-            return size, size
-        if not isinstance(size, AutoSize):
-            return size
-        if self.chosen_size is None:
-            raise NotFitted("the good images choose the size (auto); call fit first")
-        return self.chosen_size.height, self.chosen_size.width
+            return
+        height, width = sides_of(self._size)
+        actual = self.preprocessing.height, self.preprocessing.width
+        if actual != (height, width):
+            reason = f"{height} × {width}, rounded to whole patches of {self.method.backbone}"
+            self.chosen_size = ChosenSize(*actual, reason)
 
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None
@@ -306,7 +307,7 @@ class Inspector:
         )
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
-        return saved_method.make_manifest(
+        manifest = saved_method.make_manifest(
             self.method,
             self.name,
             preprocessing=self.preprocessing,
@@ -315,6 +316,7 @@ class Inspector:
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
             no_graph_reason=no_graph_reason,
         )
+        return replace(manifest, tuning=self.tuning)
 
 
 def _refuse_settings(method: Method, preset: str | None, options: Mapping[str, Any]) -> None:

@@ -112,7 +112,7 @@ def test_a_negative_sigma_is_refused(name: str) -> None:
     ("changes", "why"),
     [
         (["layers=[]"], r"layers=\[\]; name one or more"),
-        (["layers=[0, 2]"], r"layers=\[0, 2\]; name one or more, each 1 or more"),
+        (["layers=[-1, 2]"], r"layers=\[-1, 2\]; name one or more, each 0 or more"),
         (["seed=-1"], "seed=-1; use 0 or more"),
         (["context=PooledNeighbourhood", "context.length=0"], "length=0; use 1 or more"),
         (["reducer.dim=0"], "dim=0; use 1 or more"),

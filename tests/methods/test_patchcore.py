@@ -15,7 +15,7 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.backbone import Backbone
-from flawmap.features.context import PartialSelfAttention
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.features.reducers import (
     PCA,
     GaussianRandomProjection,
@@ -171,6 +171,21 @@ def test_half_precision_takes_half_the_memory_and_scores_alike(reducer: Reducer)
     assert bank_of(half).vectors.dtype == torch.float32
     scores = half.score(images([NEW])).image
     assert torch.allclose(scores, single.score(images([NEW])).image, rtol=0.02)
+
+
+def test_scaling_by_place_is_saved_and_scores_held_out_images_alike() -> None:
+    method = PatchCore(**TINY, place_scaling=True)
+    held_out = method.cross_fit_scores(Batches(GOOD, SIZE))
+    scores = method.score(images([NEW]))
+    again = PatchCore.from_options(method.options()).load_state_dict(method.state_dict())
+    assert torch.equal(again.score(images([NEW])).pixel, scores.pixel)
+    assert method.places_ is not None
+    plain = PatchCore(**TINY)
+    plain.cross_fit_scores(Batches(GOOD, SIZE))
+    compared = plain.head().compare(plain.encoder()(images([NEW]))).distances[0]
+    assert scores.image[0] == pytest.approx(float(method.places_(compared).max()), rel=1e-5)
+    # In units of the spread at a place, good images are some spreads from the mean at most.
+    assert 0 < held_out.image.min() <= held_out.image.max() < 20
 
 
 def test_numbers_too_large_for_half_precision_are_refused() -> None:

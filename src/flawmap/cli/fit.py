@@ -14,6 +14,8 @@ from rich.markup import escape
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
 from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
 from flawmap.cli.products import run_per_product
+from flawmap.cli.tuning import Tuning
+from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
     from flawmap.runtime.decode import UnreadableImage
+    from flawmap.tuning.search import TuningResult
 
 _FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
@@ -64,6 +67,14 @@ def fit(
             "are."
         ),
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="The backbone's layers to use, as 2,3: the stages of a CNN count from 1; the "
+            "blocks of a transformer from 0, such as 5,8,10 of DINOv2's twelve.",
+            metavar="NUMBERS",
+        ),
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
@@ -76,7 +87,7 @@ def fit(
         typer.Option(
             help="Of the network's input: 224 (unless a preset says otherwise), HEIGHTxWIDTH, or "
             "auto for the median aspect of the good images. Images of another aspect are "
-            "stretched, or with --set letterbox=true padded; the padding does not count."
+            "padded where the method can (letterbox=true), and stretched by all others."
         ),
     ] = None,
     pixels: Annotated[
@@ -127,6 +138,15 @@ def fit(
             "are faster where the CPU has them (docs/runtime.md)."
         ),
     ] = "f32",
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            help="Choose the size, the stride and the image score for the part first, by painted "
+            "defects on held-out good images, in so many minutes for each product. What you type "
+            "stays as it is.",
+            metavar="MINUTES",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     changes: Annotated[
         list[str] | None,
@@ -144,6 +164,7 @@ def fit(
     settings = {
         "backbone": backbone,
         "weights": weights,
+        "layers": _parse_layers(layers) if layers is not None else None,
         "stride": stride,
         "coreset": coreset,
         "seed": seed,
@@ -152,29 +173,47 @@ def fit(
     given = {name: value for name, value in settings.items() if value is not None}
     method_changes, finetune_changes = _split_changes(changes or [])
 
-    def make_inspector() -> Inspector:
+    typed_size = _input_size(method, preset, size, pixels)
+
+    def make_inspector(tuned: TuningResult | None) -> Inspector:
         from flawmap.inspector import Inspector
 
+        chosen_size = tuned.size if tuned else typed_size
         inspector = Inspector(
-            _make_method(method, preset, given, method_changes),
-            size=_input_size(method, preset, size, pixels),
+            tuned.method if tuned else _make_method(method, preset, given, method_changes),
+            size=chosen_size,
             false_rejects=false_rejects,
             confidence=confidence,
             calibration_fraction=calibration_fraction,
             finetune=_make_finetune_config(finetune, finetune_preset, finetune_changes),
         )
         inspector.name = method
+        inspector.tuning = tuned.record.to_dict() if tuned else None
         return inspector
 
-    make_inspector()  # Options that cannot be are reported before anything is read.
+    inspector = make_inspector(None)  # Options that cannot be are reported before anything is read.
+    tuning = None
+    if tune is not None:
+        fixed = [*given, *(change.partition("=")[0] for change in method_changes)]
+        if size or pixels:
+            fixed.append("size")
+        tuning = Tuning(tune, typed_size, fixed)
+        tuning.check(inspector)
     if weights == "random":
         err.print(
             "[yellow]The backbone has random weights: good for timing, not for finding defects.[/]"
         )
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
-    job = partial(_fit, make_inspector, products)
+    job = partial(_fit, make_inspector, tuning, products)
     raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
+
+
+def _parse_layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise OptionError(f"--layers {text}; use numbers with commas between, as 2,3") from None
 
 
 def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -213,14 +252,15 @@ def _input_size(
 
 
 def _fit(
-    make_inspector: Callable[[], Inspector],
+    make_inspector: Callable[[TuningResult | None], Inspector],
+    tuning: Tuning | None,
     products: Mapping[str, Sequence[Path]] | None,
     good: Path,
     output: Path,
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
-    inspector = make_inspector()
+    inspector = make_inspector(None)
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
     suffix = ".finetune" if inspector.finetune else ".training"
@@ -228,6 +268,8 @@ def _fit(
     if products:
         folder = output.parent / "products.finetune"
     with progress_bars():
+        if tuning:
+            inspector = make_inspector(tuning.run(inspector, good))
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
@@ -235,6 +277,10 @@ def _fit(
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
+    from flawmap.tuning.record import TuningRecord
+
+    if inspector.tuning:
+        print_tuning(TuningRecord.from_dict(inspector.tuning))
     _print_unreadable(inspector.unreadable)
     if inspector.chosen_size:
         height, width, reason = inspector.chosen_size

@@ -14,6 +14,7 @@ from rich.table import Table
 from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
 from flawmap.cli.console import out, print_notes
 from flawmap.cli.products import find_inspectors, run_jobs
+from flawmap.cli.tuning_table import print_tuning
 
 if TYPE_CHECKING:
     from flawmap.runtime.bundle import Bundle
@@ -44,12 +45,15 @@ def info(
 def _collect(name: str, file: Path, facts: dict[str, _Facts], as_json: bool) -> int:
     from flawmap.runtime import bundle
     from flawmap.runtime.calibration import Calibration
+    from flawmap.tuning.record import TuningRecord
 
     loaded = bundle.load(file)
     calibration = Calibration.from_arrays(loaded.manifest.calibration, loaded.arrays)
     facts[name] = _facts(file, loaded, calibration)
     if not as_json:
         _print(facts[name])
+        if loaded.manifest.tuning:
+            print_tuning(TuningRecord.from_dict(loaded.manifest.tuning))
         print_notes(calibration.warnings())
     return ExitCode.ALL_GOOD
 
@@ -72,6 +76,7 @@ def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:
         "no_graph_reason": manifest.no_graph_reason,
         "fitted_images": manifest.fitted_images,
         "finetuning": _finetuning(manifest.finetuning),
+        "tuning": manifest.tuning,
         "calibration": _calibration(calibration),
         "versions": {"flawmap": manifest.version, **manifest.libraries},
         "model_sha256": loaded.sha256,
@@ -136,6 +141,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str]]:
         ("threshold", f"{calibration['threshold']:.4f}"),
         ("guarantee", "\n".join(calibration["guarantees"])),
         ("fine-tuning", _finetuning_text(facts["finetuning"])),
+        ("tuning", facts["tuning"]["reason"] if facts["tuning"] else "none"),
         ("versions", _as_text(facts["versions"])),
         ("model hash", facts["model_sha256"]),
         ("scorer hash", facts["scorer_sha256"]),

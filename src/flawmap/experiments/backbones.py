@@ -39,7 +39,7 @@ class StudyBackbones:
             finetuned: whether its backbone is fine-tuned; then the seed counts.
         """
         seed = method.seed if finetuned else -1
-        return product, seed, method.backbone, method.layers, method.stride or 0
+        return product, seed, method.backbone, method.layers, method.stride or 0, method.final_norm
 
     def pretrained(self, method: Method) -> FeatureExtractor:
         """The method's backbone as it was pretrained.

@@ -42,11 +42,13 @@ class CachedBackbone(FeatureExtractor):
         self.name = backbone.name
         self.layers = backbone.layers
         self.stride = backbone.stride
-        self.size_multiple = backbone.size_multiple
+        self.final_norm = backbone.final_norm
+        self.patch_size = backbone.patch_size
         self.channels = backbone.channels
         self.mean = backbone.mean
         self.std = backbone.std
-        identity = f"{backbone.fingerprint()} {backbone.layers} {backbone.stride}"
+        settings = backbone.layers, backbone.stride, backbone.final_norm
+        identity = f"{backbone.fingerprint()} {settings}"
         self._engine = make_engine(backbone, identity, "f32", ())
         self._maps: _MapsByImage = {}
         self._free_bytes = available_memory() // 2 if max_bytes is None else max_bytes

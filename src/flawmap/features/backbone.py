@@ -55,8 +55,8 @@ class Backbone(FeatureExtractor):
 
     Attributes:
         layers: the wanted layers in ascending order, each once.
-        size_multiple: what the sides of images are multiples of, in pixels: a transformer's patch,
-            and 1 for a CNN.
+        patch_size: side of a transformer's patch in pixels, of which the sides of images are
+            multiples; None for a CNN.
         channels: number of channels of each of these layers.
         mean: mean of each colour, red, green and blue, that images are normalised with, 0…1.
         std: standard deviation of each colour, likewise.
@@ -94,9 +94,9 @@ class Backbone(FeatureExtractor):
         self.layers = tuple(sorted(set(layers)))
         self.stride = stride
         self.final_norm = final_norm
-        self.is_transformer = is_transformer(network)
-        self.size_multiple = network.feature_info[0]["reduction"] if self.is_transformer else 1
-        if final_norm and not self.is_transformer:
+        first_stride = network.feature_info[0]["reduction"]
+        self.patch_size = first_stride if is_transformer(network) else None
+        if final_norm and not self.patch_size:
             raise OptionError(f"final_norm: {name} is no transformer; leave it out")
         self.mean = _by_colour(network.pretrained_cfg["mean"])
         self.std = _by_colour(network.pretrained_cfg["std"])
@@ -120,7 +120,7 @@ class Backbone(FeatureExtractor):
         Args:
             images: (batch, 3, height, width), preprocessed.
         """
-        with ResampleByMatrices() if self.is_transformer else nullcontext():
+        with ResampleByMatrices() if self.patch_size else nullcontext():
             maps: list[Features] = self.network.forward_intermediates(
                 images.contiguous(memory_format=torch.channels_last),
                 indices=self._indices,
@@ -130,13 +130,18 @@ class Backbone(FeatureExtractor):
             )
         return maps
 
+    @property
+    def num_blocks(self) -> int:
+        """Number of layers that it could have: a transformer's blocks, or a CNN's stages."""
+        return len(self._layer_indices)
+
     def stages(self) -> list[nn.Module]:
         """The modules whose outputs are layers 1, 2, … to the deepest wanted one; blocks 0, 1, ….
 
         Raises:
             OptionError: this network's layers are no modules of their own.
         """
-        first = 0 if self.is_transformer else 1
+        first = 0 if self.patch_size else 1
         indices = self._find_layers(tuple(range(first, max(self.layers) + 1)))
         try:
             return [
@@ -176,7 +181,7 @@ class Backbone(FeatureExtractor):
         missing = [str(layer) for layer in layers if layer not in available]
         if missing:
             names = ", ".join(str(layer) for layer in sorted(available)) or "none"
-            kind = "block" if self.is_transformer else "layer"
+            kind = "block" if self.patch_size else "layer"
             raise OptionError(
                 f"{self.name} has no {kind} {', '.join(missing)}; its {kind}s are {names}"
             )

@@ -16,7 +16,9 @@ class FeatureExtractor(nn.Module, ABC):
         name: the backbone's timm name.
         layers: the layers whose maps come back, from fine to coarse.
         stride: the largest stride of these layers, in pixels; None for the network's own.
-        size_multiple: what the sides of images are multiples of, in pixels; 1 for any size.
+        final_norm: whether the last norm of a transformer is applied to each map.
+        patch_size: side of a transformer's patch in pixels, of which the sides of images are
+            multiples; None for a CNN.
         channels: number of channels of each of these layers.
         mean: of the images that the weights were trained with, one number per colour, 0…1.
         std: the same images' standard deviation.
@@ -25,7 +27,8 @@ class FeatureExtractor(nn.Module, ABC):
     name: str
     layers: tuple[int, ...]
     stride: int | None
-    size_multiple: int
+    final_norm: bool
+    patch_size: int | None
     channels: tuple[int, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

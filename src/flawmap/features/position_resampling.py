@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+_Matrix = Float[np.ndarray, "_new _old"]
+
 _CUBIC_A = -0.5
 """Keys' parameter of the cubic, as torch and Pillow have it where they avoid aliases."""
 
@@ -51,9 +53,6 @@ class ResampleByMatrices(TorchFunctionMode):
         if func is functional.interpolate and is_resampling:
             return _resample(args[0], named["size"])
         return func(*args, **named)
-
-
-_Matrix = Float[np.ndarray, "_new _old"]
 
 
 def _resample(maps: Tensor, size: Sequence[int]) -> Tensor:

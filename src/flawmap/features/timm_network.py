@@ -121,8 +121,9 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
         return network
     if is_transformer(network):
         raise OptionError(
-            f"{name} is a transformer, whose stride is its patch of {own_stride} pixels; leave "
-            "stride out, and use a larger size for finer maps"
+            f"stride {stride}: {name} is a transformer, whose stride is its patch of {own_stride} "
+            f"pixels; use stride {2 ** (own_stride - 1).bit_length()}, and a larger size for finer "
+            "maps"
         )
     dilated = _create_dilated(network, name, stride)
     if dilated is None:

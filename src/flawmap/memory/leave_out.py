@@ -175,6 +175,29 @@ class LeaveOut:
         return candidates[torch.tensor(chosen, dtype=torch.long)]
 
 
+def held_out_distances(
+    bank: Bank, vectors: Patches, group_ids: Indices, inside: Tensor | None = None
+) -> Tensor:
+    """Distances of each good image's patches to the bank as it would be without its group.
+
+    Args:
+        bank: the bank of all images.
+        vectors: all patches that it was chosen from, image by image, (patch, channel).
+        group_ids: the group of each image, (image,), numbered from 0.
+        inside: whether each patch counts, (patch,); None where all count.
+
+    Returns:
+        (image, patch), >= 0, on the CPU.
+    """
+    left_out = LeaveOut(bank, vectors, group_ids, inside)
+    distances = torch.empty(len(group_ids), len(vectors) // len(group_ids))
+    for group_id in group_ids.unique().tolist():
+        others = left_out.bank_without(group_id)
+        for index in (group_ids == group_id).nonzero()[:, 0].tolist():
+            distances[index] = left_out.nearest_in(index, others).distances
+    return distances
+
+
 class _TwoNearest(NamedTuple):
     """For each patch its nearest vector, and the nearest that another group brought.
 

@@ -16,6 +16,7 @@ from flawmap.engine.run import EncoderRunner, best_device
 from flawmap.errors import NotExportable, NotFitted, OptionError
 from flawmap.features import backbone as backbones
 from flawmap.features.backbone import Backbone, BackboneSpec
+from flawmap.features.blocks import refuse_default_blocks
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.timm_network import DEFAULT_BACKBONE
 from flawmap.methods.head import Head, ScoringModule
@@ -49,10 +50,12 @@ class Method(ABC):
 
     Args:
         backbone: a timm name; see `Backbone`.
-        layers: the backbone's layers to use, 1 or more; layer k has stride 2^(k+1) pixels.
+        layers: the backbone's layers to use; layer k of a CNN, from 1, has stride 2^(k+1) pixels;
+            layers of a transformer are its blocks, from 0.
         weights: where the backbone's weights come from; see `Backbone`.
         stride: the largest stride of the layers in pixels, a power of two, such as 8: later stages
             are dilated instead of strided, with the same weights. None for the network's own.
+        final_norm: whether the last norm of a transformer is applied to each map.
         seed: seed of everything random, 0 or more.
         precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
 
@@ -76,14 +79,15 @@ class Method(ABC):
     layers: tuple[int, ...] = (2, 3)
     weights: str | None = None
     stride: int | None = None
+    final_norm: bool = False
     seed: int = 0
     precision: Precision = "f32"
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
         check_range(self, "seed", 0)
-        if not self.layers or min(self.layers) < 1:
-            raise OptionError(f"layers={list(self.layers)}; name one or more, each 1 or more")
+        if not self.layers or min(self.layers) < 0:
+            raise OptionError(f"layers={list(self.layers)}; name one or more, each 0 or more")
         if self.stride is not None and (self.stride < 1 or self.stride.bit_count() != 1):
             raise OptionError(f"stride={self.stride}; use a power of two, such as 8")
         self._feature_extractor: FeatureExtractor | None = None
@@ -212,13 +216,19 @@ class Method(ABC):
     @property
     def backbone_spec(self) -> BackboneSpec:
         """The options that make the backbone."""
-        return BackboneSpec(self.backbone, self.layers, self.weights, self.stride)
+        return BackboneSpec(self.backbone, self.layers, self.weights, self.stride, self.final_norm)
 
     @property
     def feature_extractor(self) -> FeatureExtractor:
-        """The backbone, made on first use."""
+        """The backbone, made on first use.
+
+        Raises:
+            OptionError: it cannot be made, or is a transformer whose blocks nobody named.
+        """
         if self._feature_extractor is None:
-            self._feature_extractor = self.backbone_spec.build().to(best_device())
+            backbone = self.backbone_spec.build()
+            refuse_default_blocks(backbone, type(self).layers)
+            self._feature_extractor = backbone.to(best_device())
         return self._feature_extractor
 
     @feature_extractor.setter

@@ -26,7 +26,8 @@ def flawmap(**options: Any) -> PatchCore:
     """PatchCore with finer features, the part's own shape, and the mean of the highest distances.
 
     The deeper layer is dilated to the stride of the finer one, so no detail is interpolated. The
-    bank has at most 5,000 rows, whatever the number of images.
+    bank has at most 5,000 rows, whatever the number of images. Images off the aspect of most are
+    letterboxed.
 
     Args:
         options: of `PatchCore`, in place of flawmap's.
@@ -42,5 +43,6 @@ def flawmap(**options: Any) -> PatchCore:
         "max_rows": 5000,
         "vector_precision": "f16",
         "image_score": TopShare(0.01),
+        "letterbox": True,
     }
     return PatchCore(**preset | options)

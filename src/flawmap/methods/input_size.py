@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.errors import NotFitted
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
 
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
@@ -16,8 +18,12 @@ def size_multiple(method: Method) -> int:
         method: whose network reads the input.
 
     Returns:
-        The stride of the deepest layer used, so that no layer's map ends in part of a patch.
+        The stride of the deepest layer used, so that no layer's map ends in part of a patch; the
+        patch of a transformer.
     """
+    patch_size = method.feature_extractor.patch_size
+    if patch_size:
+        return patch_size
     return method.stride or 2 ** (max(method.layers) + 1)
 
 
@@ -25,7 +31,8 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     """How images are made ready for a method's network, which this builds.
 
     Images of another aspect than the input are letterboxed where the method masks padding, and
-    stretched for all other methods.
+    stretched for all other methods. Where they are, and for a transformer, the sides are rounded to
+    whole patches.
 
     Args:
         method: the method.
@@ -44,5 +51,27 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     """
     backbone = method.feature_extractor
     beyond = _LETTERBOX_BEYOND if method.masks_padding else None
-    multiple = size_multiple(method) if method.masks_padding else 1
+    cuts_patches = backbone.patch_size is None and not method.masks_padding
+    multiple = 1 if cuts_patches else size_multiple(method)
+    height = round_to_multiple(height, multiple)
+    width = round_to_multiple(width, multiple)
     return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
+
+
+def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
+    """Height and width of an input, in pixels.
+
+    Args:
+        size: as it was given, or as the images chose it.
+
+    Raises:
+        NotFitted: the images are to choose it, and have not yet.
+
+    >>> sides_of(224), sides_of((224, 320))
+    ((224, 224), (224, 320))
+    """
+    if isinstance(size, AutoSize):
+        raise NotFitted("the good images choose the size (auto); call fit first")
+    if isinstance(size, int):
+        return size, size
+    return size[0], size[1]

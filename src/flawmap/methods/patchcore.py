@@ -6,23 +6,23 @@ nearest vector in the bank is far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import length_hint
 from pathlib import Path
-from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import Context, Neighbourhood
+from flawmap.features.context import Neighbourhood
+from flawmap.features.context_base import Context
 from flawmap.features.patches import Alignment, PatchEmbedder
+from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.reducers import SparseRandomProjection
 from flawmap.features.reduction import Reducer, reduce_in_blocks
 from flawmap.features.registration import NoRegistration, Registration
@@ -30,24 +30,24 @@ from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
-from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.leave_out import LeaveOut, held_out_distances
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
-from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
+from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
+from flawmap.methods.patchcore_leave_out import leave_one_out_scores
+from flawmap.methods.patchcore_reduction import ReducedPatches, ReducerScope, VectorReduction
+from flawmap.methods.patchcore_shard import (
+    VectorPrecision,
+    embedded_of,
+    in_precision,
+    join_grids,
+    join_inside,
+    make_shard,
+)
 from flawmap.support.options import check_range
-from flawmap.support.progress import track
-from flawmap.support.tensors import Embedded, Indices, Patches
+from flawmap.support.tensors import Embedded, Indices
 from flawmap.training.checkpoint import with_prefix
-
-_ReducedPatches = Float[Tensor, "_patch _channel"]
-"""One vector per patch, perhaps with fewer channels."""
-
-_ReducerScope = Literal["coreset", "bank"]
-"""Where reduced vectors are used: to choose the coreset only, or in the bank too."""
-
-_VectorPrecision = Literal["f32", "f16"]
-"""What the vectors of good images are kept in while the coreset is chosen."""
 
 
 @dataclass(eq=False)
@@ -70,6 +70,8 @@ class PatchCore(MemoryMethod):
         image_score: how the patches of an image make its score.
         sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
         registration: whether images are brought into one pose first, inside the backbone.
+        place_scaling: whether distances are scaled by those of held-out good images at the same
+            place; for parts that lie alike.
         letterbox: whether images whose aspect is more than 10 % off the input's are padded instead
             of stretched; padded patches are neither fitted nor scored.
 
@@ -88,18 +90,20 @@ class PatchCore(MemoryMethod):
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
     reducer: Reducer = SparseRandomProjection()
-    reducer_scope: _ReducerScope = "coreset"
+    reducer_scope: ReducerScope = "coreset"
     coreset: float = field(default=0.01, metadata={"symbol": "p"})
     max_rows: int | None = None
-    vector_precision: _VectorPrecision = "f32"
+    vector_precision: VectorPrecision = "f32"
     image_score: ImageScore = Maximum()
     sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
+    place_scaling: bool = False
     letterbox: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_letterbox()
+        if self.letterbox:
+            check_letterbox(self.context, self.registration)
         check_range(self, "sigma", 0)
         if not 0 < self.coreset <= 1:
             raise OptionError(
@@ -109,6 +113,7 @@ class PatchCore(MemoryMethod):
         self.bank_: Bank | None = None
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
+        self.places_: PlaceScaling | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -150,17 +155,13 @@ class PatchCore(MemoryMethod):
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
             tensors = self.encoder_runner.encode(batch.images).flatten()
-            return [self._kept(tensors[0]), *tensors[1:]]
+            return [in_precision(tensors[0], self.vector_precision), *tensors[1:]]
 
         self.encoder_runner.warm_up(batches)
         tensors = concat_batches(map(embed, batches), length_hint(batches))
         if not tensors:
             raise DatasetError("no image could be used, so there is nothing to fit to")
-        (grid,), transforms, inside = Embedded.unflatten(tensors)
-        named = {f"transform{stage}": tensor for stage, tensor in enumerate(transforms)}
-        if inside is not None:
-            named["inside"] = inside
-        return {"grid": grid, "size": torch.tensor(sizes[0]), **named}
+        return make_shard(Embedded.unflatten(tensors), sizes[0])
 
     def fit_shards(self, shards: list[State]) -> PatchCore:
         """Choose the coreset of all extracted vectors, and keep it as the bank.
@@ -171,11 +172,10 @@ class PatchCore(MemoryMethod):
         Returns:
             The method itself.
         """
-        grids = [shard["grid"] for shard in shards]
-        grid = grids[0] if len(grids) == 1 else torch.cat(grids)
+        grid = join_grids(shards)
         vectors = rearrange(grid, "p h w c -> (p h w) c")
-        inside = _join_inside(shards)
-        kept, searched = self.reduce(vectors, inside)
+        inside = join_inside(shards)
+        kept, searched, self.reduction_ = self.reduction.fit(vectors, inside)
         rows = choose_coreset(
             searched.to(best_device()),
             self.coreset,
@@ -185,6 +185,7 @@ class PatchCore(MemoryMethod):
         )
         image_ids = rows // (grid.shape[1] * grid.shape[2])
         self.bank_ = Bank(kept[rows].float(), image_ids).to(best_device())
+        self.places_ = self._fit_places(kept, grid.shape[:3], inside)
         return self
 
     def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
@@ -201,7 +202,6 @@ class PatchCore(MemoryMethod):
         shard = self.extract(batches)
         return self.fit_shards([shard]).leave_one_out_scores(shard, batches.group_ids)
 
-    @torch.inference_mode()
     def leave_one_out_scores(self, shard: State, group_ids: Indices) -> HeldOutScores:
         """Score extracted images by the bank as it would be without their group; fit first.
 
@@ -216,33 +216,27 @@ class PatchCore(MemoryMethod):
             NotFitted: there is no bank yet.
         """
         vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
-        if not self._reduces_early:
+        if not self.reduction.is_early:
             vectors = reduce_in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*shard["grid"].shape[:3], -1)
-        names = sorted(name for name in shard if name.startswith("transform"))
-        transforms = tuple(shard[name] for name in names)
-        embedded = Embedded((grid,), transforms, shard.get("inside"))
-        left_out = LeaveOut(self._bank(), vectors, group_ids, _join_inside([shard]))
+        left_out = LeaveOut(self._bank(), vectors, group_ids, join_inside([shard]))
         height, width = shard["size"].tolist()
         pixel_map = AnomalyMap(self.sigma).to(best_device())
-        image = torch.zeros(len(grid))
-        peak = torch.zeros(len(grid))
-        groups = group_ids.unique().tolist()
-        with single_threaded():
-            for group_id in track(groups, "scoring good images", len(groups)):
-                bank = left_out.bank_without(group_id)
-                head = PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map)
-                for index in (group_ids == group_id).nonzero()[:, 0].tolist():
-                    nearest = left_out.nearest_in(index, bank)
-                    scores = head.score_compared(embedded.image(index), nearest, height, width)
-                    image[index], peak[index] = scores
-        return HeldOutScores(image, peak)
+
+        def make_head(bank: Bank) -> PatchCoreHead:
+            return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
+
+        return leave_one_out_scores(
+            left_out, embedded_of(shard, grid), group_ids, (height, width), make_head
+        )
 
     def encoder(self) -> PatchCoreEncoder:
         """Images to patch vectors, reduced where the reducer needs no fit."""
-        return PatchCoreEncoder(
-            self._embedder(), self._early_reduction(), masks_padding=self.masks_padding
-        )
+        reduction = self.reduction
+        # The fitted one, where there is one: it was loaded with the file.
+        is_loaded = reduction.is_early and not isinstance(self.reduction_, nn.Identity)
+        module = self.reduction_ if is_loaded else reduction.early_module()
+        return PatchCoreEncoder(self._embedder(), module, masks_padding=self.masks_padding)
 
     def head(self) -> PatchCoreHead:
         """The fitted reduction, the search in the bank, and the anomaly map.
@@ -250,14 +244,20 @@ class PatchCore(MemoryMethod):
         Raises:
             NotFitted: there is no bank yet.
         """
-        reduction = nn.Identity() if self._reduces_early else self.reduction_
-        return PatchCoreHead(reduction, self._bank(), self.image_score, AnomalyMap(self.sigma))
+        reduction = nn.Identity() if self.reduction.is_early else self.reduction_
+        return PatchCoreHead(
+            reduction, self._bank(), self.image_score, AnomalyMap(self.sigma), self.places_
+        )
 
     def fitted_state(self) -> State:
         """The bank, with the reduction and the registration where there are some."""
         bank = self._bank()
         saved = {"bank.vectors": bank.vectors.cpu(), "bank.image_ids": bank.image_ids.cpu()}
-        modules = {"reduction": self.reduction_, "aligner": self.aligner_ or nn.Identity()}
+        modules = {
+            "reduction": self.reduction_,
+            "aligner": self.aligner_ or nn.Identity(),
+            "places": self.places_ or nn.Identity(),
+        }
         for name, module in modules.items():
             state = module.state_dict()
             saved.update({f"{name}.{key}": tensor.cpu() for key, tensor in state.items()})
@@ -274,68 +274,26 @@ class PatchCore(MemoryMethod):
         self.reduction_ = self.reducer.load(with_prefix("reduction.", state)).to(best_device())
         aligner = load_aligner(with_prefix("aligner.", state))
         self.aligner_ = aligner.to(best_device()) if aligner else None
+        places = with_prefix("places.", state)
+        self.places_ = PlaceScaling(**places).to(best_device()) if places else None
         self._runner = None
 
-    def reduce(
-        self, vectors: Patches, inside: Tensor | None = None
-    ) -> tuple[_ReducedPatches, _ReducedPatches]:
-        """Fit the reduction, and reduce with it.
-
-        Args:
-            vectors: all patches (patch, channel).
-            inside: whether each patch counts, (patch,): to padding nothing is fitted; None where
-                all count.
-
-        Returns:
-            The vectors to keep in the bank, and those that the coreset is chosen by.
-        """
-        if self._reduces_early:
-            self.reduction_ = self._early_reduction()
-            return vectors, vectors
-        fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
-        reduction = self.reducer.fit(fitted, self._embedder().blocks, self.seed)
-        searched = reduce_in_blocks(reduction, vectors)
-        if self.reducer_scope == "coreset":
-            return vectors, searched
-        self.reduction_ = reduction.to(best_device())
-        return searched, searched
-
     @property
-    def _reduces_early(self) -> bool:
-        """Whether the encoder reduces: the bank's vectors are reduced, and that needs no fit."""
-        return self.reducer_scope == "bank" and not self.reducer.needs_fit
-
-    def _early_reduction(self) -> nn.Module:
-        if not self._reduces_early:
-            return nn.Identity()
-        if not isinstance(self.reduction_, nn.Identity):
-            return self.reduction_
+    def reduction(self) -> VectorReduction:
+        """The reducer, and where its result is used."""
         blocks = self._embedder().blocks
-        unused = torch.empty(1, sum(blocks))
-        return self.reducer.fit(unused, blocks, self.seed).to(best_device())
+        return VectorReduction(self.reducer, self.reducer_scope, blocks, self.seed)
 
-    def _kept(self, grid: Tensor) -> Tensor:
-        """The patch vectors in the precision that they are kept in."""
-        if self.vector_precision == "f32":
-            return grid
-        kept = grid.half()
-        if not kept.isfinite().all():
-            raise OptionError(
-                "the backbone's numbers are too large for half precision; use vector_precision=f32"
-            )
-        return kept
-
-    def _check_letterbox(self) -> None:
-        if self.letterbox and not self.context.is_local:
-            raise OptionError(
-                f"letterbox=true: the context {type(self.context).__name__} sees the full map, "
-                "padding included; use context=Neighbourhood, or letterbox=false"
-            )
-        if self.letterbox and self.is_trained:
-            raise OptionError(
-                "letterbox=true: a registration would move padding into the image; use "
-                "registration=NoRegistration, or letterbox=false"
-            )
+    def _fit_places(
+        self, vectors: ReducedPatches, shape: Sequence[int], inside: Tensor | None
+    ) -> PlaceScaling | None:
+        """The scaling by place of images that are (image, row, column) patches, if wanted."""
+        if not self.place_scaling:
+            return None
+        alone = torch.arange(shape[0])
+        with single_threaded():
+            distances = held_out_distances(self._bank(), vectors, alone, inside)
+        return PlaceScaling.fit(distances.reshape(*shape), inside).to(best_device())
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)
@@ -344,10 +302,3 @@ class PatchCore(MemoryMethod):
         if self.bank_ is None:
             raise not_fitted(self)
         return self.bank_
-
-
-def _join_inside(shards: list[State]) -> Tensor | None:
-    """Whether each patch of all shards counts, (patch,); None where all do."""
-    if "inside" not in shards[0]:
-        return None
-    return torch.cat([shard["inside"].flatten() for shard in shards]) > 0

@@ -7,8 +7,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
+from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
+from flawmap.features.context_base import Context
 from flawmap.features.patches import PatchEmbedder
+from flawmap.features.place_scaling import PlaceScaling
+from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.memory.bank import Bank, ImageScore
 from flawmap.memory.neighbours import Nearest
@@ -75,6 +79,7 @@ class PatchCoreHead(Head):
         bank: what patches are compared with.
         image_rule: how the patches of an image make its score.
         pixel_map: distances per patch to distances per pixel.
+        places: scales distances by place; None leaves them as they are.
 
     Example:
         >>> from flawmap.memory.bank import Maximum
@@ -85,13 +90,19 @@ class PatchCoreHead(Head):
     """
 
     def __init__(
-        self, reduction: nn.Module, bank: Bank, image_rule: ImageScore, pixel_map: AnomalyMap
+        self,
+        reduction: nn.Module,
+        bank: Bank,
+        image_rule: ImageScore,
+        pixel_map: AnomalyMap,
+        places: PlaceScaling | None = None,
     ) -> None:
         super().__init__()
         self.reduction = reduction
         self.bank = bank
         self.image_rule = image_rule
         self.pixel_map = pixel_map
+        self.places = places
 
     def compare(self, embedded: Embedded) -> Compared:
         """The distance of each patch to the bank, 0 for padding, and the bank's nearest row.
@@ -100,7 +111,7 @@ class PatchCoreHead(Head):
             embedded: one patch grid (batch, row, column, channel).
         """
         nearest = self.bank(self._vectors(embedded))
-        return Compared((_zero_outside(nearest.distances, embedded),), nearest.rows)
+        return Compared((self._scaled(nearest.distances, embedded),), nearest.rows)
 
     def anomaly_map(self, embedded: Embedded, compared: Compared, height: int, width: int) -> Maps:
         """The distances in the image's own pose and size, smoothed.
@@ -149,7 +160,7 @@ class PatchCoreHead(Head):
         tensors = (tensor.float() for tensor in embedded.to(best_device()).flatten())
         embedded = Embedded.unflatten(tensors)
         shape = embedded.maps[0].shape[:3]
-        distances = _zero_outside(nearest.distances.reshape(shape), embedded)
+        distances = self._scaled(nearest.distances.reshape(shape), embedded)
         compared = Compared((distances,), nearest.rows.reshape(shape))
         maps = self.anomaly_map(embedded, compared, height, width)
         return self.image_score(embedded, compared, maps)[0], maps.max()
@@ -178,7 +189,7 @@ class PatchCoreHead(Head):
             height: height of the images in pixels.
             width: width of the images in pixels.
         """
-        grid = _zero_outside(distances.reshape(embedded.maps[0].shape[:3]), embedded)
+        grid = self._scaled(distances.reshape(embedded.maps[0].shape[:3]), embedded)
         compared = Compared((grid,), torch.zeros_like(grid, dtype=torch.long))
         maps = self.anomaly_map(embedded, compared, height, width)
         return Scores(self.image_score(embedded, compared, maps), maps)
@@ -188,9 +199,32 @@ class PatchCoreHead(Head):
         vectors: PatchGrid = self.reduction(embedded.maps[0])
         return vectors
 
+    def _scaled(self, distances: Distances, embedded: Embedded) -> Distances:
+        """The distances, scaled by place where that is wanted, and 0 for padding."""
+        if self.places is not None:
+            distances = self.places(distances)
+        if embedded.inside is None:
+            return distances
+        return distances * embedded.inside.reshape(distances.shape)
 
-def _zero_outside(distances: Distances, embedded: Embedded) -> Distances:
-    """The distances of the patches that count, and 0 for padding."""
-    if embedded.inside is None:
-        return distances
-    return distances * embedded.inside.reshape(distances.shape)
+
+def check_letterbox(context: Context, registration: Registration) -> None:
+    """Nothing, where images may be letterboxed with these components.
+
+    Args:
+        context: how a position of the deepest layer sees its surroundings.
+        registration: whether images are brought into one pose first.
+
+    Raises:
+        OptionError: one of them would mix padding into the image.
+    """
+    if not context.is_local:
+        raise OptionError(
+            f"letterbox=true: the context {type(context).__name__} sees the full map, "
+            "padding included; use context=Neighbourhood, or letterbox=false"
+        )
+    if not isinstance(registration, NoRegistration):
+        raise OptionError(
+            "letterbox=true: a registration would move padding into the image; use "
+            "registration=NoRegistration, or letterbox=false"
+        )

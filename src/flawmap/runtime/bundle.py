@@ -59,6 +59,7 @@ class Manifest:
         fitted_images: number of good images that the method was fitted on.
         calibration: budget, groups and kind of the calibration; its scores are among the arrays.
         finetuning: record of the backbone's fine-tuning; None without one.
+        tuning: record of how the settings were chosen for the part; None where they were given.
         no_graph_reason: why the file holds no graph; empty where it holds one.
         scorer_sha256: hash of all that determines scores; `save` computes it.
 
@@ -91,6 +92,7 @@ class Manifest:
     fitted_images: int
     calibration: CalibrationSettings
     finetuning: dict[str, Any] | None = None
+    tuning: dict[str, Any] | None = None
     method_source: str = ""
     no_graph_reason: str = ""
     scorer_sha256: str = ""

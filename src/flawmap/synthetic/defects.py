@@ -157,7 +157,7 @@ def _paint_texture(rng: Generator, image: ImageU8, _: Mask) -> FloatImage:
 def _paint_scratch(rng: Generator, image: ImageU8, foreground: Mask) -> FloatImage:
     """A line, 20–120 px long, 1–3 px wide, 20–60 levels lighter or darker, uneven."""
     unit = length_unit(image)
-    path = _bezier_curve(rng, rng.uniform(20, 120) * unit) + _random_position(rng, foreground)
+    path = bezier_curve(rng, rng.uniform(20, 120) * unit) + _random_position(rng, foreground)
     strengths = rng.uniform(0.4, 1, 4)
     pressure = np.interp(np.arange(24), np.arange(0, 24, 6), strengths)
     thickness = max(round((1 + 2 * rng.random() ** 3) * unit), 1)  # most scratches are hairlines
@@ -219,8 +219,20 @@ def _random_position(rng: Generator, foreground: Mask) -> tuple[int, int]:
     return x, y
 
 
-def _bezier_curve(rng: Generator, length: float) -> npt.NDArray[np.float64]:
-    """A cubic Bézier curve about the origin, straight or bent, in any direction; 25 × (x, y)."""
+def bezier_curve(rng: Generator, length: float) -> npt.NDArray[np.float64]:
+    """A cubic Bézier curve about the origin, straight or bent, in any direction.
+
+    Args:
+        rng: all that the curve depends on besides.
+        length: distance between its ends if it were straight, in pixels.
+
+    Returns:
+        25 points on it, (x, y); the middle one is the origin.
+
+    >>> curve = bezier_curve(np.random.default_rng(0), 30)
+    >>> curve.shape, curve[12].tolist()
+    ((25, 2), [0.0, 0.0])
+    """
     heading = rng.uniform(0, 2 * math.pi)
     t = np.linspace(0, 1, 25)[:, None]
     degree = np.arange(4)

@@ -1,0 +1,38 @@
+"""Which blocks of a transformer a method may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flawmap.errors import OptionError
+from flawmap.features.backbone import Backbone
+
+_MIDDLE_BLOCKS = (3 / 12, 5 / 12, 8 / 12, 10 / 12)
+"""Where the blocks lie that published methods use, as fractions of all; the last ones first."""
+
+
+def refuse_default_blocks(backbone: Backbone, default: Sequence[int]) -> None:
+    """Nothing, unless the default stages of a CNN would be taken for blocks of a transformer.
+
+    Args:
+        backbone: the backbone.
+        default: the layers that a method takes where nobody names others.
+
+    Raises:
+        OptionError: they are this transformer's layers; names better ones.
+
+    Example:
+        >>> refuse_default_blocks(Backbone("test_vit", (2, 3), "random"), (2, 3))
+        Traceback (most recent call last):
+        flawmap.errors.OptionError: test_vit is a transformer of 6 blocks, 0 to 5, and layers 2, 3
+        are a default for CNNs; name blocks in the middle, as --layers 4,5
+    """
+    if not backbone.patch_size or tuple(backbone.layers) != tuple(default):
+        return
+    count = backbone.num_blocks
+    middle = [round(count * fraction) for fraction in _MIDDLE_BLOCKS[-len(default) :]]
+    raise OptionError(
+        f"{backbone.name} is a transformer of {count} blocks, 0 to {count - 1}, and layers "
+        f"{', '.join(map(str, default))} are a default for CNNs; name blocks in the middle, as "
+        f"--layers {','.join(map(str, middle))}"
+    )
