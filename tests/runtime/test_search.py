@@ -17,7 +17,6 @@ from flawmap.runtime.graph import Graph
 from flawmap.runtime.search import (
     add_replaceable_search,
     add_search,
-    eight_bits_are_exact,
     has_search,
     with_bank,
 )
@@ -197,7 +196,3 @@ def test_a_graph_without_search() -> None:
     assert not has_search(plain)
     with pytest.raises(OptionError, match="fit again"):
         with_bank(plain, np.zeros((1, 3), np.float32))
-
-
-def test_this_machine_multiplies_eight_bits_exactly_or_says_not() -> None:
-    assert eight_bits_are_exact() in (True, False)
