@@ -1,5 +1,6 @@
 import pytest
 
+from flawmap.data.auto_size import AutoSize
 from flawmap.errors import OptionError
 from flawmap.methods import make_method
 from flawmap.tuning.candidates import Candidate, by_fit, candidates_for
@@ -12,23 +13,24 @@ def labels(candidates: list[Candidate]) -> list[str]:
 def test_sizes_strides_and_image_scores_are_combined() -> None:
     method = make_method("patchcore")
     candidates = candidates_for(method)
-    assert len(candidates) == 3 * 2 * 4
+    assert len(candidates) == (1 + 3) * 2 * 4
     assert candidates[0] == Candidate("as set")
     assert candidates[0].apply_to(method).options() == method.options()
-    assert "448 px, stride 8, top 1 %" in labels(candidates)
+    assert "448 px, stride 8, top 1%" in labels(candidates)
     applied = candidates[-1].apply_to(method)
     assert getattr(applied, "stride", None) == 8
-    assert candidates[-1].size == 448
+    assert candidates[-1].size == AutoSize(448)
 
 
 def test_no_two_candidates_are_the_same() -> None:
     method = make_method("patchcore", stride=8)
-    candidates = candidates_for(method, 320)
-    settings = [(c.size or 224, str(c.apply_to(method).options())) for c in candidates]
+    candidates = candidates_for(method, AutoSize(320))
+    settings = [(c.size, str(c.apply_to(method).options())) for c in candidates]
     assert len(set(settings)) == len(settings)
-    assert candidates[0].size == 320
+    assert candidates[0].size == AutoSize(320)
     assert labels(candidates)[0] == "as set"
-    assert not any(c.size == 320 and c.options == () for c in candidates[1:])
+    assert "320 px" not in labels(candidates)
+    assert "stride 16" in labels(candidates)
 
 
 def test_the_cheapest_come_first() -> None:
@@ -43,12 +45,17 @@ def test_what_was_typed_stays() -> None:
     method = make_method("patchcore")
     assert labels(candidates_for(method, 224, ["size", "stride"])) == [
         "as set",
-        "top 0.5 %",
-        "top 1 %",
-        "top 2 %",
+        "top 0.5%",
+        "top 1%",
+        "top 2%",
     ]
     fixed = ["image_score.fraction", "stride"]
-    assert labels(candidates_for(method, fixed=fixed)) == ["as set", "320 px", "448 px"]
+    assert labels(candidates_for(method, fixed=fixed)) == [
+        "as set",
+        "224 px",
+        "320 px",
+        "448 px",
+    ]
 
 
 def test_a_method_without_an_option_is_not_given_it() -> None:
@@ -58,7 +65,7 @@ def test_a_method_without_an_option_is_not_given_it() -> None:
 
 def test_candidates_that_share_a_fit_are_together() -> None:
     groups = by_fit(candidates_for(make_method("patchcore")))
-    assert [len(group) for group in groups] == [4] * 6
+    assert [len(group) for group in groups] == [4] * 8
     for group in groups:
         assert len({candidate.size for candidate in group}) == 1
         assert len({"stride=8" in candidate.options for candidate in group}) == 1

@@ -14,9 +14,6 @@ from flawmap.cli.console import out
 if TYPE_CHECKING:
     from flawmap.tuning.record import Trial, TuningRecord
 
-_MIN_WIDTH = 90
-"""Columns of the table: in a narrower window its lines break, but nothing is cut."""
-
 
 def print_tuning(record: TuningRecord) -> None:
     """Print what was tried, and what was chosen and why.
@@ -25,18 +22,25 @@ def print_tuning(record: TuningRecord) -> None:
         record: of the tuning.
     """
     kinds = list(record.choice.smallest)
-    headings = ["AUROC", "below best", *kinds, "ms"]
+    headings = ["AUROC", "behind", *kinds, "ms"]
     columns = [Column(heading, justify="right", no_wrap=True) for heading in headings]
-    table = Table(Column("settings", no_wrap=True), *columns, box=SIMPLE, pad_edge=False)
+    table = Table(
+        Column("settings", no_wrap=True),
+        *columns,
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),  # so that it fits into 80 columns
+        pad_edge=False,
+        show_edge=False,
+    )
     for index, trial in enumerate(record.trials):
         cells = map(escape, _cells(trial, kinds))
         table.add_row(*cells, style="bold" if index == record.chosen else None)
-    out.print(table, width=max(out.width, _MIN_WIDTH), crop=False)
+    out.print(table)
     out.print(
         f"Tried in {record.seconds / 60:.1f} of {record.minutes:g} minutes: fitted to "
         f"{record.fitted_images} good images, scored {record.held_out_images} others with "
         f"{record.painted_defects} painted defects of {record.contrast:g} × the noise around. "
-        "AUROC of images in %, how far that is below the best with its standard error; dot, "
+        "AUROC of images in %, and how far behind the best with its standard error; dot, "
         "scratch, …: size in pixels of the image from which on 90 % are found at 5 % false "
         "rejects; ms: of an image, one at a time, with one thread for the search.",
         soft_wrap=False,
@@ -56,5 +60,5 @@ def _cells(trial: Trial, kinds: Collection[str]) -> list[str]:
         f"{100 * trial.auroc:.1f}",
         below if trial.shortfall else "",
         *("–" if size is None else f"{size:g}" for size in sizes),
-        f"{trial.image_ms:.1f}",
+        f"{trial.image_ms:.3g}",
     ]

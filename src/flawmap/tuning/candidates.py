@@ -39,7 +39,7 @@ _IMAGE_SCORES = [
     _Choice("maximum", options=(f"{IMAGE_SCORE}=Maximum",)),
     *(
         _Choice(
-            f"top {fraction:.1%}".replace(".0%", "%").replace("%", " %"),
+            f"top {100 * fraction:g}%",
             options=(f"{IMAGE_SCORE}=TopShare", f"{IMAGE_SCORE}.fraction={fraction}"),
         )
         for fraction in (0.005, 0.01, 0.02)
