@@ -189,7 +189,7 @@ class PatchCoreHead(Head):
             height: height of the images in pixels.
             width: width of the images in pixels.
         """
-        grid = _zero_outside(distances.reshape(embedded.maps[0].shape[:3]), embedded)
+        grid = self._scaled(distances.reshape(embedded.maps[0].shape[:3]), embedded)
         compared = Compared((grid,), torch.zeros_like(grid, dtype=torch.long))
         maps = self.anomaly_map(embedded, compared, height, width)
         return Scores(self.image_score(embedded, compared, maps), maps)
