@@ -16,7 +16,7 @@ from flawmap.memory.bank import Reweighted
 from flawmap.runtime import bundle
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.new_bank import BANK_VECTORS, replace_bank
-from flawmap.runtime.search import has_search
+from flawmap.runtime.search import has_search, with_bank
 
 IDS = "method.bank.image_ids"
 
@@ -24,7 +24,7 @@ IDS = "method.bank.image_ids"
 def image(seed: int) -> np.ndarray:
     base = np.random.default_rng(0).integers(0, 255, (64, 64, 3))
     noise = np.random.default_rng(seed).integers(-30, 30, (64, 64, 3))
-    return np.clip(base + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(base + noise, 0, 255), np.uint8)
 
 
 def fitted(first: int, file: Path, **options: Any) -> flawmap.Inspector:
@@ -68,6 +68,23 @@ def test_scores_as_a_fresh_fit_with_that_bank(files: Path) -> None:
         assert replaced.inspect(image(seed)).score == pytest.approx(expected, rel=1e-6)
         assert in_torch.inspect(image(seed)).score == pytest.approx(expected, rel=1e-5)
         assert before.inspect(image(seed)).score != pytest.approx(expected, rel=1e-3)
+
+
+def test_a_machine_without_exact_products_searches_plainly(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = files / "first.flawmap"
+    expected = flawmap.load(file).inspect(image(1002)).score
+    replaced = []
+
+    def spy(graph: Graph, vectors: np.ndarray, *, in_eight_bits: bool) -> Graph:
+        replaced.append(in_eight_bits)
+        return with_bank(graph, vectors, in_eight_bits=in_eight_bits)
+
+    monkeypatch.setattr("flawmap.runtime.inference.eight_bits_are_exact", lambda: False)
+    monkeypatch.setattr("flawmap.runtime.inference.with_bank", spy)
+    assert flawmap.load(file).inspect(image(1002)).score == pytest.approx(expected, rel=1e-6)
+    assert replaced == [False]
 
 
 def test_wrong_banks(files: Path) -> None:

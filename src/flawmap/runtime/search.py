@@ -325,7 +325,8 @@ def _measure(queries: _Value, rows: _Value, vectors: _Vectors) -> _Value:
 def _smallest(values: Any, count: int) -> list[_Value]:
     """The smallest of each row in order, and their columns; both (row, count)."""
     if values.get_output_shape(0)[0] == 1:
-        return ops.topk(values, ops.constant(np.int64(count)), 1, "min", "value").outputs()
+        top = ops.topk(values, ops.constant(np.int64(count)), 1, "min", "value")
+        return [top.output(0), top.output(1)]
     # Along the first axis, which takes a quarter of the time.
     across = ops.transpose(values, _integers(1, 0))
     top = ops.topk(across, ops.constant(np.int64(count)), 0, "min", "value")
