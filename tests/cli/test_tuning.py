@@ -38,7 +38,7 @@ def test_fit_prints_what_it_tried_and_why_it_chose(tuned: tuple[Path, str]) -> N
     for label in ("as set", "top 0.5%", "top 1%", "top 2%"):
         assert f"{label} " in output
     assert "fitted to 44 good images, scored 20 others" in output
-    assert "No time for: stride 8" in output, "the size was typed and stays"
+    assert "No time for: by place; stride 8" in output, "the size was typed and stays"
     assert "Chosen at 64 × 64 pixels: " in output
     assert "Fitted to 64 good images" in output, "in the end to all"
 

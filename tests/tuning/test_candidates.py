@@ -13,12 +13,13 @@ def labels(candidates: list[Candidate]) -> list[str]:
 def test_sizes_strides_and_image_scores_are_combined() -> None:
     method = make_method("patchcore")
     candidates = candidates_for(method)
-    assert len(candidates) == (1 + 3) * 2 * 4
+    assert len(candidates) == (1 + 3) * 2 * 2 * 4
     assert candidates[0] == Candidate("as set")
     assert candidates[0].apply_to(method).options() == method.options()
-    assert "448 px, stride 8, top 1%" in labels(candidates)
+    assert "448 px, stride 8, by place, top 1%" in labels(candidates)
     applied = candidates[-1].apply_to(method)
     assert getattr(applied, "stride", None) == 8
+    assert getattr(applied, "place_scaling", None) is True
     assert candidates[-1].size == AutoSize(448)
 
 
@@ -43,13 +44,13 @@ def test_the_cheapest_come_first() -> None:
 
 def test_what_was_typed_stays() -> None:
     method = make_method("patchcore")
-    assert labels(candidates_for(method, 224, ["size", "stride"])) == [
+    assert labels(candidates_for(method, 224, ["size", "stride", "place_scaling"])) == [
         "as set",
         "top 0.5%",
         "top 1%",
         "top 2%",
     ]
-    fixed = ["image_score.fraction", "stride"]
+    fixed = ["image_score.fraction", "stride", "place_scaling"]
     assert labels(candidates_for(method, fixed=fixed)) == [
         "as set",
         "224 px",
@@ -65,10 +66,10 @@ def test_a_method_without_an_option_is_not_given_it() -> None:
 
 def test_candidates_that_share_a_fit_are_together() -> None:
     groups = by_fit(candidates_for(make_method("patchcore")))
-    assert [len(group) for group in groups] == [4] * 8
+    assert [len(group) for group in groups] == [4] * 16
     for group in groups:
         assert len({candidate.size for candidate in group}) == 1
-        assert len({"stride=8" in candidate.options for candidate in group}) == 1
+        assert len({candidate.fit_options for candidate in group}) == 1
 
 
 def test_an_option_that_cannot_be_is_refused() -> None:

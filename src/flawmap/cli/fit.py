@@ -141,9 +141,9 @@ def fit(
     tune: Annotated[
         float | None,
         typer.Option(
-            help="Choose the size, the stride and the image score for the part first, by painted "
-            "defects on held-out good images, in so many minutes for each product. What you type "
-            "stays as it is.",
+            help="Choose size, stride, scaling by place and image score for the part first, by "
+            "painted defects on held-out good images, in so many minutes for each product. What "
+            "you type stays as it is.",
             metavar="MINUTES",
         ),
     ] = None,

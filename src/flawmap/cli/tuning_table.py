@@ -25,7 +25,7 @@ def print_tuning(record: TuningRecord) -> None:
     headings = ["AUROC", "behind", *kinds, "ms"]
     columns = [Column(heading, justify="right", no_wrap=True) for heading in headings]
     table = Table(
-        Column("settings", no_wrap=True),
+        "settings",
         *columns,
         box=SIMPLE,
         padding=(0, 1, 0, 0),  # so that it fits into 80 columns

@@ -18,6 +18,7 @@ IMAGE_SCORE = "image_score"
 
 _DEFAULT_SIDE = 224
 _STRIDE = "stride"
+_PLACE = "place_scaling"
 _STRIDE_OF_REFERENCE = 16
 
 
@@ -34,6 +35,10 @@ _SIZES = [_Choice(f"{side} px", AutoSize(side)) for side in (224, 320, 448)]
 _STRIDES = [
     _Choice("stride 16", options=(f"{_STRIDE}=null",)),
     _Choice("stride 8", options=(f"{_STRIDE}=8",)),
+]
+_PLACES = [
+    _Choice("not by place", options=(f"{_PLACE}=false",)),
+    _Choice("by place", options=(f"{_PLACE}=true",)),
 ]
 _IMAGE_SCORES = [
     _Choice("maximum", options=(f"{IMAGE_SCORE}=Maximum",)),
@@ -100,7 +105,7 @@ class Candidate:
 def candidates_for(
     method: Method, size: InputSize | None = None, fixed: Collection[str] = ()
 ) -> list[Candidate]:
-    """What there is to try for a method: sizes of the input, strides, image scores.
+    """What there is to try for a method: sizes, strides, scaling by place, image scores.
 
     Args:
         method: with the options to begin with.
@@ -119,8 +124,9 @@ def candidates_for(
     """
     sizes = [_Choice("", size), *([] if "size" in fixed else _SIZES)]
     strides = [_UNCHANGED, *(_STRIDES if _is_free(method, _STRIDE, fixed) else [])]
+    places = [_UNCHANGED, *(_PLACES if _is_free(method, _PLACE, fixed) else [])]
     scores = [_UNCHANGED, *(_IMAGE_SCORES if _is_free(method, IMAGE_SCORE, fixed) else [])]
-    combined = [_combine(*choices) for choices in product(sizes, strides, scores)]
+    combined = [_combine(*choices) for choices in product(sizes, strides, places, scores)]
     # The sort is stable: what the method has already stays in front of what is as much work.
     cheapest_first = sorted(combined[1:], key=lambda candidate: candidate.relative_work(method))
     distinct: dict[str, Candidate] = {}
@@ -147,9 +153,10 @@ def by_fit(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     return list(groups.values())
 
 
-def _combine(size: _Choice, stride: _Choice, score: _Choice) -> Candidate:
-    labels = [choice.label for choice in (size, stride, score) if choice.label]
-    return Candidate(", ".join(labels) or "as set", size.size, stride.options + score.options)
+def _combine(size: _Choice, *others: _Choice) -> Candidate:
+    labels = [choice.label for choice in (size, *others) if choice.label]
+    options = tuple(option for choice in others for option in choice.options)
+    return Candidate(", ".join(labels) or "as set", size.size, options)
 
 
 def _is_free(method: Method, name: str, fixed: Collection[str]) -> bool:
