@@ -18,7 +18,7 @@ from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import get_preset, make_method, saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
-from flawmap.methods.input_size import make_preprocessing, size_multiple
+from flawmap.methods.input_size import make_preprocessing, sides_of, size_multiple
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -104,7 +104,7 @@ class Inspector:
         self._size = size or _DEFAULT_SIZE
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
-            Preprocessing(*self._sides())  # A size that cannot be is refused at once.
+            Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
         self.budget = Budget(false_rejects, confidence)
         if not 0 <= calibration_fraction < 1:
             message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
@@ -127,7 +127,7 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        return make_preprocessing(self.method, *self._sides())
+        return make_preprocessing(self.method, *sides_of(self.chosen_size or self._size))
 
     def fit(
         self,
@@ -288,22 +288,11 @@ class Inspector:
             self.chosen_size = self._size.choose(images, size_multiple(self.method))
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
             return
-        height, width = self._sides()
+        height, width = sides_of(self._size)
         actual = self.preprocessing.height, self.preprocessing.width
         if actual != (height, width):
             reason = f"{height} × {width}, rounded to whole patches of {self.method.backbone}"
             self.chosen_size = ChosenSize(*actual, reason)
-
-    def _sides(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        size = self._size
-        if isinstance(size, int):
-            return size, size
-        if not isinstance(size, AutoSize):
-            return size
-        if self.chosen_size is None:
-            raise NotFitted("the good images choose the size (auto); call fit first")
-        return self.chosen_size.height, self.chosen_size.width
 
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None

@@ -8,6 +8,9 @@ import pytest
 from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
 from helpers import SMALL, run, save, texture, with_defect
 
+TINY = ["--backbone", "test_resnet", "--weights", "random"]
+TRANSFORMER = ["--backbone", "test_vit", "--weights", "random", "--method", "patchcore"]
+
 
 def test_fit_prints_what_was_fitted_and_what_the_budget_needs(
     good_folder: Path, tmp_path: Path
@@ -66,8 +69,13 @@ def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) ->
         (["--coreset", "3"], "is no fraction"),
         (["--false-rejects", "2"], "not between 0 and 1"),
         (["--backbone", "resnet19"], "timm has no backbone 'resnet19'"),
+        (["--layers", "2;3"], "--layers 2;3; use numbers with commas between"),
+        (["--layers", "2,9", *TINY], "has no layer 9; its layers are 1, 2, 3, 4"),
+        (["--layers", "3,99", *TRANSFORMER], "has no block 99; its blocks are 0, 1, 2, 3, 4, 5"),
+        (TRANSFORMER, "is a transformer of 6 blocks, 0 to 5.*as --layers 4,5"),
+        (["--layers", "2,4", "--stride", "8", *TRANSFORMER], "use stride 16, and a larger size"),
         (["--stride", "12"], "stride=12; use a power of two"),
-        (["--stride", "4", "--backbone", "test_resnet", "--weights", "random"], "it has 8, 16"),
+        (["--stride", "4", *TINY], "it has 8, 16"),
     ],
 )
 def test_options_that_cannot_be(good_folder: Path, arguments: list[str], why: str) -> None:
@@ -140,7 +148,6 @@ def test_an_image_too_small_for_the_layers(good_folder: Path) -> None:
         run("fit", good_folder, "--method", "padim", "--set", "layers=[1, 5]")
 
 
-TINY = ["--backbone", "test_resnet", "--weights", "random"]
 FINETUNED = ["--finetune", "synthetic", "--set", "finetune.epochs=1"]
 FINETUNED += ["--set", "finetune.image_size=64", *TINY]
 
@@ -163,6 +170,19 @@ def test_a_backbone_is_fine_tuned_before_the_fit(good_folder: Path, tmp_path: Pa
         path.name for path in (tmp_path / "p.finetune").iterdir() if "tfevents" not in path.name
     }
     assert left == {"checkpoint.safetensors", "history.json", "curves.png"}
+
+
+def test_blocks_of_a_transformer_at_whole_patches(good_folder: Path, tmp_path: Path) -> None:
+    from flawmap import Inspector
+
+    file = tmp_path / "p.flawmap"
+    code, output = run(
+        "fit", good_folder, "-o", file, *TRANSFORMER, "--layers", "2,4", "--size", "70x100"
+    )
+    assert code == 0
+    assert "Size 64 × 96 pixels" in output
+    assert "from 70 × 100, rounded to whole patches of test_vit" in " ".join(output.split())
+    assert Inspector.load(file).method.layers == (2, 4)
 
 
 def test_a_stride_is_an_option_of_any_fit(good_folder: Path, tmp_path: Path) -> None:

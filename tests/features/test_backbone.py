@@ -74,10 +74,17 @@ def test_an_unknown_network_names_similar_ones() -> None:
         Backbone("resnet19", weights="random")
 
 
-@pytest.mark.parametrize(("name", "has"), [("test_resnet", "1, 2, 3, 4"), ("test_vit", "none")])
-def test_a_layer_that_is_not_there(name: str, has: str) -> None:
-    with pytest.raises(OptionError, match=f"has no layer 5; its layers are {has}"):
-        Backbone(name, layers=(5,), weights="random")
+@pytest.mark.parametrize(
+    ("name", "layer", "why"),
+    [
+        ("test_resnet", 5, "has no layer 5; its layers are 1, 2, 3, 4"),
+        ("test_resnet", 0, "has no layer 0; its layers are 1, 2, 3, 4"),
+        ("test_vit", 99, "has no block 99; its blocks are 0, 1, 2, 3, 4, 5"),
+    ],
+)
+def test_a_layer_that_is_not_there(name: str, layer: int, why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        Backbone(name, layers=(layer,), weights="random")
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -122,3 +129,69 @@ def test_the_shared_resnet18_dilated() -> None:
         for stride in (None, 8)
     )
     assert torch.allclose(dilated[..., ::2, ::2], plain, rtol=1e-4, atol=1e-5)
+
+
+TRANSFORMERS = [
+    ("test_vit", 1),
+    ("test_vit3", 1),
+    ("test_vit4", 1),
+    ("vit_tiny_patch16_224", 1),
+    ("vit_small_patch14_reg4_dinov2", 5),
+    ("vit_small_patch16_dinov3", 5),
+]
+"""Names, and how many class and register tokens stand before the patches."""
+
+
+@pytest.mark.parametrize(("name", "others"), TRANSFORMERS)
+def test_a_block_gives_a_vector_for_each_patch(name: str, others: int) -> None:
+    backbone = Backbone(name, (1, 3), "random")
+    patch = backbone.patch_size
+    assert patch is not None
+    images = torch.rand(1, 3, 5 * patch, 7 * patch)
+    tokens = []
+    with backbone.network.blocks[1].register_forward_hook(lambda *given: tokens.append(given[-1])):
+        first, second = backbone(images)
+    assert first.shape == second.shape == (1, backbone.channels[0], 5, 7)
+    # By rows, behind the class and register tokens.
+    assert tokens[0].shape[1] == others + 35
+    assert torch.equal(first[0].flatten(1), tokens[0][0, others:].T)
+    assert len(backbone.network.blocks) == 4
+
+
+def test_a_transformer_takes_any_size_by_resampled_positions() -> None:
+    backbone = Backbone("test_vit3", (2,), "random")
+    assert backbone.network.pos_embed.shape[1] in (100, 101)
+    (at_home,) = backbone(torch.zeros(1, 3, 160, 160))
+    (smaller,) = backbone(torch.zeros(1, 3, 96, 128))
+    assert at_home.shape[-2:] == (10, 10)
+    assert smaller.shape[-2:] == (6, 8)
+    # A black image has nothing but positions, so they differ.
+    assert smaller[0].flatten(1).std(dim=1).max() > 0
+
+
+def test_the_last_norm_is_applied_where_it_is_asked_for() -> None:
+    plain = Backbone("test_vit", (2, 5), "random")
+    normed = Backbone("test_vit", (2, 5), "random", final_norm=True)
+    for before, after in zip(plain(IMAGES), normed(IMAGES), strict=True):
+        tokens = before.permute(0, 2, 3, 1)
+        expected = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+        assert torch.allclose(after.permute(0, 2, 3, 1), expected, atol=1e-4)
+    again = Backbone("test_vit", (2, 5), normed.weights(), final_norm=True)
+    assert all(map(torch.equal, again(IMAGES), normed(IMAGES)))
+
+
+def test_the_last_norm_of_a_cnn_is_refused() -> None:
+    with pytest.raises(OptionError, match="final_norm: test_resnet is no transformer"):
+        Backbone("test_resnet", weights="random", final_norm=True)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("test_vit", 16), ("vit_small_patch14_dinov2", 16)])
+def test_the_stride_of_a_transformer_is_its_patch(name: str, stride: int) -> None:
+    with pytest.raises(OptionError, match=rf"stride 8: {name} is a tr.*use stride {stride},"):
+        Backbone(name, (2, 3), "random", stride=8)
+    assert Backbone(name, (2, 3), "random", stride=stride).patch_size in (14, 16)
+
+
+def test_a_transformer_of_one_size_is_refused() -> None:
+    with pytest.raises(OptionError, match="takes images of one size; use another"):
+        Backbone("beit_base_patch16_224", (2, 3), "random")

@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from flawmap.features.backbone import Backbone
-from flawmap.features.context import Neighbourhood, PartialSelfAttention
+from flawmap.features.context import Neighbourhood
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.features.patches import PatchEmbedder, concat_maps
 
 FINE, COARSE = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)
@@ -26,8 +27,9 @@ def test_bilinear_puts_a_coarse_value_in_the_middle_of_its_block() -> None:
 def test_embedding_is_one_vector_per_patch_of_the_finest_layer() -> None:
     backbone = Backbone("test_resnet", weights="random")
     embedding = PatchEmbedder(backbone, PartialSelfAttention(0.25))
-    (grid,), transforms = embedding(torch.rand(2, 3, 64, 96))
-    assert transforms == ()
+    embedded = embedding(torch.rand(2, 3, 64, 96))
+    (grid,) = embedded.maps
+    assert embedded.transforms == ()
     assert grid.shape == (2, 8, 12, 48 + 192)
     assert embedding.blocks == (48, 48, 144)
 
@@ -36,7 +38,7 @@ def test_embedding_in_its_parts() -> None:
     backbone = Backbone("test_resnet", weights="random")
     images = torch.rand(1, 3, 64, 64)
     fine, deep = backbone(images)
-    (grid,), _ = PatchEmbedder(backbone, Neighbourhood())(images)
+    (grid,) = PatchEmbedder(backbone, Neighbourhood())(images).maps
     pooled = torch.nn.functional.avg_pool2d(fine, 3, 1, 1)
     assert torch.equal(grid[0, 5, 2, :48], pooled[0, :, 5, 2])
     deep = torch.nn.functional.interpolate(

@@ -15,7 +15,7 @@ import torch
 from flawmap import Inspector, Runtime
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.convert import export_programs
-from flawmap.errors import NotExportable, NotFitted, WeightsMismatch
+from flawmap.errors import NotExportable, NotFitted, OptionError, WeightsMismatch
 from flawmap.features.context import PooledNeighbourhood
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
@@ -286,6 +286,31 @@ def test_at_a_smaller_stride_it_is_saved_and_runs_by_its_graph(name: str, tmp_pa
     assert again.inspect(DEFECT).score == expected.score
     deepest = again.method.feature_extractor(torch.zeros(1, 3, 48, 64))[-1]
     assert deepest.shape[-2:] == (6, 8)
+    if not inspector.method.not_exportable:
+        by_graph = Runtime.load(tmp_path / "part.flawmap").inspect(DEFECT)
+        assert by_graph.score == pytest.approx(expected.score, rel=1e-4)
+
+
+def test_on_blocks_of_a_transformer_it_is_saved_and_runs_by_its_graph(
+    name: str, tmp_path: Path
+) -> None:
+    num_layers = len(METHODS[name].factory().layers)
+    options: dict[str, Any] = {
+        "backbone": "test_vit3",
+        "weights": "random",
+        "layers": (1, 3, 5, 7)[-num_layers:],
+        "stride": 16,
+        **SMALL.get(name, {"coreset": 0.05}),
+    }
+    inspector = Inspector(name, size=(64, 80), **options)
+    if name == "fr-patchcore":
+        with pytest.raises(OptionError, match="no transformer can stand between the stages"):
+            inspector.fit(GOOD)
+        return
+    inspector.fit(GOOD).save(tmp_path / "part.flawmap")
+    again = Inspector.load(tmp_path / "part.flawmap")
+    expected = inspector.inspect(DEFECT)
+    assert again.inspect(DEFECT).score == expected.score
     if not inspector.method.not_exportable:
         by_graph = Runtime.load(tmp_path / "part.flawmap").inspect(DEFECT)
         assert by_graph.score == pytest.approx(expected.score, rel=1e-4)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from flawmap.features.aggregation import ChannelAggregation
-from flawmap.features.context import Neighbourhood, PartialSelfAttention
+from flawmap.features.context import Neighbourhood
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.methods import make_method
 from flawmap.methods.improved_patchcore import improved_patchcore
 from flawmap.methods.patchcore import PatchCore

@@ -15,7 +15,8 @@ from flawmap import Inspector, load
 from flawmap.engine.batches import Batches
 from flawmap.engine.convert import export_programs
 from flawmap.errors import OptionError
-from flawmap.features.context import Gated, PartialSelfAttention
+from flawmap.features.context import Gated
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.features.reducers import PCA
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.memory.bank import ImageScore, Maximum, Reweighted, TopShare
@@ -191,6 +192,8 @@ def test_a_registration_is_refused() -> None:
         make(registration=SpatialTransformerRegistration())
 
 
-def test_a_size_that_cuts_patches_is_refused() -> None:
-    with pytest.raises(OptionError, match="use multiples of 16, as 96x128"):
-        Inspector(make(), size=(100, 130)).fit(GOOD)
+def test_a_size_that_cuts_patches_is_rounded() -> None:
+    preprocessing = Inspector(make(), size=(100, 130)).preprocessing
+    assert (preprocessing.height, preprocessing.width, preprocessing.multiple) == (96, 128, 16)
+    stretched = Inspector(make(letterbox=False), size=(100, 130)).preprocessing
+    assert (stretched.height, stretched.width) == (100, 130)

@@ -15,7 +15,7 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.features.backbone import Backbone
-from flawmap.features.context import PartialSelfAttention
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.features.reducers import (
     PCA,
     GaussianRandomProjection,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flawmap.features.context import PartialSelfAttention
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.methods.sa_patchcore import sa_patchcore
 
 

@@ -35,7 +35,7 @@ def test_records_without_truth_say_what_inspected_them(runtime: Runtime) -> None
     records = [make_record("a.png", 3.0, inference_ms=10.0), make_record("b.png", None)]
     report = from_records(Path("line 1/bolt.flawmap"), runtime, records, Gallery(THRESHOLD))
     assert (report.title, report.table, report.confusion) == ("bolt", "results.csv", None)
-    assert report.subtitle.startswith("patchcore · calibrated on 20 good images · ")
+    assert report.subtitle.startswith("flawmap · calibrated on 20 good images · ")
     assert report.threshold == runtime.calibration.threshold
     assert report.calibration_scores == runtime.calibration.scores.tolist()
     files = report.details["Files"]

@@ -87,7 +87,7 @@ def fit(
         typer.Option(
             help="Of the network's input: 224 (unless a preset says otherwise), HEIGHTxWIDTH, or "
             "auto for the median aspect of the good images. Images of another aspect are "
-            "stretched, or with --set letterbox=true padded; the padding does not count."
+            "padded where the method can (letterbox=true), and stretched by all others."
         ),
     ] = None,
     pixels: Annotated[

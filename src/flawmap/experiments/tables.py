@@ -14,7 +14,11 @@ from dataclasses import dataclass, field, replace
 from flawmap.experiments import published
 from flawmap.experiments.study import MethodSetup
 from flawmap.features.aggregation import ChannelAggregation
-from flawmap.features.context import AttentionKind, ChannelChoice, PartialSelfAttention
+from flawmap.features.partial_attention import (
+    AttentionKind,
+    ChannelChoice,
+    PartialSelfAttention,
+)
 from flawmap.features.reducers import PCA, GaussianRandomProjection, SparseRandomProjection
 from flawmap.features.reduction import Reducer
 

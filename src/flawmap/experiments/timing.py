@@ -189,7 +189,7 @@ def _build(method: PatchCore, batches: Batches, clock: Callable[[], float]) -> d
     method.fit_shards([shard])
     fitted = clock()
     # Once more without the search for the coreset, which is the rest.
-    method.reduce(shard["grid"].flatten(0, 2))
+    method.reduction.fit(shard["grid"].flatten(0, 2))
     reduction = clock() - fitted
     return {
         "features": extracted - started,

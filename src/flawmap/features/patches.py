@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
-from flawmap.features.context import Context
+from flawmap.features.context_base import Context
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.support.tensors import Embedded, Features, Images, PatchGrid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -67,6 +68,9 @@ class ImageScore(ABC):
     see docs/plugins.md.
     """
 
+    uses_bank: ClassVar[bool] = True
+    """Whether the score depends on the bank beside the distances to it."""
+
     @abstractmethod
     def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
         """One score per image, >= 0.
@@ -88,6 +92,8 @@ class Maximum(ImageScore):
         >>> Maximum()(grid, bank(grid), bank)
         tensor([5.])
     """
+
+    uses_bank: ClassVar[bool] = False
 
     def __call__(self, grid: PatchGrid, nearest: Nearest, bank: Bank) -> PerImage:
         """The largest distance of each image.
@@ -120,6 +126,8 @@ class TopShare(ImageScore):
         >>> TopShare(fraction=1.0)(grid, bank(grid), bank)
         tensor([3.])
     """
+
+    uses_bank: ClassVar[bool] = False
 
     fraction: float = field(default=0.01, metadata={"symbol": "q"})
 

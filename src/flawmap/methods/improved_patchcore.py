@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from flawmap.features.aggregation import ChannelAggregation
-from flawmap.features.context import PartialSelfAttention
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.preset import Preset
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.errors import NotFitted
 from flawmap.methods.base import Method
 from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
 
@@ -29,7 +31,8 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     """How images are made ready for a method's network, which this builds.
 
     Images of another aspect than the input are letterboxed where the method masks padding, and
-    stretched for all other methods. For a transformer the sides are rounded to whole patches.
+    stretched for all other methods. Where they are, and for a transformer, the sides are rounded to
+    whole patches.
 
     Args:
         method: the method.
@@ -47,9 +50,28 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
         0.1
     """
     backbone = method.feature_extractor
-    if backbone.patch_size:
-        height = round_to_multiple(height, backbone.patch_size)
-        width = round_to_multiple(width, backbone.patch_size)
     beyond = _LETTERBOX_BEYOND if method.masks_padding else None
-    multiple = size_multiple(method) if method.masks_padding else 1
+    cuts_patches = backbone.patch_size is None and not method.masks_padding
+    multiple = 1 if cuts_patches else size_multiple(method)
+    height = round_to_multiple(height, multiple)
+    width = round_to_multiple(width, multiple)
     return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
+
+
+def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
+    """Height and width of an input, in pixels.
+
+    Args:
+        size: as it was given, or as the images chose it.
+
+    Raises:
+        NotFitted: the images are to choose it, and have not yet.
+
+    >>> sides_of(224), sides_of((224, 320))
+    ((224, 224), (224, 320))
+    """
+    if isinstance(size, AutoSize):
+        raise NotFitted("the good images choose the size (auto); call fit first")
+    if isinstance(size, int):
+        return size, size
+    return size[0], size[1]

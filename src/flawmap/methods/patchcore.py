@@ -10,18 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import length_hint
 from pathlib import Path
-from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.anomaly_map import AnomalyMap
-from flawmap.features.context import Context, Neighbourhood
+from flawmap.features.context import Neighbourhood
+from flawmap.features.context_base import Context
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.reducers import SparseRandomProjection
@@ -35,8 +34,9 @@ from flawmap.memory.leave_out import LeaveOut, held_out_distances
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
-from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead
+from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
 from flawmap.methods.patchcore_leave_out import leave_one_out_scores
+from flawmap.methods.patchcore_reduction import ReducedPatches, ReducerScope, VectorReduction
 from flawmap.methods.patchcore_shard import (
     VectorPrecision,
     embedded_of,
@@ -46,14 +46,8 @@ from flawmap.methods.patchcore_shard import (
     make_shard,
 )
 from flawmap.support.options import check_range
-from flawmap.support.tensors import Embedded, Indices, Patches
+from flawmap.support.tensors import Embedded, Indices
 from flawmap.training.checkpoint import with_prefix
-
-_ReducedPatches = Float[Tensor, "_patch _channel"]
-"""One vector per patch, perhaps with fewer channels."""
-
-_ReducerScope = Literal["coreset", "bank"]
-"""Where reduced vectors are used: to choose the coreset only, or in the bank too."""
 
 
 @dataclass(eq=False)
@@ -96,7 +90,7 @@ class PatchCore(MemoryMethod):
     context: Context = Neighbourhood()
     alignment: Alignment = "bilinear"
     reducer: Reducer = SparseRandomProjection()
-    reducer_scope: _ReducerScope = "coreset"
+    reducer_scope: ReducerScope = "coreset"
     coreset: float = field(default=0.01, metadata={"symbol": "p"})
     max_rows: int | None = None
     vector_precision: VectorPrecision = "f32"
@@ -108,7 +102,8 @@ class PatchCore(MemoryMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_letterbox()
+        if self.letterbox:
+            check_letterbox(self.context, self.registration)
         check_range(self, "sigma", 0)
         if not 0 < self.coreset <= 1:
             raise OptionError(
@@ -180,7 +175,7 @@ class PatchCore(MemoryMethod):
         grid = join_grids(shards)
         vectors = rearrange(grid, "p h w c -> (p h w) c")
         inside = join_inside(shards)
-        kept, searched = self.reduce(vectors, inside)
+        kept, searched, self.reduction_ = self.reduction.fit(vectors, inside)
         rows = choose_coreset(
             searched.to(best_device()),
             self.coreset,
@@ -221,7 +216,7 @@ class PatchCore(MemoryMethod):
             NotFitted: there is no bank yet.
         """
         vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
-        if not self._reduces_early:
+        if not self.reduction.is_early:
             vectors = reduce_in_blocks(self.reduction_, vectors)
         grid = vectors.reshape(*shard["grid"].shape[:3], -1)
         left_out = LeaveOut(self._bank(), vectors, group_ids, join_inside([shard]))
@@ -237,9 +232,11 @@ class PatchCore(MemoryMethod):
 
     def encoder(self) -> PatchCoreEncoder:
         """Images to patch vectors, reduced where the reducer needs no fit."""
-        return PatchCoreEncoder(
-            self._embedder(), self._early_reduction(), masks_padding=self.masks_padding
-        )
+        reduction = self.reduction
+        # The fitted one, where there is one: it was loaded with the file.
+        is_loaded = reduction.is_early and not isinstance(self.reduction_, nn.Identity)
+        module = self.reduction_ if is_loaded else reduction.early_module()
+        return PatchCoreEncoder(self._embedder(), module, masks_padding=self.masks_padding)
 
     def head(self) -> PatchCoreHead:
         """The fitted reduction, the search in the bank, and the anomaly map.
@@ -247,7 +244,7 @@ class PatchCore(MemoryMethod):
         Raises:
             NotFitted: there is no bank yet.
         """
-        reduction = nn.Identity() if self._reduces_early else self.reduction_
+        reduction = nn.Identity() if self.reduction.is_early else self.reduction_
         return PatchCoreHead(
             reduction, self._bank(), self.image_score, AnomalyMap(self.sigma), self.places_
         )
@@ -281,46 +278,14 @@ class PatchCore(MemoryMethod):
         self.places_ = PlaceScaling(**places).to(best_device()) if places else None
         self._runner = None
 
-    def reduce(
-        self, vectors: Patches, inside: Tensor | None = None
-    ) -> tuple[_ReducedPatches, _ReducedPatches]:
-        """Fit the reduction, and reduce with it.
-
-        Args:
-            vectors: all patches (patch, channel).
-            inside: whether each patch counts, (patch,): to padding nothing is fitted; None where
-                all count.
-
-        Returns:
-            The vectors to keep in the bank, and those that the coreset is chosen by.
-        """
-        if self._reduces_early:
-            self.reduction_ = self._early_reduction()
-            return vectors, vectors
-        fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
-        reduction = self.reducer.fit(fitted, self._embedder().blocks, self.seed)
-        searched = reduce_in_blocks(reduction, vectors)
-        if self.reducer_scope == "coreset":
-            return vectors, searched
-        self.reduction_ = reduction.to(best_device())
-        return searched, searched
-
     @property
-    def _reduces_early(self) -> bool:
-        """Whether the encoder reduces: the bank's vectors are reduced, and that needs no fit."""
-        return self.reducer_scope == "bank" and not self.reducer.needs_fit
-
-    def _early_reduction(self) -> nn.Module:
-        if not self._reduces_early:
-            return nn.Identity()
-        if not isinstance(self.reduction_, nn.Identity):
-            return self.reduction_
+    def reduction(self) -> VectorReduction:
+        """The reducer, and where its result is used."""
         blocks = self._embedder().blocks
-        unused = torch.empty(1, sum(blocks))
-        return self.reducer.fit(unused, blocks, self.seed).to(best_device())
+        return VectorReduction(self.reducer, self.reducer_scope, blocks, self.seed)
 
     def _fit_places(
-        self, vectors: _ReducedPatches, shape: Sequence[int], inside: Tensor | None
+        self, vectors: ReducedPatches, shape: Sequence[int], inside: Tensor | None
     ) -> PlaceScaling | None:
         """The scaling by place of images that are (image, row, column) patches, if wanted."""
         if not self.place_scaling:
@@ -329,18 +294,6 @@ class PatchCore(MemoryMethod):
         with single_threaded():
             distances = held_out_distances(self._bank(), vectors, alone, inside)
         return PlaceScaling.fit(distances.reshape(*shape), inside).to(best_device())
-
-    def _check_letterbox(self) -> None:
-        if self.letterbox and not self.context.is_local:
-            raise OptionError(
-                f"letterbox=true: the context {type(self.context).__name__} sees the full map, "
-                "padding included; use context=Neighbourhood, or letterbox=false"
-            )
-        if self.letterbox and self.is_trained:
-            raise OptionError(
-                "letterbox=true: a registration would move padding into the image; use "
-                "registration=NoRegistration, or letterbox=false"
-            )
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
+from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
+from flawmap.features.context_base import Context
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
+from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner
 from flawmap.memory.bank import Bank, ImageScore
 from flawmap.memory.neighbours import Nearest
@@ -21,8 +25,10 @@ from flawmap.support.tensors import (
     Images,
     Inside,
     Maps,
+    Patches,
     PatchGrid,
     PerImage,
+    Scores,
 )
 
 
@@ -159,6 +165,35 @@ class PatchCoreHead(Head):
         maps = self.anomaly_map(embedded, compared, height, width)
         return self.image_score(embedded, compared, maps)[0], maps.max()
 
+    @property
+    def bank_is_replaceable(self) -> bool:
+        """Whether distances to the bank are all that a score needs of it."""
+        return not self.image_rule.uses_bank
+
+    def queries(self, embedded: Embedded) -> Patches:
+        """What is compared with the bank, (patch, channel), image by image and row by row.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+        """
+        return rearrange(self._vectors(embedded), "b h w c -> (b h w) c")
+
+    def scores_by_distance(
+        self, embedded: Embedded, distances: Tensor, height: int, width: int
+    ) -> Scores:
+        """Image scores and anomaly maps by distances to the bank that are known already.
+
+        Args:
+            embedded: one patch grid (batch, row, column, channel).
+            distances: of `queries`, (patch,).
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+        """
+        grid = self._scaled(distances.reshape(embedded.maps[0].shape[:3]), embedded)
+        compared = Compared((grid,), torch.zeros_like(grid, dtype=torch.long))
+        maps = self.anomaly_map(embedded, compared, height, width)
+        return Scores(self.image_score(embedded, compared, maps), maps)
+
     def _vectors(self, embedded: Embedded) -> PatchGrid:
         """The patch grid as the bank's vectors are; graphs reduce it once for both steps."""
         vectors: PatchGrid = self.reduction(embedded.maps[0])
@@ -171,3 +206,25 @@ class PatchCoreHead(Head):
         if embedded.inside is None:
             return distances
         return distances * embedded.inside.reshape(distances.shape)
+
+
+def check_letterbox(context: Context, registration: Registration) -> None:
+    """Nothing, where images may be letterboxed with these components.
+
+    Args:
+        context: how a position of the deepest layer sees its surroundings.
+        registration: whether images are brought into one pose first.
+
+    Raises:
+        OptionError: one of them would mix padding into the image.
+    """
+    if not context.is_local:
+        raise OptionError(
+            f"letterbox=true: the context {type(context).__name__} sees the full map, "
+            "padding included; use context=Neighbourhood, or letterbox=false"
+        )
+    if not isinstance(registration, NoRegistration):
+        raise OptionError(
+            "letterbox=true: a registration would move padding into the image; use "
+            "registration=NoRegistration, or letterbox=false"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flawmap.features.context import PartialSelfAttention
+from flawmap.features.partial_attention import PartialSelfAttention
 from flawmap.methods.patchcore import PatchCore
 
 

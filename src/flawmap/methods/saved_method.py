@@ -17,6 +17,8 @@ from flawmap.engine.convert import append_head
 from flawmap.errors import BundleError, FlawmapError, NotExportable, ParityError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
+from flawmap.methods.patchcore_graph import append_searching_head
+from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.bundle import GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
@@ -174,7 +176,11 @@ def _certified_graph(
     height = preprocessing.height
     width = preprocessing.width
     head = method.exportable_head()
-    graph = append_head(method.encoder_runner.graph(height, width), head, height, width)
+    front = method.encoder_runner.graph(height, width)
+    if isinstance(head, PatchCoreHead) and head.bank_is_replaceable:
+        graph = append_searching_head(front, head, height, width)
+    else:
+        graph = append_head(front, head, height, width)
     certificate = issue_certificate(
         method.scoring_module(), graph, golden, preprocessing, method.precision
     )

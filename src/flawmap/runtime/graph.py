@@ -31,6 +31,9 @@ GRAPH_INPUT = "image"
 GRAPH_OUTPUTS = ("score", "anomaly_map")
 """Names of the outputs of a scoring graph."""
 
+KEPT_NAMES = "flawmap."
+"""Begins the names of operations that are found again by their names."""
+
 _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _DEVICE = "CPU"
 _XML = "graph.xml"
@@ -246,11 +249,21 @@ def concat_graphs(encoder: Graph, head: openvino.Model) -> Graph:
     model.inputs[0].get_tensor().set_names({GRAPH_INPUT})
     for output, name in zip(model.outputs, GRAPH_OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
-    # Their own names count all operations of the process; the same content shall give the same
-    # file.
-    for number, operation in enumerate(model.get_ordered_ops()):
-        operation.set_friendly_name(f"{operation.get_type_name()}{number}")
+    rename_operations(model)
     return Graph(model)
+
+
+def rename_operations(model: openvino.Model) -> None:
+    """Number the operations of a model, but for those that have names of flawmap.
+
+    Their own names count all operations of the process; the same content shall give the same file.
+
+    Args:
+        model: its operations are renamed in place.
+    """
+    for number, operation in enumerate(model.get_ordered_ops()):
+        if not operation.get_friendly_name().startswith(KEPT_NAMES):
+            operation.set_friendly_name(f"{operation.get_type_name()}{number}")
 
 
 def _bytes_of(file: Path) -> np.ndarray:

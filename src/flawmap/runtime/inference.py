@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,9 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, Precision
+from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
+from flawmap.runtime.search import eight_bits_are_exact, has_search, with_bank
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess
 
@@ -121,7 +123,7 @@ class Runtime:
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
         try:
-            backend = GraphBackend(Graph.from_arrays(arrays), _choose(precision, manifest))
+            backend = GraphBackend(_graph(arrays), _choose(precision, manifest))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
         except KeyError as error:
@@ -202,6 +204,14 @@ class Runtime:
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
         return Verdict(scored.score, p_value, reject, heatmap)
+
+
+def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:
+    """The graph in a saved file, whose search this machine can run."""
+    loaded = Graph.from_arrays(arrays)
+    if not has_search(loaded) or eight_bits_are_exact():
+        return loaded
+    return with_bank(loaded, arrays[BANK_VECTORS], in_eight_bits=False)
 
 
 def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
