@@ -47,7 +47,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 REPLACE = """
 import sys
 from pathlib import Path
-from flawmap.memory.bank import Reweighted
 from flawmap.runtime import bundle
 from flawmap.runtime.new_bank import replace_bank
 first, second, result = map(Path, sys.argv[1:])

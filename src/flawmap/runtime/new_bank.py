@@ -20,7 +20,7 @@ BANK_VECTORS = f"{METHOD_PREFIX}bank.vectors"
 _IMAGE_IDS = f"{METHOD_PREFIX}bank.image_ids"
 
 _Vectors = Float[np.ndarray, "vector channel"]
-_ImageIds = Int[np.ndarray, " vector"]
+_ImageIds = Int[np.ndarray, " image_id"]
 
 
 def replace_bank(saved: Bundle, vectors: _Vectors, image_ids: _ImageIds) -> dict[str, np.ndarray]:
