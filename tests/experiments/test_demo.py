@@ -14,15 +14,15 @@ from helpers import value_of
 def test_the_demo_leaves_images_inspectors_and_figures(tmp_path: Path) -> None:
     counts = dict.fromkeys(DESIGNS, ImageCounts(train_good=8, test_good=4, defective=10))
     result = demo.run(tmp_path, counts=counts)
-    methods = ("patchcore", "improved-patchcore")
+    methods = ("flawmap", "improved-patchcore")
     assert set(result.metrics) == {f"{p} {m}" for p in DESIGNS for m in methods}
     for product in DESIGNS:
-        metrics = result.metrics[f"{product} patchcore"]
+        metrics = result.metrics[f"{product} flawmap"]
         assert value_of(metrics["image AUROC"]) > 0.65, "well above the 0.5 of chance"
         assert value_of(metrics["pixel AUROC"]) > 0.8
     written = json.loads((tmp_path / "metrics.json").read_text())
-    black = result.metrics["Black patchcore"]["image AUROC"]
-    assert written["Black patchcore"]["image AUROC"] == black.to_dict()
+    black = result.metrics["Black flawmap"]["image AUROC"]
+    assert written["Black flawmap"]["image AUROC"] == black.to_dict()
     assert decode(result.contact_sheet).shape[1] > 8 * 168
     assert result.inspector.is_file()
     assert list(result.images.glob("*.png"))
