@@ -29,7 +29,7 @@ def test_what_it_prints_is_what_the_runtime_has(part: Path) -> None:
         "weights": runtime.weights_sha256,
     }
     assert f"{runtime.calibration.threshold:.4f}" in output
-    assert "method        flawmap  " in output
+    assert "method        flawmap" in output
     assert "coreset 0.1" in output
     assert "sigma" not in output  # it has its default
     assert "64 × 64" in output
