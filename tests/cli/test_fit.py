@@ -292,7 +292,7 @@ def test_a_trained_method_on_a_finetuned_backbone_has_its_own_checkpoints(
 
 
 def test_a_preset_that_the_method_lacks(good_folder: Path) -> None:
-    with pytest.raises(OptionError, match="patchcore has no preset 'cpu'"):
+    with pytest.raises(OptionError, match="flawmap has no preset 'cpu'"):
         run("fit", good_folder, "--preset", "cpu")
     with pytest.raises(OptionError, match="glass has no preset 'huge'; it has cpu, paper, smoke"):
         run("fit", good_folder, "--method", "glass", "--preset", "huge")

@@ -199,7 +199,9 @@ def test_held_out_scores_are_those_of_a_method_that_never_saw_the_image(name: st
         )
         score = others.score(images([GOOD[left_out]]))
         # The registration was fitted to the image too; only the bank is without it.
-        near = {"fr-patchcore": 1e-2}.get(name, 1e-4)
+        # flawmap keeps vectors in half precision, and its held-out scores are upper bounds.
+        base = name.partition(":")[0]
+        near = {"fr-patchcore": 1e-2, "flawmap": 2e-2}.get(base, 1e-4)
         assert held_out.image[left_out] == pytest.approx(float(score.image[0]), rel=near)
         assert held_out.peak[left_out] == pytest.approx(float(score.pixel.max()), rel=near)
 
@@ -294,7 +296,8 @@ def test_at_a_smaller_stride_it_is_saved_and_runs_by_its_graph(name: str, tmp_pa
 def test_on_blocks_of_a_transformer_it_is_saved_and_runs_by_its_graph(
     name: str, tmp_path: Path
 ) -> None:
-    num_layers = len(METHODS[name].factory().layers)
+    method, preset = named(name)
+    num_layers = len(make_method(method, preset).layers)
     options: dict[str, Any] = {
         "backbone": "test_vit3",
         "weights": "random",
@@ -302,7 +305,8 @@ def test_on_blocks_of_a_transformer_it_is_saved_and_runs_by_its_graph(
         "stride": 16,
         **SMALL.get(name, {"coreset": 0.05}),
     }
-    inspector = Inspector(name, size=(64, 80), **options)
+    # DDAD halves its input, and half of it must be whole patches as well.
+    inspector = Inspector(method, size=(64, 96), preset=preset, **options)
     if name == "fr-patchcore":
         with pytest.raises(OptionError, match="no transformer can stand between the stages"):
             inspector.fit(GOOD)

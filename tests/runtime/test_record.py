@@ -41,7 +41,7 @@ def test_a_record_says_what_was_inspected_by_whom_and_what_came_out(
     verdict = runtime.inspect(file)
     assert (record.image, record.image_width, record.image_height) == (str(file), 70, 90)
     assert record.image_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert (record.method_name, record.version) == ("patchcore", __version__)
+    assert (record.method_name, record.version) == ("flawmap", __version__)
     assert (record.score, record.p_value) == (verdict.score, verdict.p_value)
     assert (record.verdict, record.threshold) == ("reject", runtime.calibration.threshold)
     assert len(record.regions) == len(verdict.regions()) > 0

@@ -24,8 +24,7 @@ def refuse_default_blocks(backbone: Backbone, default: Sequence[int]) -> None:
     Example:
         >>> refuse_default_blocks(Backbone("test_vit", (2, 3), "random"), (2, 3))
         Traceback (most recent call last):
-        flawmap.errors.OptionError: test_vit is a transformer of 6 blocks, 0 to 5, and layers 2, 3
-        are a default for CNNs; name blocks in the middle, as --layers 4,5
+        flawmap.errors.OptionError: test_vit is a transformer of 6 blocks, 0 to 5, and layers ...
     """
     if not backbone.patch_size or tuple(backbone.layers) != tuple(default):
         return

@@ -30,6 +30,9 @@ _FIRST_CANDIDATES = 64
 _ROUNDING = 1e-6
 """Of the largest ‖v‖²: what products may leave of the distance between a vector and itself."""
 
+_HALF_ROUNDING = 2.0**-11
+"""Of a number: what half precision rounds off at most."""
+
 
 class LeaveOut:
     """A bank as it would be without each group of images in turn.
@@ -123,7 +126,11 @@ class LeaveOut:
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
         difference = vectors - others.vectors[rows]
-        return Nearest(difference.square().sum(dim=1).sqrt(), rows)
+        distances = difference.square().sum(dim=1).sqrt()
+        if self._vectors.dtype == torch.float16:
+            # A new image is not rounded; so these are what its distances can be at most.
+            distances += _HALF_ROUNDING * vectors.norm(dim=1)
+        return Nearest(distances, rows)
 
     def _make_buffer(self, channels: int) -> Tensor:
         """The bank's vectors, and room behind them for what replaces those of any group.

@@ -79,7 +79,7 @@ def build_index(vectors: _Vectors) -> SearchIndex:
         vectors: of the bank, (vector, channel), one or more, finite.
 
     Example:
-        >>> index = build_index(np.arange(90, dtype=np.float32).reshape(45, 2))
+        >>> index = build_index(np.arange(180, dtype=np.float32).reshape(90, 2))
         >>> index.folds, index.codes.dtype
         (2, dtype('int8'))
     """
