@@ -33,7 +33,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def part(good: Path) -> Path:
     file = good.parent / "part.flawmap"
-    Inspector(size=(64, 96), false_rejects=0.1, **TINY).fit(good).save(file)
+    Inspector("patchcore", size=(64, 96), false_rejects=0.1, **TINY).fit(good).save(file)
     return file
 
 

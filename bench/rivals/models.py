@@ -169,17 +169,20 @@ class Workshop:
         precision: str = "f32",
         method: str = "patchcore",
     ) -> Child:
-        """Learn with flawmap's command line."""
+        """Learn with flawmap's command line; a method may be followed by a colon and a preset."""
         spec = self.plan.networks[network]
+        name, _, preset = method.partition(":")
         named = {
             "output": file,
-            "method": method,
+            "method": name,
             "backbone": spec.backbone,
             "weights": spec.weights,
         }
-        named |= {"coreset": share, "precision": precision}
-        if method == "improved-patchcore":
-            named["preset"] = "paper"
+        named["precision"] = precision
+        if preset:
+            named["preset"] = preset
+        if name != "flawmap":  # which has a bank of its own size
+            named["coreset"] = share
         return self.ours.run(["-m", "flawmap", "fit", good, *_flags(named)])
 
     def fit_theirs(
@@ -212,7 +215,7 @@ class Workshop:
         share = (BANK + 0.5) / (min(learned, len(self.good)) * POSITIONS)
         found = []
         for method in methods:
-            stem = self.work / f"models-{network}-{learned}-{method}"
+            stem = self.work / f"models-{network}-{learned}-{method.replace(':', '-')}"
             for precision in ("f32", "int8"):
                 file = stem.with_name(f"{stem.name}-{precision}.flawmap")
                 self.fit_ours(good, file, network, share=share, precision=precision, method=method)

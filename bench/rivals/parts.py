@@ -9,6 +9,12 @@ from typing import Any
 from rivals.models import OURS, THEIRS, Row, Variant, Workshop
 from rivals.talk import Side
 
+METHODS = {
+    "Lite0": ("patchcore", "flawmap:fast", "flawmap:balanced"),
+    "WRN-50-2": ("patchcore", "improved-patchcore:paper"),
+}
+"""Methods of flawmap, with their presets, beside the other side's PatchCore."""
+
 ENGINE = "patchcore, Engine.predict (torch)"
 
 
@@ -68,10 +74,10 @@ def latency(shop: Workshop) -> list[Row]:
 
 
 def _latency(shop: Workshop, network: str) -> list[Row]:
-    methods = ("patchcore", "improved-patchcore") if network == "WRN-50-2" else ("patchcore",)
+    methods = METHODS[network]
     variants = shop.open(shop.models(network, methods))
     rows = [
-        variant.row("latency", f"{network}, a bank of 1 % of 761 images", "ms")
+        variant.row("latency", f"{network}, a bank of 1 % of 761 images (flawmap: its own)", "ms")
         for variant in variants
     ]
     images = shop.some(shop.plan.judged)
