@@ -114,3 +114,19 @@ def test_the_nearest_multiple_is_nearest_and_one_at_least(length: float, multipl
     rounded = round_to_multiple(length, multiple)
     assert rounded % multiple == 0
     assert rounded == multiple or abs(rounded - length) <= multiple / 2
+
+
+@pytest.mark.parametrize("white", [np.uint8(255), np.uint16(65535), np.float32(1)])
+@pytest.mark.parametrize("letterbox_beyond", [None, 0.1])
+def test_each_level_is_scaled_and_normalised(
+    white: np.generic, letterbox_beyond: float | None
+) -> None:
+    image = (np.random.default_rng(0).random((64, 96, 3)) * white).astype(white.dtype)
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+    made = Preprocessing(64, 96, mean, std, letterbox_beyond)(image)
+    scale = np.asarray(std, np.float32) * np.float32(white)
+    offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+    expected = (image.astype(np.float32) / scale - offset).transpose(2, 0, 1)
+    assert np.array_equal(made, expected)
+    assert made.flags.c_contiguous
