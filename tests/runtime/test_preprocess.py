@@ -116,12 +116,12 @@ def test_the_nearest_multiple_is_nearest_and_one_at_least(length: float, multipl
     assert rounded == multiple or abs(rounded - length) <= multiple / 2
 
 
-@pytest.mark.parametrize("white", [np.uint8(255), np.uint16(65535), np.float32(1)])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
 @pytest.mark.parametrize("letterbox_beyond", [None, 0.1])
 def test_each_level_is_scaled_and_normalised(
-    white: np.generic, letterbox_beyond: float | None
+    dtype: type[np.generic], white: int, letterbox_beyond: float | None
 ) -> None:
-    image = (np.random.default_rng(0).random((64, 96, 3)) * white).astype(white.dtype)
+    image = (np.random.default_rng(0).random((64, 96, 3)) * white).astype(dtype)
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
     made = Preprocessing(64, 96, mean, std, letterbox_beyond)(image)
