@@ -187,7 +187,7 @@ def test_the_last_norm_of_a_cnn_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "stride"), [("test_vit", 16), ("vit_small_patch14_dinov2", 16)])
 def test_the_stride_of_a_transformer_is_its_patch(name: str, stride: int) -> None:
-    with pytest.raises(OptionError, match=rf"stride 8: {name} is a tr.*use stride {stride},"):
+    with pytest.raises(OptionError, match=rf"stride 8: {name} is a tr.*use --stride {stride} and"):
         Backbone(name, (2, 3), "random", stride=8)
     assert Backbone(name, (2, 3), "random", stride=stride).patch_size in (14, 16)
 

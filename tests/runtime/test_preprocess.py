@@ -26,6 +26,11 @@ def test_a_size_too_small_is_refused() -> None:
         Preprocessing(16, 224)
 
 
+def test_a_size_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"32×1000000 is too large .* at most 8192"):
+        Preprocessing(32, 1_000_000)
+
+
 def test_shrinking_sees_every_pixel() -> None:
     image = np.zeros((1000, 40, 3), np.uint8)
     image[501, 20] = 255

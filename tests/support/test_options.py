@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from flawmap.errors import OptionError
+from flawmap.methods import make_method
 from flawmap.support.options import (
     Components,
     Option,
@@ -143,6 +144,11 @@ def test_one_option_changes(change: str, expected: Drawing) -> None:
 def test_changes_that_cannot_be(change: str, why: str) -> None:
     with pytest.raises(OptionError, match=why):
         with_option(Drawing(), change)
+
+
+def test_a_range_names_its_method_once() -> None:
+    with pytest.raises(OptionError, match=r"^PatchCore: max_rows=0; use 1 or more"):
+        with_option(make_method("patchcore"), "max_rows=0")
 
 
 def test_options_are_listed_with_types_values_defaults_and_symbols() -> None:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from flawmap.errors import OptionError
 from flawmap.features.backbone import Backbone
-
-_MIDDLE_BLOCKS = (3 / 12, 5 / 12, 8 / 12, 10 / 12)
-"""Where the blocks lie that published methods use, as fractions of all; the last ones first."""
+from flawmap.features.timm_network import middle_blocks
 
 
 def refuse_default_blocks(backbone: Backbone, default: Sequence[int]) -> None:
@@ -29,7 +27,7 @@ def refuse_default_blocks(backbone: Backbone, default: Sequence[int]) -> None:
     if not backbone.patch_size or tuple(backbone.layers) != tuple(default):
         return
     count = backbone.num_blocks
-    middle = [round(count * fraction) for fraction in _MIDDLE_BLOCKS[-len(default) :]]
+    middle = middle_blocks(backbone.network, len(default))
     raise OptionError(
         f"{backbone.name} is a transformer of {count} blocks, 0 to {count - 1}, and layers "
         f"{', '.join(map(str, default))} are a default for CNNs; name blocks in the middle, as "

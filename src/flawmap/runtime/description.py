@@ -71,7 +71,8 @@ def _describe_letterbox(preprocessing: Preprocessing) -> dict[str, Any] | None:
         "rule": "ratio is (image width × height) / (image height × width). Where neither ratio nor "
         "1 / ratio exceeds 1 + beyond, the image's size in the input is the input's. Else scale is "
         "the smaller of height / image height and width / image width, and each side of the image "
-        "times scale is rounded to the nearest multiple, at least one and at most the input's side",
+        "times scale is rounded to the nearest multiple (half-way, to the even number of them), at "
+        "least one and at most the input's side",
     }
 
 

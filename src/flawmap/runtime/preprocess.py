@@ -48,6 +48,9 @@ some tens of 0, so whoever reads the input can tell."""
 MIN_INPUT_SIDE = 32
 """Smallest side of a network's input, in pixels; deeper layers of a smaller one have no area."""
 
+_MAX_INPUT_SIDE = 8192
+"""Largest side of a network's input, in pixels; what is above would not fit into memory."""
+
 
 class Placement(NamedTuple):
     """Where an image lies in the network's input: at the top left, in this size.
@@ -71,8 +74,8 @@ class Preprocessing:
     placed at the top left in its own aspect, and the rest of the input is `PADDING`.
 
     Args:
-        height: of the network's input, in pixels, >= 32.
-        width: of the network's input, in pixels, >= 32.
+        height: of the network's input, in pixels, 32…8192.
+        width: of the network's input, in pixels, 32…8192.
         mean: per channel, on RGB in 0…1; what the backbone was trained with.
         std: per channel, likewise.
         letterbox_beyond: images whose aspect is off the input's by more than this fraction are
@@ -81,8 +84,8 @@ class Preprocessing:
             is wholly image or wholly padding; 1 or more.
 
     Raises:
-        OptionError: a side is below 32 pixels, or no multiple of `multiple` where images are
-            letterboxed.
+        OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
+            images are letterboxed.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -101,6 +104,11 @@ class Preprocessing:
             raise OptionError(
                 f"size {self.height}×{self.width} is too small for a network; use "
                 f"{MIN_INPUT_SIDE}×{MIN_INPUT_SIDE} or more"
+            )
+        if max(self.height, self.width) > _MAX_INPUT_SIDE:
+            raise OptionError(
+                f"size {self.height}×{self.width} is too large for a network; use sides of at most "
+                f"{_MAX_INPUT_SIDE} pixels, such as 448×448"
             )
         if self.letterbox_beyond is None:
             return

@@ -157,7 +157,8 @@ def from_dict(values: dict[str, Any], cls: type[_T]) -> _T:
         return CONVERTER.structure(values, cls)
     except BaseValidationError as error:
         problems = describe_problems(error, "options")
-        raise OptionError(f"{cls.__name__}: {problems}") from error
+        name = f"{cls.__name__}: "  # `check_range` says it already.
+        raise OptionError(name + problems.removeprefix(name)) from error
 
 
 def with_option(options: _T, change: str) -> _T:
