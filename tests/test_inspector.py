@@ -297,6 +297,18 @@ def test_preprocessing_is_right_before_fit() -> None:
 WIDE = [texture(seed, 60, 100) for seed in range(8)]
 
 
+@pytest.mark.parametrize("size", ["auto", (64,), 64.0, ("64", "64")])
+def test_what_is_no_size_is_refused(size: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OptionError, match=r"size=.*; use a side in pixels, as 224"):
+        Inspector("patchcore", size=size)
+
+
+def test_a_size_of_zero_is_not_taken_for_none() -> None:
+    with pytest.raises(OptionError, match="size 0×0 is too small"):
+        Inspector("patchcore", size=0)
+
+
 def test_the_good_images_choose_the_size_and_the_file_holds_it(tmp_path: Path) -> None:
     inspector = Inspector("patchcore", size=AutoSize(96), **TINY)
     with pytest.raises(NotFitted, match="the good images choose the size"):

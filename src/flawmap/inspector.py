@@ -101,7 +101,7 @@ class Inspector:
             self.name = type(method).__name__
         else:
             raise OptionError(f"{method!r} is neither a method's name nor a method, as PaDiM() is")
-        self._size = size or _DEFAULT_SIZE
+        self._size = _DEFAULT_SIZE if size is None else size
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
             Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.

@@ -93,6 +93,8 @@ def test_wrong_banks(files: Path) -> None:
         replace_bank(saved, vectors[:, 1:], ids)
     with pytest.raises(OptionError, match="image ids"):
         replace_bank(saved, vectors, ids[1:])
+    with pytest.raises(OptionError, match="NaN"):
+        replace_bank(saved, np.full_like(vectors, np.nan), ids)
 
 
 def test_the_reweighted_score_needs_the_bank_and_keeps_it(tmp_path: Path) -> None:

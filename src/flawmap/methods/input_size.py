@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
+
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
-from flawmap.errors import NotFitted
+from flawmap.errors import NotFitted, OptionError
 from flawmap.methods.base import Method
 from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
 
@@ -66,12 +69,17 @@ def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
 
     Raises:
         NotFitted: the images are to choose it, and have not yet.
+        OptionError: it is none of these, such as a text.
 
     >>> sides_of(224), sides_of((224, 320))
     ((224, 224), (224, 320))
     """
     if isinstance(size, AutoSize):
         raise NotFitted("the good images choose the size (auto); call fit first")
-    if isinstance(size, int):
-        return size, size
-    return size[0], size[1]
+    sides = size[:2] if isinstance(size, Sequence) else (size, size)
+    if len(sides) < 2 or not all(isinstance(side, Integral) for side in sides):
+        raise OptionError(
+            f"size={size!r}; use a side in pixels, as 224, a tuple (height, width), or "
+            "AutoSize(320) for the aspect of the good images"
+        )
+    return sides[0], sides[1]

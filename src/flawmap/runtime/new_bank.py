@@ -43,6 +43,8 @@ def replace_bank(saved: Bundle, vectors: _Vectors, image_ids: _ImageIds) -> dict
         raise OptionError("the bank of this file cannot be replaced; fit again")
     if len(image_ids) != len(vectors):
         raise OptionError(f"{len(vectors)} vectors and {len(image_ids)} image ids; give as many")
+    if not np.isfinite(vectors).all():
+        raise OptionError("a vector of the new bank holds NaN or infinity; extract it again")
     before = saved.arrays[BANK_VECTORS]
     graph = with_bank(Graph.from_arrays(saved.arrays), vectors.astype(np.float32))
     # As where the file was made: golden scores are those of f32, but of int8 where that is fitted.
