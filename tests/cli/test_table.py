@@ -102,6 +102,15 @@ def test_what_cannot_be_asked_for(part: Path) -> None:
     assert run("table", 6)[0] == 2
 
 
+@pytest.mark.parametrize("wrong", [["--preset", "huge"], ["--size", "9x"]])
+def test_settings_that_cannot_be_are_refused_before_data_are_made(
+    wrong: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError):
+        run("table", 5, "-o", tmp_path / "out", *wrong)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_figure_on_disk(part: Path, tmp_path: Path) -> None:
     code, output = run("figure", 5, "--data", part, "-o", tmp_path / "out")
     assert code == ExitCode.ALL_GOOD

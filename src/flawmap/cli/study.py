@@ -60,6 +60,7 @@ def make_study(
     seeds: int,
     finetune: _TableFineTuneMode,
     finetune_preset: _FineTunePreset,
+    preset: str | None = None,
 ) -> StudyConfig:
     """Settings of a study, from what was typed; a named data set is made where it is not there yet.
 
@@ -72,9 +73,10 @@ def make_study(
         seeds: number of seeds, > 0.
         finetune: classes of the fine-tuning.
         finetune_preset: settings of the fine-tuning.
+        preset: of those methods that have it; None for each method's default.
 
     Raises:
-        OptionError: weights without a backbone, a wrong size, or no such data set.
+        OptionError: weights without a backbone, a wrong size, no such preset, or no such data set.
         MissingExtra: the package that holds the data set is not installed.
     """
     from flawmap.experiments.datasets import resolve_dataset
@@ -87,13 +89,16 @@ def make_study(
             "resnet18"
         )
     base = PAPER_CONFIG if finetune_preset == "paper" else FineTuneConfig()
-    with progress_bars():
-        source = resolve_dataset(data, output / "data")
-    return StudyConfig(
-        source,
+    folder = output / "data"
+    # Settings that cannot be are refused before a data set is made, which takes a minute.
+    study = StudyConfig(
+        folder,
         backbone,
         weights,
         size=parse_size(size),
         seeds=seeds,
         finetune=replace(base, mode=finetune),
+        preset=preset,
     )
+    with progress_bars():
+        return replace(study, source=resolve_dataset(data, folder))

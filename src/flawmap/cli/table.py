@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,8 +78,8 @@ def table(
         seeds=seeds,
         finetune=finetune,
         finetune_preset=finetune_preset,
+        preset=preset,
     )
-    study = replace(study, preset=preset)
     command = _command(number, study, backbone, weights, size)
     spec = TABLES[number]
     if spec.timed:
