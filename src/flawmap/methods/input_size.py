@@ -5,7 +5,8 @@ from __future__ import annotations
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
 from flawmap.errors import NotFitted
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
+from flawmap.runtime.input_sides import round_to_multiple
+from flawmap.runtime.preprocess import Preprocessing
 
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
