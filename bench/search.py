@@ -28,7 +28,8 @@ from flawmap.methods.patchcore_graph import append_searching_head
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import Graph
-from flawmap.runtime.search import QUERIES, add_search
+from flawmap.runtime.replaceable_search import QUERIES
+from flawmap.runtime.search import add_search
 
 
 class Plain(torch.nn.Module):

@@ -15,10 +15,11 @@ from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.finetune.trainer import fine_tune
-from flawmap.methods import get_preset, make_method, saved_method
+from flawmap.methods import saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
-from flawmap.methods.input_size import make_preprocessing, sides_of, size_multiple
+from flawmap.methods.chosen_method import choose_method
+from flawmap.methods.input_size import choose_size, make_preprocessing, sides_of
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -90,17 +91,8 @@ class Inspector:
         preset: str | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(method, str):
-            self.method = make_method(method, preset, **options)
-            self.name = method
-            if size is None:
-                size = get_preset(method, preset).size
-        elif isinstance(method, Method):
-            _refuse_settings(method, preset, options)
-            self.method = method
-            self.name = type(method).__name__
-        else:
-            raise OptionError(f"{method!r} is neither a method's name nor a method, as PaDiM() is")
+        self.method, self.name, preset_size = choose_method(method, preset, options)
+        size = preset_size if size is None else size
         self._size = _DEFAULT_SIZE if size is None else size
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
@@ -164,7 +156,9 @@ class Inspector:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
-        self._choose_size(training_set)
+        if isinstance(self._size, AutoSize):
+            self.__dict__.pop("preprocessing", None)  # of an earlier fit
+        self.chosen_size = choose_size(self.method, self._size, training_set.training.images)
         if self.finetune:
             classes = training_set.images_by_class(finetune_classes)
             self._fine_tune(self.finetune, classes, checkpoint_dir)
@@ -281,19 +275,6 @@ class Inspector:
         )
         return inspector
 
-    def _choose_size(self, training_set: TrainingSet) -> None:
-        """Choose the size of the input by good images that are not held out, or round it."""
-        if isinstance(self._size, AutoSize):
-            images = training_set.training.images
-            self.chosen_size = self._size.choose(images, size_multiple(self.method))
-            self.__dict__.pop("preprocessing", None)  # of an earlier fit
-            return
-        height, width = sides_of(self._size)
-        actual = self.preprocessing.height, self.preprocessing.width
-        if actual != (height, width):
-            reason = f"{height} × {width}, rounded to whole patches of {self.method.backbone}"
-            self.chosen_size = ChosenSize(*actual, reason)
-
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None
     ) -> None:
@@ -317,14 +298,3 @@ class Inspector:
             no_graph_reason=no_graph_reason,
         )
         return replace(manifest, tuning=self.tuning)
-
-
-def _refuse_settings(method: Method, preset: str | None, options: Mapping[str, Any]) -> None:
-    """Refuse what would be silently ignored: a method that was made has its options."""
-    given = [*([f"preset={preset!r}"] if preset is not None else []), *options]
-    if given:
-        name = type(method).__name__
-        raise OptionError(
-            f"{', '.join(given)} beside a method that is made already; give them to {name}, or "
-            "give the method by its name"
-        )

@@ -16,7 +16,7 @@ from flawmap.memory.bank import Reweighted
 from flawmap.runtime import bundle
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.new_bank import BANK_VECTORS, replace_bank
-from flawmap.runtime.search import has_search, with_bank
+from flawmap.runtime.replaceable_search import has_search, with_bank
 
 IDS = "method.bank.image_ids"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from flawmap.errors import OptionError
-from flawmap.runtime.preprocess import PADDING, Preprocessing, resize, round_to_multiple
+from flawmap.runtime.preprocess import PADDING, Preprocessing, resize
 from helpers import texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -112,13 +112,6 @@ def test_sides_that_cut_patches_are_refused_with_the_nearest_that_do_not() -> No
     with pytest.raises(OptionError, match=r"size 100×130 cannot be .* multiples of 8, as 96x128"):
         Preprocessing(100, 130, letterbox_beyond=0.1, multiple=8)
     assert Preprocessing(100, 130, multiple=8).placement(1, 9) == (100, 130)
-
-
-@given(st.floats(0, 1e5), st.integers(1, 64))
-def test_the_nearest_multiple_is_nearest_and_one_at_least(length: float, multiple: int) -> None:
-    rounded = round_to_multiple(length, multiple)
-    assert rounded % multiple == 0
-    assert rounded == multiple or abs(rounded - length) <= multiple / 2
 
 
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])

@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openvino import opset13 as ops
 
-from flawmap.errors import OptionError
 from flawmap.runtime import search
-from flawmap.runtime.graph import Graph
-from flawmap.runtime.search import (
-    add_replaceable_search,
-    add_search,
-    has_search,
-    with_bank,
-)
+from flawmap.runtime.search import add_search
 from flawmap.runtime.search_index import FOLD, build_index
 
 ROWS = 1500
@@ -158,41 +151,3 @@ def test_threads_find_what_one_finds() -> None:
     with ThreadPoolExecutor(8) as pool:
         for expected, actual in zip(alone, pool.map(run, batches), strict=True):
             np.testing.assert_array_equal(actual, expected)
-
-
-def graph(vectors: np.ndarray, count: int = 50) -> Graph:
-    queries = ops.parameter([count, vectors.shape[1]], np.float32)
-    doubled = ops.multiply(queries, ops.constant(np.float32(2))).output(0)
-    distances = add_replaceable_search(doubled, vectors)
-    total = ops.reduce_sum(distances, ops.constant(np.array([0])), False).output(0)
-    return Graph(openvino.Model([total], [queries]))
-
-
-def total(graph: Graph, queries: np.ndarray) -> float:
-    return float(openvino.compile_model(graph.model, "CPU")(queries)[0])
-
-
-@pytest.mark.parametrize("rows", [30, ROWS])
-@pytest.mark.parametrize("in_eight_bits", [True, False])
-def test_another_bank(rows: int, in_eight_bits: bool) -> None:
-    first = graph(clustered(13, ROWS, 10))
-    other = clustered(14, rows, 10)
-    queries = clustered(15, 50, 10)
-    saved = Graph.from_arrays(first.to_arrays())
-    replaced = with_bank(saved, other, in_eight_bits=in_eight_bits)
-    assert total(replaced, queries) == pytest.approx(oracle(2 * queries, other).sum(), rel=1e-6)
-    again = with_bank(replaced, clustered(13, ROWS, 10))
-    assert total(again, queries) == pytest.approx(total(first, queries), rel=1e-6)
-
-
-def test_a_bank_that_does_not_fit() -> None:
-    with pytest.raises(OptionError, match="10"):
-        with_bank(graph(clustered(16, 30, 10)), clustered(16, 30, 11))
-
-
-def test_a_graph_without_search() -> None:
-    image = ops.parameter([1, 3], np.float32)
-    plain = Graph(openvino.Model([ops.relu(image)], [image]))
-    assert not has_search(plain)
-    with pytest.raises(OptionError, match="fit again"):
-        with_bank(plain, np.zeros((1, 3), np.float32))

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial, reduce
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
-from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_size
+from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
+from flawmap.cli.fit_settings import FineTuneOption, FitSettings
 from flawmap.cli.products import run_per_product
 from flawmap.cli.tuning import Tuning
 from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
-    from flawmap.data.auto_size import InputSize
-    from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
-    from flawmap.methods.base import Method
     from flawmap.runtime.decode import UnreadableImage
-    from flawmap.tuning.search import TuningResult
-
-_FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -117,7 +111,7 @@ def fit(
         ),
     ] = 0.0,
     finetune: Annotated[
-        _FineTuneOption,
+        FineTuneOption,
         typer.Option(
             help="Fine-tune the backbone first. synthetic: good images against the same with "
             "painted defects. products: one class a product. real-defects: good images against "
@@ -161,7 +155,7 @@ def fit(
     # Imported here, as in every command, so that --help and a typing error take no seconds.
     from flawmap.finetune.classes import classes_by_product
 
-    settings = {
+    typed = {
         "backbone": backbone,
         "weights": weights,
         "layers": _parse_layers(layers) if layers is not None else None,
@@ -170,34 +164,22 @@ def fit(
         "seed": seed,
         "precision": precision,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
-    method_changes, finetune_changes = _split_changes(changes or [])
-
-    typed_size = _input_size(method, preset, size, pixels)
-
-    def make_inspector(tuned: TuningResult | None) -> Inspector:
-        from flawmap.inspector import Inspector
-
-        chosen_size = tuned.size if tuned else typed_size
-        inspector = Inspector(
-            tuned.method if tuned else _make_method(method, preset, given, method_changes),
-            size=chosen_size,
-            false_rejects=false_rejects,
-            confidence=confidence,
-            calibration_fraction=calibration_fraction,
-            finetune=_make_finetune_config(finetune, finetune_preset, finetune_changes),
-        )
-        inspector.name = method
-        inspector.tuning = tuned.record.to_dict() if tuned else None
-        return inspector
-
-    inspector = make_inspector(None)  # Options that cannot be are reported before anything is read.
-    tuning = None
-    if tune is not None:
-        fixed = [*given, *(change.partition("=")[0] for change in method_changes)]
-        if size or pixels:
-            fixed.append("size")
-        tuning = Tuning(tune, typed_size, fixed)
+    settings = FitSettings(
+        method,
+        preset,
+        options={name: value for name, value in typed.items() if value is not None},
+        changes=changes or [],
+        size=size,
+        pixels=pixels,
+        false_rejects=false_rejects,
+        confidence=confidence,
+        calibration_fraction=calibration_fraction,
+        finetune=finetune,
+        finetune_preset=finetune_preset,
+    )
+    inspector = settings.make_inspector()  # What cannot be is reported before anything is read.
+    tuning = settings.make_tuning(tune) if tune is not None else None
+    if tuning:
         tuning.check(inspector)
     if weights == "random":
         err.print(
@@ -205,7 +187,7 @@ def fit(
         )
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
-    job = partial(_fit, make_inspector, tuning, products)
+    job = partial(_fit, settings, tuning, products)
     raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
 
 
@@ -216,43 +198,8 @@ def _parse_layers(text: str) -> tuple[int, ...]:
         raise OptionError(f"--layers {text}; use numbers with commas between, as 2,3") from None
 
 
-def _split_changes(changes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The changes of the method's options, and those of the fine-tuning's without their prefix."""
-    prefix = "finetune."
-    of_method = [change for change in changes if not change.startswith(prefix)]
-    of_finetune = [change for change in changes if change.startswith(prefix)]
-    return of_method, [change.removeprefix(prefix) for change in of_finetune]
-
-
-def _make_method(
-    name: str, preset: str | None, options: Mapping[str, Any], changes: Sequence[str]
-) -> Method:
-    from flawmap.methods import make_method
-    from flawmap.support.options import with_option
-
-    return reduce(with_option, changes, make_method(name, preset, **options))
-
-
-def _input_size(
-    method: str, preset: str | None, size: str | None, pixels: int | None
-) -> InputSize | None:
-    from flawmap.data.auto_size import AutoSize
-    from flawmap.methods import get_preset
-
-    if size and size.lower() != "auto":
-        if pixels is not None:
-            raise OptionError(
-                f"--pixels {pixels} beside --size {size}: the area follows from the size; give one "
-                "of them"
-            )
-        return parse_size(size)
-    if pixels is not None:
-        return AutoSize(pixels)
-    return AutoSize() if size else get_preset(method, preset).size
-
-
 def _fit(
-    make_inspector: Callable[[TuningResult | None], Inspector],
+    settings: FitSettings,
     tuning: Tuning | None,
     products: Mapping[str, Sequence[Path]] | None,
     good: Path,
@@ -260,7 +207,7 @@ def _fit(
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
-    inspector = make_inspector(None)
+    inspector = settings.make_inspector()
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
     suffix = ".finetune" if inspector.finetune else ".training"
@@ -269,7 +216,7 @@ def _fit(
         folder = output.parent / "products.finetune"
     with progress_bars():
         if tuning:
-            inspector = make_inspector(tuning.run(inspector, good))
+            inspector = settings.make_inspector(tuning.run(inspector, good))
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
@@ -298,21 +245,3 @@ def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
     """Print which images could not be used, and why."""
     for image in unreadable:
         err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")
-
-
-def _make_finetune_config(
-    mode: _FineTuneOption, finetune_preset: str, changes: Sequence[str] = ()
-) -> FineTuneConfig | None:
-    """How to fine-tune, by what was typed; None for not at all."""
-    from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
-    from flawmap.support.options import with_option
-
-    if mode == "none":
-        if changes or finetune_preset == "paper":
-            typed = f"--set finetune.{changes[0]}" if changes else "--finetune-preset paper"
-            raise OptionError(
-                f"{typed} without --finetune; say with what to fine-tune, as --finetune synthetic"
-            )
-        return None
-    preset = PAPER_CONFIG if finetune_preset == "paper" else FineTuneConfig()
-    return reduce(with_option, changes, replace(preset, mode=mode))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from flawmap.errors import DatasetError, ImageError, OptionError
 from flawmap.runtime.decode import decode, map_ahead
-from flawmap.runtime.preprocess import MIN_INPUT_SIDE, ImageInput, round_to_multiple
+from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
+from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import track
 
 _MAX_DECODED = 99

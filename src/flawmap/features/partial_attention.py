@@ -17,7 +17,7 @@ from flawmap.support.tensors import Features
 
 ChannelChoice = Literal["first", "last", "random"]
 AttentionKind = Literal["tokens", "cosine", "per_channel"]
-AttentionPooling = Literal["max", "mean"]
+_AttentionPooling = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PartialSelfAttention(Context):
     attend: AttentionKind = "tokens"
     seed: int = 0
     temperature: float = field(default=0.1, metadata={"symbol": "τ"})
-    pooling: AttentionPooling = "max"
+    pooling: _AttentionPooling = "max"
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:

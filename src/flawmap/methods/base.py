@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from flawmap.engine.batches import Batch, Batches
-from flawmap.engine.run import EncoderRunner, best_device
-from flawmap.errors import NotExportable, NotFitted, OptionError
+from flawmap.engine.run import best_device
+from flawmap.errors import NotExportable, NotFitted
 from flawmap.features import backbone as backbones
-from flawmap.features.backbone import Backbone, BackboneSpec
-from flawmap.features.blocks import refuse_default_blocks
-from flawmap.features.feature_extractor import FeatureExtractor
-from flawmap.features.timm_network import DEFAULT_BACKBONE
 from flawmap.methods.head import Head, ScoringModule
-from flawmap.runtime.graph import Precision, check_precision
-from flawmap.support.options import check_range, from_dict, to_dict
+from flawmap.methods.method_options import MethodOptions
+from flawmap.support.options import from_dict, to_dict
 from flawmap.support.tensors import Images, PerImage, Scores
 
 State = dict[str, Tensor]
@@ -43,21 +39,11 @@ class HeldOutScores(NamedTuple):
 
 
 @dataclass(eq=False)
-class Method(ABC):
+class Method(MethodOptions):
     """A way to tell how unlike good parts an image is.
 
-    A method is its options; what is fitted is in attributes that end in `_`.
-
-    Args:
-        backbone: a timm name; see `Backbone`.
-        layers: the backbone's layers to use; layer k of a CNN, from 1, has stride 2^(k+1) pixels;
-            layers of a transformer are its blocks, from 0.
-        weights: where the backbone's weights come from; see `Backbone`.
-        stride: the largest stride of the layers in pixels, a power of two, such as 8: later stages
-            are dilated instead of strided, with the same weights. None for the network's own.
-        final_norm: whether the last norm of a transformer is applied to each map.
-        seed: seed of everything random, 0 or more.
-        precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
+    A method is its options, of which `MethodOptions` has those of all methods; what is fitted is in
+    attributes that end in `_`.
 
     Attributes:
         notes: what the user should know about the fit, in sentences.
@@ -75,23 +61,8 @@ class Method(ABC):
     folds: ClassVar[int] = 10
     """How many parts of the groups `cross_fit_scores` leaves out in turn."""
 
-    backbone: str = DEFAULT_BACKBONE
-    layers: tuple[int, ...] = (2, 3)
-    weights: str | None = None
-    stride: int | None = None
-    final_norm: bool = False
-    seed: int = 0
-    precision: Precision = "f32"
-
     def __post_init__(self) -> None:
-        check_precision(self.precision)
-        check_range(self, "seed", 0)
-        if not self.layers or min(self.layers) < 0:
-            raise OptionError(f"layers={list(self.layers)}; name one or more, each 0 or more")
-        if self.stride is not None and (self.stride < 1 or self.stride.bit_count() != 1):
-            raise OptionError(f"stride={self.stride}; use a power of two, such as 8")
-        self._feature_extractor: FeatureExtractor | None = None
-        self._runner: EncoderRunner | None = None
+        super().__post_init__()
         self.notes: list[str] = []
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -179,10 +150,6 @@ class Method(ABC):
         return Scores(scores.image.cpu(), scores.pixel.cpu())
 
     @abstractmethod
-    def encoder(self) -> nn.Module:
-        """The first half of scoring: images to `Embedded`; it knows nothing of good parts."""
-
-    @abstractmethod
     def head(self) -> Head:
         """The second half of scoring: compares embeddings with what was fitted.
 
@@ -212,42 +179,6 @@ class Method(ABC):
             NotFitted: `fit` was not called yet.
         """
         return ScoringModule(self.encoder(), self.head()).eval().to(best_device())
-
-    @property
-    def backbone_spec(self) -> BackboneSpec:
-        """The options that make the backbone."""
-        return BackboneSpec(self.backbone, self.layers, self.weights, self.stride, self.final_norm)
-
-    @property
-    def feature_extractor(self) -> FeatureExtractor:
-        """The backbone, made on first use.
-
-        Raises:
-            OptionError: it cannot be made, or is a transformer whose blocks nobody named.
-        """
-        if self._feature_extractor is None:
-            backbone = self.backbone_spec.build()
-            refuse_default_blocks(backbone, type(self).layers)
-            self._feature_extractor = backbone.to(best_device())
-        return self._feature_extractor
-
-    @feature_extractor.setter
-    def feature_extractor(self, network: FeatureExtractor) -> None:
-        """Take another backbone, such as a fine-tuned one, before `fit`."""
-        self._feature_extractor = network
-        self._runner = None
-
-    @property
-    def encoder_runner(self) -> EncoderRunner:
-        """Runs the encoder, made on first use."""
-        if self._runner is None:
-            identity = repr((type(self).__name__, self.options()))
-            # A cache looks maps up; in a graph it could not.
-            compiles = isinstance(self.feature_extractor, Backbone)
-            self._runner = EncoderRunner(
-                self.encoder(), identity, self.precision, compiles=compiles
-            )
-        return self._runner
 
     @abstractmethod
     def fitted_state(self) -> State:

@@ -8,7 +8,8 @@ from numbers import Integral
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
 from flawmap.errors import NotFitted, OptionError
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import Preprocessing, round_to_multiple
+from flawmap.runtime.input_sides import round_to_multiple
+from flawmap.runtime.preprocess import ImageInput, Preprocessing
 
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""
@@ -59,6 +60,34 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     height = round_to_multiple(height, multiple)
     width = round_to_multiple(width, multiple)
     return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
+
+
+def choose_size(method: Method, size: InputSize, images: Sequence[ImageInput]) -> ChosenSize | None:
+    """The size of the input where it is not the one that was given, and why; else None.
+
+    Args:
+        method: whose network reads the input.
+        size: as it was given: fixed, or to be chosen by the images.
+        images: good images that are not held out.
+
+    Raises:
+        OptionError: timm has no such backbone, or the size cannot be.
+        WeightsUnavailable: the backbone's weights cannot be had.
+
+    Example:
+        >>> from flawmap.methods import make_method
+        >>> choose_size(make_method("patchcore", letterbox=True), (100, 160), []).reason
+        '100 × 160, rounded to whole patches of tf_efficientnet_lite0'
+    """
+    if isinstance(size, AutoSize):
+        return size.choose(images, size_multiple(method))
+    height, width = sides_of(size)
+    preprocessing = make_preprocessing(method, height, width)
+    actual = preprocessing.height, preprocessing.width
+    if actual == (height, width):
+        return None
+    reason = f"{height} × {width}, rounded to whole patches of {method.backbone}"
+    return ChosenSize(*actual, reason)
 
 
 def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:

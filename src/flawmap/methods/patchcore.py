@@ -6,12 +6,11 @@ nearest vector in the bank is far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import length_hint
 from pathlib import Path
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -30,13 +29,12 @@ from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
-from flawmap.memory.leave_out import LeaveOut, held_out_distances
-from flawmap.memory.threads import single_threaded
+from flawmap.memory.leave_out import LeaveOut
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
-from flawmap.methods.patchcore_leave_out import leave_one_out_scores
-from flawmap.methods.patchcore_reduction import ReducedPatches, ReducerScope, VectorReduction
+from flawmap.methods.patchcore_leave_out import fit_places, leave_one_out_scores
+from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction
 from flawmap.methods.patchcore_shard import (
     VectorPrecision,
     embedded_of,
@@ -185,7 +183,8 @@ class PatchCore(MemoryMethod):
         )
         image_ids = rows // (grid.shape[1] * grid.shape[2])
         self.bank_ = Bank(kept[rows].float(), image_ids).to(best_device())
-        self.places_ = self._fit_places(kept, grid.shape[:3], inside)
+        shape = grid.shape[:3]
+        self.places_ = fit_places(self.bank_, kept, shape, inside) if self.place_scaling else None
         return self
 
     def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
@@ -283,17 +282,6 @@ class PatchCore(MemoryMethod):
         """The reducer, and where its result is used."""
         blocks = self._embedder().blocks
         return VectorReduction(self.reducer, self.reducer_scope, blocks, self.seed)
-
-    def _fit_places(
-        self, vectors: ReducedPatches, shape: Sequence[int], inside: Tensor | None
-    ) -> PlaceScaling | None:
-        """The scaling by place of images that are (image, row, column) patches, if wanted."""
-        if not self.place_scaling:
-            return None
-        alone = torch.arange(shape[0])
-        with single_threaded():
-            distances = held_out_distances(self._bank(), vectors, alone, inside)
-        return PlaceScaling.fit(distances.reshape(*shape), inside).to(best_device())
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

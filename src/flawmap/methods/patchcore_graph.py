@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flawmap.engine.convert import to_openvino
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.graph import Graph, concat_graphs
-from flawmap.runtime.search import add_replaceable_search
+from flawmap.runtime.replaceable_search import add_replaceable_search
 from flawmap.support.tensors import Embedded, Maps, Patches, PerImage
 
 

@@ -1,16 +1,20 @@
-"""Scores of the good images that a bank was fitted to, each by the bank without its group."""
+"""Scores and distances of the good images of a bank, each by the bank without its group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
+from flawmap.engine.run import best_device
+from flawmap.features.place_scaling import PlaceScaling
 from flawmap.memory.bank import Bank
-from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.leave_out import LeaveOut, held_out_distances
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore_head import PatchCoreHead
+from flawmap.methods.patchcore_reduction import ReducedPatches
 from flawmap.support.progress import track
 from flawmap.support.tensors import Embedded, Indices
 
@@ -47,3 +51,19 @@ def leave_one_out_scores(
             scores = head.score_compared(embedded.image(index), nearest, *size)
             image[index], peak[index] = scores
     return HeldOutScores(image, peak)
+
+
+def fit_places(
+    bank: Bank, vectors: ReducedPatches, shape: Sequence[int], inside: Tensor | None
+) -> PlaceScaling:
+    """The scaling by place of good images, each compared with the bank without it.
+
+    Args:
+        bank: what they were fitted to.
+        vectors: of all their patches, as the bank compares them.
+        shape: their number, rows and columns of patches.
+        inside: True where a patch is no padding, (image, patch); None where none is padding.
+    """
+    with single_threaded():
+        distances = held_out_distances(bank, vectors, torch.arange(shape[0]), inside)
+    return PlaceScaling.fit(distances.reshape(*shape), inside).to(best_device())

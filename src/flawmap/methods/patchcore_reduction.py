@@ -20,7 +20,7 @@ ReducedPatches = Float[Tensor, "_patch _channel"]
 """One vector per patch, perhaps with fewer channels."""
 
 
-class ReducedVectors(NamedTuple):
+class _ReducedVectors(NamedTuple):
     """What a reduction made of all patches.
 
     Args:
@@ -62,7 +62,7 @@ class VectorReduction:
         unused = torch.empty(1, sum(self.blocks))
         return self.reducer.fit(unused, self.blocks, self.seed).to(best_device())
 
-    def fit(self, vectors: Patches, inside: Tensor | None = None) -> ReducedVectors:
+    def fit(self, vectors: Patches, inside: Tensor | None = None) -> _ReducedVectors:
         """Reduce all patches; an early reduction has done so already.
 
         Args:
@@ -71,10 +71,10 @@ class VectorReduction:
                 all count.
         """
         if self.is_early:
-            return ReducedVectors(vectors, vectors, self.early_module())
+            return _ReducedVectors(vectors, vectors, self.early_module())
         fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
         module = self.reducer.fit(fitted, self.blocks, self.seed)
         searched = reduce_in_blocks(module, vectors)
         if self.scope == "coreset":
-            return ReducedVectors(vectors, searched, nn.Identity())
-        return ReducedVectors(searched, searched, module.to(best_device()))
+            return _ReducedVectors(vectors, searched, nn.Identity())
+        return _ReducedVectors(searched, searched, module.to(best_device()))

@@ -21,7 +21,7 @@ from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
-from flawmap.runtime.search import eight_bits_are_exact, has_search, with_bank
+from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess
 

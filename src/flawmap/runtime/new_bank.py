@@ -12,7 +12,7 @@ from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.bundle import METHOD_PREFIX, Bundle
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, check_precision
-from flawmap.runtime.search import with_bank
+from flawmap.runtime.replaceable_search import with_bank
 
 BANK_VECTORS = f"{METHOD_PREFIX}bank.vectors"
 """Name of the array that holds the vectors of the bank."""

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
 from flawmap.errors import OptionError
+from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 
 ImageInput = str | os.PathLike[str] | bytes | np.ndarray
 """An image as users have it.
@@ -45,14 +46,11 @@ PADDING = -1e4
 """What all three channels of the input hold where there is no image; normalised pixels are within
 some tens of 0, so whoever reads the input can tell."""
 
-MIN_INPUT_SIDE = 32
-"""Smallest side of a network's input, in pixels; deeper layers of a smaller one have no area."""
-
 _MAX_INPUT_SIDE = 8192
 """Largest side of a network's input, in pixels; what is above would not fit into memory."""
 
 
-class Placement(NamedTuple):
+class _Placement(NamedTuple):
     """Where an image lies in the network's input: at the top left, in this size.
 
     Args:
@@ -150,7 +148,7 @@ class Preprocessing:
         white = np.float32(WHITE[levels.dtype])
         return levels.astype(np.float32) / (std * white) - mean / std
 
-    def placement(self, height: int, width: int) -> Placement:
+    def placement(self, height: int, width: int) -> _Placement:
         """Where an image of this size lies in the input; all of it unless it is letterboxed.
 
         Args:
@@ -159,9 +157,9 @@ class Preprocessing:
 
         Example:
             >>> Preprocessing(64, 64, letterbox_beyond=0.1, multiple=8).placement(100, 200)
-            Placement(height=32, width=64)
+            _Placement(height=32, width=64)
         """
-        whole = Placement(self.height, self.width)
+        whole = _Placement(self.height, self.width)
         if self.letterbox_beyond is None:
             return whole
         ratio = (width * self.height) / (height * self.width)
@@ -170,20 +168,7 @@ class Preprocessing:
         scale = min(self.height / height, self.width / width)
         rows = round_to_multiple(height * scale, self.multiple)
         columns = round_to_multiple(width * scale, self.multiple)
-        return Placement(min(rows, self.height), min(columns, self.width))
-
-
-def round_to_multiple(length: float, multiple: int) -> int:
-    """The multiple nearest to a length, at least one of it.
-
-    Args:
-        length: in pixels, >= 0.
-        multiple: in pixels, 1 or more.
-
-    >>> round_to_multiple(100, 32), round_to_multiple(3, 32)
-    (96, 32)
-    """
-    return max(1, round(length / multiple)) * multiple
+        return _Placement(min(rows, self.height), min(columns, self.width))
 
 
 def resize(image: ImageOrMap, height: int, width: int) -> ImageOrMap:

@@ -36,9 +36,10 @@ class SearchIndex:
     """A bank in folds of near vectors, each also in eight bits.
 
     Write q̂ and m̂ for a query and a vector in eight bits, less the centre. By the triangle
-    inequality ‖q − m‖ ≥ ‖q̂ − m̂‖ − ‖q − q̂‖ − ‖m − m̂‖, and ‖q̂ − m̂‖² = ‖q̂‖² + ‖m̂‖² − 2 q̂·m̂ takes one
-    product of small integers. Here ‖m̂‖² is lessened by what the error ‖m − m̂‖ of the vector
-    exceeds the least error by, as far as that counts for a query whose bound is up to `reach`.
+    inequality ‖q − m‖ ≥ ‖q̂ − m̂‖ − ‖q − q̂‖ − ‖m − m̂‖, and ‖q̂ − m̂‖² = ‖q̂‖² + ‖m̂‖² − 2 q̂·m̂
+    takes one product of small integers. Here ‖m̂‖² is lessened by what the error ‖m − m̂‖ of the
+    vector exceeds the least error by, as far as that counts for a query whose bound is up to
+    `reach`.
 
     Args:
         count: vectors of the bank.

@@ -26,7 +26,7 @@ ProbeKind = Literal["dot", "scratch", "stain", "texture"]
 """`dot`: a disc. `scratch`: a thin line, slightly curved. `stain`: an uneven blob with soft edges.
 `texture`: a spot of foreign grain, as bright as the part."""
 
-ContrastUnit = Literal["levels", "noise"]
+_ContrastUnit = Literal["levels", "noise"]
 """`levels`: 1/255 of white, at any depth. `noise`: the standard deviation around the defect."""
 
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
@@ -76,7 +76,7 @@ class Probe:
     kind: ProbeKind
     size: float
     contrast: float
-    unit: ContrastUnit = "noise"
+    unit: _ContrastUnit = "noise"
     width: float | None = None
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Probe:
             raise OptionError(
                 f"there is no probe of kind {self.kind!r}; there are {', '.join(PROBE_KINDS)}"
             )
-        if self.unit not in get_args(ContrastUnit):
+        if self.unit not in get_args(_ContrastUnit):
             raise OptionError(f"a contrast in {self.unit!r}; give it in levels or noise")
         smallest = _MIN_TEXTURE_SIZE if self.kind == "texture" else 1
         if not (self.size >= smallest and math.isfinite(self.size)):
@@ -107,7 +107,7 @@ class Probe:
         return math.pi * self.size**2 / 4
 
 
-class PaintedProbe(NamedTuple):
+class _PaintedProbe(NamedTuple):
     """An image with a defect of known size and contrast.
 
     Args:
@@ -126,7 +126,7 @@ class PaintedProbe(NamedTuple):
 
 def paint_probe(
     image: ImageArray, probe: Probe, rng: Generator, foreground: Mask | None = None
-) -> PaintedProbe:
+) -> _PaintedProbe:
     """A copy of an image with a defect of stated size and contrast.
 
     It lies within the part, wholly where there is room, and is darker or brighter with equal
@@ -162,7 +162,7 @@ def paint_probe(
     corner = (x - shape.shape[1] // 2, y - shape.shape[0] // 2)
     painted = _add(image, change * levels, corner)
     mask = _place(shape >= 0.5, corner, allowed.shape)
-    return PaintedProbe(painted, mask, probe, levels)
+    return _PaintedProbe(painted, mask, probe, levels)
 
 
 def local_noise(image: ImageArray, x: int, y: int, size: float) -> float:

@@ -16,7 +16,7 @@ from flawmap.synthetic.probes import Probe
 FALSE_REJECTS = 0.05
 """Fraction of the held-out good images that may be rejected where defects are counted as found."""
 
-FOUND = 0.9
+_FOUND = 0.9
 """A size is found where so many of its probes are."""
 
 _RESAMPLES = 500
@@ -93,5 +93,5 @@ class ProbeScores:
 
 def _smallest(found_by_size: Mapping[float, Sequence[bool]]) -> float | None:
     from_largest = sorted(found_by_size, reverse=True)
-    enough = takewhile(lambda size: np.mean(found_by_size[size]) >= FOUND - 1e-9, from_largest)
+    enough = takewhile(lambda size: np.mean(found_by_size[size]) >= _FOUND - 1e-9, from_largest)
     return min(enough, default=None)

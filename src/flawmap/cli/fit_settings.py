@@ -1,0 +1,145 @@
+"""What was typed after `flawmap fit`, and the inspector that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Literal
+
+from flawmap.cli.common import parse_size
+from flawmap.cli.tuning import Tuning
+from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.data.auto_size import InputSize
+    from flawmap.finetune.config import FineTuneConfig
+    from flawmap.inspector import Inspector
+    from flawmap.methods.base import Method
+    from flawmap.tuning.search import TuningResult
+
+FineTuneOption = Literal["none", "synthetic", "products", "real-defects"]
+"""What `--finetune` takes."""
+
+_FINETUNE = "finetune."
+"""Begins the changes of the fine-tuning's options."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The options of `flawmap fit` that say how to fit, as they were typed.
+
+    Args:
+        method: name of the method.
+        preset: name of its preset; None for its default.
+        options: options of the method that have an option of their own on the command line.
+        changes: what `--set` takes, of the method and of the fine-tuning.
+        size: of the network's input; None where none was typed.
+        pixels: side of a square of the input's area, in pixels, for a size chosen by the images.
+        false_rejects: fraction of good parts that may be rejected.
+        confidence: probability that the threshold keeps to that.
+        calibration_fraction: fraction of the good images held out.
+        finetune: with what the backbone is fine-tuned.
+        finetune_preset: how it is: `gentle` or `paper`.
+
+    Example:
+        >>> settings = FitSettings("patchcore", changes=["sigma=2"], size="64x96")
+        >>> settings.input_size, settings.make_inspector().method.sigma
+        ((64, 96), 2.0)
+    """
+
+    method: str
+    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    changes: Sequence[str] = ()
+    size: str | None = None
+    pixels: int | None = None
+    false_rejects: float = 0.01
+    confidence: float | None = None
+    calibration_fraction: float = 0.0
+    finetune: FineTuneOption = "none"
+    finetune_preset: str = "gentle"
+
+    @property
+    def input_size(self) -> InputSize | None:
+        """Size of the network's input: what was typed, or that of the preset.
+
+        Raises:
+            OptionError: a size that cannot be, or an area beside a size.
+        """
+        from flawmap.data.auto_size import AutoSize
+        from flawmap.methods import get_preset
+
+        if self.size and self.size.lower() != "auto":
+            if self.pixels is not None:
+                raise OptionError(
+                    f"--pixels {self.pixels} beside --size {self.size}: the area follows from the "
+                    "size; give one of them"
+                )
+            return parse_size(self.size)
+        if self.pixels is not None:
+            return AutoSize(self.pixels)
+        return AutoSize() if self.size else get_preset(self.method, self.preset).size
+
+    def make_inspector(self, tuned: TuningResult | None = None) -> Inspector:
+        """The inspector, not fitted.
+
+        Args:
+            tuned: settings that were chosen for the part; None for those that were typed.
+
+        Raises:
+            OptionError: no such method, preset or option, or a value out of its range.
+        """
+        from flawmap.inspector import Inspector
+
+        typed_size = self.input_size
+        inspector = Inspector(
+            tuned.method if tuned else self._make_method(),
+            size=tuned.size if tuned else typed_size,
+            false_rejects=self.false_rejects,
+            confidence=self.confidence,
+            calibration_fraction=self.calibration_fraction,
+            finetune=self._finetune_config(),
+        )
+        inspector.name = self.method
+        inspector.tuning = tuned.record.to_dict() if tuned else None
+        return inspector
+
+    def make_tuning(self, minutes: float) -> Tuning:
+        """The tuning that leaves as it is what was typed.
+
+        Args:
+            minutes: that it may take, for each product.
+        """
+        fixed = [*self.options, *(change.partition("=")[0] for change in self._method_changes())]
+        if self.size or self.pixels:
+            fixed.append("size")
+        return Tuning(minutes, self.input_size, fixed)
+
+    def _method_changes(self) -> list[str]:
+        return [change for change in self.changes if not change.startswith(_FINETUNE)]
+
+    def _make_method(self) -> Method:
+        from flawmap.methods import make_method
+        from flawmap.support.options import with_option
+
+        method = make_method(self.method, self.preset, **self.options)
+        return reduce(with_option, self._method_changes(), method)
+
+    def _finetune_config(self) -> FineTuneConfig | None:
+        """How to fine-tune; None for not at all."""
+        from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
+        from flawmap.support.options import with_option
+
+        of_finetune = [change for change in self.changes if change.startswith(_FINETUNE)]
+        if self.finetune == "none":
+            if of_finetune or self.finetune_preset == "paper":
+                typed = f"--set {of_finetune[0]}" if of_finetune else "--finetune-preset paper"
+                raise OptionError(
+                    f"{typed} without --finetune; say with what to fine-tune, as --finetune "
+                    "synthetic"
+                )
+            return None
+        preset = PAPER_CONFIG if self.finetune_preset == "paper" else FineTuneConfig()
+        changes = [change.removeprefix(_FINETUNE) for change in of_finetune]
+        return reduce(with_option, changes, replace(preset, mode=self.finetune))
