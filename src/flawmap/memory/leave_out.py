@@ -9,6 +9,7 @@ distances between patches and bank come from one pass.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -75,6 +76,18 @@ class LeaveOut:
         counts = near_groups.bincount(minlength=int(group_ids.max()) + 1)
         self._ends = counts.cumsum(dim=0).tolist()
         self._buffer = self._make_buffer(vectors.shape[1])
+
+    def each_image(self) -> Iterator[tuple[int, Bank, Nearest]]:
+        """Each image's number, the bank without its group, and distances and rows in it.
+
+        Images come group by group; a bank is overwritten when the next group begins.
+        """
+        members = self._group_ids[:: self._patches_per_image]
+        groups = members.unique().tolist()
+        for group_id in track(groups, "scoring good images", len(groups)):
+            others = self.bank_without(group_id)
+            for index in (members == group_id).nonzero()[:, 0].tolist():
+                yield index, others, self.nearest_in(index, others)
 
     def bank_without(self, group_id: int) -> Bank:
         """The bank as it would be without all images of a group.
@@ -180,29 +193,6 @@ class LeaveOut:
             nearest = torch.stack([bounds[more], *to_chosen]).amin(dim=0)
             distances = torch.cat([distances, nearest])
         return candidates[torch.tensor(chosen, dtype=torch.long)]
-
-
-def held_out_distances(
-    bank: Bank, vectors: Patches, group_ids: Indices, inside: Tensor | None = None
-) -> Tensor:
-    """Distances of each good image's patches to the bank as it would be without its group.
-
-    Args:
-        bank: the bank of all images.
-        vectors: all patches that it was chosen from, image by image, (patch, channel).
-        group_ids: the group of each image, (image,), numbered from 0.
-        inside: whether each patch counts, (patch,); None where all count.
-
-    Returns:
-        (image, patch), >= 0, on the CPU.
-    """
-    left_out = LeaveOut(bank, vectors, group_ids, inside)
-    distances = torch.empty(len(group_ids), len(vectors) // len(group_ids))
-    for group_id in group_ids.unique().tolist():
-        others = left_out.bank_without(group_id)
-        for index in (group_ids == group_id).nonzero()[:, 0].tolist():
-            distances[index] = left_out.nearest_in(index, others).distances
-    return distances
 
 
 class _TwoNearest(NamedTuple):

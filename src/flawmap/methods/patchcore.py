@@ -225,9 +225,7 @@ class PatchCore(MemoryMethod):
         def make_head(bank: Bank) -> PatchCoreHead:
             return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
 
-        return leave_one_out_scores(
-            left_out, embedded_of(shard, grid), group_ids, (height, width), make_head
-        )
+        return leave_one_out_scores(left_out, embedded_of(shard, grid), (height, width), make_head)
 
     def encoder(self) -> PatchCoreEncoder:
         """Images to patch vectors, reduced where the reducer needs no fit."""

@@ -10,13 +10,12 @@ from torch import Tensor
 from flawmap.engine.run import best_device
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.memory.bank import Bank
-from flawmap.memory.leave_out import LeaveOut, held_out_distances
+from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.methods.patchcore_reduction import ReducedPatches
-from flawmap.support.progress import track
-from flawmap.support.tensors import Embedded, Indices
+from flawmap.support.tensors import Embedded
 
 
 @torch.inference_mode()
@@ -24,7 +23,6 @@ from flawmap.support.tensors import Embedded, Indices
 def leave_one_out_scores(
     left_out: LeaveOut,
     embedded: Embedded,
-    group_ids: Indices,
     size: tuple[int, int],
     make_head: Callable[[Bank], PatchCoreHead],
 ) -> HeldOutScores:
@@ -33,23 +31,17 @@ def leave_one_out_scores(
     Args:
         left_out: the bank without each group, and the distances to it.
         embedded: the images, with vectors as the bank compares them.
-        group_ids: the group of each image, (image,), numbered from 0.
         size: height and width of the images, in pixels.
         make_head: the head that compares with a bank.
 
     Returns:
         Scores in the order of the images.
     """
-    image = torch.zeros(len(group_ids))
-    peak = torch.zeros(len(group_ids))
-    groups = group_ids.unique().tolist()
-    for group_id in track(groups, "scoring good images", len(groups)):
-        bank = left_out.bank_without(group_id)
-        head = make_head(bank)
-        for index in (group_ids == group_id).nonzero()[:, 0].tolist():
-            nearest = left_out.nearest_in(index, bank)
-            scores = head.score_compared(embedded.image(index), nearest, *size)
-            image[index], peak[index] = scores
+    image = torch.zeros(len(embedded.maps[0]))
+    peak = torch.zeros(len(embedded.maps[0]))
+    for index, bank, nearest in left_out.each_image():
+        scores = make_head(bank).score_compared(embedded.image(index), nearest, *size)
+        image[index], peak[index] = scores
     return HeldOutScores(image, peak)
 
 
@@ -64,6 +56,9 @@ def fit_places(
         shape: their number, rows and columns of patches.
         inside: True where a patch is no padding, (image, patch); None where none is padding.
     """
+    distances = torch.empty(*shape)
     with single_threaded():
-        distances = held_out_distances(bank, vectors, torch.arange(shape[0]), inside)
-    return PlaceScaling.fit(distances.reshape(*shape), inside).to(best_device())
+        left_out = LeaveOut(bank, vectors, torch.arange(shape[0]), inside)
+        for index, _, nearest in left_out.each_image():
+            distances[index] = nearest.distances.reshape(*shape[1:])
+    return PlaceScaling.fit(distances, inside).to(best_device())

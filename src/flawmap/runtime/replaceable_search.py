@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import openvino
@@ -12,7 +11,7 @@ from openvino import opset13 as ops
 
 from flawmap.errors import OptionError
 from flawmap.runtime.graph import KEPT_NAMES, Graph, rename_operations
-from flawmap.runtime.search import add_search
+from flawmap.runtime.search import add_search, floats, integers
 
 QUERIES = f"{KEPT_NAMES}queries"
 """Name of the operation before the search."""
@@ -33,9 +32,9 @@ def add_replaceable_search(queries: openvino.Output, vectors: _Vectors) -> openv
     Returns:
         Distances, (query,), >= 0.
     """
-    first = ops.reshape(queries, _integers(*queries.shape), False)
+    first = ops.reshape(queries, integers(*queries.shape), False)
     first.set_friendly_name(QUERIES)
-    last = ops.reshape(add_search(first.output(0), vectors), _integers(queries.shape[0]), False)
+    last = ops.reshape(add_search(first.output(0), vectors), integers(queries.shape[0]), False)
     last.set_friendly_name(_DISTANCES)
     return last.output(0)
 
@@ -82,9 +81,9 @@ def eight_bits_are_exact() -> bool:
     """
     codes = np.resize(np.array([127, -127, 127, 125, -127], np.int8), (64, 64))
     queries = ops.parameter([64, 64], np.float32)
-    limits = _constant(-128.0), _constant(127.0)
+    limits = floats(-128.0), floats(127.0)
     coded = ops.fake_quantize(queries, *limits, *limits, 256)
-    weights = ops.multiply(ops.convert(ops.constant(codes), np.float32), _constant([[1.0]]))
+    weights = ops.multiply(ops.convert(ops.constant(codes), np.float32), floats([[1.0]]))
     model = openvino.Model([ops.matmul(coded, weights, False, True)], [queries])
     values = np.resize(np.array([127, 127, -127, -126], np.float32), (64, 64))
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -95,11 +94,3 @@ def eight_bits_are_exact() -> bool:
 def _find(model: openvino.Model, name: str) -> openvino.Node | None:
     found = (node for node in model.get_ops() if node.get_friendly_name() == name)
     return next(found, None)
-
-
-def _integers(*values: int) -> Any:
-    return ops.constant(np.array(values, np.int64)).output(0)
-
-
-def _constant(values: Any) -> Any:
-    return ops.constant(np.asarray(values, np.float32)).output(0)

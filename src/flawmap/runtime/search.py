@@ -83,7 +83,7 @@ class _Search:
         self.index = index
         self.count = queries.shape[0]
         self.queries = queries
-        self.centred = ops.subtract(queries, _constant(index.centre[None])).output(0)
+        self.centred = ops.subtract(queries, floats(index.centre[None])).output(0)
         self.coded = self._code(0)
 
     def distances(self) -> _Value:
@@ -97,10 +97,10 @@ class _Search:
         """The queries less the centre in eight bits, with so many zeros behind each."""
         padded = self.centred
         if empty:
-            padded = ops.pad(padded, _integers(0, 0), _integers(0, empty), "constant")
+            padded = ops.pad(padded, integers(0, 0), integers(0, empty), "constant")
         # 256 steps, 127 of them upwards: what OpenVINO turns into a product in eight bits.
         limit = self.index.query_limit
-        limits = _constant(-limit * 128 / 127), _constant(limit)
+        limits = floats(-limit * 128 / 127), floats(limit)
         return ops.fake_quantize(padded, *limits, *limits, 256).output(0)
 
     def _keys(self) -> _Value:
@@ -109,24 +109,24 @@ class _Search:
         empty = -self.queries.shape[1] % _REGISTER
         codes = np.pad(-self.index.codes, ((0, 0), (0, empty)))
         vectors = ops.multiply(
-            ops.convert(ops.constant(codes), np.float32), _constant(2 * self.index.scales[:, None])
+            ops.convert(ops.constant(codes), np.float32), floats(2 * self.index.scales[:, None])
         )
         products = ops.matmul(self._code(empty), vectors, False, True)
-        return ops.add(products, _constant(self.index.offsets[None])).output(0)
+        return ops.add(products, floats(self.index.offsets[None])).output(0)
 
     def _candidates(self, keys: _Value) -> tuple[_Value, _Value]:
         """Rows to measure, (query, row), and the least key of all others, (query,)."""
         count, folds = self.count, self.index.folds
         # One view for both uses: with two, OpenVINO copies all keys.
-        by_fold = ops.reshape(keys, _integers(count * folds, FOLD), False).output(0)
+        by_fold = ops.reshape(keys, integers(count * folds, FOLD), False).output(0)
         in_fold = ops.reshape(
-            ops.reduce_min(by_fold, _integers(1), False), _integers(count, folds), False
+            ops.reduce_min(by_fold, integers(1), False), integers(count, folds), False
         )
         least, fold = _smallest(in_fold, _FOLDS_SEARCHED + 1)
         searched = _columns(fold, 0, _FOLDS_SEARCHED)
         starts = np.arange(count, dtype=np.int32)[:, None] * folds
         flat = ops.add(searched, ops.constant(starts))
-        inside = ops.reshape(_rows(by_fold, flat), _integers(count, _FOLDS_SEARCHED * FOLD), False)
+        inside = ops.reshape(_rows(by_fold, flat), integers(count, _FOLDS_SEARCHED * FOLD), False)
         keys_inside, position = _smallest(inside, _MEASURED + 1)
         chosen = _columns(position, 0, _MEASURED)
         part = ops.divide(chosen, ops.constant(np.int32(FOLD)))
@@ -137,20 +137,20 @@ class _Search:
             _columns(least, _FOLDS_SEARCHED, _FOLDS_SEARCHED + 1),
             _columns(keys_inside, _MEASURED, _MEASURED + 1),
         )
-        return near.output(0), ops.squeeze(others, _integers(1)).output(0)
+        return near.output(0), ops.squeeze(others, integers(1)).output(0)
 
     def _doubtful(self, found: _Value, beyond: _Value) -> _Value:
         """Where a row that was not measured may be nearer, (query,)."""
         index = self.index
         norm = _norm(self.coded)
         error = ops.add(
-            _norm(ops.subtract(self.centred, self.coded)), ops.multiply(norm, _constant(1e-6))
+            _norm(ops.subtract(self.centred, self.coded)), ops.multiply(norm, floats(1e-6))
         )
-        bound = ops.add(ops.add(found, error), _constant(index.least_error))
-        outside = ops.relu(ops.subtract(bound, _constant(index.reach)))
-        extra = ops.multiply(outside, _constant(2 * index.excess))
-        reached = ops.add(norm, _constant(index.radius))
-        rounding = ops.multiply(ops.multiply(reached, reached), _constant(_ROUNDING))
+        bound = ops.add(ops.add(found, error), floats(index.least_error))
+        outside = ops.relu(ops.subtract(bound, floats(index.reach)))
+        extra = ops.multiply(outside, floats(2 * index.excess))
+        reached = ops.add(norm, floats(index.radius))
+        rounding = ops.multiply(ops.multiply(reached, reached), floats(_ROUNDING))
         needed = ops.add(ops.add(ops.multiply(bound, bound), extra), rounding)
         lower = ops.add(beyond, ops.multiply(norm, norm))
         # Written so that what is no number is doubtful.
@@ -162,7 +162,7 @@ def _retry(found: _Value, doubtful: _Value, queries: _Value, vectors: _Vectors) 
     flags = ops.convert(doubtful, np.float32).output(0)
 
     def keep(found: _Value, *_: _Value) -> _Value:
-        return ops.add(found, _constant(0.0)).output(0)
+        return ops.add(found, floats(0.0)).output(0)
 
     def search_all(found: _Value, *others: _Value) -> _Value:
         return ops.minimum(found, _plain(others[1], vectors)).output(0)
@@ -191,9 +191,9 @@ def _if_at_most(
     limit: int, values: tuple[_Value, ...], then: _Branch, otherwise: _Branch
 ) -> _Value:
     """What `then` makes where at most so many flags, the second of the values, are set."""
-    count = ops.reduce_sum(values[1], _integers(0), False)
+    count = ops.reduce_sum(values[1], integers(0), False)
     # Its output: of the operation itself, `if_op` makes a constant.
-    choice = ops.if_op(ops.less_equal(count, _constant(limit + 0.5)).output(0))
+    choice = ops.if_op(ops.less_equal(count, floats(limit + 0.5)).output(0))
     bodies = []
     for branch in (then, otherwise):
         inputs = [ops.parameter(value.shape, value.element_type) for value in values]
@@ -219,28 +219,28 @@ def _plain(queries: _Value, vectors: _Vectors) -> _Value:
     centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = vectors[rows].astype(np.float64) - centre
     squares = np.square(centred).sum(axis=1)
-    moved = ops.subtract(queries, _constant(centre[None]))
-    products = ops.matmul(moved, _constant(-2 * centred), False, True)
+    moved = ops.subtract(queries, floats(centre[None]))
+    products = ops.matmul(moved, floats(-2 * centred), False, True)
     values = ops.reshape(
-        ops.add(products, _constant(squares[None])), _integers(count, folds, width), False
+        ops.add(products, floats(squares[None])), integers(count, folds, width), False
     )
     kept = min(_PLAINLY_MEASURED, width)
-    _, column = _smallest(ops.reduce_min(values, _integers(1), False), kept)
+    _, column = _smallest(ops.reduce_min(values, integers(1), False), kept)
     shape = ops.constant(np.array([count, folds, kept]))
-    candidates = ops.broadcast(ops.unsqueeze(column, _integers(1)), shape)
+    candidates = ops.broadcast(ops.unsqueeze(column, integers(1)), shape)
     among = ops.gather_elements(values, candidates, 2)
     fold = ops.topk(among, ops.constant(np.int64(1)), 1, "min", "none").output(1)
-    fold = ops.reshape(fold, _integers(count, kept), False)
+    fold = ops.reshape(fold, integers(count, kept), False)
     found = ops.add(ops.multiply(fold, ops.constant(np.int32(width))), column)
     return ops.sqrt(_measure(queries, found, vectors[rows])).output(0)
 
 
 def _measure(queries: _Value, rows: _Value, vectors: _Vectors) -> _Value:
     """The least squared distance to some rows each, (query, row), of the vectors, (query,)."""
-    near = _rows(_constant(vectors), rows)
-    difference = ops.subtract(near, ops.unsqueeze(queries, _integers(1)))
-    squared = ops.reduce_sum(ops.multiply(difference, difference), _integers(2), False)
-    return ops.reduce_min(squared, _integers(1), False).output(0)
+    near = _rows(floats(vectors), rows)
+    difference = ops.subtract(near, ops.unsqueeze(queries, integers(1)))
+    squared = ops.reduce_sum(ops.multiply(difference, difference), integers(2), False)
+    return ops.reduce_min(squared, integers(1), False).output(0)
 
 
 def _smallest(values: Any, count: int) -> list[_Value]:
@@ -249,9 +249,9 @@ def _smallest(values: Any, count: int) -> list[_Value]:
         top = ops.topk(values, ops.constant(np.int64(count)), 1, "min", "value")
         return [top.output(0), top.output(1)]
     # Along the first axis, which takes a quarter of the time.
-    across = ops.transpose(values, _integers(1, 0))
+    across = ops.transpose(values, integers(1, 0))
     top = ops.topk(across, ops.constant(np.int64(count)), 0, "min", "value")
-    smallest, columns = (ops.transpose(output, _integers(1, 0)) for output in top.outputs())
+    smallest, columns = (ops.transpose(output, integers(1, 0)) for output in top.outputs())
     return [smallest.output(0), columns.output(0)]
 
 
@@ -264,12 +264,22 @@ def _columns(values: _Value, start: int, stop: int) -> _Value:
 
 
 def _norm(values: Any) -> _Value:
-    return ops.reduce_l2(values, _integers(1), False).output(0)
+    return ops.reduce_l2(values, integers(1), False).output(0)
 
 
-def _integers(*values: int) -> _Value:
+def integers(*values: int) -> _Value:
+    """A constant of 64-bit integers in a graph, as shapes and axes are given.
+
+    Args:
+        values: its elements.
+    """
     return ops.constant(np.array(values, np.int64)).output(0)
 
 
-def _constant(values: Any) -> _Value:
+def floats(values: Any) -> _Value:
+    """A constant in single precision in a graph.
+
+    Args:
+        values: a number or an array.
+    """
     return ops.constant(np.asarray(values, np.float32)).output(0)
