@@ -58,7 +58,7 @@ class TuningResult(NamedTuple):
 def tune(
     good: str | Path | Sequence[ImageInput] | GoodImages,
     minutes: float,
-    method: str | Method = "patchcore",
+    method: str | Method = "flawmap",
     *,
     size: InputSize | None = None,
     candidates: Sequence[Candidate] | None = None,
@@ -94,7 +94,7 @@ def tune(
         >>> Inspector(tuned.method, size=tuned.size).fit(good)  # doctest: +SKIP
     """
     if isinstance(method, str):
-        size = size or get_preset(method).size
+        size = get_preset(method).size if size is None else size
         method = make_method(method)
     check_tuning(minutes, method)
     budget = TimeBudget(minutes, clock)
