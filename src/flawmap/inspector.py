@@ -254,7 +254,7 @@ class Inspector:
             WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
         manifest, arrays, sha256 = bundle.load(Path(file))
-        with saved_method.incomplete_refused(file):
+        with bundle.refusals_named(file):
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
         inspector.name = manifest.method_name

@@ -17,6 +17,7 @@ import numpy as np
 import openvino
 
 from flawmap.errors import OptionError
+from flawmap.runtime.graph_check import check_text
 from flawmap.support.process import HomeProcess
 
 Precision = Literal["f32", "bf16", "int8"]
@@ -85,8 +86,11 @@ class Graph:
 
         Raises:
             KeyError: the graph's arrays are missing.
+            BundleError: they hold what flawmap does not write.
+            RuntimeError: OpenVINO refuses the graph.
         """
         xml = arrays[_XML].tobytes()
+        check_text(xml, arrays[_WEIGHTS].nbytes)
         weights = openvino.Tensor(arrays[_WEIGHTS])
         return cls(openvino.Core().read_model(xml, weights))
 

@@ -6,12 +6,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
+from flawmap.errors import ImageError, NotExportable, OptionError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import GraphBackend, ScoredImage, ScoringBackend
 from flawmap.runtime.bundle import Manifest
@@ -19,6 +20,7 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, Precision
+from flawmap.runtime.graph_check import check_interface
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
@@ -122,15 +124,14 @@ class Runtime:
         manifest, arrays, sha256 = bundle.load(Path(file))
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
-        try:
-            backend = GraphBackend(_graph(arrays), _choose(precision, manifest))
+        written_by = manifest.libraries.get("openvino", "?")
+        with bundle.refusals_named(file, f"OpenVINO {version('openvino')}, where {written_by} wrote it,"):
+            model = _graph(arrays)
+            check_interface(model.model, manifest.preprocessing)
+            backend = GraphBackend(model, _choose(precision, manifest))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
-        except KeyError as error:
-            raise BundleError(
-                f"{file}: holds no complete inspector ({error!r}); fit again"
-            ) from error
-        backend.check_certificate(certificate, manifest.preprocessing, str(file))
+            backend.check_certificate(certificate, manifest.preprocessing, str(file))
         scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
         return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
 

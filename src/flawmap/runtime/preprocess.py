@@ -83,7 +83,7 @@ class Preprocessing:
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
-            images are letterboxed.
+            images are letterboxed; `std` or `multiple` is not above 0.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -108,6 +108,8 @@ class Preprocessing:
                 f"size {self.height}×{self.width} is too large for a network; use sides of at most "
                 f"{_MAX_INPUT_SIDE} pixels, such as 448×448"
             )
+        if min(self.std) <= 0 or self.multiple < 1:
+            raise OptionError(f"std {self.std} and multiple {self.multiple} must be above 0")
         if self.letterbox_beyond is None:
             return
         sides = self.height, self.width
