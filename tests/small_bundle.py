@@ -24,7 +24,8 @@ from helpers import texture
 SIDE = 64
 PREPROCESSING = Preprocessing(SIDE, SIDE)
 _CHANNELS = 8
-_PATCHES = SIDE // 16
+_PATCH = 8
+_PATCHES = SIDE // _PATCH
 _VECTORS = 1100  # enough for the search by eight bits, whose branches are graphs in the graph
 
 
@@ -74,8 +75,10 @@ def _bank() -> np.ndarray:
 
 def _encoder() -> openvino.Model:
     image = ops.parameter([1, 3, SIDE, SIDE], np.float32)
-    kernels = np.random.default_rng(1).normal(0, 0.02, (_CHANNELS, 3, 16, 16)).astype(np.float32)
-    features = ops.convolution(image, floats(kernels), [16, 16], [0, 0], [0, 0], [1, 1])
+    kernels = (
+        np.random.default_rng(1).normal(0, 0.02, (_CHANNELS, 3, _PATCH, _PATCH)).astype(np.float32)
+    )
+    features = ops.convolution(image, floats(kernels), [_PATCH, _PATCH], [0, 0], [0, 0], [1, 1])
     return openvino.Model([ops.relu(features)], [image])
 
 
@@ -92,4 +95,4 @@ def _head() -> openvino.Model:
 
 
 def _tiles() -> openvino.Output:
-    return integers(1, 1, 1, SIDE // _PATCHES, 1, SIDE // _PATCHES)
+    return integers(1, 1, 1, _PATCH, 1, _PATCH)

@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     project = tomllib.loads(_PYPROJECT.read_text("utf-8"))["project"]
     lines = {
-        canonicalize_name(requirement.name): lowest(requirement)
+        str(canonicalize_name(requirement.name)): lowest(requirement)
         for requirement in requirements(project, options.extras)
     }
     if options.pinned:

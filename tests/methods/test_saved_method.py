@@ -3,7 +3,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-import pytest
 import torch
 
 from flawmap import Inspector

@@ -72,12 +72,31 @@ def swap(data: bytes, rng: random.Random) -> bytes:
     return data[: old.start()] + new[0] + data[old.end() :]
 
 
+def renumber_line(data: bytes, rng: random.Random) -> bytes:
+    """With another number where an operation's attributes or an edge's ends are."""
+    lines = list(re.finditer(rb"<(data|edge) .*", data))
+    if not lines:
+        return data
+    line = rng.choice(lines)
+    return data[: line.start()] + renumber(line[0], rng) + data[line.end() :]
+
+
+def replace_integer(xml: bytes, weights: bytes, rng: random.Random) -> bytes:
+    """The weights with another number in a constant of integers: an axis, a shape, an index."""
+    pattern = rb'<data element_type="i(32|64)" .*offset="(\d+)" size="(\d+)"'
+    bits, offset, size = map(int, rng.choice(re.findall(pattern, xml)))
+    place = offset + rng.randrange(size * 8 // bits) * bits // 8
+    number = rng.choice([-1, -2, *_NUMBERS[:-2], rng.randrange(-100, 100)]) % 2**bits
+    written: bytes = number.to_bytes(bits // 8, "little")
+    return weights[:place] + written + weights[place + bits // 8 :]
+
+
 _CHANGES: tuple[_Change, ...] = (flip, cut, repeat, renumber, swap)
 
 
 def damaged(whole: Path, file: Path, rng: random.Random) -> str:
     """Write a damaged copy; gives what was changed."""
-    where = rng.choice(["file", "header", "header", "graph.xml", "graph.xml", "graph.weights"])
+    where = rng.choice(["file", "header", "graph.xml", "line", "graph.weights", "integers"])
     change = rng.choice(_CHANGES)
     if where in ("file", "header"):
         data = whole.read_bytes()
@@ -91,8 +110,13 @@ def damaged(whole: Path, file: Path, rng: random.Random) -> str:
         file.write_bytes(with_right_hash(data))
     else:
         manifest, arrays, _ = bundle.load(whole)
-        part = change(arrays[where].tobytes(), rng)
-        bundle.save(file, manifest, arrays | {where: np.frombuffer(part, np.uint8)})
+        name = "graph.weights" if where == "integers" else "graph.xml" if where == "line" else where
+        part = arrays[name].tobytes()
+        if where == "integers":
+            part = replace_integer(arrays["graph.xml"].tobytes(), part, rng)
+        else:
+            part = renumber_line(part, rng) if where == "line" else change(part, rng)
+        bundle.save(file, manifest, arrays | {name: np.frombuffer(part, np.uint8)})
     return f"{change.__name__} {where}"
 
 

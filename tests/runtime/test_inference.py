@@ -301,9 +301,7 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
 
-@pytest.mark.parametrize(
-    ("array", "factor"), [("golden.scores", 1.01), ("golden.maps", 1.01), ("golden.scores", np.nan)]
-)
+@pytest.mark.parametrize(("array", "factor"), [("golden.scores", 1.01), ("golden.maps", 1.01)])
 def test_a_machine_that_scores_otherwise_is_refused_with_the_scores(
     saved: Path, tmp_path: Path, array: str, factor: float
 ) -> None:
@@ -376,3 +374,22 @@ def test_a_conversion_that_goes_wrong_loses_nothing(
 def test_loaded_and_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
     Inspector.load(saved).save(tmp_path / "again.flawmap")
     assert (tmp_path / "again.flawmap").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_no_number_holds_is_no_verdict(saved: Path, runtime: Runtime, value: float) -> None:
+    class Backend:
+        def score_many(
+            self, images: Iterable[np.ndarray], *, throughput: bool
+        ) -> Iterator[ScoredImage]:
+            for number, image in enumerate(images):
+                distances = np.ones(image.shape[1:], np.float32)
+                distances[3, 4] = value if number else 1
+                yield ScoredImage(value if number > 1 else 1.0, distances, 5.0)
+
+    broken = Runtime(bundle.load(saved).manifest, runtime.calibration, Backend())
+    first, *others = broken.inspect_many([NEW, NEW, NEW])
+    assert first.verdict
+    for inspection in others:
+        assert inspection.verdict is None
+        assert re.search("cannot be scored: .*use precision f32", str(inspection.error))

@@ -216,7 +216,9 @@ def refusals_named(file: str | Path, refuser: str = "") -> Iterator[None]:
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise _incomplete(file, _one_line(error)) from error
     except RuntimeError as error:
-        raise BundleError(f"{file}: {refuser or 'torch'} refuses it ({_one_line(error)})") from error
+        raise BundleError(
+            f"{file}: {refuser or 'torch'} refuses it ({_one_line(error)})"
+        ) from error
 
 
 def _incomplete(file: str | Path, problem: str) -> BundleError:
@@ -255,7 +257,7 @@ def _read_metadata(data: bytes, file: Path) -> tuple[dict[str, Any], dict[str, A
 def _check_types(header: dict[str, Any], file: Path) -> None:
     """That NumPy has the types of all arrays; safetensors itself checks shapes and places."""
     for name, entry in header.items():
-        is_array = isinstance(entry, dict) and entry.get("dtype") in _TYPES
+        is_array = isinstance(entry, dict) and str(entry.get("dtype")) in _TYPES
         if name != "__metadata__" and not is_array:
             raise BundleError(f"{file}: damaged (the array {name!r} has no known type)")
 

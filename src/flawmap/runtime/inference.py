@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from flawmap.errors import ImageError, NotExportable, OptionError
+from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import GraphBackend, ScoredImage, ScoringBackend
 from flawmap.runtime.bundle import Manifest
@@ -29,6 +29,9 @@ from flawmap.support.process import HomeProcess
 
 _MIN_IMAGES_FOR_THROUGHPUT = 16
 """Fewer images are done one by one before several at once are made ready."""
+
+_LARGEST = 1e30
+"""Heat maps have no larger values; float32 holds them with room to spare."""
 
 
 class Inspection(NamedTuple):
@@ -125,7 +128,9 @@ class Runtime:
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
         written_by = manifest.libraries.get("openvino", "?")
-        with bundle.refusals_named(file, f"OpenVINO {version('openvino')}, where {written_by} wrote it,"):
+        with bundle.refusals_named(
+            file, f"OpenVINO {version('openvino')}, where {written_by} wrote it,"
+        ):
             model = _graph(arrays)
             check_interface(model.model, manifest.preprocessing)
             backend = GraphBackend(model, _choose(precision, manifest))
@@ -190,7 +195,11 @@ class Runtime:
             while isinstance(loaded := pending.popleft(), UnreadableImage):
                 yield _unusable(loaded)
             started = time.perf_counter()
-            verdict = self._verdict(scored, loaded.image)
+            try:
+                verdict = self._verdict(scored, loaded.image)
+            except ImageError as error:
+                yield _unusable(UnreadableImage(loaded.image_input, error, loaded.sha256))
+                continue
             elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
             yield Inspection(
                 loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
@@ -200,6 +209,13 @@ class Runtime:
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
         height, width = image.shape[:2]
         place = self.preprocessing.placement(height, width)
+        # A value that no float holds would compare as good.
+        largest = float(scored.distances.max()) / self.calibration.map_limit
+        if not (math.isfinite(scored.score) and largest < _LARGEST):
+            raise ImageError(
+                f"cannot be scored: its score is {scored.score:g}, its largest distance "
+                f"{float(scored.distances.max()):g}; fit again, or use precision f32"
+            )
         resized = resize(scored.distances[: place.height, : place.width], height, width)
         heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
         p_value = self.calibration.p_value(scored.score)
@@ -217,6 +233,8 @@ def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:
 
 def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
     fitted = manifest.precision
+    if fitted not in get_args(Precision):
+        raise BundleError(f"was fitted in the unknown precision {fitted!r}; fit again")
     precision = graph.check_precision(requested or fitted)
     if precision != fitted and "int8" in (precision, fitted):
         raise OptionError(
