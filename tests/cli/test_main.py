@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flawmap._version import __version__
-from helpers import run_in_a_process
+from helpers import needs_fit, run_in_a_process
 
 
 def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_help_and_version_need_no_torch() -> None:
     assert done.stdout.splitlines() == [f"flawmap {__version__}", "False"]
 
 
+@needs_fit
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no closed pipes to write to")
 def test_a_closed_pipe_reads_as_no_verdict() -> None:
     command = f"{shlex.quote(sys.executable)} -m flawmap methods"
@@ -61,6 +62,7 @@ def test_a_closed_pipe_reads_as_no_verdict() -> None:
     assert done.stderr == ""
 
 
+@needs_fit
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
 def test_a_full_output_is_one_line_and_exit_code_3() -> None:
     command = [sys.executable, "-m", "flawmap", "methods"]

@@ -193,7 +193,7 @@ def load(file: Path) -> Bundle:
 
 @contextmanager
 def refusals_named(file: str | Path, refuser: str = "") -> Iterator[None]:
-    """Inside the `with` block, what does not work with a saved file is a `BundleError` with its name.
+    """Inside the `with` block, what a saved file lacks is a `BundleError` that names it.
 
     Args:
         file: path of the saved file.

@@ -14,7 +14,7 @@ _LAST_OPSET = 16
 
 _OPSET = re.compile(r"opset([1-9]\d?)")
 
-_OPERATIONS = frozenset(
+_TYPES = (
     # What a graph begins and ends with.
     "Parameter Const Result "
     # Of each element.
@@ -41,8 +41,9 @@ _OPERATIONS = frozenset(
     "SliceScatter SpaceToBatch SpaceToDepth Split Squeeze StridedSlice Tile Transpose Unsqueeze "
     "VariadicSplit "
     # Which of two graphs is computed.
-    "If".split()
+    "If"
 )
+_OPERATIONS = frozenset(_TYPES.split())
 
 
 def is_known(operation: str, opset: str) -> bool:

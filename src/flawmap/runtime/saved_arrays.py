@@ -1,4 +1,4 @@
-"""Which arrays a saved file must hold, and of which kind, so that what reads them can rely on it."""
+"""Which arrays a saved file must hold, and of which kind: what reads them relies on it."""
 
 from __future__ import annotations
 
