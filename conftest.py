@@ -36,7 +36,7 @@ def _skip(report: Any, call: Any) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """A file that imports a missing extra is skipped."""
     report = yield
     _skip(report, report.call)
@@ -44,7 +44,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(call: Any) -> Generator[None, Any, Any]:
     """So is a test that comes to need one."""
     report = yield
     _skip(report, call)

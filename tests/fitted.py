@@ -15,8 +15,6 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from helpers import SMALL, TINY, run, save, texture, with_defect
 
 _SCORES = "scores.json"

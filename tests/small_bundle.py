@@ -1,9 +1,15 @@
-"""A saved inspector for 64 × 64 pixels that is made without torch, for tests of the runtime."""
+"""A saved inspector for 64 × 64 pixels that is made without torch, for tests of the runtime.
+
+    python tests/small_bundle.py FILE
+
+writes it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +102,7 @@ def _head() -> openvino.Model:
 
 def _tiles() -> openvino.Output:
     return integers(1, 1, 1, _PATCH, 1, _PATCH)
+
+
+if __name__ == "__main__":
+    save_small_bundle(Path(sys.argv[1]))
