@@ -35,6 +35,9 @@ from flawmap.errors import ImageError
 
 _STAGES = 10
 
+_TRIES = 50
+_LEFT_HALF_WAY = 0.005
+
 _MORE_MEMORY = 24e6
 _MORE_HANDLES = 3
 _MORE_THREADS = 3
@@ -50,8 +53,8 @@ class Stage(NamedTuple):
         memory: bytes of the process that are in memory.
         handles: open files, and what else has a number.
         threads: of the process.
-        latency: time for an image that a tenth of them do not exceed, in seconds; other work on
-            the machine changes it less than the median.
+        latency: least time for one image, of some tries, in seconds; other work on the machine
+            changes it least.
     """
 
     memory: float
@@ -91,40 +94,38 @@ class Soak:
         self.expected = [self.runtime.inspect(image).score for image in whole]
         self.faults: list[str] = []
 
-    def one_by_one(self, count: int, threads: int) -> list[float]:
-        """Inspect so many images in threads; gives the time of each that can be read."""
+    def latency(self) -> float:
+        """The least time for one image, in seconds."""
+        times = []
+        for _ in range(_TRIES):
+            started = time.perf_counter()
+            self.runtime.inspect(self.images[0])
+            times.append(time.perf_counter() - started)
+        return min(times)
 
-        def work(seed: int) -> list[float]:
-            rng, times = random.Random(seed), []
+    def in_threads(self, count: int, threads: int) -> None:
+        """Inspect so many images one by one in threads."""
+
+        def work(seed: int) -> None:
+            rng = random.Random(seed)
             for _ in range(count // threads):
-                number = rng.randrange(len(self.images))
-                started = time.perf_counter()
-                self._inspect(number)
-                if number < self.readable:
-                    times.append(time.perf_counter() - started)
-            return times
+                self._inspect(rng.randrange(len(self.images)))
 
         with ThreadPoolExecutor(threads) as pool:
-            return [elapsed for times in pool.map(work, range(threads)) for elapsed in times]
+            list(pool.map(work, range(threads)))
 
-    def in_streams(self, count: int) -> list[float]:
+    def in_streams(self, count: int) -> None:
         """Inspect so many images in streams, some of which end half-way."""
-        rng, times = random.Random(count), []
+        rng = random.Random(count)
         left = count
         while left > 0:
             numbers = rng.choices(range(len(self.images)), k=min(left, rng.choice([5, 40, 200])))
-            started = time.perf_counter()
-            done = 0
             inspections = self.runtime.inspect_many([self.images[number] for number in numbers])
             for number, inspection in zip(numbers, inspections, strict=False):
-                score = inspection.verdict.score if inspection.verdict else None
-                self._compare(number, score)
-                done += 1
-                if rng.random() < 0.005:
+                self._compare(number, inspection.verdict.score if inspection.verdict else None)
+                left -= 1
+                if rng.random() < _LEFT_HALF_WAY:
                     break
-            times += [(time.perf_counter() - started) / done] * done
-            left -= done
-        return times
 
     def _inspect(self, number: int) -> None:
         try:
@@ -148,9 +149,9 @@ def stages(count: int, part: str, soak: Soak, threads: int) -> Iterator[Stage]:
     process = psutil.Process()
     for number in range(_STAGES):
         each = max(count // _STAGES, 1)
-        times = soak.one_by_one(each, threads) if part == "threads" else soak.in_streams(each)
+        soak.in_threads(each, threads) if part == "threads" else soak.in_streams(each)
         handles = process.num_fds() if os.name == "posix" else process.num_handles()
-        latency = float(np.quantile(times, 0.1))
+        latency = soak.latency()
         stage = Stage(process.memory_info().rss, handles, process.num_threads(), latency)
         print(
             f"{part} {number + 1}/{_STAGES}: {each} images, {stage.memory / 1e6:.0f} MB, "

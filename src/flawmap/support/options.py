@@ -275,5 +275,5 @@ def _descend(values: dict[str, Any], parents: Iterable[str]) -> dict[str, Any] |
 def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: lists in lists in lists
         return text
