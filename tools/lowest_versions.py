@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -23,15 +24,15 @@ _PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 _PINNED = ("torch", "torchvision")
 
 
-def requirements(project: dict[str, object], extras: Iterable[str]) -> Iterator[Requirement]:
+def requirements(project: dict[str, Any], extras: Iterable[str]) -> Iterator[Requirement]:
     """The dependencies of a project with some of its extras, as far as this machine needs them.
 
     Args:
         project: the table `project` of a pyproject.toml.
         extras: their names; an extra that names others of the project brings theirs.
     """
-    optional: dict[str, list[str]] = project.get("optional-dependencies", {})  # type: ignore[assignment]
-    pending: list[str] = [*project["dependencies"]]  # type: ignore[misc]
+    optional: dict[str, list[str]] = project.get("optional-dependencies", {})
+    pending: list[str] = [*project["dependencies"]]
     pending += [line for extra in extras for line in optional[extra]]
     for line in pending:
         requirement = Requirement(line)

@@ -70,7 +70,7 @@ def draw_images(seed: int) -> tuple[list[bytes], int]:
     for number in range(24):
         height, width = rng.integers(48, 160, 2)
         image = rng.normal(130, 25, (height, width, 3)).clip(0, 255).astype(np.uint8)
-        image = cv2.GaussianBlur(image, (0, 0), 2)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 2), np.uint8)
         if number % 3 == 0:
             cv2.circle(image, (int(width) // 2, int(height) // 2), 12, (40, 230, 255), -1)
         suffix = (".png", ".jpg", ".bmp", ".tif")[number % 4]

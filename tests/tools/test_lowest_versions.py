@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -12,7 +13,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import lowest_versions
 from lowest_versions import lowest, requirements
 
-PROJECT = {
+PROJECT: dict[str, Any] = {
     "name": "part",
     "dependencies": ["Jinja2>=3.1,<4", "gone>=1; python_version < '3'"],
     "optional-dependencies": {"a": ["x>=2"], "b": ["part[a]", "y==3"], "c": ["z>=4"]},
