@@ -17,7 +17,7 @@ RUNTIME_PYTHON ?= $(PYTHON)
 RUNTIME_VENV := .venv-runtime-$(notdir $(RUNTIME_PYTHON))
 
 .PHONY: demo test test-slow test-all test-lowest test-lowest-runtime test-highest test-runtime fuzz kill soak \
-  check check-page bench bench-quick bench-anomalib bench-coreset clean
+  check check-page check-platforms bench bench-quick bench-anomalib bench-coreset clean
 
 demo: $(READY)  ## draw heat sinks, fit the good ones, show the defects of the others
 	$(BIN)/flawmap demo -o demo
@@ -51,13 +51,17 @@ test-runtime: $(RUNTIME_VENV)/.ready $(FITTED)/scores.json  ## without fit: make
 	FLAWMAP_FITTED=$(CURDIR)/$(FITTED) OMP_NUM_THREADS=1 $(RUNTIME_VENV)/bin/python -m pytest \
 	  -n 2 --dist worksteal
 
-test-all: test test-slow fuzz kill soak test-lowest test-lowest-runtime test-highest test-runtime  ## everything
+test-all: check-platforms test test-slow fuzz kill soak test-lowest test-lowest-runtime test-highest test-runtime  ## everything
 
 check: $(READY) check-page  ## lint, format, types (of the tests too), architecture
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-platforms: $(READY)  ## types as Windows and macOS have them: no name that only Linux knows
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src/flawmap
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src/flawmap
 
 check-page: $(READY)  ## lint, format and types of the report page's script
 	@if [ -x $(BIN)/biome ]; then $(BIN)/biome check --error-on-warnings; \

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -29,6 +31,17 @@ def test_a_dependency_without_a_lowest_version_is_an_error() -> None:
     assert lowest(Requirement("Jinja2>=3.1,<4")) == "jinja2==3.1"
     with pytest.raises(ValueError, match="no lowest version"):
         lowest(Requirement("jinja2<4"))
+
+
+def test_the_pins_lie_in_the_ranges() -> None:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        name, _, version = line.partition("==")
+        pins[canonicalize_name(name)] = version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for requirement in requirements(project, ["dev"]):
+        pinned = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pinned), requirement
 
 
 def test_every_dependency_has_a_lowest_version(capsys: pytest.CaptureFixture[str]) -> None:
