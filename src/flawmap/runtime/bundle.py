@@ -192,13 +192,14 @@ def load(file: Path) -> Bundle:
 
 
 @contextmanager
-def refusals_named(file: str | Path, refuser: str = "") -> Iterator[None]:
+def refusals_named(
+    file: str | Path, refusal: str = "torch refuses the state in it"
+) -> Iterator[None]:
     """Inside the `with` block, what a saved file lacks is a `BundleError` that names it.
 
     Args:
         file: path of the saved file.
-        refuser: library that the block works with, with its version here and where the file was
-            written; empty for flawmap itself.
+        refusal: what is said where a library refuses the file; its reason is added.
 
     Example:
         >>> with refusals_named("part.flawmap"):
@@ -216,9 +217,8 @@ def refusals_named(file: str | Path, refuser: str = "") -> Iterator[None]:
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise _incomplete(file, _one_line(error)) from error
     except RuntimeError as error:
-        raise BundleError(
-            f"{file}: {refuser or 'torch'} refuses it ({_one_line(error)})"
-        ) from error
+        reason = f"{refusal} ({_one_line(error)})"
+        raise BundleError(f"{file}: {reason}; install the versions in it, or fit again") from error
 
 
 def _incomplete(file: str | Path, problem: str) -> BundleError:

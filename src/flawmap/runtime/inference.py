@@ -127,10 +127,7 @@ class Runtime:
         manifest, arrays, sha256 = bundle.load(Path(file))
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
-        written_by = manifest.libraries.get("openvino", "?")
-        with bundle.refusals_named(
-            file, f"OpenVINO {version('openvino')}, where {written_by} wrote it,"
-        ):
+        with bundle.refusals_named(file, _openvino_refuses(manifest)):
             model = _graph(arrays)
             check_interface(model.model, manifest.preprocessing)
             backend = GraphBackend(model, _choose(precision, manifest))
@@ -229,6 +226,11 @@ def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:
     if not has_search(loaded) or eight_bits_are_exact():
         return loaded
     return with_bank(loaded, arrays[BANK_VECTORS], in_eight_bits=False)
+
+
+def _openvino_refuses(manifest: Manifest) -> str:
+    written_by = manifest.libraries.get("openvino", "?")
+    return f"OpenVINO {version('openvino')} refuses the graph that OpenVINO {written_by} wrote"
 
 
 def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
