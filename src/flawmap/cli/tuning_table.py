@@ -6,10 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Column, Table
 
-from flawmap.cli.console import out
+from flawmap.cli.console import format_duration, on_one_line, out
 
 if TYPE_CHECKING:
     from flawmap.tuning.record import Trial, TuningRecord
@@ -33,11 +32,12 @@ def print_tuning(record: TuningRecord) -> None:
         show_edge=False,
     )
     for index, trial in enumerate(record.trials):
-        cells = map(escape, _cells(trial, kinds))
+        cells = map(on_one_line, _cells(trial, kinds))
         table.add_row(*cells, style="bold" if index == record.chosen else None)
     out.print(table)
     out.print(
-        f"Tried in {record.seconds / 60:.1f} of {record.minutes:g} minutes: fitted to "
+        f"Tried in {format_duration(record.seconds)} of {format_duration(60 * record.minutes)}: "
+        f"fitted to "
         f"{record.fitted_images} good images, scored {record.held_out_images} others with "
         f"{record.painted_defects} painted defects of {record.contrast:g} × the noise around. "
         "AUROC of images in %, and how far behind the best with its standard error; dot, "
@@ -46,10 +46,10 @@ def print_tuning(record: TuningRecord) -> None:
         soft_wrap=False,
     )
     if record.untried:
-        out.print(f"No time for: {escape('; '.join(record.untried))}", soft_wrap=False)
+        out.print(f"No time for: {on_one_line('; '.join(record.untried))}", soft_wrap=False)
     choice = record.choice
     size = f"{choice.height} × {choice.width} pixels"
-    out.print(f"Chosen at {size}: {escape(record.reason)}.", soft_wrap=False)
+    out.print(f"Chosen at {size}: {on_one_line(record.reason)}.", soft_wrap=False)
 
 
 def _cells(trial: Trial, kinds: Collection[str]) -> list[str]:
