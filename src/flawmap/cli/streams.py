@@ -10,16 +10,11 @@ import codecs
 import errno
 import io
 import os
-import select
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from flawmap.support.names import as_text
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _ERRORS = "flawmap.replace"
 """Name of the handler of letters that a stream lacks."""
@@ -36,44 +31,42 @@ _IN_ASCII = str.maketrans(
 """Letters of ours and the lines of tables, for streams that lack them."""
 
 
-class _PatientFile(io.FileIO):
-    """An open file that drops what cannot be written, and says so once.
+class _PatientStream(io.TextIOWrapper):
+    """A stream that drops what cannot be written, and says so once where the disk is full.
 
-    Args:
-        handle: of the open file; it stays open.
-        on_failure: called with the first error that is more than a reader who left.
+    Its bytes go through Python's own classes, which write none of them twice when a signal comes.
     """
 
-    def __init__(self, handle: int, on_failure: Callable[[OSError], None] | None) -> None:
-        super().__init__(handle, "w", closefd=False)
-        self._on_failure = on_failure
-        self._dropping = False
-
-    def write(self, data: Buffer) -> int:
-        size = memoryview(data).nbytes
-        if self._dropping:
-            return size
+    def write(self, text: str) -> int:
         try:
-            return self._write_when_ready(data)
+            return super().write(text)
         except OSError as error:
-            self._dropping = True
-            if self._on_failure and error.errno not in _GONE:
-                self._on_failure(error)
-            return size
+            self._drop_from_now_on(error)
+            return len(text)
 
-    def _write_when_ready(self, data: Buffer) -> int:
-        # None where a pipe is full that somebody else made non-blocking.
-        while (written := super().write(data)) is None:
-            select.select([], [self], [])
-        return written
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._drop_from_now_on(error)
+
+    def _drop_from_now_on(self, error: OSError) -> None:
+        handle = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(handle, self.fileno())
+        os.close(handle)
+        super().flush()
+        if error.errno not in _GONE and self is not sys.stderr:
+            reason = f"what to print could not be written ({error.strerror})"
+            sys.stderr.write(f"flawmap: {reason}; the work goes on\n")
+            sys.stderr.flush()
 
 
 def prepare_streams() -> None:
     """Make `sys.stdout` and `sys.stderr` such that to print raises no error, from now on."""
     codecs.register_error(_ERRORS, _replace)
     _open_closed_handles()
-    sys.stderr = _patient(sys.stderr, None)
-    sys.stdout = _patient(sys.stdout, _report)
+    sys.stderr = _patient(sys.stderr)
+    sys.stdout = _patient(sys.stdout)
 
 
 def _open_closed_handles() -> None:
@@ -89,28 +82,25 @@ def _open_closed_handles() -> None:
                 os.open(os.devnull, os.O_RDWR)
 
 
-def _patient(stream: TextIO | None, on_failure: Callable[[OSError], None] | None) -> TextIO:
+def _patient(stream: TextIO | None) -> TextIO:
     if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     if not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
         # Windows' console, which has another class.
         stream.reconfigure(errors=_ERRORS)
         return stream
-    raw = _PatientFile(stream.fileno(), on_failure)
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+    handle = stream.fileno()
+    if os.name != "nt":
+        with suppress(OSError):
+            os.set_blocking(handle, True)  # Else a slow reader is an error.
+    return _PatientStream(
+        io.BufferedWriter(io.FileIO(handle, "w", closefd=False)),
         encoding=stream.encoding,
         errors=_ERRORS,
         line_buffering=stream.line_buffering,
     )
-
-
-def _report(error: OSError) -> None:
-    reason = f"what to print could not be written ({error.strerror})"
-    sys.stderr.write(f"flawmap: {reason}; the work goes on\n")
-    sys.stderr.flush()
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
