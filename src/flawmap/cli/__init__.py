@@ -5,10 +5,10 @@ What is printed, drawn or written for the user is in this package and in no othe
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from signal import Signals
 from typing import Annotated
 
@@ -111,9 +111,19 @@ def main() -> None:
     _limit_spinning()
     _silence_libraries()
     warnings.showwarning = _show_warning
-    code = _run()
+    code = _run() if _is_somewhere() else ExitCode.NOTHING_DONE
     number = received_signal()
     sys.exit(code if number is None else _SIGNAL_CODE + number)
+
+
+def _is_somewhere() -> bool:
+    """Whether the folder that this runs in is there; without it torch's libraries end the process."""
+    try:
+        Path.cwd()
+    except OSError:
+        _print_line("the folder that this was started in is not there any more; cd to another one")
+        return False
+    return True
 
 
 def _run() -> int:
@@ -173,4 +183,5 @@ def _silence_libraries() -> None:
     from cv2.utils import logging as cv2_logging
 
     cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # Read when the hub's package is imported, which sets the level of its logger.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")

@@ -23,9 +23,7 @@ def demo(output: OutputFolder = Path("demo"), seed: SeedOption = 0) -> None:
     with progress_bars():
         result = run(output, seed)
     print_product_summary(result.metrics, means=False)
-    out.print(
-        f"Look at [bold]{on_one_line(str(result.contact_sheet))}[/]; images and inspectors are beside "
-        f"it."
-    )
+    sheet = on_one_line(str(result.contact_sheet))
+    out.print(f"Look at [bold]{sheet}[/]; images and inspectors are beside it.")
     typed = shlex.join([str(result.inspector), str(result.images)])
     out.print(f"Next: flawmap inspect {on_one_line(typed)} -o results")

@@ -240,9 +240,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
-        out.print(
-            f"{outcome}; curves, checkpoint and TensorBoard's files are in {on_one_line(str(folder))}"
-        )
+        where = on_one_line(str(folder))
+        out.print(f"{outcome}; curves, checkpoint and TensorBoard's files are in {where}")
 
 
 def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:

@@ -12,7 +12,7 @@ import psutil
 
 _OUT_OF_MEMORY = re.compile(
     "bad_alloc|allocate memory|failed to allocate|insufficient memory|out of memory"
-    "|can't start new thread|failed to map segment|could not allocate",
+    "|can't start new thread|failed to map segment|could not (allocate|create a primitive)",
     re.IGNORECASE,
 )
 """What OpenVINO, torch, OpenCV and the loader of libraries say in place of a `MemoryError`."""
