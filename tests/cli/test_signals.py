@@ -68,8 +68,8 @@ def test_inspect_keeps_all_that_it_inspected(
     overlays = sorted(path.name for path in (results / "overlays").iterdir())
     assert overlays == [f"{Path(image).name}.png" for image in images]
     page = (results / "report.html").read_text("utf-8")
-    data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page)[1])
-    assert len(data["scores"]) == len(images)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert len(json.loads(data)["scores"]) == len(images)
     assert sorted(path.name for path in results.iterdir()) == [
         "overlays",
         "report.html",

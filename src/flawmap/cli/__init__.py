@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def _is_somewhere() -> bool:
-    """Whether the folder that this runs in is there; without it torch's libraries end the process."""
+    """Whether the folder that this runs in is there; without it torch ends the process."""
     try:
         Path.cwd()
     except OSError:
