@@ -85,7 +85,7 @@ def test_a_protected_file_is_refused_before_the_work(
         (out / file).write_bytes(part.read_bytes())
         (out / file).chmod(0o444)
     before = protect(out / file).read_bytes()
-    monkeypatch.setattr(fit_module, "_fit", None)  # What would work, fails.
+    monkeypatch.setattr(fit_module, "_fit", lambda *_: pytest.fail("it was fitted"))
     words = [word.format(set=labelled, part=part, out=out) for word in command]
     with pytest.raises(WriteError, match=f"{file}: could not be written .it is protected"):
         run(*words)
@@ -112,11 +112,15 @@ def test_a_file_where_the_folder_should_be(
             run(command, *words[command], "-o", tmp_path / output)
 
 
-def test_names_with_dots_keep_them(part: Path, tmp_path: Path) -> None:
+def test_names_with_dots_keep_them(labelled: Path, tmp_path: Path) -> None:
+    finetune = ["--finetune", "synthetic", "--set", "finetune.epochs=1"]
+    finetune += ["--set", "finetune.image_size=64"]
+    code, printed = run("fit", labelled, "-o", tmp_path / "part.v1.2", *PATCHCORE, *finetune)
+    assert code == 0, printed
+    assert (tmp_path / "part.v1.2.finetune").is_dir()
     for version in ("1.2", "1.3"):
-        (tmp_path / "parts").mkdir(exist_ok=True)
-        (tmp_path / "parts" / f"part.v{version}.flawmap").write_bytes(part.read_bytes())
-    code, _ = run("export", tmp_path / "parts", "-o", tmp_path / "out")
+        (tmp_path / f"part.v{version}.flawmap").write_bytes((tmp_path / "part.v1.2").read_bytes())
+    code, _ = run("export", tmp_path, "-o", tmp_path / "out")
     assert code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"part.v1.{version}.{suffix}" for version in "23" for suffix in ("xml", "bin", "json")

@@ -10,7 +10,15 @@ import pytest
 
 from flawmap.cli.result_folder import check_results, open_results
 from flawmap.errors import WriteError
-from helpers import full_disk, needs_file_size_limit, run, run_in_a_process, save, texture
+from helpers import (
+    full_disk,
+    needs_file_size_limit,
+    run,
+    run_in_a_process,
+    save,
+    texture,
+    with_defect,
+)
 
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs links and modes of Unix")
 
@@ -113,15 +121,17 @@ def test_a_name_too_long_for_the_overlay_is_shortened(part: Path, tmp_path: Path
 @needs_file_size_limit
 def test_an_overlay_that_cannot_be_written_stops_nothing(part: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        save(tmp_path / "new" / name, texture(1, 300, 300))
+        save(tmp_path / "new" / name, with_defect(texture(1, 300, 300), 150, 150, 60))
     with full_disk(8_000):
-        code, printed = run("inspect", part, tmp_path / "new", "-o", tmp_path / "out")
+        code, printed = run(
+            "inspect", part, tmp_path / "new", "-o", tmp_path / "out", "--min-area", 100_000
+        )
     assert code == 2
-    assert "2 good, 0 rejected, 0 unreadable" in printed
+    assert "0 good, 2 rejected, 0 unreadable" in printed
     assert printed.count("no overlay: ") == 2
     lines = (tmp_path / "out" / "results.jsonl").read_text("utf-8").splitlines()
     rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    assert [(row["verdict"], row["overlay"]) for row in rows] == [("good", "")] * 2
+    assert [(row["verdict"], row["overlay"]) for row in rows] == [("reject", "")] * 2
     assert "File too large" in rows[0]["error"]
     assert files_in(tmp_path / "out") == {"results.csv", "results.jsonl"}
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from flawmap import Inspection, Inspector, Runtime, Verdict, load
-from flawmap.errors import BundleError, ImageError, OptionError, ParityError
+from flawmap.errors import BundleError, ImageError, NotPicklable, OptionError, ParityError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.preprocess import ImageInput
@@ -376,3 +378,13 @@ def test_a_conversion_that_goes_wrong_loses_nothing(
 def test_loaded_and_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
     Inspector.load(saved).save(tmp_path / "again.flawmap")
     assert (tmp_path / "again.flawmap").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.deepcopy])
+def test_a_loaded_inspector_is_not_pickled(
+    copy_of: Callable[[object], object], runtime: Runtime, inspector: Inspector
+) -> None:
+    for loaded in (runtime, inspector.runtime):
+        with pytest.raises(NotPicklable, match="give the other process the path of the file"):
+            copy_of(loaded)
+    assert issubclass(NotPicklable, TypeError)

@@ -132,18 +132,18 @@ def _epoch_values(epoch: EpochMetrics) -> dict[str, str]:
 def _event_text(event: Event) -> str:
     if isinstance(event, TrainingForecast):
         amount = f"{event.images} images in each of {event.epochs} epochs"
-        duration = format_duration(event.seconds)
+        duration = _format_duration(event.seconds)
         return f"{event.what} with {amount} takes about {duration} on this machine"
     return escape(str(event))
 
 
-def format_duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """A time span as text, in the unit that suits its length.
 
     Args:
         seconds: the span, >= 0.
 
-    >>> [format_duration(seconds) for seconds in (7, 600, 9000)]
+    >>> [_format_duration(seconds) for seconds in (7, 600, 9000)]
     ['7 s', '10 min', '2.5 h']
     """
     if seconds < 100:

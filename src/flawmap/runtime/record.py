@@ -24,7 +24,8 @@ class Record:
     """One inspected image as one row, whether it could be inspected or not.
 
     Args:
-        image: path of the image as it was given, or what kind of object it was.
+        image: path of the image as it was given, with bytes that are not text escaped, or what kind
+            of object it was.
         image_width: of the image, in pixels; null where it could not be read.
         image_height: of the image, in pixels; null where it could not be read.
         image_sha256: SHA-256 of the image file's bytes, 64 hexadecimal digits; empty for an array,
