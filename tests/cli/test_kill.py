@@ -146,6 +146,8 @@ class Case:
     keeps: str = ""
     """Files that the next run of a command that goes on does not write again."""
     compare: Callable[[Path], bytes] = Path.read_bytes
+    grows: bool = False
+    """Whether it writes tables line by line."""
 
 
 def scorer_of(file: Path) -> bytes:
@@ -162,6 +164,7 @@ CASES = {
         ["inspect", "{data}/new.flawmap", "{data}/new", "-o", "{out}", "--report"],
         ".",
         before=["inspect", "{data}/old.flawmap", "{data}/old", "-o", "{out}", "--report"],
+        grows=True,
     ),
     "evaluate": Case(
         ["evaluate", "{data}/new.flawmap", "{data}/set", "-o", "{out}"],
@@ -185,28 +188,40 @@ CASES = {
 }
 
 
-def check_whole(folder: Path) -> None:
-    """Each file that has its own name is complete; only the lines of inspect may be fewer."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if file.name.startswith(".") and file.name.endswith(".flawmap.part"):
-            continue
-        if file.suffix == ".flawmap":
-            bundle.load(file)
-        elif file.suffix == ".json":
-            json.loads(file.read_bytes())
-        elif file.suffix in (".csv", ".jsonl"):
-            assert file.read_bytes().endswith(b"\n") or not file.stat().st_size
-        elif file.suffix == ".html":
-            assert file.read_text("utf-8").rstrip().endswith("</html>")
-        elif file.suffix == ".png":
-            decode(file)
-        elif file.suffix == ".xml":
-            ElementTree.parse(file)
-        elif file.suffix == ".safetensors":
-            from safetensors import safe_open
+def read_tensors(file: Path) -> None:
+    from safetensors import safe_open
 
-            with safe_open(file, "np") as saved:
-                assert saved.keys()
+    with safe_open(file, "np") as saved:
+        assert saved.keys()
+
+
+def check_end(file: Path) -> None:
+    data = file.read_bytes()
+    assert not data or data.endswith(b"\n")
+
+
+def check_page(file: Path) -> None:
+    assert file.read_text("utf-8").rstrip().endswith("</html>")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    ".flawmap": bundle.load,
+    ".json": lambda file: json.loads(file.read_bytes()),
+    ".csv": check_end,
+    ".jsonl": check_end,
+    ".md": check_end,
+    ".html": check_page,
+    ".png": decode,
+    ".xml": ElementTree.parse,
+    ".safetensors": read_tensors,
+}
+
+
+def check_whole(folder: Path) -> None:
+    """Each file that has its own name can be read."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if file.suffix in READERS and not file.name.endswith(".part"):
+            READERS[file.suffix](file)
 
 
 def check_lines(folder: Path) -> None:
@@ -247,52 +262,70 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if path.name.endswith(".part")]
 
 
+class Trial:
+    """A command in a folder of its own, with what it gives where nobody kills it."""
+
+    def __init__(self, case: Case, commands: Commands, data: Path, folder: Path) -> None:
+        self.case = case
+        self.out = folder / "out"
+        self._commands = commands
+        self._words = {"data": data, "out": self.out}
+        self._before = folder / "before"
+        self.out.mkdir()
+        if case.replaces:
+            shutil.copyfile(self._fill([case.replaces])[0], self.out / case.results)
+        if case.before:
+            self._finish(case.before)
+        self.old = contents(case, self.out)
+        shutil.copytree(self.out, self._before)
+        started = time.monotonic()
+        self._code = self._finish(case.command)
+        self.seconds = time.monotonic() - started
+        self.expected = contents(case, self.out)
+
+    def _fill(self, words: list[str]) -> list[str]:
+        return [word.format(**self._words) for word in words]
+
+    def _finish(self, words: list[str]) -> int:
+        code, output = self._commands.run(self._fill(words))
+        assert code in (0, 1), output
+        return code
+
+    def begin_anew(self) -> None:
+        """The folder as it was before the command."""
+        shutil.rmtree(self.out)
+        shutil.copytree(self._before, self.out)
+
+    def kill(self, moment: float) -> None:
+        """Kill the command, and look at what it left."""
+        self._commands.run(self._fill(self.case.command), kill_after=moment)
+        check_whole(self.out)
+        if self.case.grows:
+            check_lines(self.out)
+            return
+        for file, content in contents(self.case, self.out).items():
+            assert content in (self.old.get(file), self.expected.get(file)), file
+
+    def finish(self) -> None:
+        """The same command again, with the same outcome as if there had been no kill."""
+        kept = {file: file.stat().st_mtime_ns for file in self.out.glob(self.case.keeps or "none")}
+        assert self._finish(self.case.command) == self._code
+        assert contents(self.case, self.out) == self.expected
+        assert {file: file.stat().st_mtime_ns for file in kept} == kept
+        assert leftovers(self.out) == []
+        if self.case.grows:
+            check_lines(self.out)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_kill_leaves_whole_files_and_the_next_run_is_as_if_there_was_none(
     name: str, commands: Commands, data: Path, tmp_path: Path
 ) -> None:
-    case = CASES[name]
-    out = tmp_path / "out"
-
-    def fill(words: list[str]) -> list[str]:
-        return [word.format(data=data, out=out) for word in words]
-
-    before = tmp_path / "before"
-    out.mkdir()
-    if case.replaces:
-        shutil.copyfile(case.replaces.format(data=data), out / case.results)
-    if case.before:
-        code, output = commands.run(fill(case.before))
-        assert code in (0, 1), output
-    old = contents(case, out)
-    shutil.copytree(out, before)
-    started = time.monotonic()
-    expected_code, output = commands.run(fill(case.command))
-    duration = time.monotonic() - started
-    assert expected_code in (0, 1), output
-    expected = contents(case, out)
-    killed = 0
+    trial = Trial(CASES[name], commands, data, tmp_path)
     for number in range(RUNS):
         if number % 2 == 0:
-            shutil.rmtree(out)
-            shutil.copytree(before, out)
-        moment = random.Random(f"{name} {number}").uniform(0, duration)
-        code, _ = commands.run(fill(case.command), kill_after=moment)
-        killed += code == -9
-        check_whole(out)
-        if name == "inspect":
-            check_lines(out)
-        elif name != "table":
-            for file, content in contents(case, out).items():
-                assert content in (old.get(file), expected.get(file)), file
-        if number % 2 == 0:
-            continue  # and is killed again, in what the first kill left
-        kept = {file: file.stat().st_mtime_ns for file in out.glob(case.keeps or "no such file")}
-        code, output = commands.run(fill(case.command))
-        assert code == expected_code, output
-        assert contents(case, out) == expected
-        assert {file: file.stat().st_mtime_ns for file in kept} == kept
-        assert leftovers(out) == []
-        if name == "inspect":
-            check_lines(out)
-    assert killed or RUNS < 3
+            trial.begin_anew()
+        # Every other time it is killed again in what the kill before left.
+        trial.kill(random.Random(f"{name} {number}").uniform(0, trial.seconds))
+        if number % 2 or number == RUNS - 1:
+            trial.finish()

@@ -99,7 +99,7 @@ def test_a_file_where_the_folder_should_be(
     command: str, part: Path, labelled: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    words = {
+    words: dict[str, list[object]] = {
         "inspect": [part, labelled],
         "evaluate": [part, labelled],
         "export": [part],

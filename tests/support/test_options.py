@@ -209,7 +209,7 @@ def test_a_whole_number_is_a_float_too_and_null_is_none() -> None:
 
 
 @dataclass(frozen=True)
-class Typed:
+class Choices:
     stride: int | None = None
     sigma: float = 1.0
     layers: tuple[int, ...] = (2,)
@@ -218,9 +218,9 @@ class Typed:
     on: bool = False
 
 
-def changed(**values: Any) -> Typed:
+def changed(**values: Any) -> Choices:
     """Options of any type; their own annotations are checked in tests alone."""
-    options = Typed()
+    options = Choices()
     for name, value in values.items():
         object.__setattr__(options, name, value)
     return options
@@ -242,7 +242,7 @@ def changed(**values: Any) -> Typed:
     ],
 )
 def test_a_value_of_another_type(name: str, value: Any, expected: str) -> None:
-    message = f"Typed: {name}={value!r} is of another type; use {expected}"
+    message = f"Choices: {name}={value!r} is of another type; use {expected}"
     with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
         check_types(changed(**{name: value}))
 
