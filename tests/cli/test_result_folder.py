@@ -159,3 +159,13 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(part: Path, new: Path) -
     assert done.returncode == 3
     assert done.stderr.startswith("flawmap: /dev/null/results: could not be written")
     assert len(done.stderr.splitlines()) == 1
+
+
+@needs_file_size_limit
+def test_a_report_without_room_leaves_the_tables(part: Path, tmp_path: Path) -> None:
+    save(tmp_path / "new" / "a.png", texture(1, 16, 16))
+    with full_disk(20_000):
+        code, printed = run("inspect", part, tmp_path / "new", "-o", tmp_path / "out", "--report")
+    assert code == 2
+    assert "report.html: could not be written (File too large)" in printed
+    assert files_in(tmp_path / "out") == {"overlays/a.png.png", "results.csv", "results.jsonl"}

@@ -110,9 +110,7 @@ def _inspect(
     precision: Precision | None,
 ) -> int:
     from flawmap import load
-    from flawmap.report.data import from_records
     from flawmap.report.gallery import Gallery
-    from flawmap.report.page import write_page
 
     runtime = load(inspector, precision)
     gallery = Gallery(runtime.calibration.threshold)
@@ -123,9 +121,7 @@ def _inspect(
                 _print_record(result.record)
     finally:
         # An interruption loses nothing that was inspected.
-        if report and outcome.inspected:
-            records = outcome.records
-            write_page(output / REPORT, from_records(inspector, runtime, records, gallery))
+        _write_report(outcome, inspector, runtime)
     return _print_summary(outcome)
 
 
@@ -137,6 +133,9 @@ class _Outcome:
         total: number of images to inspect.
         output: folder of the results.
         gallery: of the report; None without one.
+        records: of all images, where there is a report.
+        verdicts: how many images have which verdict.
+        incomplete: whether an overlay, the report, or images are missing that were asked for.
     """
 
     total: int
@@ -144,7 +143,7 @@ class _Outcome:
     gallery: Gallery | None
     records: list[Record] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
-    without_overlay: int = 0
+    incomplete: bool = False
 
     @property
     def inspected(self) -> int:
@@ -155,7 +154,7 @@ class _Outcome:
         """Count an image, and keep what the report needs of it."""
         record = result.record
         self.verdicts[record.verdict] += 1
-        self.without_overlay += record.verdict != "undecided" and not record.overlay
+        self.incomplete |= record.verdict != "undecided" and not record.overlay
         if self.gallery is not None:
             self.records.append(record)
             self.gallery.add(record, result.inspection, painted=result.painted)
@@ -172,8 +171,24 @@ def _told_where_stopped(outcome: _Outcome) -> Iterator[None]:
     except WriteError as error:
         if not outcome.inspected:
             raise
+        outcome.incomplete = True
         err.print(f"[red]flawmap:[/] {on_one_line(str(error))}")
         _print_stop(outcome)
+
+
+def _write_report(outcome: _Outcome, inspector: Path, runtime: Runtime) -> None:
+    """Write the page, where there is to be one; the tables stand without it."""
+    from flawmap.report.data import from_records
+    from flawmap.report.page import write_page
+
+    if outcome.gallery is None or not outcome.inspected:
+        return
+    report = from_records(inspector, runtime, outcome.records, outcome.gallery)
+    try:
+        write_page(outcome.output / REPORT, report)
+    except WriteError as error:
+        outcome.incomplete = True
+        err.print(f"[red]flawmap:[/] {on_one_line(str(error))}")
 
 
 def _print_stop(outcome: _Outcome) -> None:
@@ -235,7 +250,7 @@ def _print_summary(outcome: _Outcome) -> int:
     good, rejected, unreadable = (outcome.verdicts[word] for word in _VERDICTS)
     folder = on_one_line(str(outcome.output))
     out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {folder}")
-    if unreadable or outcome.without_overlay or outcome.inspected < outcome.total:
+    if unreadable or outcome.incomplete:
         return ExitCode.SOME_UNREADABLE
     return ExitCode.SOME_REJECTED if rejected else ExitCode.ALL_GOOD
 
