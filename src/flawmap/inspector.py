@@ -27,6 +27,7 @@ from flawmap.runtime.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
+from flawmap.support.options import is_number
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither `size` nor `preset` names one."""
@@ -98,8 +99,10 @@ class Inspector:
         if not isinstance(self._size, AutoSize):
             Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
         self.budget = Budget(false_rejects, confidence)
-        if not 0 <= calibration_fraction < 1:
-            message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+        if not (is_number(calibration_fraction) and 0 <= calibration_fraction < 1):
+            message = (
+                f"calibration_fraction is {calibration_fraction!r}; use 0 or more, less than 1"
+            )
             raise OptionError(message)
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune

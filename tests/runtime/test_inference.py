@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 import flawmap
 from fitted import runtime_part
 from flawmap import Inspection, Runtime, Verdict, load
-from flawmap.errors import BundleError, ImageError, OptionError, ParityError
+from flawmap.errors import BundleError, ImageError, NotPicklable, OptionError, ParityError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.preprocess import ImageInput
@@ -397,3 +399,14 @@ def test_what_no_number_holds_is_no_verdict(saved: Path, runtime: Runtime, value
     for inspection in others:
         assert inspection.verdict is None
         assert re.search("cannot be scored: .*use precision f32", str(inspection.error))
+
+
+@needs_fit
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.deepcopy])
+def test_a_loaded_inspector_is_not_pickled(
+    copy_of: Callable[[object], object], runtime: Runtime, inspector: Inspector
+) -> None:
+    for loaded in (runtime, inspector.runtime):
+        with pytest.raises(NotPicklable, match="give the other process the path of the file"):
+            copy_of(loaded)
+    assert issubclass(NotPicklable, TypeError)

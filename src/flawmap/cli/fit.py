@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
@@ -17,6 +16,8 @@ from flawmap.cli.products import run_per_product
 from flawmap.cli.tuning import Tuning
 from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
+from flawmap.support.names import with_suffix
+from flawmap.support.targets import check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
@@ -34,11 +35,12 @@ def fit(
         ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             help="The file to write, part.flawmap unless given; for products a folder.",
+            metavar="PATH",
         ),
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
@@ -211,9 +213,11 @@ def _fit(
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
     suffix = ".finetune" if inspector.finetune else ".training"
-    folder = output.with_suffix(suffix)
+    folder = with_suffix(output.with_name(output.name.removesuffix(".flawmap")), suffix)
     if products:
         folder = output.parent / "products.finetune"
+    if inspector.finetune or inspector.method.is_trained:
+        check_folder_target(folder)
     with progress_bars():
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, good))
@@ -236,9 +240,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
-        out.print(
-            f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"
-        )
+        where = on_one_line(str(folder))
+        out.print(f"{outcome}; curves, checkpoint and TensorBoard's files are in {where}")
 
 
 def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:

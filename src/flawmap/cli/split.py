@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, progress_bars
@@ -31,11 +30,12 @@ def split(
         ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             help="The manifest to write, split.csv unless given; for products a folder.",
+            metavar="PATH",
         ),
     ] = None,
     calibration_fraction: Annotated[
@@ -91,7 +91,7 @@ def _split(
     write_manifest(output, samples)
     counts = Counter((sample.split, sample.label) for sample in samples)
     good = ", ".join(f"{counts[name, 0]} good to {name}" for name in SPLITS)
-    out.print(f"{good}, {counts['test', 1]} defective to test → {escape(str(output))}")
+    out.print(f"{good}, {counts['test', 1]} defective to test → {on_one_line(str(output))}")
     _print_duplicates(pairs)
     return ExitCode.ALL_GOOD
 

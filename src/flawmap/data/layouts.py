@@ -13,6 +13,7 @@ from flawmap.data.manifest import is_manifest, read_manifest
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError
 from flawmap.runtime.decode import SUFFIXES
+from flawmap.support.own_images import is_own_image
 
 _GROUND_TRUTH = "ground_truth"
 
@@ -190,7 +191,9 @@ def _is_visible_csv(path: Path) -> bool:
 
 def _is_image(path: Path) -> bool:
     # "._x.png" is what macOS leaves beside x.png on foreign disks.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return False
+    return not is_own_image(path)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -266,7 +266,7 @@ class StudyRunner:
 
     def _read(self, result: RunResult) -> RunResult | None:
         try:
-            return RunResult.from_dict(json.loads(self._file(result).read_text()))
+            return RunResult.from_dict(json.loads(self._file(result).read_text("utf-8")))
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError) as error:

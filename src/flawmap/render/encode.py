@@ -10,6 +10,7 @@ import cv2
 from flawmap.errors import OptionError
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.support.atomic import atomic_write
+from flawmap.support.own_images import mark_png
 
 
 def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> bytes:
@@ -40,6 +41,8 @@ def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> byte
 def write_image(file: Path, image: ImageU8) -> None:
     """Write an image in the format of the file's suffix; missing folders are made.
 
+    A PNG is marked as flawmap's own, so that no run takes it for an image to inspect.
+
     Args:
         file: the file to write or replace.
         image: RGB, (height, width, 3), uint8 in 0…255.
@@ -55,5 +58,7 @@ def write_image(file: Path, image: ImageU8) -> None:
         b'PNG'
     """
     data = encode_image(image, file.suffix)
+    if file.suffix == ".png":
+        data = mark_png(data)
     with atomic_write(file) as stream:
         stream.write(data)

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, NoReturn, get_args
 
 import numpy as np
 
-from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
+from flawmap.errors import BundleError, ImageError, NotExportable, NotPicklable, OptionError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import GraphBackend, ScoredImage, ScoringBackend
 from flawmap.runtime.bundle import Manifest
@@ -136,6 +136,12 @@ class Runtime:
             backend.check_certificate(certificate, manifest.preprocessing, str(file))
         scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
         return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
+
+    def __reduce__(self) -> NoReturn:
+        raise NotPicklable(
+            "a loaded inspector cannot be pickled or copied, since it holds what OpenVINO or torch "
+            "compiled here; give the other process the path of the file, and load that there"
+        )
 
     def inspect(self, image_input: ImageInput) -> Verdict:
         """Inspect one image.
