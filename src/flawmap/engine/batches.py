@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from flawmap.runtime.decode import UnreadableImage, decode_ahead, name_of
+from flawmap.runtime.decode import UnreadableImage, decode_ahead
+from flawmap.runtime.image_input import name_of
 from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
