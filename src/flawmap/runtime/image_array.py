@@ -60,7 +60,7 @@ def _with_known_white(rgb: np.ndarray, white: int | None) -> np.ndarray:
     if np.issubdtype(rgb.dtype, np.floating):
         return _in_unit_range(rgb)
     raise ImageError(
-        f"{rgb.dtype} pixels have no known white; give uint8, uint16, or floats in 0…1"
+        f"{rgb.dtype} pixels have no known white; use uint8, uint16, or floats in 0…1"
     )
 
 

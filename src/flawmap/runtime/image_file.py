@@ -104,10 +104,12 @@ def _open_usual(data: bytes, image_format: str) -> ImageFile:
     header = _HEADERS[image_format](data)
     if min(header.width, header.height) < 1:
         raise ImageError(DAMAGED)
-    if not header.is_usual:
+    if header.reader == "Pillow":
         return _open_other(data, image_format)
     size = 6 if header.bits > 8 else 3
     read = partial(_read_with_opencv, data, header)
+    if header.reader == "masks":
+        read = partial(_read_masks, data)
     return ImageFile(header.width, header.height, size, header.is_lossy, read)
 
 
@@ -123,6 +125,12 @@ def _read_with_opencv(data: bytes, header: Header, with_alpha: bool) -> np.ndarr
     if decoded.shape[:2] != (header.height, header.width):
         raise ImageError(DAMAGED)
     return _upright(_with_full_white(_rgb(decoded), header.bits), header.orientation)
+
+
+def _read_masks(data: bytes, with_alpha: bool) -> np.ndarray:
+    from flawmap.runtime.bmp_fields import read_bmp_fields
+
+    return read_bmp_fields(data)
 
 
 def _rgb(decoded: np.ndarray) -> np.ndarray:
@@ -146,13 +154,28 @@ def _open_tiff(data: bytes) -> ImageFile:
     tags = read_tags(data)
     layout = read_layout(data, tags)
     if not layout.is_plain:
-        return _open_other(data, "TIFF")
+        return _open_rare_tiff(data, layout.bits)
 
     def read(with_alpha: bool) -> np.ndarray:
         return _upright(read_plain_tiff(data, layout), orientation_of(tags))
 
     size = layout.bytes_per_pixel
     return ImageFile(layout.width, layout.height, size, is_lossy=False, read=read)
+
+
+def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
+    from flawmap.runtime.pillow_image import open_with_pillow, pixels_of
+
+    try:
+        image = open_with_pillow(data, "TIFF")
+    except ImageError as error:
+        message = f"has {bits} bits a channel in a layout that is not read; save it as RGB of 8 bits"
+        raise ImageError(message) from error
+
+    def read(with_alpha: bool) -> np.ndarray:
+        return _with_full_white(pixels_of(image), bits if bits > 8 else 8)
+
+    return ImageFile(image.width, image.height, 6 if bits > 8 else 3, is_lossy=False, read=read)
 
 
 def _open_netpbm(data: bytes) -> ImageFile:

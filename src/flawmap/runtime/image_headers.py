@@ -21,12 +21,11 @@ DAMAGED = "damaged: its header makes no sense; copy it again"
 """Why a file is refused whose header cannot be."""
 
 # A marker other than those that stand inside of the pixels' data: restarts and stuffed zeros.
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_END, _JPEG_BEGIN, _JPEG_ALONE, _JPEG_EXIF = 0xD9, 0xD8, 0x01, 0xE1
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-_BMP_PLAIN, _BMP_BIT_FIELDS = 0, 3
-_BMP_USUAL_MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+_BMP_PLAIN, _BMP_BIT_FIELDS, _BMP_ALPHA_FIELDS = 0, 3, 6
 
 
 class Header(NamedTuple):
@@ -38,7 +37,7 @@ class Header(NamedTuple):
         orientation: how to turn it upright, 1…8, as EXIF numbers it.
         bits: of a channel.
         is_lossy: whether pixels may differ a little from those that were saved.
-        is_usual: whether OpenCV reads it right.
+        reader: `OpenCV`, `Pillow`, or for BMP `masks`: what reads it right.
     """
 
     width: int
@@ -46,7 +45,7 @@ class Header(NamedTuple):
     orientation: int = 1
     bits: int = 8
     is_lossy: bool = False
-    is_usual: bool = True
+    reader: str = "OpenCV"
 
 
 def read_jpeg(data: bytes) -> Header:
@@ -64,28 +63,26 @@ def read_jpeg(data: bytes) -> Header:
     orientation = 1
     position = 2
     while found := _JPEG_MARKER.search(data, position):
-        marker, position = found[1][0], found.end()
-        if marker == _JPEG_END:
-            if not width:
-                raise ImageError(DAMAGED)
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _JPEG_END and width:
             return Header(width, height, orientation, is_lossy=True)
-        if marker == _JPEG_BEGIN:  # of another file
+        if marker in (_JPEG_END, _JPEG_BEGIN):  # the latter of another file
             break
         if marker == _JPEG_ALONE:
             continue
-        segment = _segment(data, position)
+        end = position + int.from_bytes(data[position : position + 2])
         if marker in _JPEG_FRAMES:
-            bits, height, width = _unpack(">BHH", segment, 2)
+            bits, height, width = _unpack(">BHH", data, position + 2)
             if bits != 8:
                 raise ImageError(f"a JPEG of {bits} bits; save it as PNG or TIFF with 16 bits")
-        elif marker == _JPEG_EXIF and segment[2:8] == b"Exif\0\0":
-            orientation = exif_orientation(bytes(segment[2:]))
-        position += len(segment)
+        elif marker == _JPEG_EXIF and data.startswith(b"Exif\0\0", position + 2):
+            orientation = exif_orientation(data[position + 2 : end])
+        position = end
     raise ImageError(CUT_OFF)
 
 
 def read_png(data: bytes) -> Header:
-    """The header of a PNG file, of which every block's checksum was compared.
+    """The header of a PNG file, whose blocks were compared with their checksums.
 
     Args:
         data: the file.
@@ -127,15 +124,19 @@ def read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = _unpack("<iiHHI", data, 18)
     height = abs(height)
-    is_plain = compression == _BMP_PLAIN and bits != 16
-    has_usual_masks = compression == _BMP_BIT_FIELDS and bits == 32
-    has_usual_masks &= data[54:66] == _BMP_USUAL_MASKS
-    stored = compression in (_BMP_PLAIN, _BMP_BIT_FIELDS)
+    stored = compression in (_BMP_PLAIN, _BMP_BIT_FIELDS, _BMP_ALPHA_FIELDS)
+    if stored and bits not in (1, 2, 4, 8, 16, 24, 32):
+        raise ImageError(DAMAGED)
+    reader = "Pillow"
+    if compression == _BMP_PLAIN and bits != 16:
+        reader = "OpenCV"
+    elif stored and bits in (16, 32):
+        reader = "masks"
     if width < 1 or height < 1:
         raise ImageError(DAMAGED)
     if stored and start + (width * bits + 31) // 32 * 4 * height > len(data):
         raise ImageError(CUT_OFF)
-    return Header(width, height, is_usual=is_plain or has_usual_masks)
+    return Header(width, height, reader=reader)
 
 
 def read_webp(data: bytes) -> Header:
@@ -220,13 +221,6 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         position = end
 
 
-def _segment(data: bytes, start: int) -> memoryview:
-    (size,) = _unpack(">H", data, start)
-    if start + size > len(data):
-        raise ImageError(CUT_OFF)
-    return memoryview(data)[start : start + max(size, 2)]
-
-
 def _png_blocks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view = memoryview(data)
     position = 8
@@ -235,7 +229,9 @@ def _png_blocks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         end = position + 8 + size
         if end + 4 > len(data):
             raise ImageError(CUT_OFF)
-        if zlib.crc32(view[position + 4 : end]) != _unpack(">I", data, end)[0]:
+        # Decoders compare those of the pixels themselves.
+        is_wrong = kind != b"IDAT" and zlib.crc32(view[position + 4 : end]) != _unpack(">I", data, end)[0]
+        if is_wrong:
             raise ImageError("damaged: a checksum does not match; copy it again")
         yield kind, view[position + 8 : end]
         if kind == b"IEND":

@@ -106,9 +106,8 @@ def read_netpbm(data: bytes, header: NetpbmHeader) -> np.ndarray:
     white, dtype = (255, np.uint8) if header.white <= 255 else (_MAX_LEVEL, np.uint16)
     if header.white == white:
         return levels.astype(dtype)
-    return ((levels.astype(np.uint32) * white + int(header.white) // 2) // int(header.white)).astype(
-        dtype
-    )
+    stretched = np.rint(np.arange(int(header.white) + 1) * (white / header.white)).astype(dtype)
+    return np.asarray(stretched[levels])
 
 
 def _levels(data: bytes, header: NetpbmHeader) -> np.ndarray:

@@ -31,7 +31,7 @@ def open_with_pillow(data: bytes, name: str) -> Image.Image:
         Image.init()
     if name not in Image.OPEN:
         raise ImageError(f"the Pillow that is installed reads no {name}; upgrade it")
-    with _damage_named():
+    with damage_named():
         # Not through Image.open, whose limit of pixels is not flawmap's.
         image = Image.OPEN[name][0](io.BytesIO(data), "")
         count = getattr(image, "n_frames", 1)
@@ -51,7 +51,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     Raises:
         ImageError: it is damaged, or its mode has no known white.
     """
-    with _damage_named():
+    with damage_named():
         pixels = np.asarray(_with_known_mode(ImageOps.exif_transpose(image)))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
@@ -73,7 +73,12 @@ def _with_known_mode(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
+def damage_named() -> Iterator[None]:
+    """Turn what Pillow raises into an error of flawmap.
+
+    Raises:
+        ImageError: Pillow raised something.
+    """
     try:
         yield
     except (ImageError, MemoryError):

@@ -15,6 +15,7 @@ from PIL import TiffImagePlugin
 
 from flawmap.errors import ImageError
 from flawmap.runtime.image_headers import CUT_OFF
+from flawmap.runtime.pillow_image import damage_named
 from flawmap.runtime.tiff_tags import Tags
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -28,6 +29,12 @@ _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3}
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 _NO_COMPRESSION = 1
+_BYTE_COMPRESSIONS = (_NO_COMPRESSION, 5, 8, 32773, 32946, 34925, 50000)
+"""Those that know nothing of pixels: LZW, deflate twice, PackBits, LZMA, Zstandard."""
+
+_PIXEL_COMPRESSIONS = (2, 3, 4, 6, 7, 32771)
+"""Those of Pillow that do: of black and white, and JPEG."""
+
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
 
 _CONTRADICTION = "damaged: its tags contradict each other; copy it again"
@@ -77,7 +84,8 @@ class TiffLayout(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether `read_plain_tiff` reads it: grey or RGB in whole bytes, of any layout."""
-        return self.dtype is not None and self.photometric in _COLOURS
+        is_known = self.dtype is not None and self.photometric in _COLOURS
+        return is_known and self.compression in _BYTE_COMPRESSIONS
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -118,6 +126,8 @@ def read_layout(data: bytes, tags: Tags) -> TiffLayout:
         fill_order=number(_FILL_ORDER, 1),
         is_tiled=is_tiled,
     )
+    if layout.compression not in (*_BYTE_COMPRESSIONS, *_PIXEL_COMPRESSIONS):
+        raise ImageError(f"is compressed in a way that is not read ({layout.compression}); use LZW")
     sides = width, height, samples, layout.chunk_width, layout.chunk_height
     if min(sides) < 1 or not layout.offsets:
         raise ImageError(_CONTRADICTION)
@@ -235,7 +245,7 @@ def _decompressed(
     else:
         tags |= {_STRIP_ROWS: (layout.chunk_height,), _STRIP_OFFSETS: offsets, _STRIP_SIZES: sizes}
     stream = io.BytesIO(_with_tags(data, tags))
-    with TiffImagePlugin.TiffImageFile(stream) as image:
+    with damage_named(), TiffImagePlugin.TiffImageFile(stream) as image:
         raw = np.asarray(image).reshape(rows, across, row_bytes)
     return _undo_predictor(raw, layout, dtype, shape)
 
