@@ -112,6 +112,8 @@ def _inspect(
                 if report:
                     records.append(result.record)
                     gallery.add(result.record, result.inspection, painted=result.painted)
+                # A large image is not held while the next one is inspected.
+                del result
     finally:
         # An interruption loses nothing that was inspected.
         if report:
@@ -147,7 +149,9 @@ def _results(
 
     inspections = runtime.inspect_many([image.path for image in images])
     tracked = track(inspections, "inspecting", len(images))
-    for image, inspection in zip(images, tracked, strict=True):
+    remaining = iter(images)
+    for inspection in tracked:
+        image = next(remaining)
         record = Record.from_inspection(
             inspection, runtime, min_area=min_area, overlay=image.overlay
         )
@@ -156,6 +160,7 @@ def _results(
             painted = overlay(inspection.image, inspection.verdict, min_area)
             write_image(output / record.overlay, painted)
         yield _Result(record, inspection, painted)
+        del inspection, painted
 
 
 def _format_record(record: Record) -> str:

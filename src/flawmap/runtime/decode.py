@@ -17,7 +17,7 @@ import numpy as np
 from flawmap.errors import ImageError
 from flawmap.runtime.image_array import check_array, to_rgb
 from flawmap.runtime.image_file import ImageFile, open_image_file
-from flawmap.runtime.image_input import name_of, read_input
+from flawmap.runtime.image_input import name_of, read_input, stored_size
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessed, Preprocessing
 from flawmap.runtime.room import Room
 
@@ -207,11 +207,13 @@ def _load(
     sha256 = ""
     try:
         with _named(image_input):
+            room.take(number, stored_size(image_input))
             content = read_input(image_input)
             sha256 = _sha256_of(content)
             opened = _open(content)
-            room.take(number, opened.size)
+            room.take(number, len(content) + opened.size)
             image = to_rgb(opened.read(False), preprocessing.white)
+            room.take(number, image.nbytes)
     except ImageError as error:
         return UnreadableImage(image_input, error, sha256)
     return DecodedImage(image_input, image, preprocessing(image), sha256)

@@ -32,6 +32,8 @@ of some bytes can claim any number."""
 # formats they turn upright, so that is done here.
 _AS_IS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
+_STRIP_BYTES = 2**20
+
 _HEADERS = {
     "JPEG": read_jpeg,
     "PNG": read_png,
@@ -137,7 +139,14 @@ def _rgb(decoded: np.ndarray) -> np.ndarray:
     if decoded.ndim == 2:
         return decoded[:, :, None]
     code = cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-    return np.asarray(cv2.cvtColor(decoded, code))
+    if decoded.nbytes <= _STRIP_BYTES:
+        return np.asarray(cv2.cvtColor(decoded, code))
+    # In place, since a large image takes long to copy, and room.
+    rows = max(1, _STRIP_BYTES // decoded[0].nbytes)
+    for top in range(0, len(decoded), rows):
+        strip = decoded[top : top + rows]
+        strip[:] = cv2.cvtColor(strip, code)
+    return decoded
 
 
 def _with_full_white(pixels: np.ndarray, bits: int) -> np.ndarray:

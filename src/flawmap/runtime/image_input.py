@@ -74,6 +74,22 @@ def read_input(image_input: ImageInput) -> bytes | np.ndarray:
     raise ImageError(f"is no image; {_WHAT_TO_GIVE}")
 
 
+def stored_size(image_input: ImageInput) -> int:
+    """The size of an image's file in bytes, before it is read; 0 where there is none.
+
+    Args:
+        image_input: the image as it was given.
+
+    >>> stored_size(np.zeros((8, 8)))
+    0
+    """
+    try:
+        is_path = isinstance(image_input, str | os.PathLike)
+        return Path(os.fsdecode(image_input)).stat().st_size if is_path else 0
+    except (OSError, ValueError):
+        return 0
+
+
 def _is_pillow(image_input: object) -> bool:
     return isinstance(image_input, PillowImage)
 

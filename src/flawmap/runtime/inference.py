@@ -149,7 +149,7 @@ class Runtime:
             ForkError: this process was forked after the inspector was loaded.
         """
         self._home.check()
-        image = decode(image_input)
+        image = decode(image_input, self.preprocessing.white)
         preprocessed = self.preprocessing(image)
         scored = next(self._backend.score_many([preprocessed], throughput=False))
         return self._verdict(scored, image)
@@ -186,21 +186,28 @@ class Runtime:
                     yield loaded.preprocessed
 
         for scored in self._backend.score_many(preprocessed(), throughput=throughput):
-            while isinstance(loaded := pending.popleft(), UnreadableImage):
-                yield _unusable(loaded)
-            started = time.perf_counter()
-            verdict = self._verdict(scored, loaded.image)
-            elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(
-                loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
-            )
+            while isinstance(pending[0], UnreadableImage):
+                yield _unusable(pending.popleft())
+            # In no variable, which would hold the image while the next one is inspected.
+            yield self._inspection(scored, pending.popleft())
         yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
+
+    def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:
+        started = time.perf_counter()
+        verdict = self._verdict(scored, loaded.image)
+        elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
+        return Inspection(
+            loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
+        )
 
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
         height, width = image.shape[:2]
         place = self.preprocessing.placement(height, width)
-        resized = resize(scored.distances[: place.height, : place.width], height, width)
-        heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
+        cut = scored.distances[: place.height, : place.width]
+        # In place unless it has its size already: of a large image it takes four bytes a pixel.
+        heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
+        into = None if cut.shape == heatmap.shape else heatmap
+        heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
         return Verdict(scored.score, p_value, reject, heatmap)

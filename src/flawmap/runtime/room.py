@@ -28,21 +28,23 @@ class Room:
         self._changed = Condition()
 
     def take(self, number: int, size: int) -> None:
-        """Wait until there is room for a result.
+        """Wait until there is room for a result, in place of what it has so far.
 
         Args:
             number: of the result, from 0.
-            size: in bytes.
+            size: in bytes; one that is no larger than before is not waited for.
         """
+
+        def has_room() -> bool:
+            others = sum(self._held.values()) - self._held.get(number, 0)
+            is_no_larger = size <= self._held.get(number, -1)
+            is_next = self._is_closed or number <= self._oldest
+            return is_next or is_no_larger or others + size <= self._size
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._is_closed
-                    or number <= self._oldest
-                    or sum(self._held.values()) + size <= self._size
-                )
-            )
+            self._changed.wait_for(has_room)
             self._held[number] = size
+            self._changed.notify_all()
 
     def give_back(self, number: int) -> None:
         """Say that a result, and all before it, are no longer held.

@@ -93,6 +93,10 @@ def track(items: Iterable[_T], stage: str, total: int) -> Iterator[_T]:
         total: number of items.
     """
     report_progress(stage, 0, total)
-    for done, item in enumerate(items, start=1):
+    done = 0
+    for item in items:
         yield item
+        # A large item is not held while the next one is made.
+        del item
+        done += 1
         report_progress(stage, done, total)
