@@ -21,7 +21,7 @@ from flawmap.cli.common import (
     PrecisionOption,
     app,
 )
-from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.console import err, on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.errors import DatasetError
 from flawmap.support.progress import track
@@ -145,13 +145,19 @@ def _results(
     """Inspects images one after the other, and writes their overlays."""
     from flawmap.render.encode import write_image
     from flawmap.render.heatmap import overlay
+    from flawmap.runtime.depth_hint import depth_hint
     from flawmap.runtime.record import Record
 
     inspections = runtime.inspect_many([image.path for image in images])
     tracked = track(inspections, "inspecting", len(images))
     remaining = iter(images)
+    hint = ""
     for inspection in tracked:
         image = next(remaining)
+        if not hint and inspection.image is not None:
+            hint = depth_hint(image.path, inspection.image, runtime.preprocessing)
+            if hint:
+                err.print(f"[yellow]{on_one_line(hint)}[/]")
         record = Record.from_inspection(
             inspection, runtime, min_area=min_area, overlay=image.overlay
         )

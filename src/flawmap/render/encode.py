@@ -12,7 +12,6 @@ from flawmap.render.large_png import encode_large_png
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.support.atomic import atomic_write
 
-
 _LARGE = 3 * 2**22
 """Values of an image of 4 megapixels; threads encode PNG files of such, in less time and room."""
 

@@ -27,7 +27,9 @@ def check_array(array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
         is_turned = array.ndim == 3 and array.shape[0] in (1, 3, 4)
         remedy = "; channels come first here: transpose(1, 2, 0)" if is_turned else ""
-        raise ImageError(f"give (height, width), or (height, width, 1 | 3 | 4) in RGB order{remedy}")
+        raise ImageError(
+            f"give (height, width), or (height, width, 1 | 3 | 4) in RGB order{remedy}"
+        )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -59,9 +61,7 @@ def _with_known_white(rgb: np.ndarray, white: int | None) -> np.ndarray:
         return rgb if white is None else _stretched(rgb, white)
     if np.issubdtype(rgb.dtype, np.floating):
         return _in_unit_range(rgb)
-    raise ImageError(
-        f"{rgb.dtype} pixels have no known white; use uint8, uint16, or floats in 0…1"
-    )
+    raise ImageError(f"{rgb.dtype} pixels have no known white; use uint8, uint16, or floats in 0…1")
 
 
 def _stretched(rgb: np.ndarray, white: int) -> np.ndarray:

@@ -178,7 +178,9 @@ def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
     try:
         image = open_with_pillow(data, "TIFF")
     except ImageError as error:
-        message = f"has {bits} bits a channel in a layout that is not read; save it as RGB of 8 bits"
+        message = (
+            f"has {bits} bits a channel in a layout that is not read; save it as RGB of 8 bits"
+        )
         raise ImageError(message) from error
 
     def read(with_alpha: bool) -> np.ndarray:

@@ -8,8 +8,28 @@ from importlib.util import find_spec
 from flawmap.runtime.netpbm import is_netpbm
 
 _ALWAYS_READ = frozenset(
-    ".avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pam .pbm .pfm .pgm .png .pnm .ppm .tif "
-    ".tiff .webp".split()
+    [
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pam",
+        ".pbm",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 
 _OPTIONAL = {"HEIF": ("pillow_heif", (".heic", ".heif")), "JXL": ("pillow_jxl", (".jxl",))}
@@ -18,7 +38,25 @@ _OPTIONAL = {"HEIF": ("pillow_heif", (".heic", ".heif")), "JXL": ("pillow_jxl", 
 _PACKAGES = {"pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin"}
 
 _OTHER_IMAGES = frozenset(
-    ".arw .cr2 .cr3 .dng .exr .fits .hdr .ico .j2c .jpx .nef .orf .psd .raw .rw2 .svg .tga".split()
+    [
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".exr",
+        ".fits",
+        ".hdr",
+        ".ico",
+        ".j2c",
+        ".jpx",
+        ".nef",
+        ".orf",
+        ".psd",
+        ".raw",
+        ".rw2",
+        ".svg",
+        ".tga",
+    ]
 )
 """Suffixes of images that flawmap cannot read, as other programs name them."""
 

@@ -230,7 +230,9 @@ def _png_blocks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if end + 4 > len(data):
             raise ImageError(CUT_OFF)
         # Decoders compare those of the pixels themselves.
-        is_wrong = kind != b"IDAT" and zlib.crc32(view[position + 4 : end]) != _unpack(">I", data, end)[0]
+        is_wrong = (
+            kind != b"IDAT" and zlib.crc32(view[position + 4 : end]) != _unpack(">I", data, end)[0]
+        )
         if is_wrong:
             raise ImageError("damaged: a checksum does not match; copy it again")
         yield kind, view[position + 8 : end]

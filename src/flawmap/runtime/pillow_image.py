@@ -16,6 +16,7 @@ from flawmap.runtime.image_formats import missing_package
 _DEEP = "I;16"
 _KEPT = ("L", "LA", "RGB", "RGBA")
 
+
 def open_with_pillow(data: bytes, name: str) -> Image.Image:
     """A file as Pillow opens it: its header is read, its pixels are not.
 

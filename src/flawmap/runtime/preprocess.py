@@ -19,7 +19,6 @@ from flawmap.errors import OptionError
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 
 
-
 @runtime_checkable
 class ReadableFile(Protocol):
     """A file that is open for reading in binary mode, or a stream like one."""
