@@ -45,7 +45,7 @@ def _pixel_blocks(image: ImageU8) -> Iterator[bytes]:
     checksum = zlib.adler32(b"")
     yield _block(b"IDAT", _ZLIB_HEADER)
     for filtered, compressed in map_ahead(_compress, strips):
-        checksum = zlib.adler32(filtered, checksum)
+        checksum = zlib.adler32(filtered.data, checksum)
         yield _block(b"IDAT", compressed)
     # An empty last part of the stream, and the checksum of all that is in it.
     yield _block(b"IDAT", zlib.compressobj(wbits=-15).flush() + struct.pack(">I", checksum))
@@ -59,7 +59,7 @@ def _compress(strip: np.ndarray) -> tuple[np.ndarray, bytes]:
     filtered[:, 1:4] = rows[:, :3]
     np.subtract(rows[:, 3:], rows[:, :-3], out=filtered[:, 4:])
     stream = zlib.compressobj(_LEVEL, wbits=-15)
-    return filtered, stream.compress(filtered) + stream.flush(zlib.Z_FULL_FLUSH)
+    return filtered, stream.compress(filtered.data) + stream.flush(zlib.Z_FULL_FLUSH)
 
 
 def _block(kind: bytes, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The pixels of BMP files whose channels lie where masks say, which OpenCV and Pillow know few of."""
+"""The pixels of BMP files whose channels lie where masks say; OpenCV and Pillow know few masks."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def _channel(values: np.ndarray, mask: int) -> np.ndarray:
     if not white or white & (white + 1):
         raise ImageError(f"has a mask {mask:#x} for a channel; save it with 24 bits a pixel")
     levels = (values & values.dtype.type(mask)).astype(np.uint64) // np.uint64(lowest)
-    return (levels * np.uint64(255) // np.uint64(white)).astype(np.uint8)
+    return np.asarray(levels * np.uint64(255) // np.uint64(white), np.uint8)

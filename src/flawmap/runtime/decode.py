@@ -159,7 +159,7 @@ def decode(image_input: ImageInput, white: int | None = None) -> ImageArray:
         (20, 10, 3)
     """
     with _named(image_input):
-        return to_rgb(_open(read_input(image_input)).read(False), white)
+        return to_rgb(_open(read_input(image_input)).read(), white)
 
 
 def decode_mask(path: Path) -> Mask:
@@ -175,8 +175,8 @@ def decode_mask(path: Path) -> Mask:
         ImageError: the file cannot be used, as in `decode`.
     """
     with _named(path):
-        opened = _open(read_input(path))
-        pixels = opened.read(True)
+        opened = _open(read_input(path), with_alpha=True)
+        pixels = opened.read()
         colours = 1 if pixels.shape[2] <= 2 else 3
         marks, alpha = pixels[:, :, :colours], pixels[:, :, colours:]
         if alpha.size and alpha.min() < alpha.max() and (marks == marks[0, 0]).all():
@@ -184,14 +184,14 @@ def decode_mask(path: Path) -> Mask:
         return np.asarray(marks.max(axis=2) > (_HALF if opened.is_lossy else 0))
 
 
-def _open(content: bytes | np.ndarray) -> ImageFile:
+def _open(content: bytes | np.ndarray, *, with_alpha: bool = False) -> ImageFile:
     if isinstance(content, bytes):
-        opened = open_image_file(content)
+        opened = open_image_file(content, with_alpha=with_alpha)
     else:
         array = check_array(content)
         height, width = array.shape[:2]
         pixel_size = array.shape[2] * array.itemsize
-        opened = ImageFile(width, height, pixel_size, False, lambda with_alpha: array)
+        opened = ImageFile(width, height, pixel_size, False, lambda: array)
     if min(opened.height, opened.width) < _MIN_IMAGE_SIDE:
         raise ImageError(
             f"{opened.width}×{opened.height} pixels are too few; use "
@@ -212,7 +212,7 @@ def _load(
             sha256 = _sha256_of(content)
             opened = _open(content)
             room.take(number, len(content) + opened.size)
-            image = to_rgb(opened.read(False), preprocessing.white)
+            image = to_rgb(opened.read(), preprocessing.white)
             room.take(number, image.nbytes)
     except ImageError as error:
         return UnreadableImage(image_input, error, sha256)

@@ -71,7 +71,7 @@ def _stretched(rgb: np.ndarray, white: int) -> np.ndarray:
         raise ImageError(f"holds the value {brightest}, and white is {white} (--white)")
     levels = np.zeros(_WHITE_16 + 1, np.uint16)
     levels[: white + 1] = np.rint(np.arange(white + 1) * (_WHITE_16 / white))
-    return levels[rgb]
+    return np.asarray(levels[rgb])
 
 
 def _in_unit_range(rgb: np.ndarray) -> np.ndarray:

@@ -25,8 +25,10 @@ from flawmap.runtime.netpbm import read_netpbm, read_netpbm_header
 from flawmap.runtime.tiff_tags import orientation_of, read_tags
 
 MAX_PIXELS = 2**28
-"""Most pixels of an image, 268 million, as 16,384 × 16,384: RGB of 16 bits takes 1.6 GB then. A file
-of some bytes can claim any number."""
+"""Most pixels of an image, 268 million, as 16,384 × 16,384: RGB of 16 bits takes 1.6 GB then.
+
+A file of some bytes can claim any number.
+"""
 
 # IMREAD_COLOR makes three channels; ANYDEPTH keeps 16 bits. Releases of OpenCV differ in which
 # formats they turn upright, so that is done here.
@@ -53,15 +55,15 @@ class ImageFile:
         height: of the image as it is stored, in pixels.
         bytes_per_pixel: of the decoded image.
         is_lossy: whether pixels may differ a little from those that were saved.
-        read: the pixels, upright, (height, width, channel); whether with alpha behind, if there is
-            one.
+        read: gives the pixels, upright, (height, width, channel); grey or RGB, and behind them
+            alpha in some files.
     """
 
     width: int
     height: int
     bytes_per_pixel: int
     is_lossy: bool
-    read: Callable[[bool], np.ndarray]
+    read: Callable[[], np.ndarray]
 
     @property
     def size(self) -> int:
@@ -69,11 +71,12 @@ class ImageFile:
         return self.width * self.height * self.bytes_per_pixel
 
 
-def open_image_file(data: bytes) -> ImageFile:
+def open_image_file(data: bytes, *, with_alpha: bool = False) -> ImageFile:
     """An image file whose header was read, and which is whole as far as that shows.
 
     Args:
         data: the file.
+        with_alpha: whether alpha is needed, which takes longer in some formats.
 
     Raises:
         ImageError: it is damaged, cut off, not an image, or has too many pixels; the message does
@@ -83,7 +86,7 @@ def open_image_file(data: bytes) -> ImageFile:
         raise ImageError("the file is empty")
     image_format = format_of(data)
     if image_format in _HEADERS:
-        opened = _open_usual(data, image_format)
+        opened = _open_usual(data, image_format, with_alpha)
     elif image_format == "TIFF":
         opened = _open_tiff(data)
     elif image_format == "Netpbm":
@@ -102,16 +105,18 @@ def open_image_file(data: bytes) -> ImageFile:
     return opened
 
 
-def _open_usual(data: bytes, image_format: str) -> ImageFile:
+def _open_usual(data: bytes, image_format: str, with_alpha: bool) -> ImageFile:
     header = _HEADERS[image_format](data)
     if min(header.width, header.height) < 1:
         raise ImageError(DAMAGED)
     if header.reader == "Pillow":
         return _open_other(data, image_format)
     size = 6 if header.bits > 8 else 3
-    read = partial(_read_with_opencv, data, header)
+    read = partial(_read_with_opencv, data, header, with_alpha)
     if header.reader == "masks":
-        read = partial(_read_masks, data)
+        from flawmap.runtime.bmp_fields import read_bmp_fields
+
+        read = partial(read_bmp_fields, data)
     return ImageFile(header.width, header.height, size, header.is_lossy, read)
 
 
@@ -129,12 +134,6 @@ def _read_with_opencv(data: bytes, header: Header, with_alpha: bool) -> np.ndarr
     return _upright(_with_full_white(_rgb(decoded), header.bits), header.orientation)
 
 
-def _read_masks(data: bytes, with_alpha: bool) -> np.ndarray:
-    from flawmap.runtime.bmp_fields import read_bmp_fields
-
-    return read_bmp_fields(data)
-
-
 def _rgb(decoded: np.ndarray) -> np.ndarray:
     if decoded.ndim == 2:
         return decoded[:, :, None]
@@ -150,11 +149,11 @@ def _rgb(decoded: np.ndarray) -> np.ndarray:
 
 
 def _with_full_white(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Levels of 9…15 bits, or fewer than 8 in JPEG 2000, with white as bright as the type allows."""
+    """Levels of an unusual number of bits, with white as bright as their type allows."""
     white = np.iinfo(pixels.dtype).max
     if bits in (1, 2, 4, 8, 16):
         return pixels
-    return (pixels.astype(np.uint32) * white // (2**bits - 1)).astype(pixels.dtype)
+    return np.asarray(pixels.astype(np.uint32) * white // (2**bits - 1), pixels.dtype)
 
 
 def _open_tiff(data: bytes) -> ImageFile:
@@ -165,7 +164,7 @@ def _open_tiff(data: bytes) -> ImageFile:
     if not layout.is_plain:
         return _open_rare_tiff(data, layout.bits)
 
-    def read(with_alpha: bool) -> np.ndarray:
+    def read() -> np.ndarray:
         return _upright(read_plain_tiff(data, layout), orientation_of(tags))
 
     size = layout.bytes_per_pixel
@@ -183,7 +182,7 @@ def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
         )
         raise ImageError(message) from error
 
-    def read(with_alpha: bool) -> np.ndarray:
+    def read() -> np.ndarray:
         return _with_full_white(pixels_of(image), bits if bits > 8 else 8)
 
     return ImageFile(image.width, image.height, 6 if bits > 8 else 3, is_lossy=False, read=read)
@@ -192,10 +191,8 @@ def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
 def _open_netpbm(data: bytes) -> ImageFile:
     header = read_netpbm_header(data)
 
-    def read(with_alpha: bool) -> np.ndarray:
-        return read_netpbm(data, header)
-
     size = 12 if header.kind in (b"PF", b"Pf") else 6 if header.white > 255 else 3
+    read = partial(read_netpbm, data, header)
     return ImageFile(header.width, header.height, size, is_lossy=False, read=read)
 
 
@@ -206,11 +203,8 @@ def _open_other(data: bytes, image_format: str) -> ImageFile:
         list(boxes(data))
     image = open_with_pillow(data, image_format)
 
-    def read(with_alpha: bool) -> np.ndarray:
-        return pixels_of(image)
-
     is_lossy = image_format in _BOXED
-    return ImageFile(image.width, image.height, 3, is_lossy, read)
+    return ImageFile(image.width, image.height, 3, is_lossy, partial(pixels_of, image))
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

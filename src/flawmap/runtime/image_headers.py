@@ -1,4 +1,4 @@
-"""What the headers of JPEG, PNG, BMP, WebP and JPEG 2000 files say, and whether the files are whole.
+"""The headers of JPEG, PNG, BMP, WebP and JPEG 2000 files, and whether the files are whole.
 
 Decoders fill what is missing with grey, or take zeros for data, and say nothing.
 """

@@ -35,12 +35,12 @@ def name_of(image_input: ImageInput) -> str:
         return f"<{image_input.nbytes} bytes>"
     if isinstance(image_input, np.ndarray):
         return f"<array {image_input.shape} {image_input.dtype}>"
-    if _is_tensor(image_input):
+    if isinstance(image_input, TorchTensor):
         return f"<tensor {tuple(image_input.shape)} {image_input.dtype}>"
     file = getattr(image_input, "name", None) or getattr(image_input, "filename", None)
     if isinstance(file, str | os.PathLike) and os.fspath(file):
         return os.fsdecode(file)
-    if _is_pillow(image_input):
+    if isinstance(image_input, PillowImage):
         return "<image {}×{} {}>".format(*image_input.size, image_input.mode)
     return f"<{type(image_input).__name__}>"
 
@@ -63,9 +63,9 @@ def read_input(image_input: ImageInput) -> bytes | np.ndarray:
         return bytes(image_input)
     if isinstance(image_input, memoryview):
         return image_input.tobytes() if image_input.ndim == 1 else np.asarray(image_input)
-    if _is_tensor(image_input):
+    if isinstance(image_input, TorchTensor):
         return _from_tensor(image_input)
-    if _is_pillow(image_input):
+    if isinstance(image_input, PillowImage):
         from flawmap.runtime.pillow_image import pixels_of
 
         return pixels_of(image_input)
@@ -83,19 +83,12 @@ def stored_size(image_input: ImageInput) -> int:
     >>> stored_size(np.zeros((8, 8)))
     0
     """
+    if not isinstance(image_input, str | os.PathLike):
+        return 0
     try:
-        is_path = isinstance(image_input, str | os.PathLike)
-        return Path(os.fsdecode(image_input)).stat().st_size if is_path else 0
+        return Path(os.fsdecode(image_input)).stat().st_size
     except (OSError, ValueError):
         return 0
-
-
-def _is_pillow(image_input: object) -> bool:
-    return isinstance(image_input, PillowImage)
-
-
-def _is_tensor(image_input: object) -> bool:
-    return isinstance(image_input, TorchTensor)
 
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:

@@ -186,10 +186,13 @@ class Runtime:
                     yield loaded.preprocessed
 
         for scored in self._backend.score_many(preprocessed(), throughput=throughput):
-            while isinstance(pending[0], UnreadableImage):
-                yield _unusable(pending.popleft())
-            # In no variable, which would hold the image while the next one is inspected.
-            yield self._inspection(scored, pending.popleft())
+            while isinstance(loaded := pending.popleft(), UnreadableImage):
+                yield _unusable(loaded)
+            inspection = self._inspection(scored, loaded)
+            del loaded
+            yield inspection
+            # A large image is not held while the next one is inspected.
+            del inspection
         yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
 
     def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:

@@ -71,12 +71,12 @@ def read_netpbm_header(data: bytes) -> NetpbmHeader:
     kind = data[:2]
     if kind == b"P7":
         return _pam_header(data)
-    numbers = _BLANK.join([rb"([-+.\deE]{1,20})"] * _HEADERS[kind])
-    found = re.compile(rb"P." + _BLANK + numbers + rb"\s").match(data)
+    groups = _BLANK.join([rb"([-+.\deE]{1,20})"] * _HEADERS[kind])
+    found = re.compile(rb"P." + _BLANK + groups + rb"\s").match(data)
     if not found:
         raise ImageError(_DAMAGED)
-    width, height, *white = found.groups()
-    return _checked(kind, width, height, _CHANNELS.get(kind, 1), *(white or [b"1"]), found.end())
+    numbers = [number.decode() for number in found.groups()]
+    return _checked(kind, numbers, _CHANNELS.get(kind, 1), found.end())
 
 
 def read_netpbm(data: bytes, header: NetpbmHeader) -> np.ndarray:
@@ -151,20 +151,19 @@ def _pam_header(data: bytes) -> NetpbmHeader:
     if not found:
         raise ImageError(_DAMAGED)
     lines = [line.split() for line in found[0].splitlines()]
-    values = {line[0]: line[1] for line in lines if len(line) == 2}
+    values = {line[0]: line[1].decode("latin-1") for line in lines if len(line) == 2}
     try:
-        size = [values[name] for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
-        width, height, depth, white = size
-        return _checked(b"P7", width, height, int(depth), white, found.end())
+        numbers = [values[name] for name in (b"WIDTH", b"HEIGHT", b"MAXVAL")]
+        return _checked(b"P7", numbers, int(values[b"DEPTH"]), found.end())
     except (KeyError, ValueError) as error:
         raise ImageError(_DAMAGED) from error
 
 
-def _checked(
-    kind: bytes, width: bytes, height: bytes, channels: int, white: bytes, start: int
-) -> NetpbmHeader:
+def _checked(kind: bytes, numbers: list[str], channels: int, start: int) -> NetpbmHeader:
+    """The header of width, height and white, which is 1 where there is none."""
     try:
-        header = NetpbmHeader(kind, int(width), int(height), channels, float(white), start)
+        width, height, white = int(numbers[0]), int(numbers[1]), float([*numbers, "1"][2])
+        header = NetpbmHeader(kind, width, height, channels, white, start)
     except ValueError as error:
         raise ImageError(_DAMAGED) from error
     is_float = kind in (b"PF", b"Pf")

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from flawmap.errors import ImageError
 from flawmap.runtime.image_formats import missing_package
+from flawmap.runtime.preprocess import PillowImage
 
 _DEEP = "I;16"
 _KEPT = ("L", "LA", "RGB", "RGBA")
@@ -41,7 +42,7 @@ def open_with_pillow(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def pixels_of(image: Image.Image) -> np.ndarray:
+def pixels_of(image: Image.Image | PillowImage) -> np.ndarray:
     """The pixels of a Pillow image, upright, (height, width, channel), in grey or RGB.
 
     Channels behind these are alpha.
@@ -52,6 +53,8 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     Raises:
         ImageError: it is damaged, or its mode has no known white.
     """
+    if not isinstance(image, Image.Image):
+        raise ImageError("is no Pillow image; give numpy.asarray(image)")
     with damage_named():
         pixels = np.asarray(_with_known_mode(ImageOps.exif_transpose(image)))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]

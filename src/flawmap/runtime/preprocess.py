@@ -23,8 +23,16 @@ from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 class ReadableFile(Protocol):
     """A file that is open for reading in binary mode, or a stream like one."""
 
-    def read(self) -> bytes:
+    def read(self) -> Any:
         """All that is left in it."""
+        ...
+
+    def seekable(self) -> bool:
+        """Whether it can go back."""
+        ...
+
+    def seek(self, offset: int, whence: int, /) -> Any:
+        """Go back."""
         ...
 
 
@@ -39,10 +47,17 @@ class PillowImage(Protocol):
         """The EXIF tags."""
         ...
 
+    def convert(self, mode: str) -> Any:
+        """The image in another mode."""
+        ...
+
 
 @runtime_checkable
 class TorchTensor(Protocol):
     """A tensor of torch, which need not be installed."""
+
+    shape: Any
+    dtype: Any
 
     def detach(self) -> Any:
         """The tensor without its gradient."""
@@ -126,8 +141,8 @@ class Preprocessing:
             65535. What is decoded has white at 65535.
 
     Raises:
-        OptionError: `white` is no level of 16 bits. A side is below 32 or above 8192 pixels, or no multiple of `multiple` where
-            images are letterboxed.
+        OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
+            images are letterboxed; or `white` is no level of 16 bits.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -258,5 +273,7 @@ def to_uint8(image: ImageArray) -> ImageU8:
     # Into the result at once: in between, a large image would take eight bytes a value.
     result = np.empty(image.shape, np.uint8)
     if image.dtype == np.uint16:
-        return np.floor_divide(image, 257, out=result, casting="unsafe")
-    return np.multiply(image, 255, out=result, casting="unsafe")
+        np.floor_divide(image, 257, out=result, casting="unsafe")
+    else:
+        np.multiply(image, 255, out=result, casting="unsafe")
+    return result

@@ -203,7 +203,7 @@ def _stored(
 ) -> np.ndarray:
     """Pixels that are not compressed, (row, tile, column, channel)."""
     dtype = _known(layout)
-    rows, across, width, channels = shape
+    _, across, width, channels = shape
     result = np.empty(shape, dtype.newbyteorder("="))
     for index, offset in enumerate(offsets):
         top = index // across * layout.chunk_height
@@ -230,7 +230,7 @@ def _decompressed(
     dtype = _known(layout)
     rows, across, width, channels = shape
     row_bytes = width * channels * dtype.itemsize
-    tags = {
+    tags: dict[int, tuple[int, ...]] = {
         _WIDTH: (across * row_bytes,),
         _HEIGHT: (rows,),
         _BITS: (8,),
