@@ -68,7 +68,8 @@ def read_input(image_input: ImageInput) -> bytes | np.ndarray:
     if isinstance(image_input, PillowImage):
         from flawmap.runtime.pillow_image import pixels_of
 
-        return pixels_of(image_input)
+        pixels = pixels_of(image_input)
+        return pixels[:, :, :1] if pixels.shape[2] == 2 else pixels
     if isinstance(image_input, ReadableFile):
         return _read_stream(image_input)
     raise ImageError(f"is no image; {_WHAT_TO_GIVE}")
