@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -26,7 +26,7 @@ def tiff(
     tile: int = 0,
     rows: int = 11,
     deflate: bool = False,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     big: bool = False,
     pages: int = 1,
     tags: dict[int, list[int]] | None = None,

@@ -22,6 +22,7 @@ from flawmap.runtime.decode import (
     map_ahead,
 )
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.room import Room
 from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -207,7 +208,8 @@ def test_masks_mark_what_is_not_zero(data: bytes, tmp_path: Path) -> None:
 
 def test_a_mask_in_a_lossy_file_is_what_is_brighter_than_half(tmp_path: Path) -> None:
     path = tmp_path / "mask.jpg"
-    path.write_bytes(encode(".jpg", np.repeat(np.uint8([[0, 100, 150]]), 16, axis=1).repeat(16, 0)))
+    levels = np.repeat(np.array([[0, 100, 150]], np.uint8), 16, axis=1)
+    path.write_bytes(encode(".jpg", levels.repeat(16, axis=0)))
     assert decode_mask(path).mean(axis=0).tolist() == [0.0] * 32 + [1.0] * 16
 
 
@@ -259,7 +261,7 @@ def test_large_images_are_decoded_no_further_ahead_than_there_is_room(
     monkeypatch.setattr(module, "_BYTES_AHEAD", 3 * SMOOTH.nbytes)
     taken: list[int] = []
 
-    class Watched(module.Room):
+    class Watched(Room):
         def take(self, number: int, size: int) -> None:
             super().take(number, size)
             if size:

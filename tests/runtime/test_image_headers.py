@@ -16,6 +16,7 @@ from image_files import png, with_pillow
 
 RGB = texture(0, 60, 90)
 RGB[:, :, 1] = RGB[:, ::-1, 1]
+JPEG_OPTIONS = [{}, {"progressive": True}, {"restart_marker_rows": 1}]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -28,9 +29,7 @@ def test_every_format_is_turned_upright(orientation: int, image_format: str) -> 
         assert np.array_equal(decode(data), np.asarray(ImageOps.exif_transpose(image)))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str
-)
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
 @pytest.mark.parametrize("whole", [0.3, 0.6, 0.9, 0.97])
 def test_a_jpeg_whose_end_is_zeros_or_missing_is_refused(
     options: dict[str, bool], whole: float
@@ -42,9 +41,7 @@ def test_a_jpeg_whose_end_is_zeros_or_missing_is_refused(
             decode(kept + rest)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str
-)
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
 def test_what_follows_a_whole_jpeg_does_no_harm(options: dict[str, bool]) -> None:
     data = with_pillow(RGB, "JPEG", **options)
     right = decode(data)
@@ -67,7 +64,7 @@ def _header(width: int, height: int, bits: int, kind: int) -> tuple[bytes, bytes
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("transparent", [False, True])
 def test_png_of_few_bits(bits: int, transparent: bool) -> None:
-    levels = RGB[:, :88, 0] >> (8 - bits)
+    levels = (RGB[:, :88, 0] >> (8 - bits)).astype(np.uint8)
     columns = np.unpackbits(levels[:, :, None], axis=2)[:, :, 8 - bits :].reshape(60, -1)
     rows = np.packbits(columns, axis=1)
     raw = b"".join(b"\0" + row.tobytes() for row in rows)

@@ -43,7 +43,7 @@ def _first_channel_ahead() -> torch.Tensor:
         bytearray(PNG),
         memoryview(PNG),
         memoryview(bytearray(PNG + PNG))[: len(PNG)],
-        memoryview(RGB),
+        RGB.data,
         io.BytesIO(PNG),
         Image.fromarray(RGB),
         Image.fromarray(RGB).convert("RGBA"),

@@ -112,7 +112,10 @@ def _open_usual(data: bytes, image_format: str, with_alpha: bool) -> ImageFile:
     if header.reader == "Pillow":
         return _open_other(data, image_format)
     size = 6 if header.bits > 8 else 3
-    read = partial(_read_with_opencv, data, header, with_alpha)
+    # As colours, OpenCV reads no grey streams of JPEG 2000.
+    unchanged = image_format == "JPEG 2000" or (with_alpha and not header.is_lossy)
+    flags = cv2.IMREAD_UNCHANGED if unchanged else _AS_IS
+    read = partial(_read_with_opencv, data, header, flags)
     if header.reader == "masks":
         from flawmap.runtime.bmp_fields import read_bmp_fields
 
@@ -120,9 +123,7 @@ def _open_usual(data: bytes, image_format: str, with_alpha: bool) -> ImageFile:
     return ImageFile(header.width, header.height, size, header.is_lossy, read)
 
 
-def _read_with_opencv(data: bytes, header: Header, with_alpha: bool) -> np.ndarray:
-    unchanged = with_alpha and not header.is_lossy
-    flags = cv2.IMREAD_UNCHANGED if unchanged else _AS_IS
+def _read_with_opencv(data: bytes, header: Header, flags: int) -> np.ndarray:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -64,6 +64,7 @@ _BEGINNINGS = (
     ("JPEG", rb"\xff\xd8"),
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("BMP", rb"BM"),
+    ("DIB", rb"\x28\0\0\0"),
     ("WebP", rb"RIFF....WEBP"),
     ("TIFF", rb"II[*+]\0|MM\0[*+]"),
     ("GIF", rb"GIF8[79]a"),

@@ -40,8 +40,15 @@ class ReadableFile(Protocol):
 class PillowImage(Protocol):
     """An image of Pillow, which need not be imported for this."""
 
-    mode: str
-    size: tuple[int, int]
+    @property
+    def mode(self) -> str:
+        """What the channels mean."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        ...
 
     def getexif(self) -> Any:
         """The EXIF tags."""
