@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +19,9 @@ from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.new_bank import BANK_VECTORS
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
+from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
+from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess
 
@@ -177,23 +177,13 @@ class Runtime:
     def _inspections(
         self, image_inputs: Iterable[ImageInput], *, throughput: bool
     ) -> Iterator[Inspection]:
-        pending: deque[DecodedImage | UnreadableImage] = deque()
-
-        def preprocessed() -> Iterator[Preprocessed]:
-            for loaded in decode_ahead(image_inputs, self.preprocessing):
-                pending.append(loaded)
-                if isinstance(loaded, DecodedImage):
-                    yield loaded.preprocessed
-
-        for scored in self._backend.score_many(preprocessed(), throughput=throughput):
-            while isinstance(loaded := pending.popleft(), UnreadableImage):
-                yield _unusable(loaded)
-            inspection = self._inspection(scored, loaded)
-            del loaded
-            yield inspection
-            # A large image is not held while the next one is inspected.
-            del inspection
-        yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
+        rounds = Rounds(decode_ahead(image_inputs, self.preprocessing))
+        while not rounds.is_over:
+            for scored in self._backend.score_many(rounds.preprocessed(), throughput=throughput):
+                yield from map(_unusable, rounds.take_unreadable())
+                # In no variable, which would hold the image while the next one is inspected.
+                yield self._inspection(scored, rounds.take())
+            yield from map(_unusable, rounds.take_unreadable())
 
     def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:
         started = time.perf_counter()
