@@ -97,6 +97,14 @@ def test_one_image_in_a_format_for_several_is_read(image_format: str) -> None:
         assert np.array_equal(decode(data), np.asarray(image.convert("RGB")))
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", [".jp2", ".j2k"])
+def test_jpeg_2000_of_every_mode(mode: str, suffix: str) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    data = with_pillow(image, "JPEG2000", no_jp2=suffix == ".j2k")
+    assert np.array_equal(decode(data), np.asarray(image.convert("RGB")))
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF"])
 @pytest.mark.parametrize("whole", [0.2, 0.5, 0.9, 0.99])
 def test_a_file_that_is_cut_off_is_refused(image_format: str, whole: float) -> None:

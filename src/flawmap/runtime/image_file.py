@@ -41,7 +41,7 @@ _HEADERS = {
     "PNG": read_png,
     "BMP": read_bmp,
     "WebP": read_webp,
-    "JPEG 2000": read_jpeg2000,
+    "JPEG2000": read_jpeg2000,
 }
 _BOXED = ("AVIF", "HEIF", "JXL")
 
@@ -113,7 +113,7 @@ def _open_usual(data: bytes, image_format: str, with_alpha: bool) -> ImageFile:
         return _open_other(data, image_format)
     size = 6 if header.bits > 8 else 3
     # As colours, OpenCV reads no grey streams of JPEG 2000.
-    unchanged = image_format == "JPEG 2000" or (with_alpha and not header.is_lossy)
+    unchanged = image_format == "JPEG2000" or (with_alpha and not header.is_lossy)
     flags = cv2.IMREAD_UNCHANGED if unchanged else _AS_IS
     read = partial(_read_with_opencv, data, header, flags)
     if header.reader == "masks":

@@ -68,7 +68,7 @@ _BEGINNINGS = (
     ("WebP", rb"RIFF....WEBP"),
     ("TIFF", rb"II[*+]\0|MM\0[*+]"),
     ("GIF", rb"GIF8[79]a"),
-    ("JPEG 2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "),
+    ("JPEG2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "),
     ("AVIF", rb"....ftypavi[fs]"),
     ("HEIF", rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)"),
     ("JXL", rb"\xff\x0a|\0\0\0\x0cJXL "),

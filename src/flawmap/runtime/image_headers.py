@@ -37,7 +37,7 @@ class Header(NamedTuple):
         orientation: how to turn it upright, 1…8, as EXIF numbers it.
         bits: of a channel.
         is_lossy: whether pixels may differ a little from those that were saved.
-        reader: `OpenCV`, `Pillow`, or for BMP `masks`: what reads it right.
+        reader: what reads it right: `OpenCV`, `Pillow`, or for BMP `masks`.
     """
 
     width: int
@@ -193,7 +193,8 @@ def read_jpeg2000(data: bytes) -> Header:
     bits = (depth & 0x7F) + 1
     if depth & 0x80 or bits > 16 or channels not in (1, 2, 3, 4):
         raise ImageError(f"has {channels} channels of {bits} bits; save it with 8 or 16 bits")
-    return Header(right - left, bottom - top, bits=bits, is_lossy=True)
+    reader = "Pillow" if channels == 2 else "OpenCV"
+    return Header(right - left, bottom - top, bits=bits, is_lossy=True, reader=reader)
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
