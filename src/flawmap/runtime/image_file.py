@@ -22,6 +22,7 @@ from flawmap.runtime.image_headers import (
     read_webp,
 )
 from flawmap.runtime.netpbm import read_netpbm, read_netpbm_header
+from flawmap.runtime.tiff_layout import read_layout
 from flawmap.runtime.tiff_tags import orientation_of, read_tags
 
 MAX_PIXELS = 2**28
@@ -158,12 +159,12 @@ def _with_full_white(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _open_tiff(data: bytes) -> ImageFile:
-    from flawmap.runtime.tiff_image import read_layout, read_plain_tiff
-
     tags = read_tags(data)
     layout = read_layout(data, tags)
     if not layout.is_plain:
         return _open_rare_tiff(data, layout.bits)
+
+    from flawmap.runtime.tiff_image import read_plain_tiff
 
     def read() -> np.ndarray:
         return _upright(read_plain_tiff(data, layout), orientation_of(tags))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import NamedTuple
 
 import numpy as np
 from PIL import TiffImagePlugin
@@ -16,123 +15,18 @@ from PIL import TiffImagePlugin
 from flawmap.errors import ImageError
 from flawmap.runtime.image_headers import CUT_OFF
 from flawmap.runtime.pillow_image import damage_named
-from flawmap.runtime.tiff_tags import Tags
+from flawmap.runtime.tiff_layout import (
+    BLACK_IS_ZERO,
+    COLOURS,
+    CONTRADICTION,
+    NO_COMPRESSION,
+    WHITE_IS_ZERO,
+    TiffLayout,
+)
+from flawmap.runtime.tiff_tags import Tag, Tags
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_FILL_ORDER, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_SIZES = 266, 273, 277, 278, 279
-_PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 284, 317, 322, 323
-_TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT = 324, 325, 339
-
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3}
-"""Number of colour channels, by what they mean; whatever comes behind is alpha."""
-
-_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
-_NO_COMPRESSION = 1
-_BYTE_COMPRESSIONS = (_NO_COMPRESSION, 5, 8, 32773, 32946, 34925, 50000)
-"""Those that know nothing of pixels: LZW, deflate twice, PackBits, LZMA, Zstandard."""
-
-_PIXEL_COMPRESSIONS = (2, 3, 4, 6, 7, 32771)
-"""Those of Pillow that do: of black and white, and JPEG."""
-
-_NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
-
-_CONTRADICTION = "damaged: its tags contradict each other; copy it again"
-
-_LARGEST_RATIO = 3000
-"""Beyond what any compression of TIFF can reach."""
-
-
-class TiffLayout(NamedTuple):
-    """How the pixels lie in a TIFF file.
-
-    Args:
-        width: of the image, in pixels.
-        height: of the image, in pixels.
-        samples: channels of a pixel, alpha among them.
-        bits: of a sample.
-        dtype: of a sample, in the byte order of the file; None where its bits are no whole bytes or
-            differ.
-        photometric: what the channels mean.
-        compression: the number of its kind.
-        predictor: 1 for none, 2 for differences, 3 for differences of floats.
-        planes_apart: whether each channel is stored as an image of its own.
-        chunk_width: of a strip or tile, in pixels.
-        chunk_height: of a strip or tile, in pixels.
-        offsets: where the strips or tiles begin in the file.
-        sizes: their sizes in bytes.
-        fill_order: 2 where the bits of each byte are reversed.
-        is_tiled: whether these are tiles.
-    """
-
-    width: int
-    height: int
-    samples: int
-    bits: int
-    dtype: np.dtype | None
-    photometric: int
-    compression: int
-    predictor: int
-    planes_apart: bool
-    chunk_width: int
-    chunk_height: int
-    offsets: tuple[int, ...]
-    sizes: tuple[int, ...]
-    fill_order: int
-    is_tiled: bool
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether `read_plain_tiff` reads it: grey or RGB in whole bytes, of any layout."""
-        is_known = self.dtype is not None and self.photometric in _COLOURS
-        return is_known and self.compression in _BYTE_COMPRESSIONS
-
-    @property
-    def bytes_per_pixel(self) -> int:
-        """Of the decoded image, with all its channels."""
-        return self.samples * (self.dtype.itemsize if self.dtype else 1)
-
-
-def read_layout(data: bytes, tags: Tags) -> TiffLayout:
-    """How the pixels lie in a TIFF file.
-
-    Args:
-        data: the file.
-        tags: of its image.
-
-    Raises:
-        ImageError: a tag is missing or makes no sense.
-    """
-
-    def number(tag: int, default: int = 0) -> int:
-        return tags.get(tag, (default,))[0]
-
-    width, height, samples = number(_WIDTH), number(_HEIGHT), number(_SAMPLES, 1)
-    is_tiled = _TILE_OFFSETS in tags
-    layout = TiffLayout(
-        width,
-        height,
-        samples,
-        number(_BITS, 1),
-        _dtype(data, tags),
-        number(_PHOTOMETRIC, _BLACK_IS_ZERO),
-        number(_COMPRESSION, _NO_COMPRESSION),
-        number(_PREDICTOR, _NO_PREDICTOR),
-        planes_apart=samples > 1 and number(_PLANAR, 1) == 2,
-        chunk_width=number(_TILE_WIDTH) if is_tiled else width,
-        chunk_height=number(_TILE_HEIGHT) if is_tiled else min(number(_STRIP_ROWS, height), height),
-        offsets=tags.get(_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS, ()),
-        sizes=tags.get(_TILE_SIZES if is_tiled else _STRIP_SIZES, ()),
-        fill_order=number(_FILL_ORDER, 1),
-        is_tiled=is_tiled,
-    )
-    if layout.compression not in (*_BYTE_COMPRESSIONS, *_PIXEL_COMPRESSIONS):
-        raise ImageError(f"is compressed in a way that is not read ({layout.compression}); use LZW")
-    sides = width, height, samples, layout.chunk_width, layout.chunk_height
-    if min(sides) < 1 or not layout.offsets:
-        raise ImageError(_CONTRADICTION)
-    _refuse_cut_off(data, layout)
-    return layout
+_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
+"""Predictors of TIFF."""
 
 
 def read_plain_tiff(data: bytes, layout: TiffLayout) -> np.ndarray:
@@ -147,37 +41,16 @@ def read_plain_tiff(data: bytes, layout: TiffLayout) -> np.ndarray:
     Raises:
         ImageError: the file is cut off, or has more channels than colour and alpha.
     """
-    colours = _COLOURS[layout.photometric]
+    colours = COLOURS[layout.photometric]
     if layout.samples not in (colours, colours + 1):
         raise ImageError(f"has {layout.samples} channels; save it as grey or RGB")
     planes = range(layout.samples if layout.planes_apart else 1)
     pixels = np.concatenate([_plane(data, layout, number) for number in planes], axis=2)
-    if layout.photometric == _WHITE_IS_ZERO:
+    if layout.photometric == WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ImageError(f"has {pixels.dtype} pixels with white as zero; save black as zero")
         np.invert(pixels[:, :, :1], out=pixels[:, :, :1])
     return pixels
-
-
-def _dtype(data: bytes, tags: Tags) -> np.dtype | None:
-    bits = set(tags.get(_BITS, (1,)))
-    kinds = {_KINDS.get(number, "") for number in tags.get(_SAMPLE_FORMAT, (1,))}
-    if len(bits) > 1 or len(kinds) > 1:
-        return None
-    (width,), (kind,) = bits, kinds
-    order = "<" if data[:2] == b"II" else ">"
-    try:
-        return np.dtype(f"{order}{kind}{width // 8}") if kind and width % 8 == 0 else None
-    except TypeError:  # 24 bits
-        return None
-
-
-def _refuse_cut_off(data: bytes, layout: TiffLayout) -> None:
-    """Refuse a file that ends before its strips, or holds too few bytes for so many pixels."""
-    ends = [start + size for start, size in zip(layout.offsets, layout.sizes, strict=False)]
-    needed = layout.width * layout.height * layout.samples * max(layout.bits, 1) // 8
-    if max(ends, default=0) > len(data) or needed > _LARGEST_RATIO * len(data):
-        raise ImageError(CUT_OFF)
 
 
 def _plane(data: bytes, layout: TiffLayout, number: int) -> np.ndarray:
@@ -187,11 +60,11 @@ def _plane(data: bytes, layout: TiffLayout, number: int) -> np.ndarray:
     window = slice(number * across * down, (number + 1) * across * down)
     offsets, sizes = layout.offsets[window], layout.sizes[window]
     if len(offsets) != across * down:
-        raise ImageError(_CONTRADICTION)
+        raise ImageError(CONTRADICTION)
     channels = 1 if layout.planes_apart else layout.samples
     rows = down * layout.chunk_height if layout.is_tiled else layout.height
     shape = rows, across, layout.chunk_width, channels
-    if layout.compression == _NO_COMPRESSION:
+    if layout.compression == NO_COMPRESSION:
         pixels = _stored(data, layout, offsets, shape)
     else:
         pixels = _decompressed(data, layout, offsets, sizes, shape)
@@ -231,19 +104,23 @@ def _decompressed(
     rows, across, width, channels = shape
     row_bytes = width * channels * dtype.itemsize
     tags: dict[int, tuple[int, ...]] = {
-        _WIDTH: (across * row_bytes,),
-        _HEIGHT: (rows,),
-        _BITS: (8,),
-        _COMPRESSION: (layout.compression,),
-        _PHOTOMETRIC: (_BLACK_IS_ZERO,),
-        _FILL_ORDER: (layout.fill_order,),
-        _SAMPLES: (1,),
+        Tag.WIDTH: (across * row_bytes,),
+        Tag.HEIGHT: (rows,),
+        Tag.BITS: (8,),
+        Tag.COMPRESSION: (layout.compression,),
+        Tag.PHOTOMETRIC: (BLACK_IS_ZERO,),
+        Tag.FILL_ORDER: (layout.fill_order,),
+        Tag.SAMPLES: (1,),
     }
     if layout.is_tiled:
-        tags |= {_TILE_WIDTH: (row_bytes,), _TILE_HEIGHT: (layout.chunk_height,)}
-        tags |= {_TILE_OFFSETS: offsets, _TILE_SIZES: sizes}
+        tags |= {Tag.TILE_WIDTH: (row_bytes,), Tag.TILE_HEIGHT: (layout.chunk_height,)}
+        tags |= {Tag.TILE_OFFSETS: offsets, Tag.TILE_SIZES: sizes}
     else:
-        tags |= {_STRIP_ROWS: (layout.chunk_height,), _STRIP_OFFSETS: offsets, _STRIP_SIZES: sizes}
+        tags |= {
+            Tag.STRIP_ROWS: (layout.chunk_height,),
+            Tag.STRIP_OFFSETS: offsets,
+            Tag.STRIP_SIZES: sizes,
+        }
     stream = io.BytesIO(_with_tags(data, tags))
     with damage_named(), TiffImagePlugin.TiffImageFile(stream) as image:
         raw = np.asarray(image).reshape(rows, across, row_bytes)
@@ -281,7 +158,7 @@ def _undo_predictor(
     pixels = raw.view(dtype).reshape(shape).astype(dtype.newbyteorder("="))
     if layout.predictor == _DIFFERENCES:
         if pixels.dtype.kind == "f":
-            raise ImageError(_CONTRADICTION)
+            raise ImageError(CONTRADICTION)
         return np.cumsum(pixels, axis=2, dtype=pixels.dtype)
     return pixels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
 
 import numpy as np
 
@@ -13,10 +14,32 @@ from flawmap.errors import ImageError
 Tags = Mapping[int, tuple[int, ...]]
 """The whole numbers of a page by the number of their tag; the bytes of a text likewise."""
 
-ORIENTATION = 274
-"""Tag that says how an image was turned: 1…8, as in EXIF."""
 
-_SUBFILE_TYPE, _DESCRIPTION = 254, 270
+class Tag(IntEnum):
+    """Tags of a page that say how its pixels lie."""
+
+    SUBFILE_TYPE = 254
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    DESCRIPTION = 270
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES = 277
+    STRIP_ROWS = 278
+    STRIP_SIZES = 279
+    PLANAR = 284
+    PREDICTOR = 317
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_SIZES = 325
+    SAMPLE_FORMAT = 339
+
+
 _REDUCED_OR_MASK = 0b101
 """Bits of the subfile type that mark a smaller version of another page, and a mask."""
 
@@ -38,7 +61,7 @@ def read_tags(data: bytes) -> Tags:
         ImageError: the file is damaged, or holds no image or several.
     """
     pages = list(_pages(data))
-    full = [tags for tags in pages if not tags.get(_SUBFILE_TYPE, (0,))[0] & _REDUCED_OR_MASK]
+    full = [tags for tags in pages if not tags.get(Tag.SUBFILE_TYPE, (0,))[0] & _REDUCED_OR_MASK]
     if not full:
         raise ImageError("holds a thumbnail alone, as raw files of cameras do; save it as RGB")
     count = max(len(full), _images_of_stack(full[0]))
@@ -69,13 +92,13 @@ def orientation_of(tags: Tags) -> int:
     Args:
         tags: of a page.
     """
-    value = tags.get(ORIENTATION, (1,))[0]
+    value = tags.get(Tag.ORIENTATION, (1,))[0]
     return value if 1 <= value <= 8 else 1
 
 
 def _images_of_stack(tags: Tags) -> int:
     """ImageJ writes large stacks as one page, and their number into its description."""
-    description = bytes(tags.get(_DESCRIPTION, ()))
+    description = bytes(tags.get(Tag.DESCRIPTION, ()))
     found = re.match(rb"ImageJ=.*?\simages=(\d+)", description, re.DOTALL)
     return int(found[1]) if found else 1
 
