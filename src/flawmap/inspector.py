@@ -57,6 +57,8 @@ class Inspector:
             holds out a fifth.
         finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
         preset: settings of a method given by name that belong together; None for its default.
+        white: the level of white in images of 16 bits, such as 4095 for a camera of 12 bits; None
+            for 65535. It is saved with the inspector.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
@@ -69,6 +71,9 @@ class Inspector:
         chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
             of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
+        white: the level of white in images of 16 bits; None for 65535.
+        depth_hint: what to do about images of `fit` whose values use fewer bits than they have;
+            empty where none does.
         finetune_record: what the fine-tuning did; None without one.
         tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
             where they were given. It is saved with the inspector.
@@ -90,6 +95,7 @@ class Inspector:
         calibration_fraction: float = 0.0,
         finetune: FineTuneConfig | None = None,
         preset: str | None = None,
+        white: int | None = None,
         **options: Any,
     ) -> None:
         self.method, self.name, preset_size = choose_method(method, preset, options)
@@ -98,6 +104,8 @@ class Inspector:
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
             Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
+        Preprocessing(white=white)
+        self.white = white
         self.budget = Budget(false_rejects, confidence)
         if not (is_number(calibration_fraction) and 0 <= calibration_fraction < 1):
             message = (
@@ -109,6 +117,7 @@ class Inspector:
         self.finetune_record: FineTuneRecord | None = None
         self.tuning: dict[str, Any] | None = None
         self.unreadable: list[UnreadableImage] = []
+        self.depth_hint = ""
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
         self._fitted_images = 0
@@ -122,7 +131,8 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        return make_preprocessing(self.method, *sides_of(self.chosen_size or self._size))
+        sides = sides_of(self.chosen_size or self._size)
+        return replace(make_preprocessing(self.method, *sides), white=self.white)
 
     def fit(
         self,
@@ -172,6 +182,7 @@ class Inspector:
             self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
         )
         self.unreadable = fitted.unreadable
+        self.depth_hint = fitted.depth_hint
         self._fitted_images = fitted.fitted_images
         self._graph = cache(
             partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
@@ -263,6 +274,7 @@ class Inspector:
         inspector.name = manifest.method_name
         inspector.budget = calibration.budget
         inspector.preprocessing = manifest.preprocessing
+        inspector.white = manifest.preprocessing.white
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
@@ -287,6 +299,7 @@ class Inspector:
             classes,
             config,
             seed=method.seed,
+            white=self.white,
             checkpoint_dir=folder,
         )
 

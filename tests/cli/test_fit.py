@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
@@ -329,3 +332,29 @@ def test_what_is_letterboxed_is_said_in_the_file(good_folder: Path, tmp_path: Pa
 def test_a_size_that_cannot_be(good_folder: Path, size: list[str], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         run("fit", good_folder, *size)
+
+
+def test_white_of_12_bits_is_stored_and_used(tmp_path: Path) -> None:
+    options = ["--method", "patchcore", "--size", "64", *TINY]
+    for seed in range(4):
+        deep = texture(seed).astype(np.uint16) * 16
+        save(tmp_path / "good" / f"{seed}.png", deep)
+    part = tmp_path / "part.flawmap"
+    code, output = run("fit", tmp_path / "good", "-o", part, *options)
+    assert code == 0
+    assert "0.png: brightest value" in output
+    assert output.count("12 bits in 16? Then fit with --white 4095") == 1
+    code, output = run("inspect", part, tmp_path / "good", "-o", tmp_path / "dark")
+    assert output.count("12 bits in 16?") == 1
+    code, output = run("fit", tmp_path / "good", "-o", part, "--white", "4095", *options)
+    assert code == 0
+    assert "bits in 16" not in output
+    same = save(tmp_path / "new" / "same.png", texture(0))
+    bright = save(tmp_path / "new" / "too bright.png", texture(0).astype(np.uint16) * 257)
+    code, output = run("inspect", part, tmp_path / "good" / "0.png", same, bright, "-o", tmp_path)
+    assert code == 2
+    assert re.search(r"too bright\.png: holds the value \d+, and white is 4095", output)
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert abs(rows[0]["score"] - rows[1]["score"]) < 0.05 * rows[0]["score"] + 1e-3
+    with pytest.raises(OptionError, match="white is 0; use a level of 16 bits"):
+        run("fit", tmp_path / "good", "--white", "0", *options)

@@ -150,13 +150,13 @@ def test_an_overlay_is_painted_once_where_there_is_a_report(
     part: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     painted: list[tuple[int, ...]] = []
-    colourise = heatmap.colourise
+    write_label = heatmap._write_label
 
-    def paint(values: np.ndarray) -> np.ndarray:
-        painted.append(values.shape)
-        return colourise(values)
+    def write(image: np.ndarray, text: str) -> None:
+        painted.append(image.shape[:2])
+        write_label(image, text)
 
-    monkeypatch.setattr(heatmap, "colourise", paint)
+    monkeypatch.setattr(heatmap, "_write_label", write)
     run("inspect", part, images, "-o", tmp_path / "out", "--report")
     assert sorted(painted) == [(64, 64), (64, 64), (64, 64), (90, 70)]
 

@@ -112,6 +112,14 @@ def fit(
             "manifest's calibration images go first."
         ),
     ] = 0.0,
+    white: Annotated[
+        int | None,
+        typer.Option(
+            help="The level of white in images of 16 bits, such as 4095 for a camera of 12 bits; "
+            "65535 unless given. An image with a higher level is an error.",
+            metavar="LEVEL",
+        ),
+    ] = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -176,6 +184,7 @@ def fit(
         false_rejects=false_rejects,
         confidence=confidence,
         calibration_fraction=calibration_fraction,
+        white=white,
         finetune=finetune,
         finetune_preset=finetune_preset,
     )
@@ -233,6 +242,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
     _print_unreadable(inspector.unreadable)
+    if inspector.depth_hint:
+        err.print(f"[yellow]{on_one_line(inspector.depth_hint)}[/]")
     if inspector.chosen_size:
         height, width, reason = inspector.chosen_size
         out.print(f"Size {height} × {width} pixels (height × width), from {reason}")

@@ -69,6 +69,7 @@ def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:
         "height": manifest.preprocessing.height,
         "width": manifest.preprocessing.width,
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
+        "white_of_16_bits": manifest.preprocessing.white,
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,

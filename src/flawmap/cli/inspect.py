@@ -119,6 +119,8 @@ def _inspect(
         with _told_where_stopped(outcome), progress_bars():
             for result in _results(runtime, images, outcome, min_area):
                 _print_record(result.record)
+                # A large image is not held while the next one is inspected.
+                del result
     finally:
         # An interruption loses nothing that was inspected.
         _write_report(outcome, inspector, runtime)
@@ -201,12 +203,19 @@ def _results(
     runtime: Runtime, images: list[_NamedImage], outcome: _Outcome, min_area: int
 ) -> Iterator[_Result]:
     """Inspects images one after the other; each is in the tables before it comes out."""
+    from flawmap.runtime.depth_hint import depth_hint
     from flawmap.runtime.record import Record
 
+    hint = ""
     with open_results(outcome.output) as write_row:
         inspections = runtime.inspect_many([image.path for image in images])
-        tracked = track(inspections, "inspecting", len(images))
-        for image, inspection in zip(images, tracked, strict=True):
+        remaining = iter(images)
+        for inspection in track(inspections, "inspecting", len(images)):
+            image = next(remaining)
+            if not hint and inspection.image is not None:
+                hint = depth_hint(image.path, inspection.image, runtime.preprocessing)
+                if hint:
+                    err.print(f"[yellow]{on_one_line(hint)}[/]")
             overlay = shorten_path(as_text(image.overlay.removesuffix(_PNG)), _PNG)
             record = Record.from_inspection(inspection, runtime, min_area=min_area, overlay=overlay)
             # A signal finds overlay, row and count of an image, or none of them.
@@ -215,6 +224,7 @@ def _results(
                 write_row(result.record)
                 outcome.add(result)
             yield result
+            del inspection, result
 
 
 def _with_overlay(result: _Result, folder: Path, min_area: int) -> _Result:

@@ -12,7 +12,7 @@ from pathlib import Path
 from flawmap.data.manifest import is_manifest, read_manifest
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError
-from flawmap.runtime.decode import SUFFIXES
+from flawmap.runtime.image_formats import SUFFIXES
 from flawmap.support.own_images import is_own_image
 
 _GROUND_TRUTH = "ground_truth"

@@ -21,12 +21,14 @@ class CalibratedFit(NamedTuple):
         fitted_images: number of images that the method was fitted to.
         unreadable: images that were skipped, and why.
         golden: the first readable image that the method was fitted to.
+        depth_hint: what to do about images whose values use fewer bits than they have.
     """
 
     calibration: Calibration
     fitted_images: int
     unreadable: list[UnreadableImage]
     golden: ImageArray
+    depth_hint: str = ""
 
 
 def fit_and_calibrate(
@@ -78,8 +80,9 @@ def fit_and_calibrate(
         exact=bool(training_set.held_out),
         groups=tuple(calibrating.readable_groups),
     )
-    golden = decode(training.image_inputs[readable[0]])
-    return CalibratedFit(calibration, len(readable), unreadable, golden)
+    golden = decode(training.image_inputs[readable[0]], preprocessing.white)
+    hint = training.depth_hint or calibrating.depth_hint
+    return CalibratedFit(calibration, len(readable), unreadable, golden, hint)
 
 
 def _batches(good: GoodImages, preprocessing: Preprocessing) -> Batches:

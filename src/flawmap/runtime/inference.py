@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +21,9 @@ from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.graph_check import check_interface
 from flawmap.runtime.new_bank import BANK_VECTORS
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
+from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
+from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess
 
@@ -158,7 +158,7 @@ class Runtime:
             ForkError: this process was forked after the inspector was loaded.
         """
         self._home.check()
-        image = decode(image_input)
+        image = decode(image_input, self.preprocessing.white)
         preprocessed = self.preprocessing(image)
         scored = next(self._backend.score_many([preprocessed], throughput=False))
         return self._verdict(scored, image)
@@ -186,28 +186,24 @@ class Runtime:
     def _inspections(
         self, image_inputs: Iterable[ImageInput], *, throughput: bool
     ) -> Iterator[Inspection]:
-        pending: deque[DecodedImage | UnreadableImage] = deque()
+        rounds = Rounds(decode_ahead(image_inputs, self.preprocessing))
+        while not rounds.is_over:
+            for scored in self._backend.score_many(rounds.preprocessed(), throughput=throughput):
+                yield from map(_unusable, rounds.take_unreadable())
+                # In no variable, which would hold the image while the next one is inspected.
+                yield self._inspection(scored, rounds.take())
+            yield from map(_unusable, rounds.take_unreadable())
 
-        def preprocessed() -> Iterator[Preprocessed]:
-            for loaded in decode_ahead(image_inputs, self.preprocessing):
-                pending.append(loaded)
-                if isinstance(loaded, DecodedImage):
-                    yield loaded.preprocessed
-
-        for scored in self._backend.score_many(preprocessed(), throughput=throughput):
-            while isinstance(loaded := pending.popleft(), UnreadableImage):
-                yield _unusable(loaded)
-            started = time.perf_counter()
-            try:
-                verdict = self._verdict(scored, loaded.image)
-            except ImageError as error:
-                yield _unusable(UnreadableImage(loaded.image_input, error, loaded.sha256))
-                continue
-            elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(
-                loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
-            )
-        yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
+    def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:
+        started = time.perf_counter()
+        try:
+            verdict = self._verdict(scored, loaded.image)
+        except ImageError as error:
+            return _unusable(UnreadableImage(loaded.image_input, error, loaded.sha256))
+        elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
+        return Inspection(
+            loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
+        )
 
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
         height, width = image.shape[:2]
@@ -219,8 +215,11 @@ class Runtime:
                 f"cannot be scored: its score is {scored.score:g}, its largest distance "
                 f"{float(scored.distances.max()):g}; fit again, or use precision f32"
             )
-        resized = resize(scored.distances[: place.height, : place.width], height, width)
-        heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
+        cut = scored.distances[: place.height, : place.width]
+        # In place unless it has its size already: of a large image it takes four bytes a pixel.
+        heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
+        into = None if cut.shape == heatmap.shape else heatmap
+        heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
         return Verdict(scored.score, p_value, reject, heatmap)
