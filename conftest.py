@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
+from doctest import UnexpectedException
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,9 +22,8 @@ _HAS_TORCH = find_spec("torch") is not None
 
 def _missing_module(error: BaseException | None) -> str | None:
     """The module of an extra whose absence an error comes from; None where it has another cause."""
-    for failure in getattr(error, "failures", ()):  # of the examples in a docstring
-        error = getattr(failure, "exc_info", (None, None))[1]
-        break
+    if isinstance(error, UnexpectedException):  # of an example in a docstring
+        error = error.exc_info[1]
     while error is not None:
         name = (getattr(error, "name", None) or "").partition(".")[0]
         if isinstance(error, ImportError) and name in _FIT_MODULES:
