@@ -5,7 +5,9 @@ Without torch (flawmap without the extra `fit`) the tests that need it skip; all
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
+from doctest import UnexpectedException
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +22,8 @@ _HAS_TORCH = find_spec("torch") is not None
 
 def _missing_module(error: BaseException | None) -> str | None:
     """The module of an extra whose absence an error comes from; None where it has another cause."""
+    if isinstance(error, UnexpectedException):  # of an example in a docstring
+        error = error.exc_info[1]
     while error is not None:
         name = (getattr(error, "name", None) or "").partition(".")[0]
         if isinstance(error, ImportError) and name in _FIT_MODULES:
@@ -38,8 +42,14 @@ def _skip(report: Any, call: Any) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """A file that imports a missing extra is skipped."""
+    before = set(sys.modules)
     report = yield
     _skip(report, report.call)
+    if report.skipped:
+        # pytest leaves what it could not import, and the next import would find it, half made.
+        for name in set(sys.modules) - before:
+            if name.startswith("flawmap."):
+                del sys.modules[name]
     return report
 
 

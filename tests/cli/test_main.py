@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from flawmap._version import __version__
-from helpers import needs_fit, run_in_a_process
+from helpers import run_in_a_process
 
 
 def test_an_error_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
