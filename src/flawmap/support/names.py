@@ -1,4 +1,4 @@
-r"""Names of files as text and back, and names that a disk takes.
+r"""Names of files as text, and names that a disk takes.
 
 The name of a file is a row of bytes on Linux, and need not be text in any encoding. Python keeps
 the bytes that are not as surrogates, which no UTF-8 file may hold. In what flawmap writes each of
@@ -18,8 +18,6 @@ _MAX_NAME_BYTES = 255
 _NOT_TEXT = re.compile("[\udc80-\udcff]+")
 """The surrogates that Python has for bytes that are not text in this system's encoding."""
 
-_ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
-
 
 def as_text(name: str) -> str:
     r"""A name that UTF-8 can hold.
@@ -35,21 +33,6 @@ def as_text(name: str) -> str:
         ('gr\\xfcn.jpg', '散.png')
     """
     return _NOT_TEXT.sub(_decode, name)
-
-
-def from_text(name: str) -> str:
-    r"""The name that `as_text` made a text of, as Python has it.
-
-    A name that has `\xfc` in it literally is changed too; see first whether there is such a file.
-
-    Args:
-        name: as it stands in a table.
-
-    Example:
-        >>> from_text(r"gr\xfcn.jpg") == "gr\udcfcn.jpg"
-        True
-    """
-    return _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
 
 
 def on_disk(name: str) -> str:
