@@ -75,6 +75,8 @@ def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
     """The file with some bytes changed, zeroed, taken out or cut off."""
     content = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
+        if not content:
+            break
         # Half of all damage is to the first bytes, where headers are.
         reach = min(len(content), 80) if rng.random() < 0.5 else len(content)
         place = int(rng.integers(reach))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -87,7 +87,7 @@ def decode_ahead(
     room = Room(_BYTES_AHEAD)
     load = partial(_load, preprocessing, room)
     results = map_ahead(load, enumerate(image_inputs), on_end=room.close)
-    for number in range(2**63):
+    for number in count():
         # Not kept in a variable, which would hold the image while the next one is decoded.
         try:
             yield next(results)

@@ -36,6 +36,7 @@ A file of some bytes can claim any number.
 _AS_IS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 _STRIP_BYTES = 2**20
+"""Of a large image whose channels are swapped in place."""
 
 _HEADERS = {
     "JPEG": read_jpeg,
@@ -192,7 +193,6 @@ def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
 
 def _open_netpbm(data: bytes) -> ImageFile:
     header = read_netpbm_header(data)
-
     size = 12 if header.kind in (b"PF", b"Pf") else 6 if header.white > 255 else 3
     read = partial(read_netpbm, data, header)
     return ImageFile(header.width, header.height, size, is_lossy=False, read=read)
@@ -204,7 +204,6 @@ def _open_other(data: bytes, image_format: str) -> ImageFile:
     if image_format in _BOXED and data[:2] != b"\xff\x0a":
         list(boxes(data))
     image = open_with_pillow(data, image_format)
-
     is_lossy = image_format in _BOXED
     return ImageFile(image.width, image.height, 3, is_lossy, partial(pixels_of, image))
 

@@ -22,8 +22,9 @@ DAMAGED = "damaged: its header makes no sense; copy it again"
 
 # A marker other than those that stand inside of the pixels' data: restarts and stuffed zeros.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-_JPEG_END, _JPEG_BEGIN, _JPEG_ALONE, _JPEG_EXIF = 0xD9, 0xD8, 0x01, 0xE1
+_JPEG_END, _JPEG_EXIF = 0xD9, 0xE1
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEGMENTS = _JPEG_FRAMES | {0xC4, 0xCC, *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 
 _BMP_PLAIN, _BMP_BIT_FIELDS, _BMP_ALPHA_FIELDS = 0, 3, 6
 
@@ -66,10 +67,9 @@ def read_jpeg(data: bytes) -> Header:
         marker, position = data[found.end() - 1], found.end()
         if marker == _JPEG_END and width:
             return Header(width, height, orientation, is_lossy=True)
-        if marker in (_JPEG_END, _JPEG_BEGIN):  # the latter of another file
+        is_second_frame = marker in _JPEG_FRAMES and width
+        if marker not in _JPEG_SEGMENTS or is_second_frame:  # of other data, or another file
             break
-        if marker == _JPEG_ALONE:
-            continue
         end = position + int.from_bytes(data[position : position + 2])
         if marker in _JPEG_FRAMES:
             bits, height, width = _unpack(">BHH", data, position + 2)

@@ -147,8 +147,8 @@ class Runtime:
         """Inspect one image.
 
         Args:
-            image_input: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in
-                RGB order: uint8 in 0…255, uint16 in 0…65535, or float32 in 0…1.
+            image_input: a path, the bytes of a file, an open file, an array (height, width
+                [, 1 | 3 | 4]) in RGB order, a Pillow image or a torch tensor; see `decode`.
 
         Returns:
             Score, p-value, verdict and heat map, in the image's own size.

@@ -11,11 +11,15 @@ from flawmap.runtime.image_headers import CUT_OFF
 from flawmap.runtime.tiff_tags import Tag, Tags
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB = 0, 1, 2
+"""What the channels mean."""
+
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3}
 """Number of colour channels, by what they mean; whatever comes behind is alpha."""
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 NO_COMPRESSION = 1
+"""Compression of pixels that are stored as they are."""
+
 _BYTE_COMPRESSIONS = (NO_COMPRESSION, 5, 8, 32773, 32946, 34925, 50000)
 """Those that know nothing of pixels: LZW, deflate twice, PackBits, LZMA, Zstandard."""
 
@@ -25,6 +29,7 @@ _PIXEL_COMPRESSIONS = (2, 3, 4, 6, 7, 32771)
 _NO_PREDICTOR = 1
 
 CONTRADICTION = "damaged: its tags contradict each other; copy it again"
+"""Why a file is refused whose tags cannot all be."""
 
 _LARGEST_RATIO = 3000
 """Beyond what any compression of TIFF can reach."""
