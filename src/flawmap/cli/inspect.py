@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,8 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.images_to_inspect import NamedImage, images_to_inspect, product_folders
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
-from flawmap.errors import DatasetError
 from flawmap.support.progress import track
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from flawmap.runtime.inference import Inspection, Runtime
     from flawmap.runtime.preprocess import ImageU8
     from flawmap.runtime.record import Record
-
-
-class _NamedImage(NamedTuple):
-    path: Path
-    overlay: str
-    """File of its overlay, below the folder of the results."""
 
 
 class _Result(NamedTuple):
@@ -66,28 +60,19 @@ def inspect(
     """Inspect images: a line each, results.csv, results.jsonl, and overlays with heat maps."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not inspector.is_dir():
-        raise typer.Exit(job(inspector, _find_images(images), output))
+        raise typer.Exit(job(inspector, images_to_inspect(images), output))
     inspectors = find_inspectors(inspector)
-    products = _product_folders(images)
+    products = product_folders(images)
     jobs = {
-        name: partial(job, inspectors[name], _find_images([products[name]]), output / name)
+        name: partial(job, inspectors[name], images_to_inspect([products[name]]), output / name)
         for name in match_products(inspectors, products)
     }
     raise typer.Exit(run_jobs(jobs))
 
 
-def _product_folders(roots: Iterable[Path]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for root in roots:
-        for path in sorted(root.glob("*")):
-            if path.is_dir():
-                folders[path.name] = path
-    return folders
-
-
 def _inspect(
     inspector: Path,
-    images: list[_NamedImage],
+    images: list[NamedImage],
     output: Path,
     *,
     min_area: int,
@@ -138,7 +123,7 @@ def _result_files(folder: Path) -> Iterator[Callable[[Record], None]]:
 
 
 def _results(
-    runtime: Runtime, images: list[_NamedImage], output: Path, min_area: int
+    runtime: Runtime, images: list[NamedImage], output: Path, min_area: int
 ) -> Iterator[_Result]:
     """Inspects images one after the other, and writes their overlays."""
     from flawmap.render.encode import write_image
@@ -173,45 +158,3 @@ def _print_summary(counts: Counter[str], output: Path) -> int:
     if unreadable:
         return ExitCode.SOME_UNREADABLE
     return ExitCode.SOME_REJECTED if rejected else ExitCode.ALL_GOOD
-
-
-def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
-    """The images to inspect, each with its overlay's name: its path below the named folder."""
-    from flawmap.data.layouts import images_below
-
-    paths: list[Path] = []
-    names: list[str] = []
-    for argument in arguments:
-        below = images_below(argument) if argument.is_dir() else [argument]
-        if not below:
-            raise DatasetError(f"{argument}: no images in this folder")
-        base = argument if argument.is_dir() else argument.parent
-        paths += below
-        names += [path.relative_to(base).as_posix() for path in below]
-    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
-    return [_NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
-
-
-def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """The names; a name that occurred before gets a number behind it.
-
-    A name depends on those before it only. Names that differ in upper and lower case count as the
-    same, as they do in the file systems of Windows and macOS.
-
-    Args:
-        names: names of files.
-
-    Example:
-        >>> list(unique_names(["a.png", "b.png", "A.png", "a.png"]))
-        ['a.png', 'b.png', 'A.png (2)', 'a.png (3)']
-    """
-    used: set[str] = set()
-    numbers: Counter[str] = Counter()
-    for name in names:
-        key = name.casefold()
-        unique = name
-        while unique.casefold() in used:
-            numbers[key] += 1
-            unique = f"{name} ({numbers[key] + 1})"
-        used.add(unique.casefold())
-        yield unique
