@@ -1,4 +1,4 @@
-"""Which images `flawmap inspect` inspects, and the names of their overlays."""
+"""Which images `flawmap inspect` inspects, which it leaves out, and the names of overlays."""
 
 from __future__ import annotations
 
@@ -7,39 +7,85 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusable
 from flawmap.errors import DatasetError
 
 
 class NamedImage(NamedTuple):
+    """An image to inspect.
+
+    Args:
+        path: of the image.
+        overlay: file of its overlay, below the folder of the results.
+    """
+
     path: Path
     overlay: str
-    """File of its overlay, below the folder of the results."""
+
+
+class ImagesToInspect(NamedTuple):
+    """What is inspected, and what is not.
+
+    Args:
+        images: in the order in which they are inspected. A folder that cannot be read stands among
+            them, so that it has a row with the error.
+        notes: what was passed over, a sentence each.
+        unusable: what cannot be used and is not opened, a sentence each.
+    """
+
+    images: list[NamedImage]
+    notes: list[str]
+    unusable: list[str]
+
+
+def images_to_inspect(arguments: Iterable[Path]) -> ImagesToInspect:
+    """The images to inspect, each with its overlay's name: its path below the named folder.
+
+    Args:
+        arguments: images, and folders, which are inspected with all folders in them.
+
+    Raises:
+        DatasetError: there are no images in a folder.
+    """
+    paths: list[Path] = []
+    names: list[str] = []
+    folders: list[Folder] = []
+    for argument in arguments:
+        below = Folder(argument).walk() if argument.is_dir() else []
+        named = _by_name(below) if argument.is_dir() else {argument.name: argument}
+        if not named:
+            reasons = "; ".join([*passed_over(below), *unusable(below)])
+            raise DatasetError(
+                f"{argument}: no images in this folder; files with {counting_suffixes()} count"
+                f"{reasons and f' ({reasons})'}"
+            )
+        names += named
+        paths += named.values()
+        folders += below
+    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
+    images = [NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
+    readable = [folder for folder in folders if not folder.error]
+    return ImagesToInspect(images, passed_over(folders), unusable(readable))
 
 
 def product_folders(roots: Iterable[Path]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for root in roots:
-        for path in sorted(root.glob("*")):
-            if path.is_dir():
-                folders[path.name] = path
-    return folders
+    """The folders in some folders, by name; the last of one name counts.
+
+    Args:
+        roots: folders with a subfolder for each product.
+    """
+    return {folder.name: folder.path for root in roots for folder in Folder(root).folders}
 
 
-def images_to_inspect(arguments: Iterable[Path]) -> list[NamedImage]:
-    """The images to inspect, each with its overlay's name: its path below the named folder."""
-    from flawmap.data.layouts import images_below
-
-    paths: list[Path] = []
-    names: list[str] = []
-    for argument in arguments:
-        below = images_below(argument) if argument.is_dir() else [argument]
-        if not below:
-            raise DatasetError(f"{argument}: no images in this folder")
-        base = argument if argument.is_dir() else argument.parent
-        paths += below
-        names += [path.relative_to(base).as_posix() for path in below]
-    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
-    return [NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
+def _by_name(folders: Iterable[Folder]) -> dict[str, Path]:
+    """The images of some folders, and closed folders, in the order of their paths."""
+    found: dict[tuple[str, ...], Path] = {}
+    for folder in folders:
+        if folder.error:
+            found[folder.parts or (folder.name,)] = folder.path
+        for name in folder.images:
+            found[*folder.parts, name] = folder.path / name
+    return {"/".join(parts): found[parts] for parts in sorted(found)}
 
 
 def unique_names(names: Iterable[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from flawmap.cli.common import (
 )
 from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.images_to_inspect import NamedImage, images_to_inspect, product_folders
+from flawmap.cli.notes import print_left_out
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.support.progress import track
 
@@ -60,11 +61,11 @@ def inspect(
     """Inspect images: a line each, results.csv, results.jsonl, and overlays with heat maps."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not inspector.is_dir():
-        raise typer.Exit(job(inspector, images_to_inspect(images), output))
+        raise typer.Exit(job(inspector, images, output))
     inspectors = find_inspectors(inspector)
     products = product_folders(images)
     jobs = {
-        name: partial(job, inspectors[name], images_to_inspect([products[name]]), output / name)
+        name: partial(job, inspectors[name], [products[name]], output / name)
         for name in match_products(inspectors, products)
     }
     raise typer.Exit(run_jobs(jobs))
@@ -72,7 +73,7 @@ def inspect(
 
 def _inspect(
     inspector: Path,
-    images: list[NamedImage],
+    arguments: list[Path],
     output: Path,
     *,
     min_area: int,
@@ -84,10 +85,12 @@ def _inspect(
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
 
+    images, notes, unusable = images_to_inspect(arguments)
     runtime = load(inspector, precision)
+    print_left_out(notes, unusable)
     gallery = Gallery(runtime.calibration.threshold)
     records: list[Record] = []
-    counts: Counter[str] = Counter()
+    counts = Counter(undecided=len(unusable))
     try:
         with progress_bars(), _result_files(output) as write_row:
             for result in _results(runtime, images, output, min_area):
