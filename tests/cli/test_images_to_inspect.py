@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flawmap.cli.images_to_inspect import images_to_inspect, unique_names
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, ImageError
+from flawmap.runtime.decode import decode
 from helpers import run, save, texture
 
 
@@ -23,7 +23,7 @@ def test_images_are_in_the_order_of_their_paths(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in names))
     found = images_to_inspect([tmp_path]).images
     assert [image.path for image in found] == sorted(tmp_path / name for name in names)
-    assert found[2].overlay == "overlays/a/b.png.png"
+    assert found[1].overlay == "overlays/a/b.png.png"
 
 
 def test_no_images_says_what_counts_and_what_there_is(tmp_path: Path) -> None:
@@ -44,13 +44,11 @@ def test_a_pipe_among_images_is_named_and_exits_with_2(part: Path, tmp_path: Pat
     assert "1 good, 0 rejected, 1 unreadable" in output
 
 
-def test_a_folder_that_may_not_be_read_has_a_row(
-    part: Path, closed_folder: Path, tmp_path: Path
-) -> None:
+def test_a_folder_that_may_not_be_read_has_a_row(closed_folder: Path) -> None:
     images = images_to_inspect([closed_folder.parent]).images
     assert [image.path.name for image in images] == ["cam2", "own.png"]
-    from flawmap.runtime.decode import decode_ahead
-    from flawmap.runtime.preprocess import Preprocessing
+    with pytest.raises(ImageError, match="cam2: cannot be read"):
+        decode(images[0].path)
 
 
 def test_names_stay_unique_and_depend_on_earlier_ones_only() -> None:

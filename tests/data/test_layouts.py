@@ -8,7 +8,6 @@ from flawmap.data.layouts import (
     find_products,
     find_samples,
     good_training_samples,
-    images_below,
     labelled_test_samples,
 )
 from flawmap.errors import DatasetError
@@ -158,9 +157,3 @@ def test_the_folder_above_products_points_at_one(tmp_path: Path) -> None:
     save(tmp_path / "Black" / "test" / "good" / "0.png", texture(0))
     with pytest.raises(DatasetError, match="Black: name that folder"):
         find_samples(tmp_path)
-
-
-def test_images_below_are_sorted(mvtec: Path) -> None:
-    samples = images_below(mvtec / "test")
-    assert samples == sorted(samples)
-    assert len(samples) == 3

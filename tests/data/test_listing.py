@@ -20,7 +20,9 @@ def touch(*paths: Path) -> None:
 
 
 def listed(root: Path) -> list[str]:
-    return ["/".join((*folder.parts, name)) for folder in Folder(root).walk() for name in folder.images]
+    return [
+        "/".join((*folder.parts, name)) for folder in Folder(root).walk() for name in folder.images
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +61,16 @@ def test_links_to_folders_are_followed_once_and_loops_end(tmp_path: Path) -> Non
 
 
 @needs_unix
-def test_pipes_sockets_and_dead_links_are_named_and_not_opened(tmp_path: Path) -> None:
+def test_pipes_sockets_and_dead_links_are_named_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "unmounted").symlink_to("nowhere")
     (tmp_path / "itself").symlink_to("itself")
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(tmp_path)  # a socket's path has at most 108 bytes
+        monkeypatch.chdir(tmp_path)  # a socket's path has at most 108 bytes
         server.bind("socket.png")
     assert listed(tmp_path) == ["a.png", "gone.png"]
     lines = unusable(Folder(tmp_path).walk())
@@ -83,24 +87,29 @@ def test_a_folder_that_may_not_be_read_is_named(closed_folder: Path) -> None:
 
 
 def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
-    touch(*(tmp_path / name for name in ("a.png", "b.heic", "c.HEIC", "x/d.heic", "notes", "e.txt")))
+    touch(
+        *(tmp_path / name for name in ("a.png", "b.heic", "c.HEIC", "x/d.heic", "notes", "e.txt"))
+    )
     assert passed_over(Folder(tmp_path).walk()) == [
         "5 files are no images and are passed over: .heic (3), no suffix (1), .txt (1)"
     ]
 
 
 @needs_unix
-def test_folders_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
-    top = os.getcwd()
-    os.chdir(tmp_path)
-    try:
-        for _ in range(1500):
-            os.mkdir("a")
-            os.chdir("a")
-        Path("x.png").touch()
-    finally:
-        os.chdir(top)
+def test_folders_nested_deeper_than_python_recurses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = sys.getrecursionlimit() + 100
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):
+        Path("a").mkdir()
+        os.chdir("a")
+    Path("x.png").touch()
     assert len(listed(tmp_path)) == 1
+    Path("x.png").unlink()
+    for _ in range(depth):
+        os.chdir("..")
+        Path("a").rmdir()
 
 
 def test_listing_a_hundred_thousand_images_takes_seconds(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_manifests_come_back_as_written(tmp_path: Path) -> None:
         Sample(tmp_path / "d.png", "test", 'dent, "deep"', tmp_path / "masks" / "d 散.png"),
     ]
     write_manifest(tmp_path / "parts.csv", samples)
-    assert read_manifest(tmp_path / "parts.csv") == samples
+    assert read_manifest(tmp_path / "parts.csv").samples == samples
     assert (
         (tmp_path / "parts.csv")
         .read_bytes()
@@ -108,7 +108,7 @@ def test_a_manifest_beside_its_images(tmp_path: Path, monkeypatch: pytest.Monkey
         "path,label,split",
         "../images/0.png,good,train",
     ]
-    (sample,) = read_manifest(tmp_path / "splits" / "parts.csv")
+    (sample,) = read_manifest(tmp_path / "splits" / "parts.csv").samples
     assert sample.path.resolve() == image
 
 
@@ -120,7 +120,7 @@ def test_a_manifest_in_a_linked_folder(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("no links on this machine")
     write_manifest(tmp_path / "link" / "parts.csv", [Sample(image, "train")])
-    (sample,) = read_manifest(tmp_path / "link" / "parts.csv")
+    (sample,) = read_manifest(tmp_path / "link" / "parts.csv").samples
     assert sample.path.is_file()
 
 

@@ -11,7 +11,16 @@ _FAULTS = (
     *("defect", "defects", "anomaly", "anomalies", "abnormality", "abnormalities"),
     *("fault", "faults", "flaw", "flaws"),
 )
-_FAULTY = ("defective", "defected", "anomalous", "abnormal", "faulty", "flawed", "damaged", "broken")
+_FAULTY = (
+    "defective",
+    "defected",
+    "anomalous",
+    "abnormal",
+    "faulty",
+    "flawed",
+    "damaged",
+    "broken",
+)
 _GOOD_WORDS = frozenset(
     {
         *("false", "no", "none", "null", "nil", "n/a", "n.a.", "na", "nan", "#n/a", "nothing"),
@@ -51,10 +60,12 @@ _SPLIT_WORDS: dict[str, Split] = {
 _MASK_WORDS = frozenset(
     {
         *("ground truth", "ground truths", "groundtruth", "groundtruths", "gt", "mask", "masks"),
-        *("label", "labels", "seg", "segmentation", "segmentations", "annotation", "annotations"),
+        *("labels", "segmentation", "segmentations", "annotation", "annotations"),
         *("defect mask", "defect masks"),
     }
 )
+
+_CONTENT_WORDS = frozenset({"data", "image", "images", "img", "imgs", "jpegimages", "rgb"})
 
 GOOD_WORDS_FOR_MESSAGES = "good, ok, normal, pass, 0, no defect and their like"
 """Some of the words for good, for messages; docs/datasets.md has all."""
@@ -107,6 +118,19 @@ def is_mask_word(word: str) -> bool:
         [True, True, False]
     """
     return _plain(word) in _MASK_WORDS
+
+
+def is_content_word(word: str) -> bool:
+    """Whether a folder of that name says no more than that images are in it.
+
+    Args:
+        word: name of the folder.
+
+    Example:
+        >>> [is_content_word(word) for word in ("Images", "rgb", "day 1")]
+        [True, True, False]
+    """
+    return _plain(word) in _CONTENT_WORDS
 
 
 def split_of_word(word: str) -> Split | None:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from flawmap.runtime.decode import SUFFIXES
@@ -63,8 +63,8 @@ class Folder:
     ) -> None:
         self.path = path
         self.parts = parts
-        self.is_link = False
         self._above = above
+        self._is_link = False
 
     @property
     def name(self) -> str:
@@ -97,8 +97,8 @@ class Folder:
         inner = []
         for entry in self._entries.folders:
             folder = Folder(self.path / entry.name, (*self.parts, entry.name), self)
-            folder.is_link = entry.is_symlink()
-            if not (folder.is_link and folder._is_above_itself()):
+            folder._is_link = entry.is_symlink()
+            if not (folder._is_link and folder._is_above_itself()):
                 inner.append(folder)
         return inner
 
@@ -116,8 +116,8 @@ class Folder:
                 continue
             seen.add(folder._identity)
             folders.append(folder)
-            links += [inner for inner in folder.folders if inner.is_link]
-            waiting += [inner for inner in folder.folders if not inner.is_link]
+            links += [inner for inner in folder.folders if inner._is_link]
+            waiting += [inner for inner in folder.folders if not inner._is_link]
         return sorted(folders, key=lambda folder: folder.parts)
 
     @cached_property
@@ -200,13 +200,13 @@ def _own_names(by_name: Iterable[str]) -> set[str]:
     own = set()
     if names & _RESULT_TABLES:
         own |= {"overlays", "report.html", *_RESULT_TABLES}
-    if _TRAINING_FILES <= names:
+    if names >= _TRAINING_FILES:
         own |= {"curves.png", *_TRAINING_FILES}
     return own & names
 
 
 def _sort_in(entry: os.DirEntry[str], found: _Entries) -> None:
-    suffix = os.path.splitext(entry.name)[1].lower()
+    suffix = PurePath(entry.name).suffix.lower()
     is_dead_link = _is_dead_link(entry)
     if not is_dead_link and entry.is_dir():
         found.folders.append(entry)
