@@ -95,23 +95,6 @@ def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     ]
 
 
-@needs_unix
-def test_folders_nested_deeper_than_python_recurses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    depth = sys.getrecursionlimit() + 100
-    monkeypatch.chdir(tmp_path)
-    for _ in range(depth):
-        Path("a").mkdir()
-        os.chdir("a")
-    Path("x.png").touch()
-    assert len(listed(tmp_path)) == 1
-    Path("x.png").unlink()
-    for _ in range(depth):
-        os.chdir("..")
-        Path("a").rmdir()
-
-
 def test_listing_a_hundred_thousand_images_takes_seconds(tmp_path: Path) -> None:
     touch(tmp_path / "0.png")
     for number in range(1, 20_000):

@@ -20,6 +20,7 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.notes import print_dataset
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 
@@ -91,6 +92,8 @@ def _evaluate(
     from flawmap.support.tables import write_csv, write_json
 
     runtime = load(inspector, precision)
+    with progress_bars():
+        found = print_dataset(dataset)
     samples = _test_samples(dataset, runtime)
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery, output / "scores.csv")
@@ -106,7 +109,7 @@ def _evaluate(
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
     out.print(f"Look at {escape(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return ExitCode.SOME_UNREADABLE if errors else ExitCode.ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if errors or found.unusable else ExitCode.ALL_GOOD
 
 
 def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:

@@ -23,8 +23,17 @@ def read_mask(path: Path) -> Mask:
     """
     if not path.is_dir():
         return decode_mask(path)
-    masks = [decode_mask(path / name) for name in Folder(path).images]
+    masks = [decode_mask(file) for file in mask_files(path)]
     if len({mask.shape for mask in masks}) != 1:
         what = "its masks differ in size" if masks else "no masks in this folder"
         raise ImageError(f"{path}: {what}")
     return np.asarray(np.logical_or.reduce(masks))
+
+
+def mask_files(path: Path) -> list[Path]:
+    """The files of a mask, by name.
+
+    Args:
+        path: of an image file, or of a folder of such files.
+    """
+    return [path / name for name in Folder(path).images] if path.is_dir() else [path]

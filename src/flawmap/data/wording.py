@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flawmap.data.labels import is_defect_word, is_good_word
+from flawmap.errors import ImageError
 
 _MAX_NAMED = 8
 """Names in a list; of the others it says how many they are."""
+
+_MAX_ERRORS = 3
+"""Images whose errors a message quotes."""
 
 
 def count(number: int, one: str, many: str) -> str:
@@ -56,3 +60,18 @@ def note_unknown_words(counts: Mapping[str, int], what: str) -> list[str]:
         word: counts[word] for word in counts if not is_good_word(word) and not is_defect_word(word)
     }
     return [f"{what} taken for types of defects: {list_counts(unknown)}"] if unknown else []
+
+
+def first_errors(errors: Sequence[ImageError]) -> str:
+    """Why the first images cannot be used, to stand behind an error; empty where there are none.
+
+    Args:
+        errors: of images that cannot be used.
+
+    Example:
+        >>> first_errors([ImageError("a.png: the file is empty")])
+        '; a.png: the file is empty'
+    """
+    quoted = "".join(f"; {error}" for error in errors[:_MAX_ERRORS])
+    more = len(errors) - _MAX_ERRORS
+    return f"{quoted}; and {more} more" if more > 0 else quoted
