@@ -20,7 +20,7 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
-from flawmap.cli.notes import print_dataset
+from flawmap.cli.notes import print_left_out, print_skipped_folders
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 
@@ -68,7 +68,8 @@ def evaluate(
         name: partial(job, inspectors[name], products[name], output / name, name)
         for name in match_products(inspectors, products)
     }
-    code = run_jobs(jobs)
+    has_closed = print_skipped_folders(dataset, products)
+    code = max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
     print_product_summary(metrics)
     values = {name: _to_dict(of_product) for name, of_product in metrics.items()}
     write_json(output / "metrics.json", values)
@@ -86,6 +87,7 @@ def _evaluate(
     metrics: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
+    from flawmap.data.layouts import find_dataset
     from flawmap.report.data import from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
@@ -93,7 +95,8 @@ def _evaluate(
 
     runtime = load(inspector, precision)
     with progress_bars():
-        found = print_dataset(dataset)
+        found = find_dataset(dataset)
+    print_left_out(found.notes, found.unusable)
     samples = _test_samples(dataset, runtime)
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery, output / "scores.csv")

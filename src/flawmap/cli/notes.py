@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flawmap.cli.console import err, on_one_line, out
 from flawmap.data.labels import is_good_word
-from flawmap.data.layouts import find_dataset
+from flawmap.data.layouts import find_dataset, skipped_folders
 from flawmap.data.sample import FoundSamples, Sample
 from flawmap.data.wording import list_counts
 
@@ -42,16 +42,28 @@ def print_dataset(source: Path) -> FoundSamples:
     good = [sample for sample in found.samples if sample.split != "test" and not sample.label]
     if good:
         places = list_counts(Counter(_place(sample, source) for sample in good))
-        out.print(f"Good images to fit to: {on_one_line(places)}")
+        out.print(f"Good images: {on_one_line(places)}")
     print_left_out(found.notes, found.unusable)
     return found
+
+
+def print_skipped_folders(source: Path, products: Mapping[str, Path]) -> bool:
+    """Print which folders beside products are none; whether some of them cannot be read.
+
+    Args:
+        source: the folder that holds the products.
+        products: as `find_products` gives them.
+    """
+    notes, unusable = skipped_folders(source, products)
+    print_left_out(notes, unusable)
+    return bool(unusable)
 
 
 def _place(sample: Sample, source: Path) -> str:
     """Where a good image is said to be good, for whoever named the data set."""
     use = ", to calibrate" if sample.split == "calibration" else ""
     if not source.is_dir():
-        return f"by {source.name}{use}"
+        return source.name + use
     parts = sample.path.parent.relative_to(source).parts
     named = [depth for depth, part in enumerate(parts, 1) if is_good_word(part)]
     kept = parts[: named[-1]] if named else parts

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
+from flawmap.cli.notes import print_skipped_folders
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 
 _INSPECTOR_SUFFIX = ".flawmap"
@@ -79,7 +80,8 @@ def run_per_product(
         name: partial(job, dataset, target / f"{name}{suffix}")
         for name, dataset in products.items()
     }
-    return run_jobs(jobs)
+    has_closed = print_skipped_folders(source, products)
+    return max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
 
 
 def find_inspectors(path: Path) -> dict[str, Path]:

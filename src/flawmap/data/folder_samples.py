@@ -95,8 +95,12 @@ def _sort_files(root: Folder, layout: Layout) -> _Files:
     folders = root.walk()
     files = _Files([], [], {}, Counter(), [])
     beside_rgb = _beside_rgb(folders)
+    # A type of defect may be named gt: then there is a folder of that name among the masks.
+    not_masks = frozenset(
+        folder.name.casefold() for folder in folders if any(map(is_mask_word, folder.parts[:-1]))
+    )
     for folder in folders:
-        place = read_place(folder.parts)
+        place = read_place(folder.parts, not_masks)
         in_rgb = any(folder.parts[: len(parts)] == parts for parts in beside_rgb)
         if place.is_mask:
             paths = [folder.path / name for name in folder.images]
@@ -228,6 +232,10 @@ def _mask_notes(files: _Files, matcher: MaskMatcher) -> list[str]:
             f"{len(without)} of {len(defective)} defective images {verb} no mask, first "
             f"{without[0]}"
         )
+    problems = [image.mask.problem for image in files.images if image.mask.problem]
+    if problems:
+        total = count(len(problems), "image has", "images have")
+        notes.append(f"{total} several masks and so none; {problems[0]}")
     if matcher.unused:
         total = count(len(matcher.unused), "mask belongs", "masks belong")
         notes.append(f"{total} to no image, first {matcher.unused[0]}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from flawmap.data.labels import (
     is_mask_word,
     split_of_word,
 )
-from flawmap.data.listing import Folder, counting_suffixes, passed_over
+from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusable
 from flawmap.data.manifest import is_manifest, manifest_products, read_manifest
 from flawmap.data.mask_files import masks_beside
 from flawmap.data.real_iad import read_real_iad
@@ -81,9 +81,24 @@ def find_products(source: Path) -> dict[str, Path]:
         return {name: source / name for name in names} if len(names) > 1 else {}
     if not source.is_dir() or _layout(Folder(source)):
         return {}
-    folders = {folder.name: folder.path for folder in _product_folders(Folder(source))}
+    folders = {folder.path.name: folder.path for folder in _product_folders(Folder(source))}
     manifests = {file.stem: file for file in _manifests(source)}
     return dict(sorted((folders | manifests).items()))
+
+
+def skipped_folders(source: Path, products: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+    """What lies beside products and is none: a line on folders with images, one on each closed one.
+
+    Args:
+        source: the folder that holds the products.
+        products: as `find_products` gives them.
+    """
+    if not source.is_dir():
+        return [], []
+    others = [folder for folder in Folder(source).folders if folder.name not in products]
+    holding = [folder.name for folder in others if _holds_images(folder)]
+    total = count(len(holding), "folder with images is no product", "folders with images are none")
+    return [f"{total}: {', '.join(holding)}"] if holding else [], unusable(others)
 
 
 def good_training_samples(source: Path) -> list[Sample]:
@@ -195,9 +210,10 @@ def _holds_images(folder: Folder) -> bool:
 def _product_folders(root: Folder) -> Iterator[Folder]:
     for folder in root.folders:
         if not is_defect_word(folder.name) and not is_mask_word(folder.name):
-            layout = _layout(folder)
-            if layout and folder_samples(folder, layout).samples:
-                yield folder
+            product = Folder(folder.path)
+            layout = _layout(product)
+            if layout and folder_samples(product, layout).samples:
+                yield product
 
 
 def _manifests(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from flawmap.data.csv_rows import read_csv_rows, read_header
@@ -70,7 +70,13 @@ def manifest_products(file: Path) -> list[str]:
     columns = {name.casefold() for name in read_header(file)}
     if not columns >= _VISA_COLUMNS or "path" in columns:
         return []
-    return sorted({row.values["object"] for row in _read_table(file).rows} - {""})
+    names = sorted({row.values["object"] for row in _read_table(file).rows} - {""})
+    for name in names:
+        if PurePath(name).name != name or "\\" in name:
+            raise DatasetError(
+                f"{file}: the object {name!r} cannot be the name of a product's file"
+            )
+    return names
 
 
 def write_manifest(file: Path, samples: Sequence[Sample]) -> None:

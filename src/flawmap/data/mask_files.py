@@ -94,6 +94,7 @@ class MaskMatcher:
         self._by_folder: dict[_Context, list[Path]] = defaultdict(list)
         self._beside: dict[Path, list[Path]] = defaultdict(list)
         self._images: Counter[tuple[_Context, str]] = Counter()
+        self._not_good: set[Path] = set()
         for mask in masks:
             self._add(mask)
         for mask_path, image_path in beside.items():
@@ -127,6 +128,7 @@ class MaskMatcher:
 
     def _count(self, images: Iterable[ImageFile]) -> None:
         for image in images:
+            self._not_good.add(image.path)
             for depth in range(len(image.context) + 1):
                 self._images[image.context[:depth], _stem(image.path.name)] += 1
 
@@ -138,7 +140,7 @@ class MaskMatcher:
         found = [*folders, *self._by_name.get((image.context, stem), [])]
         for depth in reversed(range(len(image.context))):
             key = (image.context[:depth], stem)
-            if not found and self._images[key] == 1:
+            if not found and image.path in self._not_good and self._images[key] == 1:
                 found = list(self._by_name.get(key, []))
         self._use(found)
         return found

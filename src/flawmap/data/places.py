@@ -35,13 +35,14 @@ class Place(NamedTuple):
     context: tuple[str, ...] = ()
 
 
-def read_place(parts: tuple[str, ...]) -> Place:
+def read_place(parts: tuple[str, ...], not_masks: frozenset[str] = frozenset()) -> Place:
     """What the names of folders say, from the data set's down to the image's.
 
     Whatever else a path says, below a folder that is named for defects nothing is good.
 
     Args:
         parts: names of the folders below that of the data set.
+        not_masks: names in lower case that are types of defects although they could name masks.
 
     Example:
         >>> read_place(("test_public", "ground_truth", "bad"))
@@ -57,7 +58,7 @@ def read_place(parts: tuple[str, ...]) -> Place:
         named_split = split_of_word(part)
         if named_split and split is None:
             split = named_split
-        elif is_mask_word(part):
+        elif is_mask_word(part) and part.casefold() not in not_masks:
             is_mask = True
         elif not is_content_word(part):
             label = _label_of(label, part, parts[index + 1 :])
