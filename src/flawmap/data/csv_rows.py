@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flawmap.errors import DatasetError
 
 _SEPARATORS = (",", ";", "\t")
+_NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*[\r\n]')
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -51,7 +52,7 @@ def read_csv_rows(file: Path) -> list[CsvRow]:
         [['path', 'label'], ['a;b.png', 'ok']]
     """
     text = _text(file)
-    named = re.match(r'"?sep=(.)"?[ \t]*\r?\n', text)
+    named = _NAMED_SEPARATOR.match(text)
     separator = named.group(1) if named else _sniff(text)
     # The line that names the separator stays, so that lines are counted right.
     rows = list(_parse(text, separator, file))[1 if named else 0 :]
@@ -73,10 +74,10 @@ def read_header(file: Path) -> list[str]:
     text = start.decode(encoding, "replace")
     if "\0" in text:
         return []
-    lines = re.split(r"[\r\n]+", text.lstrip("\r\n"))
-    header = lines[1] if lines[0].startswith("sep=") and len(lines) > 1 else lines[0]
-    cells = header.split(lines[0][4:5] if header != lines[0] else _sniff(header))
-    return [cell.strip(' "') for cell in cells]
+    named = _NAMED_SEPARATOR.match(text)
+    lines = [line for line in re.split(r"[\r\n]+", text) if line][1 if named else 0 :]
+    header = lines[0] if lines else ""
+    return [cell.strip(' "') for cell in header.split(named.group(1) if named else _sniff(header))]
 
 
 def _text(file: Path) -> str:

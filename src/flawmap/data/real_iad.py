@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ def read_real_iad(file: Path) -> FoundSamples:
 
     It has lists `train` and `test` of objects with `image_path`, `anomaly_class` and `mask_path`,
     and `meta` with the word for good and the product's folder. That folder is looked for beside the
-    file, and up to two folders above it and in what lies there.
+    file, in up to two folders above it, and in what is named as the data set there.
 
     Args:
         file: path of the JSON file.
@@ -78,8 +77,8 @@ def _entries(data: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Mapping
 def _find_base(file: Path, prefix: str, image: str) -> Path:
     """The folder that the paths of images are relative to."""
     above = [file.parent, *list(file.absolute().parents)[1:3]]
-    beside = (sorted(folder.glob("*")) for folder in above)
-    tried = [folder / inner for folder in chain(above, *beside) for inner in (prefix, "")]
+    beside = [inner for folder in above for inner in sorted(folder.glob("[rR]eal*[iI][aA][dD]*"))]
+    tried = [folder / inner for folder in [*above, *beside] for inner in (prefix, "")]
     for folder in tried:
         if (folder / image).is_file():
             return folder
