@@ -206,7 +206,7 @@ def test_paths_as_windows_writes_them(tmp_path: Path) -> None:
         tmp_path / "day 1" / "gone.png",
     ]
     for path in (r"C:\parts\a.png", "c:/a.png", r"\\server\a.png"):
-        with pytest.raises(DatasetError, match="line 2: .* is a path of Windows"):
+        with pytest.raises(DatasetError, match=r"line 2: .* is a path of Windows"):
             read(tmp_path, f"path\n{path}\n")
 
 
@@ -265,7 +265,7 @@ def test_the_manifest_of_visa(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no images of 'pcb1'"):
         find_samples(manifest / "pcb1")
     manifest.write_text(VISA.replace("capsules,", "../x,"))
-    with pytest.raises(DatasetError, match="'../x' cannot be the name of a"):
+    with pytest.raises(DatasetError, match=r"'../x' cannot be the name of a"):
         find_products(manifest)
 
 
