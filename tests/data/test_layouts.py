@@ -384,3 +384,22 @@ def test_a_closed_folder_is_named(closed_folder: Path) -> None:
     found = find_dataset(closed_folder.parent)
     assert len(found.samples) == 1
     assert "cam2: the folder cannot be read" in found.unusable[0]
+
+
+def test_a_folder_of_images_beside_one_of_masks(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
+    save(tmp_path / "masks" / "a.png", np.zeros((8, 8), np.uint8))
+    save(tmp_path / "masks" / "b.png", np.eye(8, dtype=np.uint8) * 255)
+    assert [sample.path.name for sample in good_training_samples(tmp_path)] == ["a.jpg", "c.jpg"]
+    (defective,) = labelled_test_samples(tmp_path)
+    assert defective.mask == tmp_path / "masks" / "b.png"
+    assert find_products(tmp_path) == {}
+
+
+def test_a_manifest_in_a_folder_that_is_read_is_named(good_folder: Path) -> None:
+    (good_folder / "labels.csv").write_text("path,label\n00.png,NG\n")
+    (good_folder / "prices.csv").write_text("part,price\n00,1\n")
+    notes = [note for note in find_dataset(good_folder).notes if "manifest" in note]
+    assert notes == [
+        f"{good_folder / 'labels.csv'} is a manifest and was not read; name it to use its labels"
+    ]

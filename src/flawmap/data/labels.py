@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from flawmap.data.sample import GOOD, Split
 
@@ -71,6 +72,7 @@ GOOD_WORDS_FOR_MESSAGES = "good, ok, normal, pass, 0, no defect and their like"
 """Some of the words for good, for messages; docs/datasets.md has all."""
 
 
+@lru_cache(maxsize=10_000)
 def is_good_word(word: str) -> bool:
     """Whether a label or the name of a folder says that a part has no defect.
 
@@ -159,6 +161,7 @@ def defect_type_of(label: str) -> str:
     return GOOD if is_good_word(label) else label.strip()
 
 
+@lru_cache(maxsize=10_000)
 def _plain(word: str) -> str:
     """One spelling of all; NFKC makes the wide letters of Japanese systems plain."""
     narrow = unicodedata.normalize("NFKC", word)

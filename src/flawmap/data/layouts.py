@@ -6,7 +6,6 @@ MVTec AD and its relatives, a CSV manifest, or the JSON of Real-IAD: docs/datase
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from flawmap.data.labels import (
 from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusable
 from flawmap.data.manifest import is_manifest, manifest_products, read_manifest
 from flawmap.data.mask_files import masks_beside
+from flawmap.data.paths import FileKeys
 from flawmap.data.real_iad import read_real_iad
 from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.data.wording import count, list_counts
@@ -158,6 +158,8 @@ def _read(source: Path) -> FoundSamples:
             "folder of good images, or rename this one"
         )
     found = folder_samples(root, layout)
+    for manifest in _manifests(source):
+        found.notes.append(f"{manifest} is a manifest and was not read; name it to use its labels")
     if not found.samples:
         raise DatasetError("; ".join([f"{source}: no images of a known label", *found.notes]))
     return found
@@ -193,7 +195,14 @@ def _has_splits(folder: Folder) -> bool:
 
 
 def _are_pairs(root: Folder) -> bool:
-    """Whether each image in a folder's folders has its mask beside it, as in KolektorSDD."""
+    """Whether masks say which images are good.
+
+    Each image in the folder's folders has its mask beside it, as in KolektorSDD, or there are a
+    folder of images and one of masks.
+    """
+    has_masks = any(is_mask_word(folder.name) and _holds_images(folder) for folder in root.folders)
+    if has_masks and any(is_content_word(folder.name) for folder in root.folders):
+        return True
     found = False
     for folder in root.folders:
         masks = masks_beside(folder.images, are_defective=False)
@@ -243,12 +252,11 @@ def _nothing_found(root: Folder) -> str:
 
 def _note_shared(samples: Sequence[Sample]) -> list[str]:
     """A line that names images which are tested with and fitted to."""
-    folders: dict[Path, str] = {}
+    keys = FileKeys()
     first: dict[tuple[str, str], Sample] = {}
     shared: dict[tuple[str, str], Sample] = {}
     for sample in samples:
-        folder = folders.setdefault(sample.path.parent, os.path.realpath(sample.path.parent))
-        file = (folder, sample.path.name)
+        file = keys.of(sample.path)
         if first.setdefault(file, sample).split != sample.split:
             shared[file] = sample
     if not shared:

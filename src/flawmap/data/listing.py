@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.runtime.decode import SUFFIXES
@@ -206,7 +206,8 @@ def _own_names(by_name: Iterable[str]) -> set[str]:
 
 
 def _sort_in(entry: os.DirEntry[str], found: _Entries) -> None:
-    suffix = PurePath(entry.name).suffix.lower()
+    stem, dot, end = entry.name.rpartition(".")
+    suffix = (dot + end).lower() if stem else ""
     is_dead_link = _is_dead_link(entry)
     if not is_dead_link and entry.is_dir():
         found.folders.append(entry)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flawmap.data.csv_rows import read_csv_rows, read_header
 from flawmap.data.labels import defect_type_of, is_good_word, split_of_word
-from flawmap.data.paths import resolve
+from flawmap.data.paths import FileKeys, resolve
 from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.data.wording import note_unknown_words
 from flawmap.errors import DatasetError
@@ -216,10 +216,9 @@ def _once(
     kept: list[Sample] = []
     seen: set[tuple[int, str]] = set()
     repeated: list[Path] = []
-    folders: dict[Path, str] = {}
+    keys = FileKeys()
     for index, sample in enumerate(samples):
-        folder = folders.setdefault(sample.path.parent, os.path.realpath(sample.path.parent))
-        same = first.setdefault((folder, sample.path.name), index)
+        same = first.setdefault(keys.of(sample.path), index)
         if same != index and samples[same].label != sample.label:
             raise DatasetError(
                 f"{file}, line {lines[index]}: {sample.path} is {sample.defect_type}, but "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 _SUFFIX = re.compile(
@@ -151,8 +151,8 @@ class MaskMatcher:
 
 
 def _stem(name: str) -> str:
-    return PurePath(name).stem
+    return name.rpartition(".")[0]
 
 
 def _suffix(name: str) -> str:
-    return PurePath(name).suffix.lower()
+    return f".{name.rpartition('.')[2]}".lower()

@@ -1,4 +1,4 @@
-"""Paths as tables write them: relative, absolute, with backslashes, with letters escaped."""
+"""Paths as tables write them: relative, absolute, with backslashes; and which are of one file."""
 
 from __future__ import annotations
 
@@ -44,6 +44,30 @@ def resolve(text: str, folder: Path, place: str) -> Path:
     if _exists(unescaped):
         return unescaped
     return folder / text.replace("\\", "/")
+
+
+class FileKeys:
+    """Gives equal keys to paths of one file, whichever folders and links they go by.
+
+    Example:
+        >>> keys = FileKeys()
+        >>> keys.of(Path("a/../b.png")) == keys.of(Path("b.png"))
+        True
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: Path) -> tuple[str, str]:
+        """The key of a path; a link to a file is a file of its own.
+
+        Args:
+            path: of a file that need not exist.
+        """
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return self._folders[folder], name
 
 
 def _exists(path: Path) -> bool:
