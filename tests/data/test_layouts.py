@@ -387,12 +387,13 @@ def test_a_closed_folder_is_named(closed_folder: Path) -> None:
 
 
 def test_a_folder_of_images_beside_one_of_masks(tmp_path: Path) -> None:
-    touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg", "images/day 1/NG/d.jpg")
     save(tmp_path / "masks" / "a.png", np.zeros((8, 8), np.uint8))
     save(tmp_path / "masks" / "b.png", np.eye(8, dtype=np.uint8) * 255)
     assert [sample.path.name for sample in good_training_samples(tmp_path)] == ["a.jpg", "c.jpg"]
-    (defective,) = labelled_test_samples(tmp_path)
-    assert defective.mask == tmp_path / "masks" / "b.png"
+    marked, named = labelled_test_samples(tmp_path)
+    assert marked.mask == tmp_path / "masks" / "b.png"
+    assert (named.path.name, named.defect_type) == ("d.jpg", "NG")
     assert find_products(tmp_path) == {}
 
 

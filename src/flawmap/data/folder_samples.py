@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.data.labels import defect_type_of, is_good_word, is_mask_word
+from flawmap.data.labels import defect_type_of, is_defect_word, is_good_word, is_mask_word
 from flawmap.data.listing import Folder, passed_over, unusable
 from flawmap.data.mask_files import ImageFile, MaskChoice, MaskMatcher, masks_beside
 from flawmap.data.places import Place, read_place
@@ -140,12 +140,14 @@ def _images_of(
     folder: Folder, place: Place, layout: Layout, beside: dict[Path, Path]
 ) -> Iterator[_Image]:
     """The images of a folder; masks beside them go to `beside`."""
-    label = None if layout in (Layout.FLAT, Layout.PAIRS) else place.label
+    label = place.label
+    if layout in (Layout.FLAT, Layout.PAIRS):
+        label = next(filter(is_defect_word, folder.parts), None)
     is_defective = label is not None and not is_good_word(label)
     masks = masks_beside(folder.images, are_defective=is_defective)
     beside |= {folder.path / mask: folder.path / image for mask, image in masks.items()}
     split = place.split
-    if layout is Layout.CLASSES:
+    if layout is not Layout.SPLITS and label is not None:
         split = split or ("test" if is_defective else "train")
     for name in folder.images:
         if name not in masks:

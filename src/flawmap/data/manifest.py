@@ -39,8 +39,7 @@ def read_manifest(file: Path, product: str = "") -> FoundSamples:
     Raises:
         DatasetError: not a manifest, or a row that cannot be read, named by its line.
     """
-    table = _read_table(file)
-    rows = [row for row in table.rows if not product or row.values["object"] == product]
+    rows = [row for row in _read_table(file) if not product or row.values["object"] == product]
     objects = sorted({row.values["object"] for row in rows})
     if len(objects) > 1:
         raise DatasetError(
@@ -70,7 +69,7 @@ def manifest_products(file: Path) -> list[str]:
     columns = {name.casefold() for name in read_header(file)}
     if not columns >= _VISA_COLUMNS or "path" in columns:
         return []
-    names = sorted({row.values["object"] for row in _read_table(file).rows} - {""})
+    names = sorted({row.values["object"] for row in _read_table(file)} - {""})
     for name in names:
         if PurePath(name).name != name or "\\" in name:
             raise DatasetError(
@@ -119,12 +118,7 @@ class _Row(NamedTuple):
     values: dict[str, str]
 
 
-class _Table(NamedTuple):
-    columns: list[str]
-    rows: list[_Row]
-
-
-def _read_table(file: Path) -> _Table:
+def _read_table(file: Path) -> list[_Row]:
     rows = read_csv_rows(file)
     names = [name.casefold() for name in rows[0].cells] if rows else []
     if "path" not in names and set(names) >= _VISA_COLUMNS:
@@ -137,7 +131,7 @@ def _read_table(file: Path) -> _Table:
     for row in rows[1:]:
         cells = dict(zip(names, row.cells, strict=True))
         table.append(_Row(row.line, {name: cells.get(name, "") for name in known}))
-    return _Table(names, table)
+    return table
 
 
 def _check_columns(names: Sequence[str], written: Sequence[str], file: Path) -> None:
