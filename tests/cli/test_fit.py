@@ -37,6 +37,31 @@ def test_a_bad_image_among_the_good_ones_is_left_out_and_said(
     assert (tmp_path / "p.flawmap").exists()
 
 
+def test_fit_says_what_it_takes_for_good_and_what_it_skips(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    good_folder.rename(tmp_path / "set" / "OK")
+    save(tmp_path / "set" / "NG" / "0.png", texture(0))
+    save(tmp_path / "set" / "dent" / "0.png", texture(0))
+    save(tmp_path / "set" / "overview.png", texture(0))
+    code, output = run("fit", tmp_path / "set", "-o", tmp_path / "p.flawmap", *TINY, *SMALL)
+    assert code == 0
+    assert "Good images: OK (12)" in output
+    assert "note: 1 image is not used: set (1)" in output
+    assert "note: folders taken for types of defects: dent (1)" in output
+    assert "Fitted to 12 good images" in output
+
+
+def test_where_no_image_can_be_used_the_first_are_named(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    for number in range(5):
+        (tmp_path / "good" / f"{number}.png").write_bytes(b"<html>" * (number > 0))
+    for size in ("64", "auto"):
+        with pytest.raises(DatasetError, match=r"0.png: the file is empty; .*1.png: .*2 more"):
+            run("fit", tmp_path / "good", *TINY, "--size", size)
+
+
 def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) -> None:
     from flawmap import Inspector
 

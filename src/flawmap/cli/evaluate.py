@@ -19,6 +19,7 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.notes import print_left_out, print_skipped_folders
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 from flawmap.support.targets import check_file_target, check_folder_target
@@ -73,7 +74,8 @@ def evaluate(
         name: partial(job, inspectors[name], products[name], output / name, name)
         for name in matched
     }
-    code = run_jobs(jobs)
+    has_closed = print_skipped_folders(dataset, products)
+    code = max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
     print_product_summary(metrics)
     values = {name: _to_dict(of_product) for name, of_product in metrics.items()}
     write_json(output / "metrics.json", values)
@@ -98,12 +100,16 @@ def _evaluate(
     metrics: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
+    from flawmap.data.layouts import find_dataset
     from flawmap.report.data import from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
     from flawmap.support.tables import write_csv, write_json
 
     runtime = load(inspector, precision)
+    with progress_bars():
+        found = find_dataset(dataset)
+    print_left_out(found.notes, found.unusable)
     samples = _test_samples(dataset, runtime)
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery)
@@ -120,7 +126,7 @@ def _evaluate(
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
     out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return ExitCode.SOME_UNREADABLE if errors else ExitCode.ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if errors or found.unusable else ExitCode.ALL_GOOD
 
 
 def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:

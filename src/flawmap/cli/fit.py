@@ -12,6 +12,7 @@ import typer
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
+from flawmap.cli.notes import print_dataset
 from flawmap.cli.products import run_per_product
 from flawmap.cli.tuning import Tuning
 from flawmap.cli.tuning_table import print_tuning
@@ -218,6 +219,8 @@ def _fit(
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
+    with progress_bars():
+        found = print_dataset(good)
     inspector = settings.make_inspector()
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
@@ -233,7 +236,8 @@ def _fit(
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
-    return ExitCode.SOME_UNREADABLE if inspector.unreadable else ExitCode.ALL_GOOD
+    is_whole = not inspector.unreadable and not found.unusable
+    return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:

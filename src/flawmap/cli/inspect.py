@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,9 +22,11 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.images_to_inspect import NamedImage, images_to_inspect, product_folders
+from flawmap.cli.notes import print_left_out
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.result_folder import REPORT, check_results, open_results, overlay_file
-from flawmap.errors import DatasetError, WriteError
+from flawmap.errors import WriteError
 from flawmap.support.names import as_text, shorten_path
 from flawmap.support.progress import track
 from flawmap.support.signals import hold_signals
@@ -42,12 +44,6 @@ _PNG = ".png"
 
 
 _VERDICTS = ("good", "reject", "undecided")
-
-
-class _NamedImage(NamedTuple):
-    path: Path
-    overlay: str
-    """File of its overlay, below the folder of the results."""
 
 
 class _Result(NamedTuple):
@@ -78,31 +74,21 @@ def inspect(
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not inspector.is_dir():
         check_results(output)
-        raise typer.Exit(job(inspector, _find_images(images), output))
+        raise typer.Exit(job(inspector, images, output))
     inspectors = find_inspectors(inspector)
-    products = _product_folders(images)
+    products = product_folders(images)
     matched = match_products(inspectors, products)
     for name in matched:
         check_results(output / name)
     jobs = {
-        name: partial(job, inspectors[name], _find_images([products[name]]), output / name)
-        for name in matched
+        name: partial(job, inspectors[name], [products[name]], output / name) for name in matched
     }
     raise typer.Exit(run_jobs(jobs))
 
 
-def _product_folders(roots: Iterable[Path]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for root in roots:
-        for path in sorted(root.glob("*")):
-            if path.is_dir():
-                folders[path.name] = path
-    return folders
-
-
 def _inspect(
     inspector: Path,
-    images: list[_NamedImage],
+    arguments: list[Path],
     output: Path,
     *,
     min_area: int,
@@ -112,9 +98,12 @@ def _inspect(
     from flawmap import load
     from flawmap.report.gallery import Gallery
 
+    images, notes, unusable = images_to_inspect(arguments)
     runtime = load(inspector, precision)
+    print_left_out(notes, unusable)
     gallery = Gallery(runtime.calibration.threshold)
     outcome = _Outcome(len(images), output, gallery if report else None)
+    outcome.verdicts["undecided"] = len(unusable)
     try:
         with _told_where_stopped(outcome), progress_bars():
             for result in _results(runtime, images, outcome, min_area):
@@ -200,7 +189,7 @@ def _print_stop(outcome: _Outcome) -> None:
 
 
 def _results(
-    runtime: Runtime, images: list[_NamedImage], outcome: _Outcome, min_area: int
+    runtime: Runtime, images: list[NamedImage], outcome: _Outcome, min_area: int
 ) -> Iterator[_Result]:
     """Inspects images one after the other; each is in the tables before it comes out."""
     from flawmap.runtime.depth_hint import depth_hint
@@ -263,45 +252,3 @@ def _print_summary(outcome: _Outcome) -> int:
     if unreadable or outcome.incomplete:
         return ExitCode.SOME_UNREADABLE
     return ExitCode.SOME_REJECTED if rejected else ExitCode.ALL_GOOD
-
-
-def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
-    """The images to inspect, each with its overlay's name: its path below the named folder."""
-    from flawmap.data.layouts import images_below
-
-    paths: list[Path] = []
-    names: list[str] = []
-    for argument in arguments:
-        below = images_below(argument) if argument.is_dir() else [argument]
-        if not below:
-            raise DatasetError(f"{argument}: no images in this folder")
-        base = argument if argument.is_dir() else argument.parent
-        paths += below
-        names += [path.relative_to(base).as_posix() for path in below]
-    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
-    return [_NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
-
-
-def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """The names; a name that occurred before gets a number behind it.
-
-    A name depends on those before it only. Names that differ in upper and lower case count as the
-    same, as they do in the file systems of Windows and macOS.
-
-    Args:
-        names: names of files.
-
-    Example:
-        >>> list(unique_names(["a.png", "b.png", "A.png", "a.png"]))
-        ['a.png', 'b.png', 'A.png (2)', 'a.png (3)']
-    """
-    used: set[str] = set()
-    numbers: Counter[str] = Counter()
-    for name in names:
-        key = name.casefold()
-        unique = name
-        while unique.casefold() in used:
-            numbers[key] += 1
-            unique = f"{name} ({numbers[key] + 1})"
-        used.add(unique.casefold())
-        yield unique

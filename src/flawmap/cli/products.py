@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
+from flawmap.cli.notes import print_skipped_folders
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 from flawmap.support.targets import check_file_target, check_folder_target
 
@@ -90,7 +91,8 @@ def run_per_product(
     for product_file in files.values():
         check_file_target(product_file)
     jobs = {name: partial(job, dataset, files[name]) for name, dataset in products.items()}
-    return run_jobs(jobs)
+    has_closed = print_skipped_folders(source, products)
+    return max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
 
 
 def _file_in(output: str | Path, file: str) -> Path:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.data.wording import first_errors
 from flawmap.engine.batches import Batches
+from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.decode import UnreadableImage, decode
@@ -63,16 +65,19 @@ def fit_and_calibrate(
         3
     """
     training = _batches(training_set.training, preprocessing)
+    calibrating = training
     if training_set.held_out:
         calibrating = _batches(training_set.calibration, preprocessing)
-        scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
-        unreadable = training.unreadable + calibrating.unreadable
-    else:
-        calibrating = training
-        scores = method.cross_fit_scores(training, checkpoint_dir)
-        unreadable = training.unreadable
-    readable = training.readable_indices
-    training_set.check_readable(len(readable), len(calibrating.readable_indices))
+    try:
+        if training_set.held_out:
+            scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
+        else:
+            scores = method.cross_fit_scores(training, checkpoint_dir)
+        readable = training.readable_indices
+        training_set.check_readable(len(readable), len(calibrating.readable_indices))
+    except DatasetError as error:
+        reasons = first_errors([image.error for image in _unreadable(training, calibrating)])
+        raise DatasetError(f"{error}{reasons}") from error
     calibration = Calibration(
         scores.image.numpy(),
         scores.peak.numpy(),
@@ -81,8 +86,15 @@ def fit_and_calibrate(
         groups=tuple(calibrating.readable_groups),
     )
     golden = decode(training.image_inputs[readable[0]], preprocessing.white)
+    unreadable = _unreadable(training, calibrating)
     hint = training.depth_hint or calibrating.depth_hint
     return CalibratedFit(calibration, len(readable), unreadable, golden, hint)
+
+
+def _unreadable(training: Batches, calibrating: Batches) -> list[UnreadableImage]:
+    if calibrating is training:
+        return training.unreadable
+    return training.unreadable + calibrating.unreadable
 
 
 def _batches(good: GoodImages, preprocessing: Preprocessing) -> Batches:
