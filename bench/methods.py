@@ -29,7 +29,7 @@ from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.metrics.images import image_metrics
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import Preprocessing, resize
 
 ROWS = Path("bench/out/methods.jsonl")

@@ -21,7 +21,7 @@ from flawmap.data.layouts import labelled_test_samples
 from flawmap.data.read_mask import read_mask
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.metrics.ranking import per_region_overlap
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 
 def main() -> None:

@@ -30,9 +30,9 @@ from flawmap.inspector import Inspector
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
-from flawmap.runtime.decode import DecodedImage, decode_ahead
 from flawmap.runtime.description import describe_decision, describe_preprocessing
 from flawmap.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
+from flawmap.runtime.images.decode import DecodedImage, decode_ahead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
 from flawmap.support.names import with_suffix

@@ -23,7 +23,7 @@ from flawmap.methods.input_size import choose_size, make_preprocessing, sides_of
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import UnreadableImage
+from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict

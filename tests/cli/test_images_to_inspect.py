@@ -8,7 +8,7 @@ import pytest
 
 from flawmap.cli.images_to_inspect import images_to_inspect, unique_names
 from flawmap.errors import DatasetError, ImageError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import run, save, texture
 
 

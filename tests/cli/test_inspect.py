@@ -14,7 +14,7 @@ import pytest
 
 from flawmap.errors import BundleError, DatasetError
 from flawmap.render import heatmap
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.record import CSV_COLUMNS
 from helpers import run, run_in_a_process, save, texture
 

@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 import pytest
 
 from flawmap.runtime import bundle
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import SMALL, save, texture, with_defect
 
 RUNS = int(os.environ.get("FLAWMAP_KILL_RUNS", "2"))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from flawmap.render import large_png
 from flawmap.render.large_png import encode_large_png
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 
 @pytest.mark.parametrize("shape", [(37, 91), (1, 1), (8, 1), (500, 3)])

@@ -7,7 +7,7 @@ import pytest
 
 from flawmap.errors import ImageError
 from flawmap.runtime import rounds as module
-from flawmap.runtime.decode import DecodedImage, UnreadableImage
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage
 from flawmap.runtime.rounds import Rounds
 
 SMALL = np.zeros((3, 32, 32), np.float32)

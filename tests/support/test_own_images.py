@@ -6,7 +6,7 @@ import numpy as np
 
 from flawmap.render.curves import plot_losses
 from flawmap.render.encode import write_image
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.support.own_images import is_own_image
 from helpers import save, texture
 

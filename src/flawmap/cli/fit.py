@@ -22,7 +22,7 @@ from flawmap.support.targets import check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
-    from flawmap.runtime.decode import UnreadableImage
+    from flawmap.runtime.images.decode import UnreadableImage
 
 
 @app.command(epilog=EXIT_CODES)

@@ -102,7 +102,7 @@ def _inspect(
     runtime = load(inspector, precision)
     print_left_out(notes, unusable)
     gallery = Gallery(runtime.calibration.threshold)
-    outcome = _Outcome(len(images), output, gallery if report else None)
+    outcome = _Outcome(len(images) + len(unusable), output, gallery if report else None)
     outcome.verdicts["undecided"] = len(unusable)
     try:
         with _told_where_stopped(outcome), progress_bars():
@@ -192,7 +192,7 @@ def _results(
     runtime: Runtime, images: list[NamedImage], outcome: _Outcome, min_area: int
 ) -> Iterator[_Result]:
     """Inspects images one after the other; each is in the tables before it comes out."""
-    from flawmap.runtime.depth_hint import depth_hint
+    from flawmap.runtime.images.depth_hint import depth_hint
     from flawmap.runtime.record import Record
 
     hint = ""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flawmap.data.wording import first_errors
 from flawmap.errors import DatasetError, ImageError, OptionError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import track

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.errors import DatasetError
+from flawmap.support.tables import plain_cell
 
 _SEPARATORS = (",", ";", "\t")
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*[\r\n]')
@@ -22,7 +23,7 @@ class CsvRow(NamedTuple):
 
     Args:
         line: where it begins, from 1.
-        cells: without blanks around them.
+        cells: without blanks around them, and without the mark of formulas (`plain_cell`).
     """
 
     line: int
@@ -121,7 +122,7 @@ def _parse(text: str, separator: str, file: Path) -> Iterator[CsvRow]:
             return
         except csv.Error as error:
             raise DatasetError(f"{file}, line {line}: {_explain(error)}") from error
-        cells = [cell.strip() for cell in cells]
+        cells = [plain_cell(cell.strip()) for cell in cells]
         if any(cells):
             yield CsvRow(line, cells)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.runtime.image_formats import SUFFIXES, why_unread
+from flawmap.runtime.images.image_formats import SUFFIXES, why_unread
 from flawmap.support.own_images import is_own_image
 
 _SYSTEM_FOLDERS = frozenset(

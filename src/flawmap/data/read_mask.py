@@ -8,7 +8,7 @@ import numpy as np
 
 from flawmap.data.listing import Folder
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode_mask
+from flawmap.runtime.images.decode import decode_mask
 from flawmap.runtime.preprocess import Mask
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from flawmap.runtime.decode import UnreadableImage, decode_ahead
-from flawmap.runtime.depth_hint import depth_hint
-from flawmap.runtime.image_input import name_of
+from flawmap.runtime.images.decode import UnreadableImage, decode_ahead
+from flawmap.runtime.images.depth_hint import depth_hint
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices

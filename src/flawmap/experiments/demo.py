@@ -15,7 +15,7 @@ from flawmap.metrics.metric import Metric
 from flawmap.render.encode import write_image
 from flawmap.render.figures import contact_sheet
 from flawmap.render.heatmap import draw_mask_outline, overlay
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.preprocess import ImageInput, ImageU8, to_uint8
 from flawmap.support.tables import write_json

@@ -18,7 +18,7 @@ import torch
 from numpy.random import Generator, default_rng
 
 from flawmap.errors import DatasetError, ImageError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.preprocess import (
     ImageArray,
     ImageInput,

@@ -11,7 +11,7 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import UnreadableImage, decode
+from flawmap.runtime.images.decode import UnreadableImage, decode
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flawmap.runtime.decode import map_ahead
+from flawmap.runtime.images.decode import map_ahead
 from flawmap.runtime.preprocess import ImageU8
 
 _STRIP_BYTES = 2**22

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.image_formats import SUFFIXES
+from flawmap.runtime.images.image_formats import SUFFIXES
 from flawmap.runtime.preprocess import PADDING, Preprocessing
 
 _EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)

@@ -17,9 +17,9 @@ from flawmap.runtime.backend import GraphBackend, ScoredImage, ScoringBackend
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import Certificate
-from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.graph_check import check_interface
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank

@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flawmap._version import __version__
-from flawmap.runtime.image_input import name_of
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.verdict import Outline, Region, Verdict
 from flawmap.support.names import as_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from flawmap.runtime.decode import DecodedImage, UnreadableImage
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage
 from flawmap.runtime.preprocess import Preprocessed
 
 _BYTES_OF_A_ROUND = 2**26

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_headers import CUT_OFF
-from flawmap.runtime.tiff_tags import Tag, Tags
+from flawmap.runtime.images.image_headers import CUT_OFF
+from flawmap.runtime.images.tiff_tags import Tag, Tags
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB = 0, 1, 2
 """What the channels mean."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.preprocess import ImageArray, ImageInput
 from flawmap.synthetic.foreground import part_foreground
 from flawmap.synthetic.probes import PROBE_KINDS, Probe, paint_probe

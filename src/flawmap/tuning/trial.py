@@ -17,7 +17,7 @@ from flawmap.inspector import Inspector
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import Method
 from flawmap.methods.head import Head
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images

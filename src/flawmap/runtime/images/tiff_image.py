@@ -13,8 +13,9 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_headers import CUT_OFF
-from flawmap.runtime.pillow_image import damage_named
+from flawmap.runtime.images.image_headers import CUT_OFF
+from flawmap.runtime.images.pillow_image import damage_named
+from flawmap.runtime.images.tiff_tags import Tag, Tags
 from flawmap.runtime.tiff_layout import (
     BLACK_IS_ZERO,
     COLOURS,
@@ -23,7 +24,6 @@ from flawmap.runtime.tiff_layout import (
     WHITE_IS_ZERO,
     TiffLayout,
 )
-from flawmap.runtime.tiff_tags import Tag, Tags
 
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 """Predictors of TIFF."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flawmap.runtime.image_input import name_of
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
 
 _CAMERA_BITS = (8, 10, 12, 14)

@@ -66,7 +66,7 @@ def read_input(image_input: ImageInput) -> bytes | np.ndarray:
     if isinstance(image_input, TorchTensor):
         return _from_tensor(image_input)
     if isinstance(image_input, PillowImage):
-        from flawmap.runtime.pillow_image import pixels_of
+        from flawmap.runtime.images.pillow_image import pixels_of
 
         pixels = pixels_of(image_input)
         return pixels[:, :, :1] if pixels.shape[2] == 2 else pixels

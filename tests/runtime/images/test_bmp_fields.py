@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import texture
 from image_files import bmp, with_pillow
 

@@ -1,6 +1,6 @@
 """Decodes damaged image files, a seed each; run as a program, so that a crash ends only this.
 
-python tests/runtime/decode_fuzzer.py FIRST_SEED COUNT
+python tests/runtime/images/decode_fuzzer.py FIRST_SEED COUNT
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from flawmap.errors import FlawmapError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 _SECONDS_EACH = 60
 _HEIGHT, _WIDTH = 48, 64

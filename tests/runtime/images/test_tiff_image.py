@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import texture
 from image_files import tiff, with_pillow
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flawmap.runtime.depth_hint import depth_hint
+from flawmap.runtime.images.depth_hint import depth_hint
 from flawmap.runtime.preprocess import Preprocessing
 
 

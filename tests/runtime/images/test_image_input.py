@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
-from flawmap.runtime.image_input import name_of
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import save, texture
 from image_files import with_pillow

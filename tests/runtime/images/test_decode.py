@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import (
+from flawmap.runtime.images.decode import (
     DecodedImage,
     UnreadableImage,
     decode,
@@ -21,8 +21,8 @@ from flawmap.runtime.decode import (
     decode_mask,
     map_ahead,
 )
+from flawmap.runtime.images.room import Room
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
-from flawmap.runtime.room import Room
 from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)
@@ -256,7 +256,7 @@ def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
 def test_large_images_are_decoded_no_further_ahead_than_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flawmap.runtime import decode as module
+    from flawmap.runtime.images import decode as module
 
     monkeypatch.setattr(module, "_BYTES_AHEAD", 3 * SMOOTH.nbytes)
     taken: list[int] = []
@@ -278,7 +278,7 @@ def test_large_images_are_decoded_no_further_ahead_than_there_is_room(
 def test_an_error_among_the_inputs_frees_threads_that_wait_for_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flawmap.runtime import decode as module
+    from flawmap.runtime.images import decode as module
 
     monkeypatch.setattr(module, "_BYTES_AHEAD", 1)
 

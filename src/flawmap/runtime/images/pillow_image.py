@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_formats import missing_package
+from flawmap.runtime.images.image_formats import missing_package
 from flawmap.runtime.preprocess import PillowImage
 
 _DEEP = "I;16"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_headers import CUT_OFF
+from flawmap.runtime.images.image_headers import CUT_OFF
 
 _DAMAGED = "damaged: its header is incomplete; copy it again"
 

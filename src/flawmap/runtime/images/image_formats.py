@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 
-from flawmap.runtime.netpbm import is_netpbm
+from flawmap.runtime.images.netpbm import is_netpbm
 
 _ALWAYS_READ = frozenset(
     [

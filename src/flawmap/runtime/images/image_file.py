@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_formats import format_of
-from flawmap.runtime.image_headers import (
+from flawmap.runtime.images.image_formats import format_of
+from flawmap.runtime.images.image_headers import (
     DAMAGED,
     Header,
     boxes,
@@ -21,9 +21,9 @@ from flawmap.runtime.image_headers import (
     read_png,
     read_webp,
 )
-from flawmap.runtime.netpbm import read_netpbm, read_netpbm_header
+from flawmap.runtime.images.netpbm import read_netpbm, read_netpbm_header
+from flawmap.runtime.images.tiff_tags import orientation_of, read_tags
 from flawmap.runtime.tiff_layout import read_layout
-from flawmap.runtime.tiff_tags import orientation_of, read_tags
 
 MAX_PIXELS = 2**28
 """Most pixels of an image, 268 million, as 16,384 × 16,384: RGB of 16 bits takes 1.6 GB then.
@@ -119,7 +119,7 @@ def _open_usual(data: bytes, image_format: str, with_alpha: bool) -> ImageFile:
     flags = cv2.IMREAD_UNCHANGED if unchanged else _AS_IS
     read = partial(_read_with_opencv, data, header, flags)
     if header.reader == "masks":
-        from flawmap.runtime.bmp_fields import read_bmp_fields
+        from flawmap.runtime.images.bmp_fields import read_bmp_fields
 
         read = partial(read_bmp_fields, data)
     return ImageFile(header.width, header.height, size, header.is_lossy, read)
@@ -165,7 +165,7 @@ def _open_tiff(data: bytes) -> ImageFile:
     if not layout.is_plain:
         return _open_rare_tiff(data, layout.bits)
 
-    from flawmap.runtime.tiff_image import read_plain_tiff
+    from flawmap.runtime.images.tiff_image import read_plain_tiff
 
     def read() -> np.ndarray:
         return _upright(read_plain_tiff(data, layout), orientation_of(tags))
@@ -175,7 +175,7 @@ def _open_tiff(data: bytes) -> ImageFile:
 
 
 def _open_rare_tiff(data: bytes, bits: int) -> ImageFile:
-    from flawmap.runtime.pillow_image import open_with_pillow, pixels_of
+    from flawmap.runtime.images.pillow_image import open_with_pillow, pixels_of
 
     try:
         image = open_with_pillow(data, "TIFF")
@@ -199,7 +199,7 @@ def _open_netpbm(data: bytes) -> ImageFile:
 
 
 def _open_other(data: bytes, image_format: str) -> ImageFile:
-    from flawmap.runtime.pillow_image import open_with_pillow, pixels_of
+    from flawmap.runtime.images.pillow_image import open_with_pillow, pixels_of
 
     if image_format in _BOXED and data[:2] != b"\xff\x0a":
         list(boxes(data))

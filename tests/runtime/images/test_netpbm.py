@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import texture
 
 RGB = texture(0, 20, 31)

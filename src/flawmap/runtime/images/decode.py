@@ -15,11 +15,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_array import check_array, to_rgb
-from flawmap.runtime.image_file import ImageFile, open_image_file
-from flawmap.runtime.image_input import name_of, read_input, stored_size
+from flawmap.runtime.images.image_array import check_array, to_rgb
+from flawmap.runtime.images.image_file import ImageFile, open_image_file
+from flawmap.runtime.images.image_input import name_of, read_input, stored_size
+from flawmap.runtime.images.room import Room
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessed, Preprocessing
-from flawmap.runtime.room import Room
 
 _MIN_IMAGE_SIDE = 8
 """Smallest side of an image, in pixels; a smaller one has no texture, only a colour."""

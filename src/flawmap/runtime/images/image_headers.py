@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flawmap.errors import ImageError
-from flawmap.runtime.tiff_tags import exif_orientation
+from flawmap.runtime.images.tiff_tags import exif_orientation
 
 CUT_OFF = "cut off: its end is missing; copy it again"
 """Why a file is refused that ends too early."""

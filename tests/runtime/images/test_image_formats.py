@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode
-from flawmap.runtime.image_formats import SUFFIXES, missing_package, why_unread
+from flawmap.runtime.images.decode import decode
+from flawmap.runtime.images.image_formats import SUFFIXES, missing_package, why_unread
 
 SAVED_AS = {".pbm": "1", ".pfm": "F", ".pgm": "L"}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from threading import Thread
 
-from flawmap.runtime.room import Room
+from flawmap.runtime.images.room import Room
 
 
 def in_thread(room: Room, number: int, size: int) -> Thread:
