@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 RUNS = int(os.environ.get("FLAWMAP_FUZZ_RUNS", "100"))
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 _MOST_MEMORY = 1_500_000_000
 
 _WITH_LIMIT = f"""
