@@ -6,22 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.data.labels import defect_type_of, is_defect_word, is_good_word, is_mask_word
+from flawmap.data.labels import defect_type_of, is_defect_name, is_good_word, is_mask_word
 from flawmap.data.listing import Folder, passed_over, unusable
 from flawmap.data.mask_files import ImageFile, MaskChoice, MaskMatcher, masks_beside
-from flawmap.data.places import Place, read_place
-from flawmap.data.read_mask import read_mask
-from flawmap.data.sample import GOOD, FoundSamples, Sample, Split
+from flawmap.data.places import Place, group_of, read_place
+from flawmap.data.read_mask import is_marked
+from flawmap.data.sample import DEFECTIVE, GOOD, FoundSamples, Sample, Split
 from flawmap.data.wording import count, list_counts, note_unknown_words
-from flawmap.errors import ImageError
 from flawmap.support.progress import track
-
-_DEFECTIVE = "defective"
-"""Defect type of an image whose mask is not empty, where no folder names one."""
 
 _SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 
@@ -79,7 +74,7 @@ def folder_samples(root: Folder, layout: Layout) -> FoundSamples:
 
 
 def _to_sample(image: _Image, split: Split, layout: Layout) -> Sample:
-    group = "/".join(image.folder) if layout is Layout.PAIRS else ""
+    group = "/".join(image.folder) if layout is Layout.PAIRS else group_of(image.folder)
     return Sample(
         image.file.path,
         split,
@@ -142,7 +137,7 @@ def _images_of(
     """The images of a folder; masks beside them go to `beside`."""
     label = place.label
     if layout in (Layout.FLAT, Layout.PAIRS):
-        label = next(filter(is_defect_word, folder.parts), None)
+        label = next(filter(is_defect_name, folder.parts), None)
     is_defective = label is not None and not is_good_word(label)
     masks = masks_beside(folder.images, are_defective=is_defective)
     beside |= {folder.path / mask: folder.path / image for mask, image in masks.items()}
@@ -195,18 +190,7 @@ def _label_by_masks(files: _Files) -> list[str]:
 
 def _label_of_mask(mask: MaskChoice) -> str:
     """Good where the mask is empty; what cannot be read may be defective, and is not learned."""
-    try:
-        is_empty = mask.path and not _marks_something(mask.path, mask.path.stat().st_mtime_ns)
-    except (ImageError, OSError):
-        is_empty = False
-    return GOOD if is_empty else _DEFECTIVE
-
-
-@lru_cache(maxsize=100_000)
-def _marks_something(path: Path, modified: int) -> bool:
-    """Whether a mask has a mark; remembered, for commands ask twice."""
-    del modified
-    return bool(read_mask(path).any())
+    return GOOD if mask.path and not is_marked(mask.path) else DEFECTIVE
 
 
 def _notes(files: _Files, matcher: MaskMatcher) -> list[str]:

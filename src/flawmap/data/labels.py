@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from flawmap.data.sample import GOOD, Split
 
@@ -22,33 +22,59 @@ _FAULTY = (
     "damaged",
     "broken",
 )
-_GOOD_WORDS = frozenset(
-    {
-        *("false", "no", "none", "null", "nil", "n/a", "n.a.", "na", "nan", "#n/a", "nothing"),
-        *("good", "goods", "ok", "okay", "io", "i.o.", "normal", "pass", "passed", "accepted"),
-        *("flawless", "undamaged", "nondefective", "良品", "良", "合格", "合格品", "正常"),
-        *(f"no {fault}" for fault in _FAULTS),
-        *(f"without {fault}" for fault in _FAULTS),
-        *(f"{fault} free" for fault in _FAULTS),
-        *(f"free of {fault}" for fault in _FAULTS),
-        *(f"{no} {word}" for no in ("not", "non") for word in _FAULTY),
-    }
+_NEGATED = (
+    *(f"no {fault}" for fault in _FAULTS),
+    *(f"non {fault}" for fault in _FAULTS),
+    *(f"without {fault}" for fault in _FAULTS),
+    *(f"{fault} free" for fault in _FAULTS),
+    *(f"free of {fault}" for fault in _FAULTS),
+    *(f"{no} {word}" for no in ("not", "non") for word in _FAULTY),
 )
-_DEFECT_WORDS = frozenset(
-    {
-        *("ng", "n.g.", "ko", "k.o.", "nok", "nio", "n.i.o.", "bad", "true", "yes", "scrap"),
-        *("fail", "fails", "failed", "failure", "failures", "reject", "rejects", "rejected"),
-        *("damage", "damages", "outlier", "outliers", "no good", "nogood", "unacceptable"),
-        *(f"{no} {word}" for no in ("not", "non") for word in ("good", "ok", "okay", "normal")),
-        *("不良", "不良品", "不合格", "不合格品", "异常", "異常", "缺陷", "欠陥"),
-        *_FAULTS,
-        *_FAULTY,
-    }
+_GOOD_WORDS = (
+    *_NEGATED,
+    *("false", "no", "none", "null", "nil", "n/a", "na", "nan", "#n/a", "<na>", "nothing"),
+    *("good", "goods", "ok", "okay", "io", "normal", "pass", "passed", "accepted", "acceptable"),
+    *("flawless", "undamaged", "intact", "healthy", "no issue", "no issues", "no fault found"),
+    *("gut", "gutteil", "gutteile", "in ordnung", "fehlerfrei", "ohne fehler", "ohne befund"),
+    *("bon", "bons", "bonne", "bonnes", "conforme", "conformes", "sans défaut", "sans défauts"),
+    *("bueno", "buenos", "sin defecto", "sin defectos", "buono", "buoni", "senza difetti"),
+    *("sem defeito", "sem defeitos", "dobry", "dobre", "bez wad", "годен", "годные", "норма"),
+    *("良", "良品", "良好", "合格", "合格品", "正常", "正常品", "無欠陥", "无缺陷", "無缺陷"),
+    *("異常なし", "欠陥なし", "ok品", "정상", "양품", "합격"),
 )
+_DEFECT_WORDS = (
+    *_FAULTS,
+    *_FAULTY,
+    *("ng", "ko", "nok", "nio", "bad", "true", "yes", "scrap", "def", "rej", "error", "errors"),
+    *("fail", "fails", "failed", "failure", "failures", "reject", "rejects", "rejected"),
+    *("damage", "damages", "outlier", "outliers", "no good", "unacceptable", "positive"),
+    *(f"{no} {word}" for no in ("not", "non") for word in ("good", "ok", "okay", "normal")),
+    *("nonconforming", "not conforming", "schlecht", "schlechtteil", "schlechtteile", "ausschuss"),
+    *("fehler", "mit fehler", "mit fehlern", "fehlerhaft", "defekt", "nicht in ordnung"),
+    *("mauvais", "mauvaise", "non conforme", "non conformes", "défaut", "défauts", "défectueux"),
+    *("rebut", "rebuts", "malo", "malos", "no conforme", "defecto", "defectos", "defectuoso"),
+    *("scarto", "scarti", "non conformi", "difetto", "difetti", "difettoso", "defeito"),
+    *("defeitos", "zły", "wada", "wady", "wadliwy", "брак", "дефект", "дефекты", "негоден"),
+    *("不良", "不良品", "不合格", "不合格品", "异常", "異常", "缺陷", "欠陥", "欠陥品", "次品"),
+    *("废品", "ng品", "불량", "불량품", "불합격"),
+)
+_DEFECT_TYPES = (
+    *("scratch", "scratches", "scratched", "crack", "cracks", "cracked", "dent", "dents"),
+    *("dented", "stain", "stains", "contamination", "corrosion", "rust", "burr", "burrs"),
+    *("blowhole", "blowholes", "fracture", "deformation", "deformed", "misprint", "kratzer"),
+)
+"""Types of defects that are hardly ever the name of a product."""
+
 _THINGS = re.compile(r"\b(parts?|pieces?|images?|imgs?|samples?|pictures?|photos?|data)\b")
 """What may stand beside a word in the name of a folder, as in `good parts`."""
 
 _PLAIN_GOOD_WORDS = frozenset({"good", "ok", "okay", "normal", "pass", "passed"})
+_NUMBERED_GOOD_WORDS = frozenset({"good", "ok", "okay", "normal"})
+"""Not pass, of which welds have a first and a second."""
+
+_NUMBER_BEFORE = re.compile(r"^\d+[. ]+")
+_NUMBER_BEHIND = re.compile(r" ?\d+$| ?\(\d+\)$")
+_MAX_WORDS_OF_NAME = 3
 _ZERO = re.compile(r"[+-]?0+([.,]0*)?|[+-]?[.,]0+")
 _SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("fit", "train", "training", "train set", "training set"), "train"),
@@ -61,7 +87,7 @@ _SPLIT_WORDS: dict[str, Split] = {
 _MASK_WORDS = frozenset(
     {
         *("ground truth", "ground truths", "groundtruth", "groundtruths", "gt", "mask", "masks"),
-        *("labels", "segmentation", "segmentations", "annotation", "annotations"),
+        *("label", "labels", "segmentation", "segmentations", "annotation", "annotations"),
         *("defect mask", "defect masks"),
     }
 )
@@ -88,9 +114,13 @@ def is_good_word(word: str) -> bool:
     if not word.strip():
         return True
     plain = _plain(word)
-    without_things = _THINGS.sub("", plain).strip()
-    is_zero = bool(_ZERO.fullmatch(plain))
-    return plain in _GOOD_WORDS or without_things in _PLAIN_GOOD_WORDS or is_zero
+    named = _NUMBER_BEFORE.sub("", _THINGS.sub("", plain)).strip()
+    return (
+        bool(_ZERO.fullmatch(plain))
+        or _joined(plain) in _joined_words(_GOOD_WORDS)
+        or _joined(named) in _PLAIN_GOOD_WORDS
+        or _joined(_NUMBER_BEHIND.sub("", named)) in _NUMBERED_GOOD_WORDS
+    )
 
 
 def is_defect_word(word: str) -> bool:
@@ -99,14 +129,40 @@ def is_defect_word(word: str) -> bool:
     Words that say neither good nor defective are types of defects where something else is good.
 
     Args:
-        word: the label; a number behind it does not count.
+        word: the label; a number before or behind it does not count.
 
     Example:
         >>> [is_defect_word(word) for word in ("NG_2", "not ok", "Bad parts", "dent", "good")]
         [True, True, True, False, False]
     """
-    unnumbered = re.sub(r"\s*\d+$", "", _plain(word))
-    return bool({unnumbered, _THINGS.sub("", unnumbered).strip()} & _DEFECT_WORDS)
+    named = _NUMBER_BEHIND.sub("", _NUMBER_BEFORE.sub("", _plain(word)))
+    without_things = _THINGS.sub("", named).strip()
+    return bool({_joined(named), _joined(without_things)} & _joined_words(_DEFECT_WORDS))
+
+
+@lru_cache(maxsize=10_000)
+def is_defect_name(name: str) -> bool:
+    """Whether the name of a folder says that what is in it is defective.
+
+    It is a word for defective, or the name of a usual type of defect, or begins or ends with one.
+
+    Args:
+        name: of the folder.
+
+    Example:
+        >>> names = ("NG", "screw_NG", "bad screws", "scratch", "defect-free screws", "screw")
+        >>> [is_defect_name(name) for name in names]
+        [True, True, True, True, False, False]
+    """
+    plain = _plain(name)
+    if is_good_word(name) or any(negated in plain for negated in _NEGATED):
+        return False
+    words = _NUMBER_BEHIND.sub("", plain).split()
+    counts = range(1, min(_MAX_WORDS_OF_NAME, len(words)) + 1)
+    ends = [" ".join(part) for count in counts for part in (words[:count], words[-count:])]
+    return is_defect_word(name) or any(
+        end not in ("true", "yes") and (is_defect_word(end) or end in _DEFECT_TYPES) for end in ends
+    )
 
 
 def is_mask_word(word: str) -> bool:
@@ -165,4 +221,16 @@ def defect_type_of(label: str) -> str:
 def _plain(word: str) -> str:
     """One spelling of all; NFKC makes the wide letters of Japanese systems plain."""
     narrow = unicodedata.normalize("NFKC", word)
-    return re.sub(r"[-_\s]+", " ", narrow).strip().casefold()
+    # Such as the zero-width blanks of web pages, which nobody sees.
+    visible = "".join(letter for letter in narrow if unicodedata.category(letter) != "Cf")
+    return re.sub(r"[-_\s]+", " ", visible).strip().casefold()
+
+
+def _joined(plain: str) -> str:
+    """Without blanks and full stops: `n. i. o.`, `n.i.o` and `nio` are one word."""
+    return re.sub(r"[ .]", "", plain)
+
+
+@cache
+def _joined_words(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(_joined, map(_plain, words)))

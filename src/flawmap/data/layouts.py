@@ -15,6 +15,7 @@ from flawmap.data.folder_samples import Layout, folder_samples
 from flawmap.data.labels import (
     GOOD_WORDS_FOR_MESSAGES,
     is_content_word,
+    is_defect_name,
     is_defect_word,
     is_good_word,
     is_mask_word,
@@ -24,6 +25,7 @@ from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusabl
 from flawmap.data.manifest import is_manifest, manifest_products, read_manifest
 from flawmap.data.mask_files import masks_beside
 from flawmap.data.paths import FileKeys
+from flawmap.data.read_mask import is_marked
 from flawmap.data.real_iad import read_real_iad
 from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.data.wording import count, list_counts
@@ -141,6 +143,30 @@ def labelled_test_samples(source: Path) -> list[Sample]:
 
 
 def _read(source: Path) -> FoundSamples:
+    """What is found, without images that are called good and have a mask that marks a defect."""
+    found = _read_any(source)
+    doubtful = [sample for sample in found.samples if _is_contradicted(sample)]
+    if not doubtful:
+        return found
+    verb = count(len(doubtful), "image that is", "images that are")
+    note = (
+        f"{verb} called good but marked by a mask, and so left out, first {doubtful[0].path}; "
+        f"its mask is {doubtful[0].mask}"
+    )
+    samples = [sample for sample in found.samples if not _is_contradicted(sample)]
+    return replace(found, samples=samples, notes=[*found.notes, note])
+
+
+def _is_contradicted(sample: Sample) -> bool:
+    """Whether an image is to be learned although its mask marks something, or cannot be read.
+
+    Of test images, their row in the results says so.
+    """
+    is_to_learn = not sample.label and sample.split != "test"
+    return is_to_learn and sample.mask is not None and is_marked(sample.mask)
+
+
+def _read_any(source: Path) -> FoundSamples:
     if source.is_file():
         is_json = source.suffix.lower() == ".json"
         return read_real_iad(source) if is_json else read_manifest(source)
@@ -152,7 +178,7 @@ def _read(source: Path) -> FoundSamples:
     layout = _layout(root)
     if layout is None:
         raise DatasetError(_nothing_found(root))
-    if layout is Layout.FLAT and is_defect_word(root.name):
+    if layout is Layout.FLAT and is_defect_name(root.name):
         raise DatasetError(
             f"{source}: named for defective parts, so nothing in it is taken for good; name the "
             "folder of good images, or rename this one"
@@ -218,7 +244,7 @@ def _holds_images(folder: Folder) -> bool:
 
 def _product_folders(root: Folder) -> Iterator[Folder]:
     for folder in root.folders:
-        if not is_defect_word(folder.name) and not is_mask_word(folder.name):
+        if not is_defect_name(folder.name) and not is_mask_word(folder.name):
             product = Folder(folder.path)
             layout = _layout(product)
             if layout and folder_samples(product, layout).samples:

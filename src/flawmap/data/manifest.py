@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from flawmap.data.csv_rows import read_csv_rows, read_header
 from flawmap.data.labels import defect_type_of, is_good_word, split_of_word
 from flawmap.data.paths import FileKeys, resolve
-from flawmap.data.sample import GOOD, FoundSamples, Sample
-from flawmap.data.wording import note_unknown_words
+from flawmap.data.read_mask import is_marked
+from flawmap.data.sample import DEFECTIVE, GOOD, FoundSamples, Sample
+from flawmap.data.wording import count, list_counts, note_unknown_words
 from flawmap.errors import DatasetError
 from flawmap.support.tables import write_csv
 
@@ -53,6 +55,9 @@ def read_manifest(file: Path, product: str = "") -> FoundSamples:
     base = _base(file, rows)
     samples = [_to_sample(row, base, file) for row in rows]
     notes = [*_note_empty_splits(rows, file), *_note_defect_types(rows)]
+    if not any(row.values["label"] for row in rows):
+        samples = _label_by_masks(samples, notes)
+    notes += _note_not_learned(samples)
     lines = [row.line for row in rows]
     return FoundSamples(_once(samples, lines, file, notes), notes)
 
@@ -138,7 +143,7 @@ def _check_columns(names: Sequence[str], written: Sequence[str], file: Path) -> 
     found = ", ".join(name for name in written if name) or "none"
     if "path" not in names:
         raise DatasetError(f"{file}: a manifest needs a column named path; it has {found}")
-    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    twice = [name for name, times in Counter(names).items() if name and times > 1]
     if twice:
         raise DatasetError(f"{file}: {len(twice)} columns twice, {twice[0]} first; found {found}")
     others = [name for name in written if name and name.casefold() not in _COLUMNS]
@@ -171,6 +176,29 @@ def _note_empty_splits(rows: Sequence[_Row], file: Path) -> list[str]:
 def _note_defect_types(rows: Sequence[_Row]) -> list[str]:
     labels = Counter(row.values["label"] for row in rows)
     return note_unknown_words(labels, "labels")
+
+
+def _label_by_masks(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
+    """The samples of a manifest without labels: what has a mask that marks is defective."""
+    labelled = [
+        replace(sample, defect_type=DEFECTIVE) if sample.mask and is_marked(sample.mask) else sample
+        for sample in samples
+    ]
+    good = sum(not sample.label for sample in labelled)
+    if good < len(labelled):
+        defective = len(labelled) - good
+        notes.append(f"masks say which images are good: {good} good, {defective} defective")
+    return labelled
+
+
+def _note_not_learned(samples: Sequence[Sample]) -> list[str]:
+    types = Counter(
+        sample.defect_type for sample in samples if sample.label and sample.split != "test"
+    )
+    if not types:
+        return []
+    verb = count(types.total(), "image is", "images are")
+    return [f"{verb} defective and not learned: {list_counts(types)}"]
 
 
 def _base(file: Path, rows: Sequence[_Row]) -> Path:

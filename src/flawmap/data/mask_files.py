@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from flawmap.data.paths import fold_name
+
 _SUFFIX = re.compile(
     r"(.+?)[-_. ]+(masks?|gt|label|labels|seg|segmentation|ground[-_ ]?truth|annotation)",
     re.IGNORECASE | re.DOTALL,
@@ -61,11 +63,13 @@ def masks_beside(names: Sequence[str], *, are_defective: bool) -> dict[str, str]
     by_stem = defaultdict(list)
     for name in names:
         by_stem[_stem(name)].append(name)
+        by_stem[fold_name(_stem(name))].append(name)
     found = {}
     for name in names:
         match = _SUFFIX.fullmatch(_stem(name))
-        if match and match.group(1) in by_stem:
-            found[name] = by_stem[match.group(1)][0]
+        images = [*by_stem.get(match[1], []), *by_stem.get(fold_name(match[1]), [])] if match else []
+        if images:
+            found[name] = images[0]
         elif are_defective and _suffix(name) in _LOSSLESS:
             twins = [twin for twin in by_stem[_stem(name)] if _suffix(twin) in _LOSSY]
             if twins:
@@ -123,27 +127,35 @@ class MaskMatcher:
         stem = _stem(mask.path.name)
         match = _SUFFIX.fullmatch(stem)
         for name in {stem, match.group(1)} if match else {stem}:
-            self._by_name[mask.context, name].append(mask.path)
+            self._by_name[mask.context, fold_name(name)].append(mask.path)
         self._by_folder[mask.context].append(mask.path)
 
     def _count(self, images: Iterable[ImageFile]) -> None:
         for image in images:
             self._not_good.add(image.path)
             for depth in range(len(image.context) + 1):
-                self._images[image.context[:depth], _stem(image.path.name)] += 1
+                self._images[image.context[:depth], fold_name(_stem(image.path.name))] += 1
 
     def _elsewhere(self, image: ImageFile) -> list[Path]:
-        stem = _stem(image.path.name)
-        files = self._by_folder.get((*image.context, stem.casefold()), [])
+        stem = fold_name(_stem(image.path.name))
+        files = self._by_folder.get((*image.context, stem), [])
         folders = list(dict.fromkeys(path.parent for path in files))
         self._use(files)
-        found = [*folders, *self._by_name.get((image.context, stem), [])]
+        found = [*folders, *self._named(image, image.context)]
         for depth in reversed(range(len(image.context))):
             key = (image.context[:depth], stem)
             if not found and image.path in self._not_good and self._images[key] == 1:
                 found = list(self._by_name.get(key, []))
         self._use(found)
         return found
+
+    def _named(self, image: ImageFile, context: _Context) -> list[Path]:
+        """Masks of an image's name; of names that differ in case alone, those that are equal."""
+        name = _stem(image.path.name)
+        key = (context, fold_name(name))
+        masks = self._by_name.get(key, [])
+        equal = [mask for mask in masks if _stem(mask.name).startswith(name)]
+        return equal if equal or self._images[key] > 1 else masks
 
     def _use(self, paths: Iterable[Path]) -> None:
         for path in paths:

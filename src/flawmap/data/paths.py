@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 from flawmap.errors import DatasetError
@@ -19,7 +20,8 @@ _ESCAPED_BYTE = re.compile(r"\\udc([89a-f][0-9a-f])|\\x([89a-f][0-9a-f])")
 def resolve(text: str, folder: Path, place: str) -> Path:
     r"""The path that a cell of a table means; whether there is a file is not asked.
 
-    Where there is no file of that very name, backslashes separate folders as on Windows.
+    Where there is no file of that very name, an ü may be written as Macs do or as others do, and
+    backslashes separate folders as on Windows.
 
     Args:
         text: the cell.
@@ -38,12 +40,26 @@ def resolve(text: str, folder: Path, place: str) -> Path:
     path = folder / text
     if os.name != "nt" and _WINDOWS.match(text) and not _exists(path):
         raise DatasetError(f"{place}: {text} is a path of Windows; write one of this machine")
-    if "\\" not in text or _exists(path):
+    if text.isascii() and "\\" not in text:
         return path
-    unescaped = folder / _ESCAPED_BYTE.sub(_byte, text)
-    if _exists(unescaped):
-        return unescaped
-    return folder / text.replace("\\", "/")
+    unescaped = _ESCAPED_BYTE.sub(_byte, text)
+    spellings = [text, unescaped, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
+    found = next((folder / spelling for spelling in spellings if _exists(folder / spelling)), None)
+    return found or folder / text.replace("\\", "/")
+
+
+def fold_name(name: str) -> str:
+    """A name of a file or folder as systems compare it that do not tell case.
+
+    Macs write the dots of an ü apart, others do not; both are one name.
+
+    Args:
+        name: without the folders above.
+
+    >>> fold_name("U\u0308BER") == fold_name("\u00fcber")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class FileKeys:

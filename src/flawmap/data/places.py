@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flawmap.data.labels import (
     is_content_word,
+    is_defect_name,
     is_defect_word,
     is_good_word,
     is_mask_word,
     split_of_word,
 )
+from flawmap.data.paths import fold_name
 from flawmap.data.sample import Split
 
 _SAMPLE_FOLDER = re.compile(r"S\d{3,}")
@@ -62,13 +65,27 @@ def read_place(parts: tuple[str, ...], not_masks: frozenset[str] = frozenset()) 
             is_mask = True
         elif not is_content_word(part):
             label = _label_of(label, part, parts[index + 1 :])
-            context.append(part.casefold())
+            context.append(fold_name(part))
     return Place(split, label, is_mask, tuple(context))
+
+
+def group_of(parts: Sequence[str]) -> str:
+    """The folder of a part of which there are several views; empty where there is none.
+
+    Args:
+        parts: names of the folders above an image.
+
+    Example:
+        >>> group_of(("OK", "S0012")), group_of(("OK", "day 1"))
+        ('OK/S0012', '')
+    """
+    of_part = [index for index, name in enumerate(parts) if _SAMPLE_FOLDER.fullmatch(name)]
+    return "/".join(parts[: of_part[-1] + 1]) if of_part else ""
 
 
 def _label_of(label: str | None, part: str, below: tuple[str, ...]) -> str:
     """The label that holds from this folder on."""
-    if label is None or (is_good_word(label) and is_defect_word(part)):
+    if label is None or (is_good_word(label) and is_defect_name(part)):
         return part
     is_type = is_defect_word(label) and any(_SAMPLE_FOLDER.fullmatch(name) for name in below)
     return part if is_type else label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,25 @@ def read_mask(path: Path) -> Mask:
         what = "its masks differ in size" if masks else "no masks in this folder"
         raise ImageError(f"{path}: {what}")
     return np.asarray(np.logical_or.reduce(masks))
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a mask marks something; also true where it cannot be read, which is not known then.
+
+    Args:
+        path: of a mask, as `read_mask` takes it.
+    """
+    try:
+        return _is_marked(path, path.stat().st_mtime_ns)
+    except (ImageError, OSError):
+        return True
+
+
+@lru_cache(maxsize=100_000)
+def _is_marked(path: Path, modified: int) -> bool:
+    """Remembered, for commands ask twice."""
+    del modified
+    return bool(read_mask(path).any())
 
 
 def mask_files(path: Path) -> list[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flawmap.data.labels import defect_type_of, split_of_word
 from flawmap.data.paths import resolve
+from flawmap.data.places import group_of
 from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.errors import DatasetError
 
@@ -44,6 +45,7 @@ def read_real_iad(file: Path) -> FoundSamples:
                 split_of_word(split_word) or "test",
                 GOOD if label == good else defect_type_of(label),
                 resolve(str(mask), base, place) if mask else None,
+                group_of(PurePosixPath(str(entry["image_path"])).parts[:-1]),
             )
         )
     return FoundSamples(samples)

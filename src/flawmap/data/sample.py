@@ -12,6 +12,10 @@ GOOD = "good"
 """Defect type of an image without defects, and name of its folder."""
 
 
+DEFECTIVE = "defective"
+"""Defect type of an image whose mask is not empty, where nothing else names one."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set.
