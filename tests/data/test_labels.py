@@ -2,20 +2,31 @@ from __future__ import annotations
 
 import pytest
 
-from flawmap.data.labels import defect_type_of, is_defect_word, is_good_word, split_of_word
+from flawmap.data.labels import (
+    defect_type_of,
+    is_defect_name,
+    is_defect_word,
+    is_good_word,
+    split_of_word,
+)
 
 GOOD = """
 good|Good |OK|okay|normal|pass|PASSED|0|0.0|0.00|-0|0,0|00|false|False|no|none|None|null|n/a|N/A
 na|nan|NaN|no defect|no_defect|No-Defects|no anomaly|defect free|defect-free|anomaly_free|
 not defective|non-anomalous|good parts|OK images|ＯＫ|良品|   |\tok\t|IO|i.O.|without defects
+i. O.|I.O|o.k.|NoDefect|DefectFree|non-defect|ok\u200b|good_2|OK (3)|01_ok|acceptable|in Ordnung
+Gut|fehlerfrei|conforme|Sans d\u0065\u0301faut|sin defectos|合格|正常品|годен|양품
 """
 DEFECTIVE = """
 NG|ng|KO|nok|not ok|Not-Good|no good|bad|Bad parts|abnormal|anomaly|defect|Defective|fail|failed
 NG_2|ng3|reject|rejects|True|yes|n.i.O.|faulty|damaged|不良|ＮＧ|not normal
+n. i. O.|n.i.o|NotOK|NoGood|02_ng|positive|Schlecht|Ausschuss|fehlerhaft|nicht in Ordnung
+non-conforme|défaut|defecto|scarto|брак|불량|不合格
 """
-UNKNOWN = (
-    "dent|scratch|1|1.0|-1|2|No 1|day 1|-|?|okra|nota|goodness|normalised|0.1|10|data|broken pipe"
-)
+UNKNOWN = """
+dent|scratch|1|1.0|-1|2|No 1|day 1|-|?|okra|nota|goodness|normalised
+0.1|10|data|broken pipe|pass_2|uncertain
+"""
 
 
 def words(text: str) -> list[str]:
@@ -41,6 +52,20 @@ def test_words_on_no_list_are_types_of_defects(word: str) -> None:
     assert not is_good_word(word)
     assert not is_defect_word(word)
     assert defect_type_of(word) == word
+
+
+@pytest.mark.parametrize(
+    "name", ["screw_NG", "bad screws", "test_bad_2", "scratch", "not_ok_2", "NG"]
+)
+def test_names_of_folders_that_hold_defective_parts(name: str) -> None:
+    assert is_defect_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["screw", "badge", "defect-free screws", "no scratch", "true_colour", "screw_ok", "OK"]
+)
+def test_names_of_folders_that_do_not(name: str) -> None:
+    assert not is_defect_name(name)
 
 
 def test_words_for_splits() -> None:

@@ -371,12 +371,12 @@ def test_an_image_in_train_and_in_test_is_named(tmp_path: Path) -> None:
 
 
 def test_subfolders_of_a_flat_folder_and_other_files_are_said(good_folder: Path) -> None:
-    touch(good_folder, "day 2/0.png", "day 2/1.png", "a.heic")
+    touch(good_folder, "day 2/0.png", "day 2/1.png", "a.txt")
     found = find_dataset(good_folder)
     assert len(found.samples) == 12
     assert found.notes == [
         "2 images are not used: day 2 (2)",
-        "1 file is no image and is passed over: .heic (1)",
+        "1 file is no image and is passed over: .txt (1)",
     ]
 
 
@@ -404,3 +404,59 @@ def test_a_manifest_in_a_folder_that_is_read_is_named(good_folder: Path) -> None
     assert notes == [
         f"{good_folder / 'labels.csv'} is a manifest and was not read; name it to use its labels"
     ]
+
+
+def test_folders_named_for_defective_parts_are_no_products(tmp_path: Path) -> None:
+    touch(tmp_path, "screw_ok/0.png", "screw_ng/0.png", "test_bad/0.png", "scratch/0.png")
+    assert list(find_products(tmp_path)) == ["screw_ok"]
+    notes, _ = skipped_folders(tmp_path, find_products(tmp_path))
+    assert "screw_ng, test_bad" in notes[0] or "3 folders" in notes[0]
+    with pytest.raises(DatasetError, match="named for defective parts"):
+        find_dataset(tmp_path / "screw_ng")
+
+
+def test_a_folder_of_defective_parts_among_good_ones_is_not_learned(tmp_path: Path) -> None:
+    touch(tmp_path, "OK/day 1/0.png", "OK/old_NG/0.png", "NG/0.png")
+    assert [sample.path.parent.name for sample in good_training_samples(tmp_path)] == ["day 1"]
+
+
+def test_what_is_called_good_and_marked_by_a_mask_is_not_learned(tmp_path: Path) -> None:
+    for name in ("good/0.png", "good/1.png", "good/2.png"):
+        save(tmp_path / name, texture(0))
+    empty = np.zeros((64, 64), np.uint8)
+    marked = empty.copy()
+    marked[9, 9] = 1
+    save(tmp_path / "good/0_mask.png", marked)
+    save(tmp_path / "good/1_mask.png", empty)
+    assert [path.path.name for path in good_training_samples(tmp_path)] == ["1.png", "2.png"]
+    (note,) = find_dataset(tmp_path).notes
+    assert note.startswith("1 image is called good, but a mask marks a defect, and so left out")
+
+
+def test_masks_are_found_whatever_the_case_and_spelling_of_their_names(tmp_path: Path) -> None:
+    touch(tmp_path, "train/good/0.png", "test/bad/IMG_1.PNG", "test/bad/u\u0308.png")
+    touch(tmp_path, "test/bad/a.png", "test/bad/A.png")
+    touch(tmp_path, *(f"ground_truth/bad/{name}.png" for name in ("img_1_mask", "\u00fc", "a")))
+    masks = {sample.path.name: sample.mask for sample in labelled_test_samples(tmp_path)}
+    if len(masks) < 4:
+        pytest.skip("this disk does not tell case")
+    named = {name: mask.name if mask else None for name, mask in masks.items()}
+    assert named == {
+        "A.png": None,
+        "IMG_1.PNG": "img_1_mask.png",
+        "a.png": "a.png",
+        "u\u0308.png": "\u00fc.png",
+    }
+
+
+def test_views_of_one_part_are_a_group(tmp_path: Path) -> None:
+    touch(tmp_path, "OK/S0001/0.jpg", "OK/S0001/1.jpg", "OK/S0002/0.jpg", "NG/AK/S0001/0.jpg")
+    groups = [sample.group for sample in find_samples(tmp_path)]
+    assert groups == ["OK/S0001", "OK/S0001", "OK/S0002", "NG/AK/S0001"]
+
+
+def test_a_name_that_is_too_long_is_an_error_of_one_line() -> None:
+    with pytest.raises(DatasetError, match="cannot be read"):
+        find_dataset(Path("x" * 5000))
+    with pytest.raises(DatasetError, match="cannot be read"):
+        find_products(Path("x" * 5000))

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -340,3 +341,38 @@ def test_no_defect_is_ever_learned(
         for number, label in enumerate(labels)
         if LABELS[label] and splits[number] != " test"
     ]
+
+
+def test_masks_say_what_is_good_where_no_label_does(tmp_path: Path) -> None:
+    marked = np.zeros((40, 40), np.uint8)
+    save(tmp_path / "empty.png", marked)
+    marked[3, 3] = 255
+    save(tmp_path / "marked.png", marked)
+    file = tmp_path / "parts.csv"
+    file.write_text("path,mask\na.png,\nb.png,marked.png\nc.png,empty.png\nd.png,gone.png\n")
+    found = find_dataset(file)
+    assert [sample.defect_type for sample in found.samples] == [
+        "good",
+        "defective",
+        "good",
+        "defective",
+    ]
+    assert found.notes == [
+        "masks say which images are good: 2 good, 2 defective",
+        "2 images are defective and not learned: defective (2)",
+    ]
+
+
+def test_rows_that_call_an_image_good_and_name_a_mask_are_not_learned(tmp_path: Path) -> None:
+    save(tmp_path / "marked.png", np.full((40, 40), 255, np.uint8))
+    file = tmp_path / "parts.csv"
+    file.write_text("path,label,split,mask\na.png,ok,train,marked.png\nb.png,ok,train,\n")
+    assert [sample.path.name for sample in find_samples(file)] == ["b.png"]
+    assert "1 image is called good, but a mask marks a defect" in find_dataset(file).notes[0]
+
+
+def test_a_name_is_found_in_either_spelling_of_unicode(tmp_path: Path) -> None:
+    (tmp_path / "\u00fc.png").touch()
+    file = tmp_path / "parts.csv"
+    file.write_text("path\nu\u0308.png\n", encoding="utf-8")
+    assert find_samples(file)[0].path.exists()

@@ -38,6 +38,7 @@ def test_the_json_lists_splits_labels_and_masks(tmp_path: Path, images: str) -> 
     first, second, third = find_samples(file)
     assert first.path.resolve() == folder / "OK/S0001/a.jpg"
     assert (first.split, first.label, first.mask) == ("train", 0, None)
+    assert (first.group, second.group, third.group) == ("OK/S0001", "OK/S0002", "")
     assert (second.split, second.label) == ("test", 0)
     assert (third.split, third.defect_type) == ("test", "AK")
     assert third.mask

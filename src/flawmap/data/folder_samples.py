@@ -190,7 +190,7 @@ def _label_by_masks(files: _Files) -> list[str]:
 
 def _label_of_mask(mask: MaskChoice) -> str:
     """Good where the mask is empty; what cannot be read may be defective, and is not learned."""
-    return GOOD if mask.path and not is_marked(mask.path) else DEFECTIVE
+    return GOOD if mask.path and not is_marked(mask.path, if_unreadable=True) else DEFECTIVE
 
 
 def _notes(files: _Files, matcher: MaskMatcher) -> list[str]:

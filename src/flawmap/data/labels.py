@@ -65,6 +65,11 @@ _DEFECT_TYPES = (
 )
 """Types of defects that are hardly ever the name of a product."""
 
+_NEGATED_TYPES = (
+    *(f"{no} {name}" for no in ("no", "without") for name in _DEFECT_TYPES),
+    *(f"{name} free" for name in _DEFECT_TYPES),
+)
+
 _THINGS = re.compile(r"\b(parts?|pieces?|images?|imgs?|samples?|pictures?|photos?|data)\b")
 """What may stand beside a word in the name of a folder, as in `good parts`."""
 
@@ -155,7 +160,7 @@ def is_defect_name(name: str) -> bool:
         [True, True, True, True, False, False]
     """
     plain = _plain(name)
-    if is_good_word(name) or any(negated in plain for negated in _NEGATED):
+    if is_good_word(name) or any(negated in plain for negated in (*_NEGATED, *_NEGATED_TYPES)):
         return False
     words = _NUMBER_BEHIND.sub("", plain).split()
     counts = range(1, min(_MAX_WORDS_OF_NAME, len(words)) + 1)

@@ -78,6 +78,7 @@ def find_products(source: Path) -> dict[str, Path]:
         Where each product is, in the order of their names; empty where `source` is one data set, or
         none.
     """
+    _check_path(source)
     if source.is_file() and source.suffix.lower() == ".csv":
         names = manifest_products(source)
         return {name: source / name for name in names} if len(names) > 1 else {}
@@ -144,26 +145,35 @@ def labelled_test_samples(source: Path) -> list[Sample]:
 
 def _read(source: Path) -> FoundSamples:
     """What is found, without images that are called good and have a mask that marks a defect."""
+    _check_path(source)
     found = _read_any(source)
     doubtful = [sample for sample in found.samples if _is_contradicted(sample)]
     if not doubtful:
         return found
-    verb = count(len(doubtful), "image that is", "images that are")
+    verb = count(len(doubtful), "image is", "images are")
     note = (
-        f"{verb} called good but marked by a mask, and so left out, first {doubtful[0].path}; "
-        f"its mask is {doubtful[0].mask}"
+        f"{verb} called good, but a mask marks a defect, and so left out: first "
+        f"{doubtful[0].path}, marked in {doubtful[0].mask}"
     )
     samples = [sample for sample in found.samples if not _is_contradicted(sample)]
     return replace(found, samples=samples, notes=[*found.notes, note])
 
 
-def _is_contradicted(sample: Sample) -> bool:
-    """Whether an image is to be learned although its mask marks something, or cannot be read.
+def _check_path(source: Path) -> None:
+    """Make sure that a path can be asked for what is there."""
+    try:
+        source.is_file()
+    except OSError as error:  # The name is too long, or a folder above it is closed.
+        raise DatasetError(f"{source}: cannot be read ({error.strerror})") from error
 
-    Of test images, their row in the results says so.
+
+def _is_contradicted(sample: Sample) -> bool:
+    """Whether an image is to be learned although its mask marks something.
+
+    Of a test image, its row in the results says so.
     """
     is_to_learn = not sample.label and sample.split != "test"
-    return is_to_learn and sample.mask is not None and is_marked(sample.mask)
+    return is_to_learn and sample.mask is not None and is_marked(sample.mask, if_unreadable=False)
 
 
 def _read_any(source: Path) -> FoundSamples:

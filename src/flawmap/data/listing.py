@@ -207,13 +207,14 @@ def _sort_in(entry: os.DirEntry[str], found: _Entries) -> None:
             found.special.append(entry.name)
         else:
             found.passed_over[suffix] += 1
+    elif not (is_dead_link or entry.is_file()):
+        # A pipe, which waits for ever for whoever opens it.
+        found.special.append(entry.name)
     elif is_own_image(Path(entry.path)):
         found.passed_over[_OWN] += 1
-    elif is_dead_link or entry.is_file():
-        # Reading a dead link says what is wrong; reading a pipe would wait forever.
-        found.images.append(entry.name)
     else:
-        found.special.append(entry.name)
+        # Reading a dead link says what is wrong.
+        found.images.append(entry.name)
 
 
 def _is_dead_link(entry: os.DirEntry[str]) -> bool:

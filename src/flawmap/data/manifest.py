@@ -180,10 +180,10 @@ def _note_defect_types(rows: Sequence[_Row]) -> list[str]:
 
 def _label_by_masks(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
     """The samples of a manifest without labels: what has a mask that marks is defective."""
-    labelled = [
-        replace(sample, defect_type=DEFECTIVE) if sample.mask and is_marked(sample.mask) else sample
-        for sample in samples
-    ]
+    labelled = []
+    for sample in samples:
+        is_defective = sample.mask and is_marked(sample.mask, if_unreadable=True)
+        labelled.append(replace(sample, defect_type=DEFECTIVE) if is_defective else sample)
     good = sum(not sample.label for sample in labelled)
     if good < len(labelled):
         defective = len(labelled) - good

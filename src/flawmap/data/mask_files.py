@@ -67,7 +67,9 @@ def masks_beside(names: Sequence[str], *, are_defective: bool) -> dict[str, str]
     found = {}
     for name in names:
         match = _SUFFIX.fullmatch(_stem(name))
-        images = [*by_stem.get(match[1], []), *by_stem.get(fold_name(match[1]), [])] if match else []
+        images = (
+            [*by_stem.get(match[1], []), *by_stem.get(fold_name(match[1]), [])] if match else []
+        )
         if images:
             found[name] = images[0]
         elif are_defective and _suffix(name) in _LOSSLESS:

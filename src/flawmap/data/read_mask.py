@@ -31,16 +31,17 @@ def read_mask(path: Path) -> Mask:
     return np.asarray(np.logical_or.reduce(masks))
 
 
-def is_marked(path: Path) -> bool:
-    """Whether a mask marks something; also true where it cannot be read, which is not known then.
+def is_marked(path: Path, *, if_unreadable: bool) -> bool:
+    """Whether a mask marks something.
 
     Args:
         path: of a mask, as `read_mask` takes it.
+        if_unreadable: the answer where it cannot be read.
     """
     try:
         return _is_marked(path, path.stat().st_mtime_ns)
     except (ImageError, OSError):
-        return True
+        return if_unreadable
 
 
 @lru_cache(maxsize=100_000)

@@ -23,7 +23,7 @@ NO_COMPRESSION = 1
 _BYTE_COMPRESSIONS = (NO_COMPRESSION, 5, 8, 32773, 32946, 34925, 50000)
 """Those that know nothing of pixels: LZW, deflate twice, PackBits, LZMA, Zstandard."""
 
-_PIXEL_COMPRESSIONS = (2, 3, 4, 6, 7, 32771)
+_PIXEL_COMPRESSIONS = (2, 3, 4, 6, 7)
 """Those of Pillow that do: of black and white, and JPEG."""
 
 _NO_PREDICTOR = 1

@@ -31,3 +31,9 @@ def test_the_fewest_bits_of_a_camera_that_hold_all_values(brightest: int, bits: 
 )
 def test_nothing_is_said_of_others(image: np.ndarray) -> None:
     assert not depth_hint("a.tif", image, Preprocessing())
+
+
+def test_a_dark_image_whose_bits_are_on_top_already_has_no_hint() -> None:
+    levels = np.arange(64, dtype=np.uint16).reshape(8, 8, 1)
+    assert depth_hint("a.tif", levels, Preprocessing())
+    assert not depth_hint("a.tif", levels << 4, Preprocessing())

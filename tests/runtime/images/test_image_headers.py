@@ -146,4 +146,12 @@ def test_jpeg_2000_of_12_bits_has_white_where_its_bits_end() -> None:
     )
     levels = 41 * np.arange(100).reshape(10, 10)
     levels[9, 9] = 4095
-    assert np.array_equal(decode(data)[:, :, 0], levels * 65535 // 4095)
+    assert np.array_equal(decode(data)[:, :, 0], np.rint(levels * (65535 / 4095)))
+
+
+@pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xF7])
+def test_a_jpeg_of_a_rare_kind_is_not_called_damaged(frame: int) -> None:
+    data = bytearray(with_pillow(RGB, "JPEG"))
+    data[data.index(b"\xff\xc0") + 1] = frame
+    with pytest.raises(ImageError, match="a lossless or hierarchical JPEG; save it as PNG"):
+        decode(bytes(data))

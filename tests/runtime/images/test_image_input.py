@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,35 @@ def test_what_is_no_image_says_what_to_give_and_stops_no_other(
     refused, decoded = decode_ahead([value, RGB], Preprocessing(32, 32))
     assert isinstance(refused, UnreadableImage)
     assert isinstance(decoded, DecodedImage)
+
+
+def test_streams_that_fail_and_what_was_given_back_are_errors_of_images() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.png", PNG)
+    damaged = bytearray(archive.getvalue())
+    damaged[60] ^= 255
+    view = memoryview(PNG)
+    view.release()
+    read = io.BytesIO(PNG)
+    read.read()
+    with zipfile.ZipFile(io.BytesIO(damaged)) as file, file.open("a.png") as member:
+        values = {"cannot be read": member, "released": view, "seek": read, "a class": Image.Image}
+        for why, value in values.items():
+            with pytest.raises(ImageError, match=why):
+                decode(value)  # type: ignore[arg-type]
+
+
+def test_a_stream_may_give_what_is_like_bytes() -> None:
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> Any:
+            return bytearray(super().read(size))
+
+    assert np.array_equal(decode(Stream(PNG)), RGB)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="a pipe, no file"):
+        decode(tmp_path / "a.png")

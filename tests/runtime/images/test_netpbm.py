@@ -75,3 +75,16 @@ def test_pfm_stands_on_its_head(scale: float, order: str) -> None:
 def test_what_cannot_be_read_is_refused_with_the_reason(data: bytes, why: str) -> None:
     with pytest.raises(ImageError, match=why):
         decode(data)
+
+
+def test_several_images_in_one_stream_are_refused() -> None:
+    one = file("P5", 31, 20, 255, raw=GREY.tobytes())
+    assert np.array_equal(decode(one + b"\nP5 the end\n")[:, :, 0], GREY)
+    with pytest.raises(ImageError, match="holds several images; save each as a file of its own"):
+        decode(one + one)
+
+
+def test_pam_in_inks_is_refused() -> None:
+    head = "P7\nWIDTH 31\nHEIGHT 20\nDEPTH 4\nMAXVAL 255\nTUPLTYPE CMYK\nENDHDR\n"
+    with pytest.raises(ImageError, match="has CMYK channels"):
+        decode(head.encode() + bytes(4 * 31 * 20))

@@ -155,3 +155,16 @@ def test_pages_that_form_a_ring_end() -> None:
     data[end : end + 4] = data[4:8]
     with pytest.raises(ImageError, match="its tags lie outside of it"):
         decode(bytes(data))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_bytes_whose_bits_are_reversed(dtype: str) -> None:
+    pixels = of_type(RGB, dtype)
+    bits = np.unpackbits(pixels.view(np.uint8), axis=2, bitorder="little")
+    reversed_ = np.packbits(bits, axis=2).view(pixels.dtype)
+    assert np.array_equal(decode(tiff(reversed_, tags={266: [2]})), pixels)
+
+
+def test_slices_of_a_volume_are_images() -> None:
+    with pytest.raises(ImageError, match="holds 3 images; save each as a file of its own"):
+        decode(tiff(RGB, tags={32997: [3]}))

@@ -27,9 +27,17 @@ def depth_hint(image_input: ImageInput, image: ImageArray, preprocessing: Prepro
         return ""
     brightest = int(image.max())
     bits = next((bits for bits in _CAMERA_BITS if brightest < 2**bits), None)
-    if bits is None or not brightest:
+    if bits is None or not brightest or _is_shifted_up(image):
         return ""
     return (
         f"{name_of(image_input)}: brightest value {brightest:,} of 65,535: {bits} bits in 16? "
         f"Then fit with --white {2**bits - 1}"
     )
+
+
+def _is_shifted_up(image: ImageArray) -> bool:
+    """Whether the lowest bits of all values are 0, as of 12 bits that a camera put on top of 16.
+
+    Of an image of two values that cannot be told.
+    """
+    return not np.bitwise_or.reduce(image, axis=None) & 0b11 and len(np.unique(image)) > 2

@@ -156,7 +156,8 @@ def _with_full_white(pixels: np.ndarray, bits: int) -> np.ndarray:
     white = np.iinfo(pixels.dtype).max
     if bits in (1, 2, 4, 8, 16):
         return pixels
-    return np.asarray(pixels.astype(np.uint32) * white // (2**bits - 1), pixels.dtype)
+    largest = 2**bits - 1
+    return np.asarray((pixels.astype(np.uint32) * white + largest // 2) // largest, pixels.dtype)
 
 
 def _open_tiff(data: bytes) -> ImageFile:

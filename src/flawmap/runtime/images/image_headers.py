@@ -24,6 +24,8 @@ DAMAGED = "damaged: its header makes no sense; copy it again"
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_END, _JPEG_EXIF = 0xD9, 0xE1
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+_JPEG_LS_FRAME = 0xF7
 _JPEG_SEGMENTS = _JPEG_FRAMES | {0xC4, 0xCC, *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 
 _BMP_PLAIN, _BMP_BIT_FIELDS, _BMP_ALPHA_FIELDS = 0, 3, 6
@@ -67,6 +69,9 @@ def read_jpeg(data: bytes) -> Header:
         marker, position = data[found.end() - 1], found.end()
         if marker == _JPEG_END and width:
             return Header(width, height, orientation, is_lossy=True)
+        is_rare = marker in _JPEG_FRAMES - _JPEG_USUAL_FRAMES or marker == _JPEG_LS_FRAME
+        if is_rare and not width:
+            raise ImageError("a lossless or hierarchical JPEG; save it as PNG or usual JPEG")
         is_second_frame = marker in _JPEG_FRAMES and width
         if marker not in _JPEG_SEGMENTS or is_second_frame:  # of other data, or another file
             break

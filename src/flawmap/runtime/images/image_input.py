@@ -27,12 +27,12 @@ def name_of(image_input: ImageInput) -> str:
     >>> name_of(b"abc"), name_of(Path("new.png"))
     ('<3 bytes>', 'new.png')
     """
+    if isinstance(image_input, type):
+        return repr(image_input)
     if isinstance(image_input, str | os.PathLike):
         return os.fsdecode(image_input)
-    if isinstance(image_input, bytes | bytearray):
-        return f"<{len(image_input)} bytes>"
-    if isinstance(image_input, memoryview):
-        return f"<{image_input.nbytes} bytes>"
+    if isinstance(image_input, bytes | bytearray | memoryview):
+        return f"<{_size_of(image_input)} bytes>"
     if isinstance(image_input, np.ndarray):
         return f"<array {image_input.shape} {image_input.dtype}>"
     if isinstance(image_input, TorchTensor):
@@ -57,12 +57,12 @@ def read_input(image_input: ImageInput) -> bytes | np.ndarray:
     """
     if isinstance(image_input, bytes | np.ndarray):
         return image_input
+    if isinstance(image_input, type):
+        raise ImageError(f"is a class, no image; {_WHAT_TO_GIVE}")
     if isinstance(image_input, str | os.PathLike):
         return _read_path(image_input)
-    if isinstance(image_input, bytearray):
-        return bytes(image_input)
-    if isinstance(image_input, memoryview):
-        return image_input.tobytes() if image_input.ndim == 1 else np.asarray(image_input)
+    if isinstance(image_input, bytearray | memoryview):
+        return _from_buffer(image_input)
     if isinstance(image_input, TorchTensor):
         return _from_tensor(image_input)
     if isinstance(image_input, PillowImage):
@@ -97,8 +97,11 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
     # nothing when it fails.
     try:
         file = Path(os.fsdecode(path))
-        if stat.S_ISCHR(file.stat().st_mode):
+        mode = file.stat().st_mode
+        if stat.S_ISCHR(mode):
             raise ImageError("cannot be read (a device, no file)")
+        if stat.S_ISFIFO(mode):  # Nobody may ever write into it.
+            raise ImageError("cannot be read (a pipe, no file); give the bytes that come out of it")
         return file.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from error
@@ -106,16 +109,37 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"cannot be read ({error})") from error
 
 
+def _size_of(buffer: bytes | bytearray | memoryview) -> int:
+    try:
+        return memoryview(buffer).nbytes
+    except ValueError:  # It was released.
+        return 0
+
+
+def _from_buffer(buffer: bytearray | memoryview) -> bytes | np.ndarray:
+    try:
+        view = memoryview(buffer)
+    except ValueError as error:
+        raise ImageError("was released before it was read; give the bytes of a file") from error
+    return view.tobytes() if view.ndim == 1 else np.asarray(view)
+
+
 def _read_stream(stream: ReadableFile) -> bytes:
     """All that is left in a stream, which is then where it was, if it can go back."""
     try:
         data = stream.read()
+        if isinstance(data, bytearray | memoryview):
+            data = bytes(data)
         if isinstance(data, bytes) and stream.seekable():
             stream.seek(-len(data), os.SEEK_CUR)
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:  # Members of archives and streams of networks raise of all kinds.
         raise ImageError(f"cannot be read ({error})") from error
-    if not isinstance(data, bytes):
+    if isinstance(data, str):
         raise ImageError("was opened as text; open it in binary mode, as open(path, 'rb')")
+    if not isinstance(data, bytes):
+        raise ImageError(f"cannot be read (it gave {type(data).__name__} instead of bytes)")
+    if not data:
+        raise ImageError("the file is empty, or was read to its end; seek(0) goes back")
     return data
 
 

@@ -132,15 +132,26 @@ def _levels(data: bytes, header: NetpbmHeader) -> np.ndarray:
 def _stored(data: bytes, header: NetpbmHeader, dtype: str) -> np.ndarray:
     shape = header.height, header.width, header.channels
     count = header.height * header.width * header.channels
-    if header.start + count * np.dtype(dtype).itemsize > len(data):
-        raise ImageError(CUT_OFF)
+    _check_end(data, header.start + count * np.dtype(dtype).itemsize)
     return np.frombuffer(data, dtype, count, header.start).reshape(shape)
+
+
+def _check_end(data: bytes, end: int) -> None:
+    """Make sure that the file holds one whole image; what follows it may be no other one."""
+    if end > len(data):
+        raise ImageError(CUT_OFF)
+    following = data[end : end + 4096].lstrip()
+    if is_netpbm(following):
+        try:
+            read_netpbm_header(following)
+        except ImageError:
+            return
+        raise ImageError("holds several images; save each as a file of its own")
 
 
 def _bits(data: bytes, header: NetpbmHeader) -> np.ndarray:
     row = -(-header.width // 8)
-    if header.start + row * header.height > len(data):
-        raise ImageError(CUT_OFF)
+    _check_end(data, header.start + row * header.height)
     packed = np.frombuffer(data, np.uint8, row * header.height, header.start)
     black = np.unpackbits(packed.reshape(header.height, row), axis=1)[:, : header.width]
     return np.where(black, 0, 255).astype(np.uint8)[:, :, None]
@@ -152,6 +163,8 @@ def _pam_header(data: bytes) -> NetpbmHeader:
         raise ImageError(_DAMAGED)
     lines = [line.split() for line in found[0].splitlines()]
     values = {line[0]: line[1].decode("latin-1") for line in lines if len(line) == 2}
+    if "CMYK" in values.get(b"TUPLTYPE", "").upper():
+        raise ImageError("has CMYK channels; save it as grey or RGB")
     try:
         numbers = [values[name] for name in (b"WIDTH", b"HEIGHT", b"MAXVAL")]
         return _checked(b"P7", numbers, int(values[b"DEPTH"]), found.end())

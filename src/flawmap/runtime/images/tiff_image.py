@@ -28,6 +28,9 @@ from flawmap.runtime.tiff_layout import (
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 """Predictors of TIFF."""
 
+_REVERSED_BITS = 2
+"""Fill order of files whose bytes have their bits the other way round."""
+
 
 def read_plain_tiff(data: bytes, layout: TiffLayout) -> np.ndarray:
     """The pixels of a TIFF file, (height, width, channel), in the machine's byte order.
@@ -77,6 +80,9 @@ def _stored(
     """Pixels that are not compressed, (row, tile, column, channel)."""
     dtype = _known(layout)
     _, across, width, channels = shape
+    if layout.fill_order == _REVERSED_BITS:
+        stored = np.frombuffer(data, np.uint8)
+        data = np.packbits(np.unpackbits(stored, bitorder="little")).tobytes()
     result = np.empty(shape, dtype.newbyteorder("="))
     for index, offset in enumerate(offsets):
         top = index // across * layout.chunk_height

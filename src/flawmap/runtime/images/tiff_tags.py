@@ -38,6 +38,7 @@ class Tag(IntEnum):
     TILE_OFFSETS = 324
     TILE_SIZES = 325
     SAMPLE_FORMAT = 339
+    IMAGE_DEPTH = 32997
 
 
 _REDUCED_OR_MASK = 0b101
@@ -64,7 +65,8 @@ def read_tags(data: bytes) -> Tags:
     full = [tags for tags in pages if not tags.get(Tag.SUBFILE_TYPE, (0,))[0] & _REDUCED_OR_MASK]
     if not full:
         raise ImageError("holds a thumbnail alone, as raw files of cameras do; save it as RGB")
-    count = max(len(full), _images_of_stack(full[0]))
+    slices = full[0].get(Tag.IMAGE_DEPTH, (1,))[0]
+    count = max(len(full), _images_of_stack(full[0]), slices)
     if count > 1:
         raise ImageError(f"holds {count} images; save each as a file of its own")
     return full[0]
