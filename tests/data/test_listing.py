@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from flawmap.data.listing import Folder, passed_over, unusable
+from flawmap.support.own_images import mark_png
+from helpers import texture
+from image_files import with_pillow
 
 needs_unix = pytest.mark.skipif(sys.platform == "win32", reason="needs pipes, links or modes")
 
@@ -39,12 +42,14 @@ def test_what_systems_put_into_folders_is_no_part_of_them(tmp_path: Path, hidden
 
 
 def test_what_flawmap_wrote_is_no_image(tmp_path: Path) -> None:
-    touch(tmp_path / "a.png", tmp_path / "old" / "overlays" / "a.png.png")
-    touch(tmp_path / "p.training" / "curves.png", tmp_path / "p.training" / "history.json")
-    touch(tmp_path / "p.training" / "checkpoint.safetensors", tmp_path / "old" / "results.jsonl")
-    touch(tmp_path / "overlays" / "b.png", tmp_path / "curves.png")
-    assert listed(tmp_path) == ["a.png", "curves.png", "overlays/b.png"]
-    assert not passed_over(Folder(tmp_path).walk())
+    touch(tmp_path / "a.png", tmp_path / "old" / "overlays" / "b.png")
+    for name in ("results/a.png.png", "p.training/curves.png"):
+        touch(tmp_path / name)
+        (tmp_path / name).write_bytes(mark_png(with_pillow(texture(0), "PNG")))
+    assert listed(tmp_path) == ["a.png", "old/overlays/b.png"]
+    assert passed_over(Folder(tmp_path).walk()) == [
+        "2 files are no images and are passed over: drawn by flawmap (2)"
+    ]
 
 
 @needs_unix
@@ -87,11 +92,9 @@ def test_a_folder_that_may_not_be_read_is_named(closed_folder: Path) -> None:
 
 
 def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
-    touch(
-        *(tmp_path / name for name in ("a.png", "b.heic", "c.HEIC", "x/d.heic", "notes", "e.txt"))
-    )
+    touch(*(tmp_path / name for name in ("a.png", "b.csv", "c.CSV", "x/d.csv", "notes", "e.txt")))
     assert passed_over(Folder(tmp_path).walk()) == [
-        "5 files are no images and are passed over: .heic (3), no suffix (1), .txt (1)"
+        "5 files are no images and are passed over: .csv (3), no suffix (1), .txt (1)"
     ]
 
 

@@ -34,6 +34,6 @@ def test_nothing_is_said_of_others(image: np.ndarray) -> None:
 
 
 def test_a_dark_image_whose_bits_are_on_top_already_has_no_hint() -> None:
-    levels = np.arange(64, dtype=np.uint16).reshape(8, 8, 1)
+    levels = np.arange(192, dtype=np.uint16).reshape(8, 8, 3)
     assert depth_hint("a.tif", levels, Preprocessing())
     assert not depth_hint("a.tif", levels << 4, Preprocessing())

@@ -183,7 +183,12 @@ def test_a_stream_may_give_what_is_like_bytes() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_read_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="a pipe, no file"):
+    with pytest.raises(ImageError, match="the file is empty"):
         decode(tmp_path / "a.png")
+    end, start = os.pipe()
+    os.write(start, PNG)
+    os.close(start)
+    assert np.array_equal(decode(f"/dev/fd/{end}"), RGB)
+    os.close(end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,13 +101,23 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         mode = file.stat().st_mode
         if stat.S_ISCHR(mode):
             raise ImageError("cannot be read (a device, no file)")
-        if stat.S_ISFIFO(mode):  # Nobody may ever write into it.
-            raise ImageError("cannot be read (a pipe, no file); give the bytes that come out of it")
+        if stat.S_ISFIFO(mode):
+            return _read_pipe(file)
         return file.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from error
     except ValueError as error:  # a path with a null byte
         raise ImageError(f"cannot be read ({error})") from error
+
+
+def _read_pipe(pipe: Path) -> bytes:
+    """All that is written into a pipe; nothing where nobody has it open to write."""
+    if sys.platform == "win32":
+        raise ImageError("cannot be read (a pipe, no file)")
+    # Opened as a file it would wait until somebody writes, perhaps for ever.
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+        os.set_blocking(stream.fileno(), True)
+        return stream.read()
 
 
 def _size_of(buffer: bytes | bytearray | memoryview) -> int:
