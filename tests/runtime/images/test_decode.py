@@ -206,6 +206,14 @@ def test_masks_mark_what_is_not_zero(data: bytes, tmp_path: Path) -> None:
     assert np.array_equal(mask, MARKED)
 
 
+def test_a_dark_mask_in_a_lossy_file_is_refused(tmp_path: Path) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:24, 8:24] = 100
+    Image.fromarray(mask).save(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="a lossy mask whose brightest level is 1"):
+        decode_mask(tmp_path / "a.jpg")
+
+
 def test_a_mask_in_a_lossy_file_is_what_is_brighter_than_half(tmp_path: Path) -> None:
     path = tmp_path / "mask.jpg"
     levels = np.repeat(np.array([[0, 100, 150]], np.uint8), 16, axis=1)

@@ -181,6 +181,12 @@ def decode_mask(path: Path) -> Mask:
         marks, alpha = pixels[:, :, :colours], pixels[:, :, colours:]
         if alpha.size and alpha.min() < alpha.max() and (marks == marks[0, 0]).all():
             marks = alpha
+        brightest = marks.max()
+        if opened.is_lossy and 0 < brightest <= _HALF:
+            raise ImageError(
+                f"a lossy mask whose brightest level is {brightest:g}, so that a mark cannot be "
+                "told from noise; save it as PNG, or with 255 where the defect is"
+            )
         return np.asarray(marks.max(axis=2) > (_HALF if opened.is_lossy else 0))
 
 
