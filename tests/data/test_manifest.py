@@ -363,14 +363,6 @@ def test_masks_say_what_is_good_where_no_label_does(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_that_call_an_image_good_and_name_a_mask_are_not_learned(tmp_path: Path) -> None:
-    save(tmp_path / "marked.png", np.full((40, 40), 255, np.uint8))
-    file = tmp_path / "parts.csv"
-    file.write_text("path,label,split,mask\na.png,ok,train,marked.png\nb.png,ok,train,\n")
-    assert [sample.path.name for sample in find_samples(file)] == ["b.png"]
-    assert "1 image is called good, but a mask marks a defect" in find_dataset(file).notes[0]
-
-
 def test_a_name_is_found_in_either_spelling_of_unicode(tmp_path: Path) -> None:
     (tmp_path / "\u00fc.png").touch()
     file = tmp_path / "parts.csv"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flawmap.data.contradictions import without_contradictions
 from flawmap.data.folder_samples import Layout, folder_samples
 from flawmap.data.labels import (
     GOOD_WORDS_FOR_MESSAGES,
@@ -25,7 +26,6 @@ from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusabl
 from flawmap.data.manifest import is_manifest, manifest_products, read_manifest
 from flawmap.data.mask_files import masks_beside
 from flawmap.data.paths import FileKeys
-from flawmap.data.read_mask import is_marked
 from flawmap.data.real_iad import read_real_iad
 from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.data.wording import count, list_counts
@@ -144,19 +144,8 @@ def labelled_test_samples(source: Path) -> list[Sample]:
 
 
 def _read(source: Path) -> FoundSamples:
-    """What is found, without images that are called good and have a mask that marks a defect."""
     _check_path(source)
-    found = _read_any(source)
-    doubtful = [sample for sample in found.samples if _is_contradicted(sample)]
-    if not doubtful:
-        return found
-    verb = count(len(doubtful), "image is", "images are")
-    note = (
-        f"{verb} called good, but a mask marks a defect, and so left out: first "
-        f"{doubtful[0].path}, marked in {doubtful[0].mask}"
-    )
-    samples = [sample for sample in found.samples if not _is_contradicted(sample)]
-    return replace(found, samples=samples, notes=[*found.notes, note])
+    return without_contradictions(_read_any(source))
 
 
 def _check_path(source: Path) -> None:
@@ -165,15 +154,6 @@ def _check_path(source: Path) -> None:
         source.is_file()
     except OSError as error:  # The name is too long, or a folder above it is closed.
         raise DatasetError(f"{source}: cannot be read ({error.strerror})") from error
-
-
-def _is_contradicted(sample: Sample) -> bool:
-    """Whether an image is to be learned although its mask marks something.
-
-    Of a test image, its row in the results says so.
-    """
-    is_to_learn = not sample.label and sample.split != "test"
-    return is_to_learn and sample.mask is not None and is_marked(sample.mask, if_unreadable=False)
 
 
 def _read_any(source: Path) -> FoundSamples:
@@ -254,11 +234,15 @@ def _holds_images(folder: Folder) -> bool:
 
 def _product_folders(root: Folder) -> Iterator[Folder]:
     for folder in root.folders:
-        if not is_defect_name(folder.name) and not is_mask_word(folder.name):
-            product = Folder(folder.path)
-            layout = _layout(product)
-            if layout and folder_samples(product, layout).samples:
-                yield product
+        if is_defect_word(folder.name) or is_mask_word(folder.name):
+            continue
+        product = Folder(folder.path)
+        layout = _layout(product)
+        # Folders inside say what is good, whatever bad_weather_camera is called.
+        says_itself = layout in (Layout.SPLITS, Layout.CLASSES)
+        is_named_defective = is_defect_name(folder.name) and not says_itself
+        if layout and not is_named_defective and folder_samples(product, layout).samples:
+            yield product
 
 
 def _manifests(folder: Path) -> list[Path]:
