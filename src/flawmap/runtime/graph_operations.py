@@ -20,7 +20,8 @@ _TYPES = (
     # Of each element.
     "Abs Acos Acosh Asin Asinh Atan Atanh Ceiling Clamp Convert ConvertLike Cos Cosh Elu Erf Exp "
     "Floor Gelu HardSigmoid HSigmoid HSwish Identity IsFinite IsInf IsNaN Log LogicalNot Mish "
-    "Negative PRelu ReLU Round Selu Sigmoid Sign Sin Sinh SoftPlus SoftSign Sqrt Swish Tan Tanh "
+    "Negative PReLU PRelu ReLU Round Selu Sigmoid Sign Sin Sinh SoftPlus SoftSign Sqrt Swish Tan "
+    "Tanh "
     "BitwiseNot FakeConvert FakeQuantize "
     # Of two or three.
     "Add ConvertPromoteTypes Divide Equal FloorMod Greater GreaterEqual Less LessEqual LogicalAnd "
