@@ -34,6 +34,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         file=text, force_terminal=True, width=120, highlight=False, color_system=None
     )
     monkeypatch.setattr(console, "err", terminal)
+    monkeypatch.setattr(console, "notes", terminal)
     monkeypatch.setattr(console, "out", terminal)
     monkeypatch.setattr(tables, "out", terminal)
     return text
