@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from rich.console import Console
 
 from fitted import cli_part
 from flawmap.cli import console, tables
+from flawmap.cli.output import choose_output
 from helpers import save, texture, with_defect
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[None]:
+    """What a command of a test chose to show is not chosen for the next test."""
+    yield
+    choose_output(as_json=False, quiet=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -33,7 +32,6 @@ from flawmap.cli import (
 )
 from flawmap.cli.common import ExitCode, app
 from flawmap.cli.console import err, on_one_line, out
-from flawmap.cli.output import choose_output
 from flawmap.cli.streams import prepare_streams
 from flawmap.errors import FlawmapError
 from flawmap.support.atomic import count_completed
@@ -95,15 +93,12 @@ def _version(requested: bool) -> bool:
 
 @app.callback()
 def _options(
-    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     del version
-    # What a command chose to show is chosen for it alone.
-    context.call_on_close(partial(choose_output, as_json=False, quiet=False))
 
 
 def main() -> None:

@@ -17,6 +17,9 @@ from flawmap.cli.output import add_result
 from flawmap.data.sample import Sample
 from flawmap.data.wording import list_counts
 
+_Counts = Mapping[str, Mapping[str, int]]
+"""Number of images by split or folder, and in it by label or kind."""
+
 DryRunOption = Annotated[
     bool,
     typer.Option(
@@ -28,16 +31,19 @@ DryRunOption = Annotated[
 ]
 
 
-def print_reads(source: object, images: Mapping[str, Mapping[str, int]]) -> None:
-    """Print which images would be read.
+def print_reads(source: object, images: _Counts, unused: _Counts | None = None) -> None:
+    """Print which images would be read, and which would not.
 
     Args:
         source: where they are.
         images: how many, by split or folder, and in it by label or kind.
+        unused: those that are there and would not be read.
     """
-    add_result(dry_run=True, reads={"source": str(source), "images": images})
-    parts = [f"{split}: {list_counts(counts)}" for split, counts in images.items()]
-    out.print(f"Would read {on_one_line(str(source))}: {on_one_line(' · '.join(parts))}")
+    unused = unused or {}
+    add_result(dry_run=True, reads={"source": str(source), "images": images, "unused": unused})
+    out.print(f"Would read {on_one_line(str(source))}: {_counts_text(images)}")
+    if unused:
+        out.print(f"Would not read {_counts_text(unused)}")
 
 
 def print_settings(settings: Mapping[str, Any]) -> None:
@@ -47,7 +53,11 @@ def print_settings(settings: Mapping[str, Any]) -> None:
         settings: by name; None for what is not set.
     """
     add_result(settings=settings)
-    typed = [f"{name.replace('_', ' ')} {_text(value)}" for name, value in settings.items()]
+    typed = [
+        f"{name.replace('_', ' ')} {_text(value)}"
+        for name, value in settings.items()
+        if value is not None
+    ]
     out.print(f"Would use {on_one_line(', '.join(typed))}")
 
 
@@ -121,7 +131,12 @@ def _name(file: Path) -> str:
     return on_one_line(str(file))
 
 
+def _counts_text(images: _Counts) -> str:
+    parts = [f"{split}: {list_counts(counts)}" for split, counts in images.items()]
+    return on_one_line(" · ".join(parts) or "no images")
+
+
 def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " × ".join(map(str, value))
-    return "none" if value is None else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

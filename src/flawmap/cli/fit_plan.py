@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,7 @@ from flawmap.cli.dry_run import (
     why_not_opened,
 )
 from flawmap.cli.fit_settings import FitSettings
-from flawmap.cli.notes import good_places, print_left_out
-from flawmap.cli.output import add_result
+from flawmap.cli.notes import is_good_to_fit, print_dataset
 from flawmap.cli.tuning import Tuning
 from flawmap.support.names import with_suffix
 from flawmap.support.targets import check_folder_target
@@ -83,7 +83,7 @@ def plan_fit(
     fraction = inspector.calibration_fraction or inspector.method.holdout_fraction
     training_set = training_set.hold_out(fraction, seed=inspector.method.seed)
     unusable = [*found.unusable, *_check_files(training_set)]
-    print_left_out(found.notes, unusable)
+    print_dataset(replace(found, unusable=unusable))
     _print_images(found)
     print_settings(
         {
@@ -108,9 +108,9 @@ def _check_files(training_set: TrainingSet) -> list[str]:
 
 
 def _print_images(found: FoundSamples) -> None:
-    used = [sample for sample in found.samples if sample.split != "test" and not sample.label]
-    add_result(good_images=good_places(found))
-    print_reads(found.source, images_by_split(used))
+    used = [sample for sample in found.samples if is_good_to_fit(sample)]
+    unused = [sample for sample in found.samples if not is_good_to_fit(sample)]
+    print_reads(found.source, images_by_split(used), images_by_split(unused))
 
 
 def _calibration(inspector: Inspector, training_set: TrainingSet) -> dict[str, Any]:

@@ -42,21 +42,21 @@ def print_dataset(found: FoundSamples) -> None:
     Args:
         found: in a data set.
     """
-    places = good_places(found)
+    good = filter(is_good_to_fit, found.samples)
+    places = Counter(_place(sample, found.source) for sample in good)
     if places:
         out.print(f"Good images: {on_one_line(list_counts(places))}")
-    add_result(good_images=places)
+    add_result(good_images=dict(places))
     print_left_out(found.notes, found.unusable)
 
 
-def good_places(found: FoundSamples) -> dict[str, int]:
-    """Number of good images to fit to and to calibrate with, by where they are said to be good.
+def is_good_to_fit(sample: Sample) -> bool:
+    """Whether an image is one that a method is fitted to, or that sets the threshold.
 
     Args:
-        found: in a data set.
+        sample: of a data set.
     """
-    good = [sample for sample in found.samples if sample.split != "test" and not sample.label]
-    return dict(Counter(_place(sample, found.source) for sample in good))
+    return sample.split != "test" and not sample.label
 
 
 def print_skipped_folders(source: Path, products: Mapping[str, Path]) -> bool:

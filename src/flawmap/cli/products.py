@@ -51,7 +51,8 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, by_product: bool) -> int:
     if not codes:
         raise failures[-1]
     print_results(by_product=by_product)
-    return ExitCode.SOME_UNREADABLE if failures else max(codes)
+    has_failed = failures or (len(set(codes)) > 1 and ExitCode.NOTHING_DONE in codes)
+    return ExitCode.SOME_UNREADABLE if has_failed else max(codes)
 
 
 def run_per_product(

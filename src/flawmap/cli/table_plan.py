@@ -28,7 +28,7 @@ def table_stems(number: int, study: StudyConfig, output: Path) -> dict[str, Path
     from flawmap.experiments.tables import TABLES
 
     stem = output / f"table{number}-{study.source.name}"
-    if not TABLES[number].timed:
+    if not TABLES[number].timed or not study.source.exists():
         return {study.source.name: stem}
     # A data set of one product has the product's name.
     return {
@@ -55,18 +55,18 @@ def plan_table(number: int, study: StudyConfig, output: Path) -> int:
     from flawmap.experiments.tables import TABLES
 
     spec = TABLES[number]
-    print_settings(_settings(study))
-    if not study.source.exists():
-        print_reads(study.source, {})
-        out.print("The data set is not there yet; it would be made, and every run measured.")
-        add_result(runs=None)
-        print_results(by_product=False)
-        return ExitCode.ALL_GOOD
-    stems = table_stems(number, study, output).values()
+    stems = list(table_stems(number, study, output).values())
     for stem in stems:
         check_table_target(stem, clean=False)
-    print_reads(study.source, _images(study))
-    is_whole = spec.timed or _print_runs(spec, study, output)
+    if study.source.exists():
+        print_reads(study.source, _images(study))
+        print_settings(_settings(study))
+        is_whole = spec.timed or _print_runs(spec, study, output)
+    else:
+        print_reads(study.source, {})
+        print_settings(_settings(study))
+        out.print("The data set is not there yet: it would be made, and all of it measured.")
+        is_whole = True
     print_writes([file for stem in stems for file in table_files(stem)])
     print_results(by_product=False)
     return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE

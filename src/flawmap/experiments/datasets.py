@@ -42,11 +42,14 @@ def dataset_folder(name: str, folder: Path) -> Path:
 
     Raises:
         OptionError: no such folder, and no such name.
+        MissingExtra: the package that holds the set is not installed.
 
     Example:
-        >>> dataset_folder("elpv", Path("tables/data"))
-        PosixPath('tables/data/elpv')
+        >>> dataset_folder("heatsinks", Path("tables/data"))
+        PosixPath('tables/data/heatsinks')
     """
+    if name == "elpv":
+        elpv.installed_folder()
     if name in _WRITERS:
         return folder / name
     if not Path(name).exists():
