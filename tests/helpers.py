@@ -86,17 +86,18 @@ SMALL = ["--size", "64", "--coreset", "0.1"]
 
 def run(*arguments: Any) -> tuple[int, str]:
     """Type a command, in this process; gives the exit code and what was shown."""
-    result = _invoke(arguments)
+    result = invoke(arguments)
     return result.exit_code, result.output
 
 
 def run_json(*arguments: Any) -> tuple[int, Any]:
     """The same with `--json`; gives the exit code and the document on standard output."""
-    result = _invoke([*arguments, "--json"])
+    result = invoke([*arguments, "--json"])
     return result.exit_code, json.loads(result.stdout)
 
 
-def _invoke(arguments: Sequence[Any]) -> Result:
+def invoke(arguments: Sequence[Any]) -> Result:
+    """Type a command, in this process; what it shows is in `stdout` and in `stderr`."""
     from flawmap.cli import app
 
     result = CliRunner().invoke(

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from flawmap.cli.common import ExitCode
-from helpers import needs_fit, run, save, texture, with_defect
+from helpers import invoke, needs_fit, run, run_json, save, texture, with_defect
 
 STUDY = ["--backbone", "test_resnet", "--weights", "random", "--size", "64"]
-TINY = ["--method", "patchcore", "--size", "64", "--coreset", "0.1"]
+TINY = ["--method", "patchcore", *STUDY]
 
 
 def typed(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -51,10 +51,7 @@ COMMANDS = {
     "check-cell": (["check-cell", "99.31", "98.82"], 0),
     "export": (["export", "{part}", "-o", "{out}"], 0),
     "figure": (["figure", "5", "--data", "{set}", "-o", "{out}"], 0),
-    "table": (
-        ["table", "4", "--data", "{set}", "-o", "{out}", *STUDY],
-        0,
-    ),
+    "table": (["table", "1", "--data", "{set}", "-o", "{out}", *STUDY], 2),
 }
 KEYS = {
     "fit": {"good_images", "notes", "skipped", "file", "calibration", "errors", "warnings"},
@@ -68,45 +65,52 @@ KEYS = {
     "check-cell": {"auroc", "f1", "threshold", "possible", "ratios"},
     "export": {"inspector", "files", "max_relative_difference"},
     "figure": {"files"},
-    "table": {"set"},
+    "table": {"title", "runs", "notes", "files"},
 }
 WITHOUT_TORCH = {"inspect", "evaluate", "threshold", "threshold of a budget", "info", "split"}
 
 
 @pytest.fixture
-def words(part: Path, labelled: Path, tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
-    """The command of a test's name, on a copy of the inspector."""
+def words(
+    name: str, part: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """The command of a name, on a copy of the inspector; the table has one line."""
     shutil.copyfile(part, tmp_path / "part.flawmap")
+    if name == "table":
+        from flawmap.experiments.study import MethodSetup
+        from flawmap.experiments.tables import TABLES, TableLine, TableSpec
+
+        line = TableLine("PatchCore", MethodSetup("patchcore", {"coreset": 0.1}))
+        monkeypatch.setitem(TABLES, 1, TableSpec("Methods", (line,)))
     places = {"part": tmp_path / "part.flawmap", "set": labelled, "out": tmp_path / "out"}
-    template, _ = COMMANDS[request.getfixturevalue("name")]
+    template, _ = COMMANDS[name]
     return [word.format(**places) for word in template]
 
 
 def of(names: set[str]) -> list[Any]:
     return [
-        name if name in WITHOUT_TORCH else pytest.param(name, marks=needs_fit) for name in names
+        name if name in WITHOUT_TORCH else pytest.param(name, marks=needs_fit) for name in sorted(names)
     ]
 
 
 @pytest.mark.parametrize("name", of(set(COMMANDS) - {"inspect"}))
 def test_json_is_one_document_on_standard_output(name: str, words: list[str]) -> None:
-    done = typed(*words, "--json", FORCE_COLOR="1")
-    assert done.returncode == COMMANDS[name][1], done.stderr
-    document = json.loads(done.stdout)
+    code, document = run_json(*words)
+    assert code == COMMANDS[name][1]
     assert set(document) >= KEYS[name]
 
 
-@pytest.mark.parametrize("name", of(set(COMMANDS) - {"table", "figure", "methods"}))
+@pytest.mark.parametrize("name", of({"fit", "inspect", "evaluate", "threshold", "info", "split"}))
 def test_quiet_leaves_errors_and_warnings_alone(name: str, words: list[str]) -> None:
-    done = typed(*words, "--quiet")
-    assert (done.returncode, done.stdout) == (COMMANDS[name][1], b"")
-    assert b"note:" not in done.stderr
-    assert done.stderr.count(b"broken") == (3 if name in ("inspect", "evaluate") else 0)
-    assert (b"takes 99 good images" in done.stderr) == (name in ("fit", "info"))
+    done = invoke([*words, "--quiet"])
+    assert (done.exit_code, done.stdout) == (COMMANDS[name][1], "")
+    assert "note:" not in done.stderr
+    assert done.stderr.count("broken") == (3 if name in ("inspect", "evaluate") else 0)
+    assert ("takes 99 good images" in done.stderr) == (name in ("fit", "info"))
 
 
 def test_inspect_prints_the_lines_of_its_table(part: Path, labelled: Path, tmp_path: Path) -> None:
-    done = typed("inspect", part, labelled / "test", "-o", tmp_path, "--json")
+    done = typed("inspect", part, labelled / "test", "-o", tmp_path, "--json", FORCE_COLOR="1")
     assert done.returncode == ExitCode.SOME_UNREADABLE
     assert done.stdout == (tmp_path / "results.jsonl").read_bytes()
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -115,9 +119,16 @@ def test_inspect_prints_the_lines_of_its_table(part: Path, labelled: Path, tmp_p
     assert b"and 1 more like this" in done.stderr
 
 
+def test_a_document_is_one_in_any_encoding(part: Path, tmp_path: Path) -> None:
+    file = tmp_path / "坏é.flawmap"
+    shutil.copyfile(part, file)
+    done = typed("threshold", file, "--json", PYTHONIOENCODING="cp1252", FORCE_COLOR="1")
+    assert json.loads(done.stdout.decode("cp1252"))["file"] == str(file)
+    assert "\\u574f\\u00e9.flawmap" in done.stdout.decode("ascii")
+
+
 def test_the_documents_are_those_of_the_files(part: Path, labelled: Path, tmp_path: Path) -> None:
-    done = typed("evaluate", part, labelled, "-o", tmp_path, "--json")
-    document = json.loads(done.stdout)
+    _, document = run_json("evaluate", part, labelled, "-o", tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert {key: document[key] for key in written} == written
     assert len(document["errors"]) == 4
@@ -130,28 +141,25 @@ def test_fit_says_what_info_says(labelled: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled / "train/good", folder)
     for number in range(5):
         (folder / f"broken {number}.png").write_text("no image")
-    file = tmp_path / "坏.flawmap"
-    done = typed("fit", folder, "-o", file, *TINY, "--json", PYTHONIOENCODING="cp1252")
-    assert done.returncode == ExitCode.SOME_UNREADABLE
-    document = json.loads(done.stdout.decode("cp1252"))
-    facts = json.loads(typed("info", file, "--json").stdout)
+    done = invoke(["fit", folder, "-o", tmp_path / "p.flawmap", *TINY, "--json"])
+    assert done.exit_code == ExitCode.SOME_UNREADABLE
+    document = json.loads(done.stdout)
+    _, facts = run_json("info", tmp_path / "p.flawmap")
     assert {key: document[key] for key in facts} == facts
-    assert document["file"] == str(file)
     assert len(document["errors"]) == 5
-    assert done.stderr.count(b"skipped:") == 4
-    assert b"and 2 more like this" in done.stderr
+    assert done.stderr.count("skipped:") == 4
+    assert "and 2 more like this" in done.stderr
 
 
 def test_products_have_an_object_each(part: Path, labelled: Path, tmp_path: Path) -> None:
     for product in ("Black", "White"):
         (tmp_path / "products").mkdir(exist_ok=True)
         (tmp_path / "products" / product).symlink_to(labelled)
-    done = typed("split", tmp_path / "products", "-o", tmp_path / "splits", "--json")
-    assert done.returncode == 0
-    assert list(json.loads(done.stdout)) == ["Black", "White"]
-    done = typed("evaluate", part, tmp_path / "products", "-o", tmp_path / "out", "--json")
-    assert done.returncode == ExitCode.SOME_UNREADABLE
-    document = json.loads(done.stdout)
+    code, document = run_json("split", tmp_path / "products", "-o", tmp_path / "splits")
+    assert (code, list(document)) == (0, ["Black", "White"])
+    arguments = ["evaluate", part, tmp_path / "products", "-o", tmp_path / "out"]
+    code, document = run_json(*arguments)
+    assert code == ExitCode.SOME_UNREADABLE
     assert document["White"]["metrics"]["image AUROC"]["value"] == 1.0
 
 
