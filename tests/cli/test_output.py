@@ -89,7 +89,8 @@ def words(
 
 def of(names: set[str]) -> list[Any]:
     return [
-        name if name in WITHOUT_TORCH else pytest.param(name, marks=needs_fit) for name in sorted(names)
+        name if name in WITHOUT_TORCH else pytest.param(name, marks=needs_fit)
+        for name in sorted(names)
     ]
 
 

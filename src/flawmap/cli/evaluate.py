@@ -100,7 +100,9 @@ def evaluate(
         run_jobs(jobs, by_product=True),
         ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD,
     )
-    if not dry_run:
+    if dry_run:
+        print_writes([output / "metrics.json"])
+    else:
         print_product_summary(metrics)
         write_json(output / "metrics.json", metrics_to_dict(metrics))
     raise typer.Exit(code)
