@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
     from flawmap.metrics.metric import Metric
@@ -85,6 +86,18 @@ SMALL = ["--size", "64", "--coreset", "0.1"]
 
 def run(*arguments: Any) -> tuple[int, str]:
     """Type a command, in this process; gives the exit code and what was shown."""
+    result = invoke(arguments)
+    return result.exit_code, result.output
+
+
+def run_json(*arguments: Any) -> tuple[int, Any]:
+    """The same with `--json`; gives the exit code and the document on standard output."""
+    result = invoke([*arguments, "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def invoke(arguments: Sequence[Any]) -> Result:
+    """Type a command, in this process; what it shows is in `stdout` and in `stderr`."""
     from flawmap.cli import app
 
     result = CliRunner().invoke(
@@ -92,7 +105,7 @@ def run(*arguments: Any) -> tuple[int, str]:
     )
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return result.exit_code, result.output
+    return result
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Inspector:
         method: the method, with all its options.
         name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
+        size: of the network's input, as it was given.
         chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
             of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
@@ -100,10 +101,10 @@ class Inspector:
     ) -> None:
         self.method, self.name, preset_size = choose_method(method, preset, options)
         size = preset_size if size is None else size
-        self._size = _DEFAULT_SIZE if size is None else size
+        self.size = _DEFAULT_SIZE if size is None else size
         self.chosen_size: ChosenSize | None = None
-        if not isinstance(self._size, AutoSize):
-            Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
+        if not isinstance(self.size, AutoSize):
+            Preprocessing(*sides_of(self.size))  # A size that cannot be is refused at once.
         Preprocessing(white=white)
         self.white = white
         self.budget = Budget(false_rejects, confidence)
@@ -131,12 +132,12 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        sides = sides_of(self.chosen_size or self._size)
+        sides = sides_of(self.chosen_size or self.size)
         return replace(make_preprocessing(self.method, *sides), white=self.white)
 
     def fit(
         self,
-        source: str | Path | Sequence[ImageInput],
+        source: str | Path | TrainingSet | Sequence[ImageInput],
         groups: Sequence[str] = (),
         *,
         finetune_classes: Mapping[str, Sequence[ImageInput]] | None = None,
@@ -145,9 +146,9 @@ class Inspector:
         """Fit to good images, and set the threshold.
 
         Args:
-            source: a folder of good images, a data set with `train/good`, a CSV manifest, or the
-                images themselves. Images that a manifest names for calibration are held out,
-                whatever `calibration_fraction` is.
+            source: a folder of good images, a data set with `train/good`, a CSV manifest, a
+                `TrainingSet` of them, or the images themselves. Images that a manifest names for
+                calibration are held out, whatever `calibration_fraction` is.
             groups: the lot, day or camera of each image, where `source` are the images; a manifest
                 names its own. Images of one group are held out together.
             finetune_classes: images by the name of their class, which the fine-tuning tells apart;
@@ -163,15 +164,17 @@ class Inspector:
             DatasetError: too few images can be read, or one has changed since its manifest.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        if isinstance(source, str | Path):
+        if isinstance(source, TrainingSet):
+            training_set = source
+        elif isinstance(source, str | Path):
             training_set = TrainingSet.of(Path(source))
         else:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
-        if isinstance(self._size, AutoSize):
+        if isinstance(self.size, AutoSize):
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
-        self.chosen_size = choose_size(self.method, self._size, training_set.training.images)
+        self.chosen_size = choose_size(self.method, self.size, training_set.training.images)
         if self.finetune:
             classes = training_set.images_by_class(finetune_classes)
             self._fine_tune(self.finetune, classes, checkpoint_dir)

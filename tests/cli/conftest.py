@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from rich.console import Console
 
 from fitted import cli_part
 from flawmap.cli import console, tables
+from flawmap.cli.output import choose_output
 from helpers import save, texture, with_defect
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[None]:
+    """What a command of a test chose to show is not chosen for the next test."""
+    yield
+    choose_output(as_json=False, quiet=False)
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +43,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         file=text, force_terminal=True, width=120, highlight=False, color_system=None
     )
     monkeypatch.setattr(console, "err", terminal)
+    monkeypatch.setattr(console, "notes", terminal)
     monkeypatch.setattr(console, "out", terminal)
     monkeypatch.setattr(tables, "out", terminal)
     return text

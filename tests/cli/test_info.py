@@ -12,7 +12,7 @@ import pytest
 from flawmap import FineTuneConfig, Inspector, load
 from flawmap.cli.common import ExitCode
 from flawmap.errors import BundleError
-from helpers import TINY, run, run_in_a_process, texture
+from helpers import TINY, run, run_in_a_process, run_json, texture
 
 GOOD = [texture(seed) for seed in range(8)]
 
@@ -39,8 +39,8 @@ def test_what_it_prints_is_what_the_runtime_has(part: Path) -> None:
 
 
 def test_json_is_one_object(part: Path) -> None:
-    code, output = run("info", part, "--json")
-    facts, runtime = json.loads(output), load(part)
+    code, facts = run_json("info", part)
+    runtime = load(part)
     calibration = runtime.calibration
     assert code == 0
     assert facts["bytes"] == part.stat().st_size
@@ -61,7 +61,7 @@ def test_json_is_one_object(part: Path) -> None:
 def test_groups_and_images_that_only_calibrate(tmp_path: Path) -> None:
     inspector = Inspector(size=64, calibration_fraction=0.5, confidence=0.9, **TINY)
     inspector.fit(GOOD, groups=list("aabbccdd")).save(tmp_path / "part.flawmap")
-    facts = json.loads(run("info", tmp_path / "part.flawmap", "--json")[1])
+    facts = run_json("info", tmp_path / "part.flawmap")[1]
     calibration = facts["calibration"]
     assert facts["fitted_images"] + calibration["images"] == 8
     assert facts["fitted_images"] < 8
@@ -75,7 +75,7 @@ def test_groups_and_images_that_only_calibrate(tmp_path: Path) -> None:
 def test_a_named_methods_own_defaults_are_no_changes(tmp_path: Path) -> None:
     options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "seed": 3}
     Inspector("patchcore-paper", size=64, **options).fit(GOOD).save(tmp_path / "part.flawmap")
-    facts = json.loads(run("info", tmp_path / "part.flawmap", "--json")[1])
+    facts = run_json("info", tmp_path / "part.flawmap")[1]
     assert facts["method_options"]["image_score"]["type"] == "Reweighted"
     assert facts["changed_options"] == options
 
@@ -85,14 +85,14 @@ def test_why_there_is_no_graph(tmp_path: Path) -> None:
     Inspector("spade", size=64, **options).fit(GOOD).save(tmp_path / "part.flawmap")
     _, output = run("info", tmp_path / "part.flawmap")
     assert "SPADE cannot be a graph" in " ".join(output.split())
-    assert json.loads(run("info", tmp_path / "part.flawmap", "--json")[1])["has_graph"] is False
+    assert run_json("info", tmp_path / "part.flawmap")[1]["has_graph"] is False
 
 
 def test_a_fine_tuning(tmp_path: Path) -> None:
     config = FineTuneConfig(epochs=2, image_size=64, batch_size=8)
     inspector = Inspector(size=64, finetune=config, **TINY).fit(GOOD)
     inspector.save(tmp_path / "part.flawmap")
-    facts = json.loads(run("info", tmp_path / "part.flawmap", "--json")[1])["finetuning"]
+    facts = run_json("info", tmp_path / "part.flawmap")[1]["finetuning"]
     assert (facts["mode"], facts["epochs"], facts["excluded_images"]) == ("synthetic", 2, 0)
     assert facts["changed_options"] == {"epochs": 2, "image_size": 64, "batch_size": 8}
     assert inspector.finetune_record is not None

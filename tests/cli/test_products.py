@@ -16,7 +16,7 @@ def fail() -> int:
 
 def test_the_worst_exit_code_counts() -> None:
     jobs = {"a": lambda: ExitCode.ALL_GOOD, "b": lambda: ExitCode.SOME_REJECTED}
-    assert run_jobs(jobs) == ExitCode.SOME_REJECTED
+    assert run_jobs(jobs, by_product=True) == ExitCode.SOME_REJECTED
 
 
 def test_a_job_that_fails_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,13 +26,13 @@ def test_a_job_that_fails_stops_no_other(capsys: pytest.CaptureFixture[str]) -> 
         done.append("b")
         return ExitCode.ALL_GOOD
 
-    assert run_jobs({"a [1]": fail, "b": work}) == ExitCode.SOME_UNREADABLE
+    assert run_jobs({"a [1]": fail, "b": work}, by_product=True) == ExitCode.SOME_UNREADABLE
     assert done == ["b"]
     assert "a [1]: the disk is gone" in capsys.readouterr().err
 
 
 def test_a_line_break_in_a_name_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    run_jobs({"a\nb": fail, "c": lambda: ExitCode.ALL_GOOD})
+    run_jobs({"a\nb": fail, "c": lambda: ExitCode.ALL_GOOD}, by_product=True)
     printed = capsys.readouterr()
     assert "a\\nb" in printed.out
     assert "a\\nb: the disk is gone" in printed.err
@@ -40,7 +40,7 @@ def test_a_line_break_in_a_name_begins_no_line(capsys: pytest.CaptureFixture[str
 
 def test_where_all_jobs_fail_so_does_the_command() -> None:
     with pytest.raises(DatasetError, match="the disk is gone"):
-        run_jobs({"a": fail})
+        run_jobs({"a": fail}, by_product=False)
 
 
 def test_each_product_has_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from flawmap import load
 from flawmap.cli.common import ExitCode
 from flawmap.errors import DatasetError, OptionError
-from helpers import SMALL, run, save, texture
+from helpers import SMALL, run, run_json, save, texture
 
 SETTINGS = ["--method", "patchcore", *SMALL]
 
@@ -51,7 +50,7 @@ def test_the_file_keeps_it_and_info_shows_it(tuned: tuple[Path, str]) -> None:
     assert len(table) == 3
     for line in table:
         assert line in output
-    facts = json.loads(run("info", file, "--json")[1])["tuning"]
+    facts = run_json("info", file)[1]["tuning"]
     assert facts["trials"][0]["label"] == "as set"
     assert facts["minutes"] == 0.001
     chosen = facts["trials"][facts["chosen"]]
@@ -77,7 +76,7 @@ def test_each_product_is_tuned(product: Path, tmp_path: Path) -> None:
 
 
 def test_a_fit_that_was_not_tuned_says_so(part: Path) -> None:
-    assert json.loads(run("info", part, "--json")[1])["tuning"] is None
+    assert run_json("info", part)[1]["tuning"] is None
     assert "tuning        none" in run("info", part)[1]
 
 

@@ -43,7 +43,7 @@ CELLS = "\n".join(
 @pytest.fixture
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = package(tmp_path / "package", CELLS)
-    monkeypatch.setattr(elpv, "_installed", lambda: data)
+    monkeypatch.setattr(elpv, "installed_folder", lambda: data)
     return tmp_path / "data" / "elpv"
 
 
@@ -97,7 +97,7 @@ def test_a_cell_stays_where_it_is_when_others_come_or_go(
 ) -> None:
     before = placed(elpv.list_samples())
     fewer = package(few / "elsewhere", "\n".join(CELLS.splitlines()[::-2]))
-    monkeypatch.setattr(elpv, "_installed", lambda: fewer)
+    monkeypatch.setattr(elpv, "installed_folder", lambda: fewer)
     after = placed(elpv.list_samples())
     assert 10 < len(after) < len(before)
     assert after.items() <= before.items()
@@ -186,6 +186,6 @@ def test_another_package_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: str
 ) -> None:
     (tmp_path / "labels.csv").write_text(labels)
-    monkeypatch.setattr(elpv, "_installed", lambda: tmp_path)
+    monkeypatch.setattr(elpv, "installed_folder", lambda: tmp_path)
     with pytest.raises(DatasetError, match="not a list of cells"):
         elpv.list_samples()

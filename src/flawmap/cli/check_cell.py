@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flawmap.cli.common import ExitCode, app
 from flawmap.cli.console import out
+from flawmap.cli.output import JsonOption, QuietOption, choose_output, print_document
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def check_cell(
     f1_rounding: Annotated[
         float, typer.Option(help="Points that the F1 may be off, as printed.", min=0)
     ] = 0.0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compute what fraction of a test set must be defective for an AUROC and an F1 to come from it.
 
@@ -57,6 +60,7 @@ def check_cell(
     """
     from flawmap.metrics.feasible import feasible_ratios
 
+    choose_output(as_json=as_json, quiet=quiet)
     _check_percent(auroc, f1)
     ratio = _ratio(positives, negatives)
     feasible = feasible_ratios(
@@ -68,6 +72,15 @@ def check_cell(
     out.print(f"{_tolerance(f1_rounding)}.")
     requested = by_threshold[threshold]
     impossible = requested.empty if ratio is None else ratio not in requested
+    print_document(
+        {
+            "auroc": auroc,
+            "f1": f1,
+            "threshold": threshold,
+            "possible": not impossible,
+            "ratios": {name: _to_dict(ratios) for name, ratios in by_threshold.items()},
+        }
+    )
     if impossible:
         which = f"no test set of {positives} defective and {negatives} good"
         if requested.empty:
@@ -77,6 +90,13 @@ def check_cell(
             where = "whatever the threshold"
         out.print(f"[red]Impossible:[/] {which} fits both metrics, {where}.")
         raise typer.Exit(_IMPOSSIBLE)
+
+
+def _to_dict(ratios: Ratios) -> dict[str, float | None] | None:
+    """The range of ratios; None where none is possible, an end of None where there is no bound."""
+    if ratios.empty:
+        return None
+    return {"low": ratios.low, "high": None if ratios.high == math.inf else ratios.high}
 
 
 def _check_percent(auroc: float, f1: float) -> None:

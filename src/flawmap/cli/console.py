@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from unicodedata import category
 
 from rich.console import Console, RenderableType
@@ -24,11 +23,16 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.names import as_text
 from flawmap.support.progress import Event, listen
-from flawmap.support.tables import json_text
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
 out = Console(highlight=False, soft_wrap=True)
+"""What a command has found, for people."""
+
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+"""How the work goes, and what is worth to know; `--quiet` silences it."""
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Errors and warnings, which nothing silences."""
 
 _BREAKING = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's categories of control characters and of breaks of lines and paragraphs."""
@@ -67,7 +71,11 @@ class _ProgressBars(Progress):
             return
         if isinstance(event, TrainingForecast):
             self.every = max(1, event.epochs // _MAX_EPOCH_ROWS)
-        self.console.print(_event_text(event))
+            self.console.print(_forecast_text(event))
+            return
+        # A sentence is a warning. Above moving bars only their own console can print.
+        console = err if self.console.quiet else self.console
+        console.print(escape(str(event)))
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.epochs is not None:
@@ -91,8 +99,8 @@ def progress_bars() -> Iterator[None]:
         TimeRemainingColumn(),
     )
     # Into a file or a pipe the bars would draw nothing but an empty line.
-    disable = not err.is_terminal
-    with _ProgressBars(*columns, console=err, transient=True, disable=disable) as progress:
+    disable = notes.quiet or not notes.is_terminal
+    with _ProgressBars(*columns, console=notes, transient=True, disable=disable) as progress:
         tasks: dict[str, TaskID] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
@@ -104,7 +112,7 @@ def progress_bars() -> Iterator[None]:
         with listen(draw, progress.show):
             yield
         if progress.epochs is not None:
-            err.print(progress.epochs)
+            notes.print(progress.epochs)
 
 
 def _epoch_columns(epoch: EpochMetrics) -> tuple[str, ...]:
@@ -129,12 +137,10 @@ def _epoch_values(epoch: EpochMetrics) -> dict[str, str]:
     return {**values, "seconds": f"{epoch.seconds:.0f}"}
 
 
-def _event_text(event: Event) -> str:
-    if isinstance(event, TrainingForecast):
-        amount = f"{event.images} images in each of {event.epochs} epochs"
-        duration = _format_duration(event.seconds)
-        return f"{event.what} with {amount} takes about {duration} on this machine"
-    return escape(str(event))
+def _forecast_text(event: TrainingForecast) -> str:
+    amount = f"{event.images} images in each of {event.epochs} epochs"
+    duration = _format_duration(event.seconds)
+    return f"{event.what} with {amount} takes about {duration} on this machine"
 
 
 def _format_duration(seconds: float) -> str:
@@ -169,15 +175,6 @@ def _visible(sign: str) -> str:
     return ascii(sign)[1:-1] if category(sign) in _BREAKING or sign in _REORDERING else sign
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON that stays JSON in whichever encoding the stream has.
-
-    Args:
-        value: what `json.dumps` can take.
-    """
-    out.print_json(json_text(value), ensure_ascii=not out.encoding.startswith("utf"))
-
-
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
     """Print what was fitted, what the threshold guarantees, and what weakens the guarantee.
 
@@ -196,14 +193,14 @@ def print_fit_summary(calibration: Calibration, file: Path) -> None:
         f"{calibration.expected_false_rejects:.2%} of good parts expected, at most "
         f"{calibration.false_reject_bound:.2%} with {confidence:.0%} confidence"
     )
-    print_notes(calibration.warnings())
+    print_warnings(calibration.warnings())
 
 
-def print_notes(notes: Sequence[str]) -> None:
+def print_warnings(warnings: Sequence[str]) -> None:
     """Print what a user should know.
 
     Args:
-        notes: a sentence each.
+        warnings: a sentence each.
     """
-    for note in notes:
-        out.print(f"[yellow]{escape(note)}[/]", soft_wrap=False)
+    for warning in warnings:
+        err.print(f"[yellow]{escape(warning)}[/]", soft_wrap=False)

@@ -10,6 +10,7 @@ import typer
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
 from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import find_inspectors, run_jobs
 
 
@@ -34,16 +35,24 @@ def export(
             help="Good images to measure the ranges of int8 on: a folder, a data set or a manifest."
         ),
     ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write a graph for other programs: preprocessed images in, scores and anomaly maps out.
 
     A JSON file beside it says how to prepare images and how to decide.
     """
+    choose_output(as_json=as_json, quiet=quiet)
     from flawmap.export import export as export_inspector
 
     def write(file: Path) -> int:
         with progress_bars():
             result = export_inspector(file, output, export_format, precision, quantisation_images)
+        add_result(
+            inspector=str(file),
+            files=[str(path) for path in result.files],
+            max_relative_difference=float(result.max_relative_difference),
+        )
         names = ", ".join(on_one_line(str(path)) for path in result.files)
         out.print(
             f"{on_one_line(str(file))} → {names}; scores of the golden images differ by at most "
@@ -52,4 +61,4 @@ def export(
         return ExitCode.ALL_GOOD
 
     jobs = {name: partial(write, file) for name, file in find_inspectors(inspector).items()}
-    raise typer.Exit(run_jobs(jobs))
+    raise typer.Exit(run_jobs(jobs, by_product=inspector.is_dir()))

@@ -9,6 +9,7 @@ import typer
 
 from flawmap.cli.common import EXIT_CODES, app
 from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.output import JsonOption, QuietOption, choose_output, print_document
 from flawmap.cli.study import (
     BackboneOption,
     DataOption,
@@ -42,12 +43,15 @@ def figure(
     finetune: TableFineTuneOption = "synthetic",
     finetune_preset: FineTunePresetOption = "paper",
     output: StudyFolder = Path("tables"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Draw a figure of the paper from your data: 5 shows samples, 6 where methods see the defects.
 
     Figure 6 comes twice: on the scale of each method's test set, as in the paper, and on the one
     that good parts set.
     """
+    choose_output(as_json=as_json, quiet=quiet)
     from flawmap.render.encode import write_image
 
     study = make_study(
@@ -69,6 +73,7 @@ def figure(
     for suffix, image in drawn.items():
         files.append(output / f"{stem}{suffix}.png")
         write_image(files[-1], image)
+    print_document({"files": [str(file) for file in files]})
     out.print(f"Look at {', '.join(on_one_line(str(file)) for file in files)}")
 
 

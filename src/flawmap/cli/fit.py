@@ -10,19 +10,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
-from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
+from flawmap.cli.console import (
+    err,
+    on_one_line,
+    out,
+    print_fit_summary,
+    print_warnings,
+    progress_bars,
+)
+from flawmap.cli.dry_run import DryRunOption
+from flawmap.cli.facts import facts_of
+from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
-from flawmap.cli.notes import print_dataset
+from flawmap.cli.notes import ALL_IN_JSON, print_dataset
+from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
+from flawmap.cli.repeats import sum_up
 from flawmap.cli.tuning import Tuning
 from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
-from flawmap.support.names import with_suffix
+from flawmap.support.names import as_text
 from flawmap.support.targets import check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
-    from flawmap.runtime.images.decode import UnreadableImage
 
 
 @app.command(epilog=EXIT_CODES)
@@ -161,8 +172,12 @@ def fit(
             "reducer=PCA, context.ratio=0.25; or finetune.epochs=20, …",
         ),
     ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fit to good images; writes one file, or one for each product."""
+    choose_output(as_json=as_json, quiet=quiet)
     # Imported here, as in every command, so that --help and a typing error take no seconds.
     from flawmap.finetune.classes import classes_by_product
 
@@ -199,8 +214,11 @@ def fit(
         )
     # One network for all products, trained with the first of them; the others find it finished.
     products = classes_by_product(good) if finetune == "products" else None
-    job = partial(_fit, settings, tuning, products)
-    raise typer.Exit(run_per_product(good, output, job, file="part.flawmap", folder="parts"))
+    job = partial(plan_fit if dry_run else _fit, settings, tuning, products)
+    code = run_per_product(
+        good, output, job, file="part.flawmap", folder="parts", clean=not dry_run
+    )
+    raise typer.Exit(code)
 
 
 def _parse_layers(text: str) -> tuple[int, ...]:
@@ -217,49 +235,47 @@ def _fit(
     good: Path,
     output: Path,
 ) -> int:
+    from flawmap.data.layouts import find_dataset
+    from flawmap.data.training_set import TrainingSet
     from flawmap.finetune.classes import classes_with_real_defects
 
     with progress_bars():
-        found = print_dataset(good)
+        found = find_dataset(good)
+    print_dataset(found)
     inspector = settings.make_inspector()
-    real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
-    classes = classes_with_real_defects(good) if real_defects else products
-    suffix = ".finetune" if inspector.finetune else ".training"
-    folder = with_suffix(output.with_name(output.name.removesuffix(".flawmap")), suffix)
-    if products:
-        folder = output.parent / "products.finetune"
-    if inspector.finetune or inspector.method.is_trained:
+    classes = classes_with_real_defects(found) if settings.finetune == "real-defects" else products
+    folder = training_folder(inspector, output, shared=products is not None)
+    if folder:
         check_folder_target(folder)
     with progress_bars():
+        training_set = TrainingSet.of(found)
         if tuning:
-            inspector = settings.make_inspector(tuning.run(inspector, good))
-        inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
+            inspector = settings.make_inspector(tuning.run(inspector, training_set))
+        inspector.fit(training_set, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
     is_whole = not inspector.unreadable and not found.unusable
     return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
 
-def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
+def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> None:
     from flawmap.tuning.record import TuningRecord
 
+    errors = [as_text(str(image.error)) for image in inspector.unreadable]
+    add_result(**facts_of(output), errors=errors, hint=inspector.depth_hint)
+    add_result(training_folder=str(folder) if folder else None)
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
-    _print_unreadable(inspector.unreadable)
+    for line in sum_up(errors, ALL_IN_JSON):
+        err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
     if inspector.depth_hint:
         err.print(f"[yellow]{on_one_line(inspector.depth_hint)}[/]")
     if inspector.chosen_size:
         height, width, reason = inspector.chosen_size
         out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
     print_fit_summary(inspector.calibration, output)
-    print_notes(inspector.method.notes)
-    if inspector.finetune_record or inspector.method.is_trained:
+    print_warnings(inspector.method.notes)
+    if folder:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
         where = on_one_line(str(folder))
         out.print(f"{outcome}; curves, checkpoint and TensorBoard's files are in {where}")
-
-
-def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
-    """Print which images could not be used, and why."""
-    for image in unreadable:
-        err.print(f"[yellow]skipped:[/] {on_one_line(str(image.error))}")

@@ -119,6 +119,57 @@ class FitSettings:
             fixed.append("size")
         return Tuning(minutes, self.input_size, fixed)
 
+    def as_typed(self, inspector: Inspector) -> dict[str, Any]:
+        """The settings by name, as far as they are known before the images are read.
+
+        Args:
+            inspector: that they make, not fitted.
+        """
+        from flawmap.data.auto_size import AutoSize
+        from flawmap.methods import METHODS
+        from flawmap.methods.input_size import sides_of
+
+        method, size = inspector.method, inspector.size
+        is_auto = isinstance(size, AutoSize)
+        return {
+            "method": self.method,
+            "preset": self.preset or METHODS[self.method].default_preset or None,
+            "backbone": method.backbone,
+            "size": "auto" if is_auto else list(sides_of(size)),
+            "pixels": size.pixels if isinstance(size, AutoSize) else None,
+            "precision": method.precision,
+            "seed": method.seed,
+            "white": self.white,
+            "finetune": self.finetune,
+        }
+
+    def check_backbone(self, inspector: Inspector) -> None:
+        """Nothing, where the backbone and the size that were typed can be; fetches no weights.
+
+        Args:
+            inspector: that the settings make, not fitted.
+
+        Raises:
+            FlawmapError: the same as for the fit.
+        """
+        from flawmap.data.auto_size import AutoSize
+        from flawmap.features.timm_network import DEFAULT_BACKBONE
+        from flawmap.methods.input_size import choose_size
+
+        # What nobody changed is known to work, and to build a network takes seconds.
+        if not (self.options.keys() - {"seed", "precision", "coreset"} or self._method_changes()):
+            return
+        method = inspector.method
+        is_fetched = method.weights == "hub" or (
+            method.weights is None and method.backbone != DEFAULT_BACKBONE
+        )
+        if is_fetched:
+            method = replace(method, weights="random")
+        if isinstance(inspector.size, AutoSize):
+            method.feature_extractor  # noqa: B018 (is built)
+        else:
+            choose_size(method, inspector.size, [])
+
     def _method_changes(self) -> list[str]:
         return [change for change in self.changes if not change.startswith(_FINETUNE)]
 

@@ -22,9 +22,13 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.images_to_inspect import NamedImage, images_to_inspect, product_folders
+from flawmap.cli.inspect_plan import plan_inspection
 from flawmap.cli.notes import print_left_out
+from flawmap.cli.output import JsonLinesOption, QuietOption, choose_output, print_json_line
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
+from flawmap.cli.repeats import Repeats
 from flawmap.cli.result_folder import REPORT, check_results, open_results, overlay_file
 from flawmap.errors import WriteError
 from flawmap.support.names import as_text, shorten_path
@@ -69,21 +73,27 @@ def inspect(
         bool, typer.Option("--report", help="Also write report.html, a page to look through.")
     ] = False,
     precision: PrecisionOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonLinesOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Inspect images: a line each, results.csv, results.jsonl, and overlays with heat maps."""
-    job = partial(_inspect, min_area=min_area, report=report, precision=precision)
+    choose_output(as_json=as_json, quiet=quiet, in_lines=not dry_run)
+    work = plan_inspection if dry_run else _inspect
+    job = partial(work, min_area=min_area, report=report, precision=precision)
     if not inspector.is_dir():
-        check_results(output)
-        raise typer.Exit(job(inspector, images, output))
+        check_results(output, clean=not dry_run)
+        single = {inspector.stem: partial(job, inspector, images, output)}
+        raise typer.Exit(run_jobs(single, by_product=False))
     inspectors = find_inspectors(inspector)
     products = product_folders(images)
     matched = match_products(inspectors, products)
     for name in matched:
-        check_results(output / name)
+        check_results(output / name, clean=not dry_run)
     jobs = {
         name: partial(job, inspectors[name], [products[name]], output / name) for name in matched
     }
-    raise typer.Exit(run_jobs(jobs))
+    raise typer.Exit(run_jobs(jobs, by_product=True))
 
 
 def _inspect(
@@ -98,21 +108,24 @@ def _inspect(
     from flawmap import load
     from flawmap.report.gallery import Gallery
 
-    images, notes, unusable = images_to_inspect(arguments)
+    images, passed_over, unusable = images_to_inspect(arguments)
     runtime = load(inspector, precision)
-    print_left_out(notes, unusable)
+    print_left_out(passed_over, unusable)
     gallery = Gallery(runtime.calibration.threshold)
     outcome = _Outcome(len(images) + len(unusable), output, gallery if report else None)
     outcome.verdicts["undecided"] = len(unusable)
+    repeats = Repeats("results.csv has all")
     try:
         with _told_where_stopped(outcome), progress_bars():
             for result in _results(runtime, images, outcome, min_area):
-                _print_record(result.record)
+                _print_record(result.record, repeats)
                 # A large image is not held while the next one is inspected.
                 del result
     finally:
         # An interruption loses nothing that was inspected.
         _write_report(outcome, inspector, runtime)
+    for line in repeats.rest():
+        _print_error(line)
     return _print_summary(outcome)
 
 
@@ -232,17 +245,21 @@ def _with_overlay(result: _Result, folder: Path, min_area: int) -> _Result:
     return _Result(record, inspection, painted)
 
 
-def _print_record(record: Record) -> None:
+def _print_record(record: Record, repeats: Repeats) -> None:
     """Print an inspected image as one line, and a second one where its overlay is missing."""
-    error = f"[yellow]error [/]  {on_one_line(record.error)}"
-    if record.score is None or record.p_value is None:
-        out.print(error)
-        return
-    word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
-    numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    out.print(f"{word}  {numbers}  {on_one_line(record.image)}")
-    if record.error:
-        out.print(error)
+    print_json_line(record.to_dict)
+    if record.score is not None and record.p_value is not None:
+        word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
+        numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
+        out.print(f"{word}  {numbers}  {on_one_line(record.image)}")
+    if record.error and repeats.shows(record.error, record.image):
+        _print_error(record.error)
+
+
+def _print_error(error: str) -> None:
+    # Beside the lines of the other images; where there are none, with the other errors.
+    console = err if out.quiet else out
+    console.print(f"[yellow]error [/]  {on_one_line(error)}")
 
 
 def _print_summary(outcome: _Outcome) -> int:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from flawmap.cli.common import app
 from flawmap.cli.console import out
+from flawmap.cli.output import JsonOption, QuietOption, choose_output, print_document
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,12 +31,16 @@ def methods(
     preset: Annotated[
         str | None, typer.Option(help="List the options with the values of this preset.")
     ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the methods, or the options of one."""
+    choose_output(as_json=as_json, quiet=quiet)
     from flawmap.methods import METHODS, make_method
 
     if name is not None:
         method = make_method(name, preset)
+        print_document({**_to_dict(name), **_options_to_dict(method)})
         out.print(f"[bold]{escape(name)}[/]  {escape(_origin(name))}\n{METHODS[name].learned}")
         _print_options(method)
         _print_components(method)
@@ -43,12 +48,41 @@ def methods(
         return
     if preset is not None:
         raise OptionError(f"--preset {preset} of which method? write flawmap methods NAME --preset")
+    print_document({known: _to_dict(known) for known in METHODS})
     _print_methods()
     _print_presets(METHODS)
     out.print(
         "Size: beside the backbone, for 500 images at 224 px with WideResNet-50-2 where none is "
         "named. `flawmap methods NAME` lists the options of a method."
     )
+
+
+def _to_dict(name: str) -> dict[str, Any]:
+    """What is known of a method without its options."""
+    from flawmap.methods import METHODS
+
+    entry = METHODS[name]
+    return {
+        "citation": entry.citation,
+        "source": METHODS.source(name),
+        "reconstruction": entry.reconstruction,
+        "learned": entry.learned,
+        "storage": entry.storage,
+        "exportable": not METHODS.class_of(entry).not_exportable,
+        "presets": {preset: known.summary for preset, known in entry.presets.items()},
+        "default_preset": entry.default_preset,
+    }
+
+
+def _options_to_dict(method: Method) -> dict[str, Any]:
+    """The options of a method, and what its components can be replaced by."""
+    from flawmap.support.options import component_fields, list_options
+
+    components = component_fields(type(method))
+    return {
+        "options": [vars(option) for option in list_options(method)],
+        "components": {name: list(family) for name, family in components.items()},
+    }
 
 
 def _origin(name: str) -> str:

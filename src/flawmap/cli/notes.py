@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from flawmap.cli.console import err, on_one_line, out
+from flawmap.cli.console import err, notes, on_one_line, out
+from flawmap.cli.output import add_result
+from flawmap.cli.repeats import sum_up
 from flawmap.data.labels import is_good_word
-from flawmap.data.layouts import find_dataset, skipped_folders
+from flawmap.data.layouts import skipped_folders
 from flawmap.data.sample import FoundSamples, Sample
 from flawmap.data.wording import list_counts
 
+ALL_IN_JSON = "--json has all"
+"""Where every error can be read that no file holds."""
 
-def print_left_out(notes: Iterable[str], unusable: Iterable[str]) -> None:
-    """Print what was passed over, and what cannot be used.
+
+def print_left_out(passed_over: Sequence[str], unusable: Sequence[str]) -> None:
+    """Print what was passed over, and what cannot be used; both are in the JSON document.
 
     Args:
-        notes: what was passed over, a sentence each.
-        unusable: what cannot be used, a sentence each.
+        passed_over: a sentence each.
+        unusable: a sentence each.
     """
-    for note in notes:
-        err.print(f"[yellow]note:[/] {on_one_line(note)}")
-    for line in unusable:
+    add_result(notes=list(passed_over), skipped=list(unusable))
+    _print_lines(passed_over, unusable)
+
+
+def _print_lines(passed_over: Iterable[str], unusable: Iterable[str]) -> None:
+    for note in passed_over:
+        notes.print(f"[yellow]note:[/] {on_one_line(note)}")
+    for line in sum_up(unusable, ALL_IN_JSON):
         err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
 
 
-def print_dataset(source: Path) -> FoundSamples:
+def print_dataset(found: FoundSamples) -> None:
     """Print what a data set is read as: its good images, what was left out, and why.
 
     Args:
-        source: a data set.
-
-    Returns:
-        What was found.
-
-    Raises:
-        DatasetError: it is none.
+        found: in a data set.
     """
-    found = find_dataset(source)
-    good = [sample for sample in found.samples if sample.split != "test" and not sample.label]
-    if good:
-        places = list_counts(Counter(_place(sample, source) for sample in good))
-        out.print(f"Good images: {on_one_line(places)}")
+    good = filter(is_good_to_fit, found.samples)
+    places = Counter(_place(sample, found.source) for sample in good)
+    if places:
+        out.print(f"Good images: {on_one_line(list_counts(places))}")
+    add_result(good_images=dict(places))
     print_left_out(found.notes, found.unusable)
-    return found
+
+
+def is_good_to_fit(sample: Sample) -> bool:
+    """Whether an image is one that a method is fitted to, or that sets the threshold.
+
+    Args:
+        sample: of a data set.
+    """
+    return sample.split != "test" and not sample.label
 
 
 def print_skipped_folders(source: Path, products: Mapping[str, Path]) -> bool:
@@ -54,8 +66,8 @@ def print_skipped_folders(source: Path, products: Mapping[str, Path]) -> bool:
         source: the folder that holds the products.
         products: as `find_products` gives them.
     """
-    notes, unusable = skipped_folders(source, products)
-    print_left_out(notes, unusable)
+    passed_over, unusable = skipped_folders(source, products)
+    _print_lines(passed_over, unusable)
     return bool(unusable)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
 from flawmap.cli.notes import print_skipped_folders
+from flawmap.cli.output import begin_product, drop_product, print_results
 from flawmap.errors import DatasetError, FlawmapError, OptionError
 from flawmap.support.targets import check_file_target, check_folder_target
 
@@ -17,12 +18,13 @@ _INSPECTOR_SUFFIX = ".flawmap"
 """Ends the names of saved inspectors."""
 
 
-def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> int:
-    """Exit code of all jobs together; one that fails stops no other.
+def run_jobs(jobs: Mapping[str, Callable[[], int]], *, by_product: bool) -> int:
+    """Exit code of all jobs together, after their JSON document; one that fails stops no other.
 
     Args:
         jobs: a function for each product, by the product's name; it returns its own exit code.
-        titles: whether each product's name is printed before its job, where there are several.
+        by_product: whether the user named a folder of products, so that the document has an object
+            for each; else there is one job.
 
     Returns:
         The highest exit code, or that of unreadable images where some jobs failed.
@@ -30,23 +32,27 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> i
     Raises:
         FlawmapError: the error of the last job, where all failed.
 
-    >>> run_jobs({"Black": lambda: 1})
+    >>> run_jobs({"Black": lambda: 1}, by_product=False)
     1
     """
     codes: list[int] = []
     failures: list[FlawmapError] = []
     for name, job in jobs.items():
-        if titles and len(jobs) > 1:
+        begin_product(name)
+        if len(jobs) > 1:
             out.print(f"[bold]{on_one_line(name)}[/]")
         try:
             codes.append(job())
         except FlawmapError as error:
             failures.append(error)
+            drop_product()
             if len(jobs) > 1:
                 err.print(f"[red]{on_one_line(name)}:[/] {on_one_line(str(error))}")
     if not codes:
         raise failures[-1]
-    return ExitCode.SOME_UNREADABLE if failures else max(codes)
+    print_results(by_product=by_product)
+    has_failed = failures or (len(set(codes)) > 1 and ExitCode.NOTHING_DONE in codes)
+    return ExitCode.SOME_UNREADABLE if has_failed else max(codes)
 
 
 def run_per_product(
@@ -56,6 +62,7 @@ def run_per_product(
     *,
     file: str,
     folder: str,
+    clean: bool = True,
 ) -> int:
     """Exit code of a job that was run for a data set, or for each product of a folder.
 
@@ -66,6 +73,7 @@ def run_per_product(
         job: takes a data set and the file to write, and returns an exit code.
         file: name of the file to write unless the user gave one; its suffix is that of all files.
         folder: name of the folder to write to where there are products and the user gave none.
+        clean: whether to remove what killed runs left where the files are to be.
 
     Raises:
         OptionError: there are products, and `output` is one file.
@@ -78,8 +86,8 @@ def run_per_product(
     suffix = Path(file).suffix
     if not products:
         target = _file_in(output, file) if output else Path(file)
-        check_file_target(target)
-        return run_jobs({source.name: partial(job, source, target)})
+        check_file_target(target, clean=clean)
+        return run_jobs({source.name: partial(job, source, target)}, by_product=False)
     target = Path(output or folder)
     if target.suffix == suffix:
         raise OptionError(
@@ -87,12 +95,13 @@ def run_per_product(
             "them"
         )
     files = {name: target / f"{name}{suffix}" for name in products}
-    check_folder_target(target)
+    check_folder_target(target, clean=clean)
     for product_file in files.values():
-        check_file_target(product_file)
+        check_file_target(product_file, clean=clean)
     jobs = {name: partial(job, dataset, files[name]) for name, dataset in products.items()}
     has_closed = print_skipped_folders(source, products)
-    return max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
+    code = run_jobs(jobs, by_product=True)
+    return max(code, ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
 
 
 def _file_in(output: str | Path, file: str) -> Path:

@@ -31,18 +31,38 @@ _CSV = "results.csv"
 _JSONL = "results.jsonl"
 
 
-def check_results(folder: Path) -> None:
+def check_results(folder: Path, *, clean: bool = True) -> None:
     """Nothing, where results can be written to a folder.
 
     Args:
         folder: that the user named; made later where it is missing.
+        clean: whether to remove what killed runs left.
 
     Raises:
         WriteError: it cannot be written.
     """
-    check_folder_target(folder)
+    check_folder_target(folder, clean=clean)
     for name in (_CSV, _JSONL, REPORT):
-        check_file_target(folder / name)
+        check_file_target(folder / name, clean=clean)
+
+
+def result_tables(folder: Path) -> list[Path]:
+    """The tables in a folder of results.
+
+    Args:
+        folder: of the results.
+    """
+    return [folder / _CSV, folder / _JSONL]
+
+
+def old_results(folder: Path) -> list[Path]:
+    """What an earlier run left in a folder, and a new one removes: overlays and the report.
+
+    Args:
+        folder: of the results.
+    """
+    overlays = [overlay_file(folder, overlay) for overlay in _old_overlays(folder / _JSONL)]
+    return [file for file in [*overlays, folder / REPORT] if file.is_file()]
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def make_study(
     finetune: _TableFineTuneMode,
     finetune_preset: _FineTunePreset,
     preset: str | None = None,
+    dry_run: bool = False,
 ) -> StudyConfig:
     """Settings of a study, from what was typed; a named data set is made where it is not there yet.
 
@@ -75,6 +76,7 @@ def make_study(
         finetune: classes of the fine-tuning.
         finetune_preset: settings of the fine-tuning.
         preset: of those methods that have it; None for each method's default.
+        dry_run: whether to make nothing.
 
     Raises:
         OptionError: weights without a backbone, a wrong size, no such preset, or no such data set.
@@ -82,8 +84,8 @@ def make_study(
         WriteError: the folder cannot be written.
     """
     for folder in (output, output / "data", output / "runs"):
-        check_folder_target(folder)
-    from flawmap.experiments.datasets import resolve_dataset
+        check_folder_target(folder, clean=not dry_run)
+    from flawmap.experiments.datasets import dataset_folder, resolve_dataset
     from flawmap.experiments.study import StudyConfig
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig
 
@@ -104,5 +106,6 @@ def make_study(
         finetune=replace(base, mode=finetune),
         preset=preset,
     )
+    resolve = dataset_folder if dry_run else resolve_dataset
     with progress_bars():
-        return replace(study, source=resolve_dataset(data, folder))
+        return replace(study, source=resolve(data, folder))

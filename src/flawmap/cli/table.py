@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as RichTable
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, app
 from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.dry_run import DryRunOption
+from flawmap.cli.output import (
+    JsonOption,
+    QuietOption,
+    add_result,
+    begin_product,
+    choose_output,
+    print_results,
+)
 from flawmap.cli.study import (
     BackboneOption,
     DataOption,
@@ -21,6 +30,7 @@ from flawmap.cli.study import (
     WeightsOption,
     make_study,
 )
+from flawmap.cli.table_plan import plan_table, table_stems
 
 if TYPE_CHECKING:
     from flawmap.experiments.study import StudyConfig
@@ -60,12 +70,16 @@ def table(
     finetune_preset: FineTunePresetOption = "paper",
     preset: _MethodPresetOption = None,
     output: StudyFolder = Path("tables"),
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure a table of the paper on your data: on the screen, and as Markdown, CSV and LaTeX.
 
     The result of every run is kept on disk; the same command again resumes after those that are
     there. Stopped (Ctrl-C), the table shows what is there.
     """
+    choose_output(as_json=as_json, quiet=quiet)
     from flawmap.experiments.tables import TABLES
 
     study = make_study(
@@ -78,11 +92,15 @@ def table(
         finetune=finetune,
         finetune_preset=finetune_preset,
         preset=preset,
+        dry_run=dry_run,
     )
+    if dry_run:
+        raise typer.Exit(plan_table(number, study, output))
     command = _command(number, study, backbone, weights, size)
     spec = TABLES[number]
     if spec.timed:
         _measure_times(number, spec, study, output, command)
+        print_results(by_product=True)
         return
     command += f" --seeds {seeds} --finetune {finetune} --finetune-preset {finetune_preset}"
     raise typer.Exit(_measure(number, spec, study, output, command))
@@ -113,14 +131,18 @@ def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, com
         write_table,
     )
 
-    stem = output / f"table{number}-{study.source.name}"
+    (stem,) = table_stems(number, study, output).values()
     check_table_target(stem)
     runner = StudyRunner(study, output)
     with progress_bars():
         results = runner.results([line.setup for line in spec.lines])
     text = format_table(spec, study, results)
     _print_table(f"Table {number}", text)
-    _print_written(write_table(stem, text, result_records(spec, results), command))
+    records = result_records(spec, results)
+    files = write_table(stem, text, records, command)
+    _add_table(text, records, files)
+    print_results(by_product=False)
+    _print_written(files)
     flawed = any(result.error or result.unreadable for result in results.values())
     return ExitCode.SOME_UNREADABLE if runner.stopped or flawed else ExitCode.ALL_GOOD
 
@@ -133,11 +155,7 @@ def _measure_times(
     from flawmap.experiments.timing_text import format_timing_table, timing_records
     from flawmap.support.system import describe_system
 
-    # A data set of one product has the product's name.
-    stems = {
-        product: output / f"table{number}-{'-'.join(dict.fromkeys([study.source.name, product]))}"
-        for product in study.products
-    }
+    stems = table_stems(number, study, output)
     for stem in stems.values():
         check_table_target(stem)
     for product, stem in stems.items():
@@ -145,7 +163,18 @@ def _measure_times(
             timings = measure_times(study, [line.setup for line in spec.lines], product)
         text = format_timing_table(spec, study, product, timings, describe_system())
         _print_table(f"Table {number}, {product}", text)
-        _print_written(write_table(stem, text, timing_records(spec, product, timings), command))
+        records = timing_records(spec, product, timings)
+        files = write_table(stem, text, records, command)
+        begin_product(product)
+        _add_table(text, records, files)
+        _print_written(files)
+
+
+def _add_table(text: TableText, records: list[dict[str, Any]], files: Sequence[Path]) -> None:
+    """Keep a table for the JSON document: the rows of its CSV, and its notes."""
+    add_result(
+        title=text.title, runs=records, notes=text.notes, files=[str(file) for file in files]
+    )
 
 
 def _print_table(title: str, text: TableText) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Column, Table
 
@@ -109,6 +109,20 @@ def print_product_summary(
     out.print(table)
     for reason, names in _products_by_reason(products).items():
         out.print(f"– {on_one_line(', '.join(names))}: {reason}")
+
+
+def metrics_to_dict(
+    products: Mapping[str, Mapping[str, Metric]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Metrics as JSON can hold them, as in `metrics.json`.
+
+    Args:
+        products: metrics by name, by product or type of defect.
+    """
+    return {
+        product: {name: metric.to_dict() for name, metric in metrics.items()}
+        for product, metrics in products.items()
+    }
 
 
 def _point_column(point: OperatingPoint) -> Column:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
     from flawmap.data.auto_size import InputSize
+    from flawmap.data.training_set import TrainingSet
     from flawmap.inspector import Inspector
     from flawmap.tuning.search import TuningResult
 
@@ -51,22 +51,20 @@ class Tuning:
                 "then fit with --finetune and the settings that were chosen"
             )
 
-    def run(self, untuned: Inspector, good: Path) -> TuningResult:
+    def run(self, untuned: Inspector, training_set: TrainingSet) -> TuningResult:
         """The settings chosen for a product.
 
         Args:
             untuned: the inspector as it was typed, not fitted.
-            good: the data set; what it holds out for calibration is not used.
+            training_set: the good images; what is held out for calibration is not used.
 
         Raises:
             DatasetError: too few good images.
         """
-        from flawmap.data.training_set import TrainingSet
         from flawmap.tuning.candidates import candidates_for
         from flawmap.tuning.search import tune
 
         method = untuned.method
-        training_set = TrainingSet.of(good)
         training_set = training_set.hold_out(untuned.calibration_fraction, seed=method.seed)
         candidates = candidates_for(method, self.size, self.fixed)
         return tune(

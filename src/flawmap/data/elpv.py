@@ -48,7 +48,7 @@ def list_samples() -> list[Sample]:
         MissingExtra: the package is not installed.
         DatasetError: it is another one than flawmap knows.
     """
-    return assign_splits(list(_labelled(_installed())), _FRACTIONS)
+    return assign_splits(list(_labelled(installed_folder())), _FRACTIONS)
 
 
 def write_elpv(folder: Path) -> None:
@@ -83,7 +83,12 @@ def write_elpv(folder: Path) -> None:
             raise
 
 
-def _installed() -> Path:
+def installed_folder() -> Path:
+    """Where the package keeps the cells.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
     try:
         import elpv_dataset
     except ImportError as error:

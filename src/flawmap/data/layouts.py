@@ -47,7 +47,7 @@ def find_dataset(source: Path) -> FoundSamples:
     """
     found = _read(source)
     notes = [*found.notes, *_note_shared(found.samples), *_note_nothing_good(found.samples)]
-    return replace(found, notes=notes)
+    return replace(found, notes=notes, source=source)
 
 
 def find_samples(source: Path) -> list[Sample]:
@@ -104,18 +104,18 @@ def skipped_folders(source: Path, products: Mapping[str, Path]) -> tuple[list[st
     return [f"{total}: {', '.join(holding)}"] if holding else [], unusable(others)
 
 
-def good_training_samples(source: Path) -> list[Sample]:
+def good_training_samples(source: Path | FoundSamples) -> list[Sample]:
     """The good images to fit to and to calibrate with.
 
     Those of the train split and, where there is one, the calibration split.
 
     Args:
-        source: a data set, as `find_dataset` takes it.
+        source: a data set, as `find_dataset` takes it, or what that found.
 
     Raises:
         DatasetError: there are none in the train split.
     """
-    samples = find_samples(source)
+    samples, source = _samples_and_source(source)
     good = [sample for sample in samples if sample.split != "test" and not sample.label]
     if not any(sample.split == "train" for sample in good):
         splits = Counter(f"{sample.defect_type} in {sample.split}" for sample in samples)
@@ -126,21 +126,28 @@ def good_training_samples(source: Path) -> list[Sample]:
     return good
 
 
-def labelled_test_samples(source: Path) -> list[Sample]:
+def labelled_test_samples(source: Path | FoundSamples) -> list[Sample]:
     """The images to evaluate with: the test split.
 
     Args:
-        source: a data set, as `find_dataset` takes it.
+        source: a data set, as `find_dataset` takes it, or what that found.
 
     Raises:
         DatasetError: there are none.
     """
-    samples = [sample for sample in find_samples(source) if sample.split == "test"]
+    found, source = _samples_and_source(source)
+    samples = [sample for sample in found if sample.split == "test"]
     if not samples:
         raise DatasetError(
             f"{source}: no test images; put them in test/{GOOD} and test/<type of defect>"
         )
     return samples
+
+
+def _samples_and_source(source: Path | FoundSamples) -> tuple[list[Sample], Path]:
+    if isinstance(source, FoundSamples):
+        return source.samples, source.source
+    return find_samples(source), source
 
 
 def _read(source: Path) -> FoundSamples:

@@ -58,8 +58,10 @@ class FoundSamples:
         samples: the images.
         notes: what was left out or is doubtful, a sentence each.
         unusable: what cannot be used and was not opened, a sentence each.
+        source: the data set.
     """
 
     samples: list[Sample]
     notes: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
+    source: Path = Path()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.data.layouts import good_training_samples
-from flawmap.data.sample import GOOD
+from flawmap.data.sample import GOOD, FoundSamples
 from flawmap.data.splits import check_unchanged
 from flawmap.errors import DatasetError
 from flawmap.runtime.preprocess import ImageInput
@@ -80,12 +80,12 @@ class TrainingSet:
             )
 
     @classmethod
-    def of(cls, source: Path) -> TrainingSet:
+    def of(cls, source: Path | FoundSamples) -> TrainingSet:
         """The good images of a data set; those of its calibration split are held out.
 
         Args:
             source: a folder of good images, a data set with `train/good`, or a CSV manifest, which
-                may name the split and the group of each image.
+                may name the split and the group of each image; or what `find_dataset` found there.
 
         Raises:
             DatasetError: too few good images, or one has changed since its manifest was written.

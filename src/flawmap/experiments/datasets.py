@@ -27,8 +27,30 @@ def resolve_dataset(name: str, folder: Path) -> Path:
         >>> resolve_dataset(".", Path("tables/data"))
         PosixPath('.')
     """
+    source = dataset_folder(name, folder)
     if name in _WRITERS:
-        _WRITERS[name](folder / name)
+        _WRITERS[name](source)
+    return source
+
+
+def dataset_folder(name: str, folder: Path) -> Path:
+    """The folder of a data set, which need not be made yet where it has a name.
+
+    Args:
+        name: as `resolve_dataset` takes it.
+        folder: in which a set with a name is made, under that name.
+
+    Raises:
+        OptionError: no such folder, and no such name.
+        MissingExtra: the package that holds the set is not installed.
+
+    Example:
+        >>> dataset_folder("heatsinks", Path("tables/data"))
+        PosixPath('tables/data/heatsinks')
+    """
+    if name == "elpv":
+        elpv.installed_folder()
+    if name in _WRITERS:
         return folder / name
     if not Path(name).exists():
         raise OptionError(f"{name}: no such folder; name one, or {' or '.join(_WRITERS)}")

@@ -150,6 +150,18 @@ class StudyRunner:
             raise KeyboardInterrupt
         return results
 
+    def stored_results(self, setups: Sequence[MethodSetup]) -> dict[RunKey, RunResult | None]:
+        """The runs of all setups on all products in their order, each with what is known of it.
+
+        Args:
+            setups: one per line of a table; unknown methods have no runs.
+
+        Returns:
+            Of each run the result on disk, or one that says why the run is impossible; None where
+            it is still to be measured.
+        """
+        return {key: self.stored_result(spec) for key, spec in self._specs(setups)}
+
     def stored_result(self, spec: RunSpec) -> RunResult | None:
         """The result of a run that is on disk, or one that says why the run is impossible.
 

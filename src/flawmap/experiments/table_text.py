@@ -196,17 +196,31 @@ _SUFFIXES = (".md", ".tex", ".csv")
 """End the names of a table's files."""
 
 
-def check_table_target(stem: Path) -> None:
-    """Nothing, where a table can be written.
+def table_files(stem: Path) -> list[Path]:
+    """The files of a table.
 
     Args:
         stem: path of the files without their suffix.
 
+    Example:
+        >>> [file.name for file in table_files(Path("table1-tiles"))]
+        ['table1-tiles.md', 'table1-tiles.tex', 'table1-tiles.csv']
+    """
+    return [with_suffix(stem, suffix) for suffix in _SUFFIXES]
+
+
+def check_table_target(stem: Path, *, clean: bool = True) -> None:
+    """Nothing, where a table can be written.
+
+    Args:
+        stem: path of the files without their suffix.
+        clean: whether to remove what a killed run left.
+
     Raises:
         WriteError: it cannot be.
     """
-    for suffix in _SUFFIXES:
-        check_file_target(with_suffix(stem, suffix))
+    for file in table_files(stem):
+        check_file_target(file, clean=clean)
 
 
 def write_table(

@@ -8,8 +8,8 @@ import unicodedata
 from itertools import groupby
 from pathlib import Path
 
-from flawmap.data.layouts import find_products, find_samples, good_training_samples
-from flawmap.data.sample import GOOD, Sample
+from flawmap.data.layouts import find_products, good_training_samples
+from flawmap.data.sample import GOOD, FoundSamples, Sample
 from flawmap.errors import DatasetError
 
 _Classes = dict[str, list[Path]]
@@ -35,35 +35,35 @@ def classes_by_product(source: Path) -> _Classes:
     return {name: _paths(good_training_samples(folder)) for name, folder in products.items()}
 
 
-def classes_with_real_defects(source: Path) -> _Classes:
+def classes_with_real_defects(found: FoundSamples) -> _Classes:
     """Good training images and a fraction of the real defects, for the mode `real-defects`.
 
     Args:
-        source: a data set with defects in its test set.
+        found: in a data set with defects in its test set.
 
     Raises:
         DatasetError: the data set has no good images to train with, or no defects.
     """
     return {
-        GOOD: _paths(good_training_samples(source)),
-        "defective": _paths(_sample_real_defects(source)),
+        GOOD: _paths(good_training_samples(found)),
+        "defective": _paths(_sample_real_defects(found)),
     }
 
 
-def _sample_real_defects(source: Path, fraction: float = 0.2) -> list[Sample]:
+def _sample_real_defects(found: FoundSamples, fraction: float = 0.2) -> list[Sample]:
     """The real defects to fine-tune with, chosen by a hash of their file names.
 
     Args:
-        source: a data set with defects in its test set.
+        found: in a data set with defects in its test set.
         fraction: of each defect type, 0…1; at least one of each is taken.
 
     Raises:
         DatasetError: the data set has no defects.
     """
-    defects = [sample for sample in find_samples(source) if sample.label]
+    defects = [sample for sample in found.samples if sample.label]
     if not defects:
         raise DatasetError(
-            f"{source}: no defective images to hold out; use synthetic, which paints them"
+            f"{found.source}: no defective images to hold out; use synthetic, which paints them"
         )
     defects.sort(key=_defect_type)
     sampled: list[Sample] = []

@@ -130,7 +130,7 @@ class Runtime:
         with bundle.refusals_named(file, _openvino_refuses(manifest)):
             model = _graph(arrays)
             check_interface(model.model, manifest.preprocessing)
-            backend = GraphBackend(model, _choose(precision, manifest))
+            backend = GraphBackend(model, choose_precision(precision, manifest))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
             backend.check_certificate(certificate, manifest.preprocessing, str(file))
@@ -238,7 +238,18 @@ def _openvino_refuses(manifest: Manifest) -> str:
     return f"OpenVINO {version('openvino')} refuses the graph that OpenVINO {written_by} wrote"
 
 
-def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
+def choose_precision(requested: Precision | None, manifest: Manifest) -> Precision:
+    """The precision that a saved inspector computes in on this machine.
+
+    Args:
+        requested: what to compute in; None for that of the fit.
+        manifest: of the saved inspector.
+
+    Raises:
+        BundleError: it was fitted in a precision that is not known.
+        OptionError: there is no such precision, or it was fitted for int8 or for anything but int8,
+            and cannot be run otherwise.
+    """
     fitted = manifest.precision
     if fitted not in get_args(Precision):
         raise BundleError(f"was fitted in the unknown precision {fitted!r}; fit again")

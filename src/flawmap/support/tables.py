@@ -122,12 +122,13 @@ def stream_jsonl(file: Path) -> Iterator[Callable[[TableRow], None]]:
         yield lambda row: append(f"{json_text(row)}\n".encode())
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None, *, ascii_only: bool = False) -> str:
     r"""A value as JSON that UTF-8 can hold and every reader takes.
 
     Args:
         value: what `json.dumps` can take.
         indent: blanks before each level; None for one line.
+        ascii_only: whether other letters are escaped, for a stream that may lack them.
 
     Example:
         >>> print(json_text({"image": "gr\udcfcn.jpg"}))
@@ -135,7 +136,8 @@ def json_text(value: Any, indent: int | None = None) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     # A name that is no text holds surrogates, which UTF-8 has no bytes for.
-    return _SURROGATES.sub(_escape_in_json, text)
+    text = _SURROGATES.sub(_escape_in_json, text)
+    return json.dumps(json.loads(text), indent=indent) if ascii_only else text
 
 
 def plain_cell(cell: str) -> str:

@@ -46,11 +46,12 @@ def resolve_target(file: Path) -> Path:
     return target
 
 
-def check_file_target(file: Path) -> None:
+def check_file_target(file: Path, *, clean: bool = True) -> None:
     """Nothing, where a file can be written; what a killed run left of it there is removed.
 
     Args:
         file: to be written later; missing folders are made then.
+        clean: whether to remove what a killed run left.
 
     Raises:
         WriteError: it cannot be written: a folder, protected, on a disk that is full or read-only.
@@ -61,14 +62,16 @@ def check_file_target(file: Path) -> None:
     target = resolve_target(file)
     if not target.exists() or target.is_file():
         _probe(file, target.parent)
-        remove_leftovers(target.parent, target.name)
+        if clean:
+            remove_leftovers(target.parent, target.name)
 
 
-def check_folder_target(folder: Path) -> None:
+def check_folder_target(folder: Path, *, clean: bool = True) -> None:
     """Nothing, where files can be written to a folder; what killed runs left there is removed.
 
     Args:
         folder: for files that come later; made then where it is missing.
+        clean: whether to remove what killed runs left.
 
     Raises:
         WriteError: it is a file, or on a disk that is full or read-only.
@@ -77,7 +80,8 @@ def check_folder_target(folder: Path) -> None:
         >>> check_folder_target(getfixture("tmp_path") / "results")
     """
     _probe(folder, Path(os.path.realpath(folder)))
-    remove_leftovers(folder)
+    if clean:
+        remove_leftovers(folder)
 
 
 def _probe(wanted: Path, folder: Path) -> None:

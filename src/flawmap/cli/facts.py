@@ -1,0 +1,134 @@
+"""What a saved inspector holds, as JSON: for `info`, `fit` and dry runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flawmap.runtime.calibration import Calibration
+    from flawmap.runtime.graph import Precision
+
+Facts = dict[str, Any]
+"""What is known of an inspector, by key."""
+
+
+def facts_of(file: Path) -> Facts:
+    """What a saved inspector holds, by the keys of docs/commands.md.
+
+    Args:
+        file: that `flawmap fit` wrote.
+
+    Raises:
+        BundleError: the file is missing, damaged or no saved inspector.
+    """
+    from flawmap.runtime import bundle
+    from flawmap.runtime.calibration import Calibration
+
+    loaded = bundle.load(file)
+    manifest = loaded.manifest
+    calibration = Calibration.from_arrays(manifest.calibration, loaded.arrays)
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "method_name": manifest.method_name,
+        "method_class": manifest.method_class,
+        "method_source": manifest.method_source,
+        "method_options": manifest.method_options,
+        "changed_options": manifest.changed_options,
+        "height": manifest.preprocessing.height,
+        "width": manifest.preprocessing.width,
+        "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
+        "white_of_16_bits": manifest.preprocessing.white,
+        "precision": manifest.precision,
+        "has_graph": not manifest.no_graph_reason,
+        "no_graph_reason": manifest.no_graph_reason,
+        "fitted_images": manifest.fitted_images,
+        "finetuning": _finetuning(manifest.finetuning),
+        "tuning": manifest.tuning,
+        "calibration": calibration_facts(calibration),
+        "warnings": calibration.warnings(),
+        "versions": {"flawmap": manifest.version, **manifest.libraries},
+        "model_sha256": loaded.sha256,
+        "scorer_sha256": manifest.scorer_sha256,
+        "weights_sha256": manifest.weights_sha256,
+    }
+
+
+def inspector_settings(file: Path, precision: Precision | None) -> Facts:
+    """What a saved inspector would inspect with; its network is not loaded.
+
+    Args:
+        file: that `flawmap fit` wrote.
+        precision: that was typed; None for that of the fit.
+
+    Raises:
+        BundleError: the file is missing, damaged or no saved inspector.
+        OptionError: it cannot be run in that precision.
+    """
+    from flawmap.runtime import bundle
+    from flawmap.runtime.calibration import Calibration
+    from flawmap.runtime.inference import choose_precision
+
+    manifest, arrays, _ = bundle.load(file)
+    with bundle.refusals_named(file):
+        chosen = choose_precision(precision, manifest)
+        calibration = Calibration.from_arrays(manifest.calibration, arrays)
+    return {
+        "inspector": str(file),
+        "method": manifest.method_name,
+        "size": [manifest.preprocessing.height, manifest.preprocessing.width],
+        "precision": chosen,
+        "threshold": calibration.threshold,
+        "false_rejects": calibration.budget.false_rejects,
+    }
+
+
+def excluded_images(file: Path) -> list[str]:
+    """SHA-256 of the images that the backbone of a saved inspector was fine-tuned with.
+
+    Args:
+        file: that `flawmap fit` wrote.
+    """
+    from flawmap.runtime import bundle
+
+    record = bundle.load(file).manifest.finetuning
+    return list(record["excluded_sha256"]) if record else []
+
+
+def calibration_facts(calibration: Calibration) -> Facts:
+    """The threshold of a calibration, and what it guarantees.
+
+    Args:
+        calibration: of an inspector.
+    """
+    return {
+        "kind": "split" if calibration.exact else "leave-out",
+        "images": len(calibration.scores),
+        "groups": sorted(set(calibration.groups)),
+        "false_rejects": calibration.budget.false_rejects,
+        "confidence": calibration.budget.confidence,
+        "threshold": calibration.threshold,
+        "map_limit": calibration.map_limit,
+        "expected_false_rejects": calibration.expected_false_rejects,
+        "false_reject_bound": calibration.false_reject_bound,
+        "guarantees": calibration.guarantees(),
+    }
+
+
+def _finetuning(saved: dict[str, Any] | None) -> Facts | None:
+    from flawmap.finetune.config import FineTuneConfig
+    from flawmap.finetune.record import FineTuneRecord
+    from flawmap.support.flat import changes
+    from flawmap.support.options import to_dict
+
+    if saved is None:
+        return None
+    record = FineTuneRecord.from_dict(saved)
+    return {
+        "mode": record.config.mode,
+        "epochs": len(record.history),
+        "classes": record.classes,
+        "excluded_images": len(record.excluded_sha256),
+        "changed_options": changes(to_dict(record.config), to_dict(FineTuneConfig())),
+    }
