@@ -20,8 +20,15 @@ SIGNALS = [] if sys.platform == "win32" else ["SIGINT", "SIGTERM", "SIGHUP"]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
 
 
+def as_in_a_terminal() -> None:
+    """Whoever started the tests by nohup wants SIGHUP ignored, in them and not in what they try."""
+    for name in SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def begin(*arguments: Any, **settings: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
+    settings.setdefault("preexec_fn", as_in_a_terminal)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
     )
