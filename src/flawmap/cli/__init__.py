@@ -5,6 +5,7 @@ What is printed, drawn or written for the user is in this package and in no othe
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -179,6 +180,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _silence_libraries() -> None:
+    # OpenVINO warns by the root logger where its telemetry cannot write to the home folder.
+    logging.getLogger().setLevel(logging.ERROR)
     # What OpenCV and the hub print beside our message says the same at length.
     from cv2.utils import logging as cv2_logging
 

@@ -20,9 +20,10 @@ from flawmap.cli.common import (
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
 from flawmap.cli.notes import print_left_out, print_skipped_folders
-from flawmap.cli.products import find_inspectors, match_products, run_jobs
+from flawmap.cli.products import find_inspectors, match_products, run_jobs, write_all
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 from flawmap.support.targets import check_file_target, check_folder_target
+from flawmap.support.temporary import lock_folder
 
 if TYPE_CHECKING:
     from flawmap.data.sample import Sample
@@ -78,8 +79,8 @@ def evaluate(
     code = max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
     print_product_summary(metrics)
     values = {name: _to_dict(of_product) for name, of_product in metrics.items()}
-    write_json(output / "metrics.json", values)
-    raise typer.Exit(code)
+    is_whole = write_all([partial(write_json, output / "metrics.json", values)], already=True)
+    raise typer.Exit(code if is_whole else ExitCode.SOME_UNREADABLE)
 
 
 def _check_targets(folders: Sequence[Path]) -> None:
@@ -113,20 +114,27 @@ def _evaluate(
     samples = _test_samples(dataset, runtime)
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery)
-    write_csv(output / "scores.csv", [record.to_csv_row() for record in evaluation.records])
+    scores = [record.to_csv_row() for record in evaluation.records]
     summary = _summary(evaluation, runtime.calibration.threshold)
-    write_json(output / "metrics.json", summary)
-    write_csv(output / "metrics.csv", _metric_rows(evaluation))
     report = from_evaluation(inspector, runtime, dataset, evaluation, gallery)
-    write_page(output / "report.html", report)
+    writers = (
+        partial(write_csv, output / "scores.csv", scores),
+        partial(write_json, output / "metrics.json", summary),
+        partial(write_csv, output / "metrics.csv", _metric_rows(evaluation)),
+        partial(write_page, output / "report.html", report),
+    )
+    with lock_folder(output):
+        is_whole = write_all(writers)
     print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
     errors = [record.error for record in evaluation.records if record.error]
     for error in errors:
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
-    out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
+    if is_whole:
+        out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return ExitCode.SOME_UNREADABLE if errors or found.unusable else ExitCode.ALL_GOOD
+    is_whole = is_whole and not errors and not found.unusable
+    return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
 
 def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:

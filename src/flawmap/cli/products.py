@@ -10,7 +10,7 @@ from pathlib import Path
 from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
 from flawmap.cli.notes import print_skipped_folders
-from flawmap.errors import DatasetError, FlawmapError, OptionError
+from flawmap.errors import DatasetError, FlawmapError, OptionError, WriteError
 from flawmap.support.targets import check_file_target, check_folder_target
 
 _INSPECTOR_SUFFIX = ".flawmap"
@@ -47,6 +47,33 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> i
     if not codes:
         raise failures[-1]
     return ExitCode.SOME_UNREADABLE if failures else max(codes)
+
+
+def write_all(writers: Iterable[Callable[[], None]], *, already: bool = False) -> bool:
+    """Whether all files of a job could be written; one that could not stops no other.
+
+    Args:
+        writers: a function for each file.
+        already: whether the command has written files before.
+
+    Raises:
+        WriteError: that of the last file, where none could be written.
+
+    >>> write_all([lambda: None])
+    True
+    """
+    failures: list[WriteError] = []
+    for write in writers:
+        try:
+            write()
+            already = True
+        except WriteError as error:
+            failures.append(error)
+    if failures and not already:
+        raise failures[-1]
+    for failure in failures:
+        err.print(f"[red]flawmap:[/] {on_one_line(str(failure))}")
+    return not failures
 
 
 def run_per_product(
