@@ -138,7 +138,7 @@ def export(
             "max_relative_difference": difference,
         },
     }
-    files[with_suffix(stem, _DESCRIPTION)] = json_text(description, indent=2).encode()
+    files[with_suffix(stem, _DESCRIPTION)] = f"{json_text(description, indent=2)}\n".encode()
     _write(files)
     return ExportResult(list(files), difference)
 
@@ -166,9 +166,11 @@ def _to_openvino(inspector: Inspector, sample: list[np.ndarray]) -> tuple[_Conte
     head = program_to_openvino(programs.head, programs.head_input_shapes)
     graph = concat_graphs(Graph(encoder), head)
     arrays = graph.to_arrays()
-    contents = dict(zip(_SUFFIXES["openvino"], (a.tobytes() for a in arrays.values()), strict=True))
-    model = Graph.from_arrays(arrays).model
-    compiled = openvino.Core().compile_model(model, "CPU", _COMPILE_SETTINGS["openvino"])
+    xml, weights = arrays.values()
+    contents = dict(zip(_SUFFIXES["openvino"], (xml.tobytes(), weights.tobytes()), strict=True))
+    core = openvino.Core()
+    model = core.read_model(xml.tobytes(), openvino.Tensor(weights))
+    compiled = core.compile_model(model, "CPU", _COMPILE_SETTINGS["openvino"])
     return contents, lambda images: [compiled(images)[name] for name in GRAPH_OUTPUTS]
 
 

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,32 @@ def test_an_error_of_the_block_is_not_blamed_on_the_file(tmp_path: Path) -> None
         write_and_print()
     assert not isinstance(caught.value, WriteError)
     assert (tmp_path / "rows").read_bytes() == b"1\n"
+
+
+def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    with open_lines(file, b"header\n") as first:
+        first(b"first 1\n")
+        with open_lines(file, b"header\n") as second:
+            first(b"first 2\n")
+            second(b"second 1\n")
+        assert file.read_bytes() == b"header\nsecond 1\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no open file")
+def test_a_name_that_another_writer_takes_at_once_stays_its(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lines"
+    replace = Path.replace
+
+    def replace_twice(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        target.unlink()
+        target.write_bytes(b"of another\n")
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace_twice)
+    with open_lines(file, b"header\n") as append:
+        append(b"mine\n")
+    assert file.read_bytes() == b"of another\n"

@@ -183,7 +183,10 @@ class Preprocessing:
             )
         if min(self.std) <= 0 or self.multiple < 1:
             raise OptionError(f"std {self.std} and multiple {self.multiple} must be above 0")
-        if min(self.std) < 1 / _LARGEST_SCALE or max(*self.std, *map(abs, self.mean)) > _LARGEST_SCALE:
+        if (
+            min(self.std) < 1 / _LARGEST_SCALE
+            or max(*self.std, *map(abs, self.mean)) > _LARGEST_SCALE
+        ):
             raise OptionError(
                 f"mean {self.mean} and std {self.std} are no statistics of pixels in 0…1"
             )

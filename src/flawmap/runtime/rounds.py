@@ -49,7 +49,7 @@ class Rounds:
         """What is decoded, until its source fails: what came before has its results."""
         try:
             yield from self._decoded
-        except Exception as error:  # noqa: BLE001, the source is the user's
+        except Exception as error:
             self._failure = error
 
     def raise_failure(self) -> None:

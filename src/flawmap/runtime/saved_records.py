@@ -18,9 +18,7 @@ _EPOCH: dict[str, type] = {"number": int, "losses": dict, "seconds": float}
 _TUNING: dict[str, type] = {"reason": str, "trials": list, "chosen": int}
 
 
-def check_records(
-    finetuning: Mapping[str, Any] | None, tuning: Mapping[str, Any] | None
-) -> None:
+def check_records(finetuning: Mapping[str, Any] | None, tuning: Mapping[str, Any] | None) -> None:
     """Refuse records that lack what flawmap prints and draws of them.
 
     Args:

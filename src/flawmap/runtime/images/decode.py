@@ -166,7 +166,7 @@ class _Until(Iterator[_S]):
             return next(self._items)
         except StopIteration:
             raise
-        except Exception as error:  # noqa: BLE001, the source is the user's
+        except Exception as error:
             self.failure = error
             raise StopIteration from error
 
