@@ -23,7 +23,7 @@ def test_any_path_will_do(file: str | bytes | Path) -> None:
 @pytest.mark.parametrize("file", [None, 5, ["part.flawmap"]])
 def test_what_is_no_path_is_refused(file: object) -> None:
     with pytest.raises(OptionError, match="is no path; give the path of the file"):
-        load(file)  # type: ignore[arg-type]
+        as_path(file)
 
 
 def test_a_name_with_a_zero_byte_is_refused() -> None:

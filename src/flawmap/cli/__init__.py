@@ -147,6 +147,9 @@ def _print_error(error: BaseException) -> None:
         error = explain_import_error(error)
     if isinstance(error, FlawmapError):
         _print_line(str(error))
+    elif isinstance(error, ImportError) and not (error.name or "").startswith("flawmap"):
+        reason = f"a package that it needs cannot be imported ({error})"
+        _print_line(f"{reason}; install flawmap again")
     elif is_out_of_memory(error):
         _print_line("there is not enough memory; close other programs, or use smaller images")
     elif isinstance(error, OSError) and error.strerror:

@@ -126,9 +126,10 @@ class GraphRunner:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         }
-        compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
-        size = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
-        self._pool = _RequestPool(compiled, size)
+        with library_call():
+            compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
+            size = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
+            self._pool = _RequestPool(compiled, size)
         self._home = HomeProcess("the inspector's graph")
 
     @property

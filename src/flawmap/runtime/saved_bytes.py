@@ -17,7 +17,7 @@ _MOST_BYTES = 2**36
 """What is larger is no inspector: 64 GB, more than a hundred times the largest."""
 
 
-def as_path(file: str | bytes | os.PathLike[str]) -> Path:
+def as_path(file: object) -> Path:
     """The path of a saved file, as Python users have paths.
 
     Args:
@@ -31,7 +31,7 @@ def as_path(file: str | bytes | os.PathLike[str]) -> Path:
         'part.flawmap'
     """
     try:
-        return Path(os.fsdecode(file))
+        return Path(os.fsdecode(file))  # type: ignore[arg-type]
     except TypeError as error:
         raise OptionError(
             f"{type(file).__name__} is no path; give the path of the file that `flawmap fit` wrote"
