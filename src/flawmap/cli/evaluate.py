@@ -23,7 +23,6 @@ from flawmap.cli.notes import print_left_out, print_skipped_folders
 from flawmap.cli.products import find_inspectors, match_products, run_jobs, write_all
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
 from flawmap.support.targets import check_file_target, check_folder_target
-from flawmap.support.temporary import lock_folder
 
 if TYPE_CHECKING:
     from flawmap.data.sample import Sample
@@ -123,8 +122,7 @@ def _evaluate(
         partial(write_csv, output / "metrics.csv", _metric_rows(evaluation)),
         partial(write_page, output / "report.html", report),
     )
-    with lock_folder(output):
-        is_whole = write_all(writers)
+    is_whole = write_all(writers)
     print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
     errors = [record.error for record in evaluation.records if record.error]

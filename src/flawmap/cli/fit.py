@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +20,7 @@ from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
 from flawmap.support.names import with_suffix
 from flawmap.support.targets import check_folder_target
+from flawmap.support.temporary import lock_folder
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
@@ -228,9 +230,11 @@ def _fit(
     folder = with_suffix(output.with_name(output.name.removesuffix(".flawmap")), suffix)
     if products:
         folder = output.parent / "products.finetune"
+    own_folder: AbstractContextManager[None] = nullcontext()
     if inspector.finetune or inspector.method.is_trained:
         check_folder_target(folder)
-    with progress_bars():
+        own_folder = lock_folder(folder)
+    with own_folder, progress_bars():
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, good))
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import numpy as np
 import openvino
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, WriteError
 from flawmap.runtime.graph_check import check_text
 from flawmap.support.process import HomeProcess, end_library_calls, library_call
 from flawmap.support.scratch import scratch_folder
@@ -81,7 +81,13 @@ class Graph:
         """The graph as arrays of bytes by name, for a saved file; `from_arrays` takes them."""
         with scratch_folder(_size_on_disk(self.model)) as folder:
             file = folder / "graph.xml"
-            openvino.save_model(self.model, file, compress_to_fp16=False)
+            try:
+                openvino.save_model(self.model, file, compress_to_fp16=False)
+            except RuntimeError as error:
+                raise WriteError(
+                    f"{folder}: a temporary file could not be written; set TMPDIR to a folder that "
+                    "has room"
+                ) from error
             return {_XML: _bytes_of(file), _WEIGHTS: _bytes_of(file.with_suffix(".bin"))}
 
     @classmethod
