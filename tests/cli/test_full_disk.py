@@ -46,7 +46,7 @@ COMMANDS = {
     "fine-tuning": ([*FIT, *FINETUNE], "p.flawmap", 20_000),
     "export": (["export", "{part}", "-o", "{out}"], "part.xml", 150_000),
     "threshold": (["threshold", "{out}/p.flawmap", "--false-rejects", "0.3"], "p.flawmap", 20_000),
-    "split": (["split", "{data}", "-o", "{out}/split.csv", "--resplit-test"], "split.csv", 100),
+    "split": (["split", "{data}", "-o", "{out}/split.csv"], "split.csv", 100),
 }
 """Commands with a file that is there before, and a limit below the length of what is written."""
 
