@@ -47,10 +47,15 @@ class Rounds:
 
     def _until_failure(self) -> Iterator[DecodedImage | UnreadableImage]:
         """What is decoded, until its source fails: what came before has its results."""
-        try:
-            yield from self._decoded
-        except Exception as error:
-            self._failure = error
+        # Not by `yield from`, which would end what is decoded with the first round.
+        while True:
+            try:
+                yield next(self._decoded)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._failure = error
+                return
 
     def raise_failure(self) -> None:
         """Raise what the source of the images raised; nothing where it came to its end."""
