@@ -7,7 +7,6 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -145,16 +144,12 @@ def test_a_full_disk_leaves_complete_lines(tmp_path: Path, monkeypatch: pytest.M
             self.room -= written
             return written
 
-    def open_full(path: Path, mode: str, **options: Any) -> FullDisk:
-        assert options == {"buffering": 0}
-        return FullDisk(path, mode)
-
     def write() -> None:
         with open_lines(file) as append:
             append(b"one\n")
             append(b"two\n")
 
-    monkeypatch.setattr(Path, "open", open_full)
+    monkeypatch.setattr("flawmap.support.atomic.FileIO", FullDisk)
     with pytest.raises(WriteError, match="No space left on device"):
         write()
     monkeypatch.undo()
