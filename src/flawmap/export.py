@@ -7,8 +7,10 @@ images before it is handed out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,7 +40,8 @@ from flawmap.support.atomic import atomic_write
 from flawmap.support.names import with_suffix
 from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
-from flawmap.support.tables import write_json
+from flawmap.support.signals import hold_signals
+from flawmap.support.tables import json_text
 from flawmap.support.targets import check_file_target
 
 ExportFormat = Literal["openvino", "onnx"]
@@ -48,6 +51,9 @@ _ExportPrecision = Literal["f32", "int8"]
 """What the encoder's graph computes in."""
 
 _RunFunction = Callable[[np.ndarray], Sequence[np.ndarray]]  # preprocessed images to score and map
+
+_Contents = dict[str, bytes]
+"""The files of a graph by the suffixes of their names."""
 
 _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
     "openvino": {"INFERENCE_PRECISION_HINT": "f32"},
@@ -115,8 +121,9 @@ def export(
     inspector = Inspector.load(file)
     preprocessing = inspector.preprocessing
     sample = _sample(quantisation_images, preprocessing) if precision == "int8" else []
-    write_graph = {"openvino": _to_openvino, "onnx": _to_onnx}[export_format]
-    files, run = write_graph(inspector, stem, sample)
+    make_graph = {"openvino": _to_openvino, "onnx": _to_onnx}[export_format]
+    contents, run = make_graph(inspector, sample)
+    files = {with_suffix(stem, suffix): data for suffix, data in contents.items()}
     where = f"{file} as {export_format} in {precision}"
     certificate = Certificate.from_arrays(saved.arrays)
     difference = _check(certificate, preprocessing, run, precision, where)
@@ -131,9 +138,9 @@ def export(
             "max_relative_difference": difference,
         },
     }
-    json_file = with_suffix(stem, _DESCRIPTION)
-    write_json(json_file, description)
-    return ExportResult([*files, json_file], difference)
+    files[with_suffix(stem, _DESCRIPTION)] = f"{json_text(description, indent=2)}\n".encode()
+    _write(files)
+    return ExportResult(list(files), difference)
 
 
 def _check_exportable(file: Path, manifest: Manifest) -> None:
@@ -150,9 +157,7 @@ def _export_programs(inspector: Inspector) -> ExportedPrograms:
     return export_programs(inspector.method.encoder(), inspector.method.exportable_head(), *size)
 
 
-def _to_openvino(
-    inspector: Inspector, stem: Path, sample: list[np.ndarray]
-) -> tuple[list[Path], _RunFunction]:
+def _to_openvino(inspector: Inspector, sample: list[np.ndarray]) -> tuple[_Contents, _RunFunction]:
     programs = _export_programs(inspector)
     height, width = inspector.preprocessing.height, inspector.preprocessing.width
     encoder = program_to_openvino(programs.encoder, [[-1, 3, height, width]])
@@ -160,16 +165,16 @@ def _to_openvino(
         encoder = quantise(encoder, sample)
     head = program_to_openvino(programs.head, programs.head_input_shapes)
     graph = concat_graphs(Graph(encoder), head)
-    files = [with_suffix(stem, ".xml"), with_suffix(stem, ".bin")]
-    for path, data in zip(files, graph.to_arrays().values(), strict=True):
-        _write(path, data.tobytes())
-    compiled = openvino.Core().compile_model(files[0], "CPU", _COMPILE_SETTINGS["openvino"])
-    return files, lambda images: [compiled(images)[name] for name in GRAPH_OUTPUTS]
+    arrays = graph.to_arrays()
+    xml, weights = arrays.values()
+    contents = dict(zip(_SUFFIXES["openvino"], (xml.tobytes(), weights.tobytes()), strict=True))
+    core = openvino.Core()
+    model = core.read_model(xml.tobytes(), openvino.Tensor(weights))
+    compiled = core.compile_model(model, "CPU", _COMPILE_SETTINGS["openvino"])
+    return contents, lambda images: [compiled(images)[name] for name in GRAPH_OUTPUTS]
 
 
-def _to_onnx(
-    inspector: Inspector, stem: Path, sample: list[np.ndarray]
-) -> tuple[list[Path], _RunFunction]:
+def _to_onnx(inspector: Inspector, sample: list[np.ndarray]) -> tuple[_Contents, _RunFunction]:
     try:
         import onnx.compose
         import onnxruntime
@@ -186,15 +191,19 @@ def _to_onnx(
     head = onnx.compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
     pairs = list(zip(outputs, inputs, strict=True))
     model = onnx.compose.merge_models(encoder, head, pairs)
-    file = with_suffix(stem, ".onnx")
-    _write(file, model.SerializeToString())
-    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    return [file], lambda images: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: images})
+    data = model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    contents = {".onnx": data}
+    return contents, lambda images: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: images})
 
 
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as stream:
-        stream.write(data)
+def _write(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: none takes its place before there is room for all."""
+    with hold_signals(), ExitStack() as stack:
+        for path, data in files.items():
+            stream = stack.enter_context(atomic_write(path))
+            stream.write(data)
+            stream.flush()
 
 
 def _sample(source: Path | None, preprocessing: Preprocessing) -> list[np.ndarray]:
@@ -241,13 +250,13 @@ def _describe_source(file: Path, saved: bundle.Bundle) -> dict[str, str]:
 def _describe_graph(
     export_format: ExportFormat,
     precision: _ExportPrecision,
-    files: list[Path],
+    files: Mapping[Path, bytes],
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:
     size = [preprocessing.height, preprocessing.width]
     return {
         "format": {"openvino": "OpenVINO IR", "onnx": "ONNX"}[export_format],
-        "files": {file.name: sha256_of(file) for file in files},
+        "files": {path.name: sha256(data).hexdigest() for path, data in files.items()},
         "precision": precision,
         "compile_settings": _COMPILE_SETTINGS[export_format],
         "input": {"name": GRAPH_INPUT, "type": "float32", "shape": ["batch", 3, *size]},

@@ -26,6 +26,7 @@ from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.verdict import Verdict
 from flawmap.support.options import is_number
 
@@ -270,7 +271,7 @@ class Inspector:
             BundleError: the file is damaged, no saved inspector, or of another format.
             WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
-        manifest, arrays, sha256 = bundle.load(Path(file))
+        manifest, arrays, sha256 = bundle.load(as_path(file))
         with bundle.refusals_named(file):
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)

@@ -59,6 +59,16 @@ def test_names_stay_unique_and_depend_on_earlier_ones_only() -> None:
         assert list(unique_names(names[:count])) == unique[:count]
 
 
+def test_a_name_that_is_no_text_beside_its_spelling(tmp_path: Path) -> None:
+    save(tmp_path / r"gr\xfcn.png", texture(1))
+    try:
+        save(Path(os.fsdecode(bytes(tmp_path) + b"/gr\xfcn.png")), texture(2))
+    except OSError:
+        pytest.skip("this disk takes UTF-8 alone")
+    overlays = [image.overlay for image in images_to_inspect([tmp_path]).images]
+    assert sorted(overlays) == [r"overlays/gr\xfcn.png (2).png", r"overlays/gr\xfcn.png.png"]
+
+
 def test_a_hundred_thousand_names_are_compared_a_few_times_each() -> None:
     class Name(str):
         """Counts how often it is looked at."""

@@ -28,6 +28,7 @@ ARRAYS: dict[str, Any] = {
     "none": np.zeros((0, 4)),
     "one": np.array(5.0),
 }
+FINETUNING = {"config": {"mode": "synthetic"}, "classes": {}, "history": [], "excluded_sha256": []}
 MANIFEST = Manifest(
     version="0.1.0",
     libraries={"openvino": "2025.0"},
@@ -141,7 +142,7 @@ def test_state_and_graph_are_in_the_scorers_hash(tmp_path: Path, name: str) -> N
         {"changed_options": {}},
         {"fitted_images": 13},
         {"calibration": CalibrationSettings(Budget(0.5), groups=("a", "b"))},
-        {"finetuning": {"classes": {}}},
+        {"finetuning": FINETUNING},
     ],
 )
 def test_what_determines_no_score_leaves_the_scorers_hash(

@@ -4,9 +4,9 @@ import errno
 import io
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -144,16 +144,12 @@ def test_a_full_disk_leaves_complete_lines(tmp_path: Path, monkeypatch: pytest.M
             self.room -= written
             return written
 
-    def open_full(path: Path, mode: str, **options: Any) -> FullDisk:
-        assert options == {"buffering": 0}
-        return FullDisk(path, mode)
-
     def write() -> None:
         with open_lines(file) as append:
             append(b"one\n")
             append(b"two\n")
 
-    monkeypatch.setattr(Path, "open", open_full)
+    monkeypatch.setattr("flawmap.support.atomic.FileIO", FullDisk)
     with pytest.raises(WriteError, match="No space left on device"):
         write()
     monkeypatch.undo()
@@ -179,3 +175,32 @@ def test_an_error_of_the_block_is_not_blamed_on_the_file(tmp_path: Path) -> None
         write_and_print()
     assert not isinstance(caught.value, WriteError)
     assert (tmp_path / "rows").read_bytes() == b"1\n"
+
+
+def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    with open_lines(file, b"header\n") as first:
+        first(b"first 1\n")
+        with open_lines(file, b"header\n") as second:
+            first(b"first 2\n")
+            second(b"second 1\n")
+        assert file.read_bytes() == b"header\nsecond 1\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no open file")
+def test_a_name_that_another_writer_takes_at_once_stays_its(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lines"
+    replace = Path.replace
+
+    def replace_twice(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        target.unlink()
+        target.write_bytes(b"of another\n")
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace_twice)
+    with open_lines(file, b"header\n") as append:
+        append(b"mine\n")
+    assert file.read_bytes() == b"of another\n"

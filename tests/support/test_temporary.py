@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from flawmap.errors import WriteError
 from flawmap.support.atomic import atomic_folder, atomic_write
 from flawmap.support.targets import check_file_target, check_folder_target
-from flawmap.support.temporary import remove_leftovers
+from flawmap.support.temporary import lock_folder, remove_leftovers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and its locks")
 
@@ -24,6 +26,15 @@ with atomic_write(target) as stream, atomic_folder(target.with_name("folder")) a
     stream.flush()
     (folder / "half").touch()
     print("filling", flush=True)
+    sys.stdin.read()
+"""
+
+LOCK = """
+import sys
+from pathlib import Path
+from flawmap.support.temporary import lock_folder
+with lock_folder(Path(sys.argv[1])):
+    print("mine", flush=True)
     sys.stdin.read()
 """
 
@@ -72,3 +83,24 @@ def test_nothing_is_left_where_all_goes_well(tmp_path: Path) -> None:
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     remove_leftovers(tmp_path / "no such folder")
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from flawmap.support.temporary import lock_folder"
+    )
+    script += "\nwith lock_folder(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "mine\n"
+        with pytest.raises(WriteError, match="another flawmap is writing there"), _mine(tmp_path):
+            pass
+        process.send_signal(signal.SIGKILL)
+    with _mine(tmp_path):
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def _mine(folder: Path) -> AbstractContextManager[None]:
+    return lock_folder(folder / "out")

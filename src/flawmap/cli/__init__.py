@@ -5,6 +5,7 @@ What is printed, drawn or written for the user is in this package and in no othe
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -146,6 +147,9 @@ def _print_error(error: BaseException) -> None:
         error = explain_import_error(error)
     if isinstance(error, FlawmapError):
         _print_line(str(error))
+    elif isinstance(error, ImportError) and not (error.name or "").startswith("flawmap"):
+        reason = f"a package that it needs cannot be imported ({error})"
+        _print_line(f"{reason}; install flawmap again")
     elif is_out_of_memory(error):
         _print_line("there is not enough memory; close other programs, or use smaller images")
     elif isinstance(error, OSError) and error.strerror:
@@ -179,6 +183,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _silence_libraries() -> None:
+    # OpenVINO warns by the root logger where its telemetry cannot write to the home folder.
+    logging.getLogger().setLevel(logging.ERROR)
     # What OpenCV and the hub print beside our message says the same at length.
     from cv2.utils import logging as cv2_logging
 

@@ -30,7 +30,7 @@ from flawmap.cli.dry_run import (
 from flawmap.cli.facts import excluded_images, inspector_settings
 from flawmap.cli.notes import print_left_out, print_skipped_folders
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
-from flawmap.cli.products import find_inspectors, match_products, run_jobs
+from flawmap.cli.products import find_inspectors, match_products, run_jobs, write_all
 from flawmap.cli.repeats import sum_up
 from flawmap.cli.tables import (
     metrics_to_dict,
@@ -102,10 +102,11 @@ def evaluate(
     )
     if dry_run:
         print_writes([output / "metrics.json"])
-    else:
-        print_product_summary(metrics)
-        write_json(output / "metrics.json", metrics_to_dict(metrics))
-    raise typer.Exit(code)
+        raise typer.Exit(code)
+    print_product_summary(metrics)
+    values = metrics_to_dict(metrics)
+    is_whole = write_all([partial(write_json, output / "metrics.json", values)], already=True)
+    raise typer.Exit(code if is_whole else ExitCode.SOME_UNREADABLE)
 
 
 def _check_targets(folders: Sequence[Path], *, clean: bool) -> None:
@@ -165,22 +166,28 @@ def _evaluate(
     samples = _test_samples(found, record["excluded_sha256"] if record else [])
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery)
-    write_csv(output / "scores.csv", [record.to_csv_row() for record in evaluation.records])
+    scores = [record.to_csv_row() for record in evaluation.records]
     summary = _summary(evaluation, runtime.calibration.threshold)
-    write_json(output / "metrics.json", summary)
     errors = [record.error for record in evaluation.records if record.error]
+    report = from_evaluation(inspector, runtime, dataset, evaluation, gallery)
+    writers = (
+        partial(write_csv, output / "scores.csv", scores),
+        partial(write_json, output / "metrics.json", summary),
+        partial(write_csv, output / "metrics.csv", _metric_rows(evaluation)),
+        partial(write_page, output / "report.html", report),
+    )
+    is_whole = write_all(writers)
     files = [str(output / file) for file in _FILES]
     add_result(**summary, images=len(samples), errors=errors, files=files)
-    write_csv(output / "metrics.csv", _metric_rows(evaluation))
-    report = from_evaluation(inspector, runtime, dataset, evaluation, gallery)
-    write_page(output / "report.html", report)
     print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
     for error in sum_up(errors, "scores.csv has all"):
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
-    out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
+    if is_whole:
+        out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return ExitCode.SOME_UNREADABLE if errors or found.unusable else ExitCode.ALL_GOOD
+    is_whole = is_whole and not errors and not found.unusable
+    return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
 
 def _test_samples(found: FoundSamples, excluded: Sequence[str]) -> list[Sample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,6 +32,7 @@ from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
 from flawmap.support.names import as_text
 from flawmap.support.targets import check_folder_target
+from flawmap.support.temporary import lock_folder
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
@@ -245,9 +247,11 @@ def _fit(
     inspector = settings.make_inspector()
     classes = classes_with_real_defects(found) if settings.finetune == "real-defects" else products
     folder = training_folder(inspector, output, shared=products is not None)
+    own_folder: AbstractContextManager[None] = nullcontext()
     if folder:
         check_folder_target(folder)
-    with progress_bars():
+        own_folder = lock_folder(folder)
+    with own_folder, progress_bars():
         training_set = TrainingSet.of(found)
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, training_set))

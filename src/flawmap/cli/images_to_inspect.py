@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from flawmap.data.listing import Folder, counting_suffixes, passed_over, unusable
 from flawmap.errors import DatasetError
+from flawmap.support.names import as_text
 
 
 class NamedImage(NamedTuple):
@@ -62,7 +63,7 @@ def images_to_inspect(arguments: Iterable[Path]) -> ImagesToInspect:
         names += named
         paths += named.values()
         folders += below
-    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
+    overlays = [f"overlays/{name}.png" for name in unique_names(map(as_text, names))]
     images = [NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
     readable = [folder for folder in folders if not folder.error]
     return ImagesToInspect(images, passed_over(folders), unusable(readable))

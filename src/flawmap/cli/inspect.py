@@ -31,7 +31,7 @@ from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.repeats import Repeats
 from flawmap.cli.result_folder import REPORT, check_results, open_results, overlay_file
 from flawmap.errors import WriteError
-from flawmap.support.names import as_text, shorten_path
+from flawmap.support.names import shorten_path
 from flawmap.support.progress import track
 from flawmap.support.signals import hold_signals
 
@@ -218,7 +218,7 @@ def _results(
                 hint = depth_hint(image.path, inspection.image, runtime.preprocessing)
                 if hint:
                     err.print(f"[yellow]{on_one_line(hint)}[/]")
-            overlay = shorten_path(as_text(image.overlay.removesuffix(_PNG)), _PNG)
+            overlay = shorten_path(image.overlay.removesuffix(_PNG), _PNG)
             record = Record.from_inspection(inspection, runtime, min_area=min_area, overlay=overlay)
             # A signal finds overlay, row and count of an image, or none of them.
             with hold_signals():

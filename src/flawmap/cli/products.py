@@ -11,7 +11,7 @@ from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
 from flawmap.cli.notes import print_skipped_folders
 from flawmap.cli.output import begin_product, drop_product, print_results
-from flawmap.errors import DatasetError, FlawmapError, OptionError
+from flawmap.errors import DatasetError, FlawmapError, OptionError, WriteError
 from flawmap.support.targets import check_file_target, check_folder_target
 
 _INSPECTOR_SUFFIX = ".flawmap"
@@ -53,6 +53,33 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, by_product: bool) -> int:
     print_results(by_product=by_product)
     has_failed = failures or (len(set(codes)) > 1 and ExitCode.NOTHING_DONE in codes)
     return ExitCode.SOME_UNREADABLE if has_failed else max(codes)
+
+
+def write_all(writers: Iterable[Callable[[], None]], *, already: bool = False) -> bool:
+    """Whether all files of a job could be written; one that could not stops no other.
+
+    Args:
+        writers: a function for each file.
+        already: whether the command has written files before.
+
+    Raises:
+        WriteError: that of the last file, where none could be written.
+
+    >>> write_all([lambda: None])
+    True
+    """
+    failures: list[WriteError] = []
+    for write in writers:
+        try:
+            write()
+            already = True
+        except WriteError as error:
+            failures.append(error)
+    if failures and not already:
+        raise failures[-1]
+    for failure in failures:
+        err.print(f"[red]flawmap:[/] {on_one_line(str(failure))}")
+    return not failures
 
 
 def run_per_product(

@@ -16,7 +16,7 @@ from flawmap.errors import WriteError
 from flawmap.support.names import on_disk
 from flawmap.support.signals import hold_signals
 from flawmap.support.targets import check_file_target, check_folder_target
-from flawmap.support.temporary import remove_leftovers
+from flawmap.support.temporary import lock_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from flawmap.runtime.record import Record
@@ -81,18 +81,19 @@ def open_results(folder: Path) -> Iterator[Callable[[Record], None]]:
     from flawmap.runtime.record import CSV_COLUMNS
     from flawmap.support.tables import stream_csv, stream_jsonl
 
-    _remove_old_results(folder)
-    with (
-        stream_csv(folder / _CSV, CSV_COLUMNS) as to_csv,
-        stream_jsonl(folder / _JSONL) as to_jsonl,
-    ):
+    with lock_folder(folder):
+        _remove_old_results(folder)
+        with (
+            stream_csv(folder / _CSV, CSV_COLUMNS) as to_csv,
+            stream_jsonl(folder / _JSONL) as to_jsonl,
+        ):
 
-        def write(record: Record) -> None:
-            with hold_signals():
-                to_jsonl(record.to_dict())
-                to_csv(record.to_csv_row())
+            def write(record: Record) -> None:
+                with hold_signals():
+                    to_jsonl(record.to_dict())
+                    to_csv(record.to_csv_row())
 
-        yield write
+            yield write
 
 
 def overlay_file(folder: Path, overlay: str) -> Path:

@@ -97,10 +97,19 @@ def _patient(stream: TextIO | None) -> TextIO:
             os.set_blocking(handle, True)  # Else a slow reader is an error.
     return _PatientStream(
         io.BufferedWriter(io.FileIO(handle, "w", closefd=False)),
-        encoding=stream.encoding,
+        encoding=_replacing(stream.encoding),
         errors=_ERRORS,
         line_buffering=stream.line_buffering,
     )
+
+
+def _replacing(encoding: str) -> str:
+    """The encoding, or UTF-8 where it is one that replaces no letters, such as that of hosts."""
+    try:
+        "→".encode(encoding, _ERRORS)
+    except (UnicodeError, LookupError):
+        return "utf-8"
+    return encoding
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

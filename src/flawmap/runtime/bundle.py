@@ -27,6 +27,8 @@ from flawmap.errors import BundleError, FlawmapError, OptionError
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_arrays import check_arrays
+from flawmap.runtime.saved_bytes import read_saved
+from flawmap.runtime.saved_records import check_records
 from flawmap.support.atomic import atomic_write
 from flawmap.support.conversion import CONVERTER, describe_problems
 
@@ -42,6 +44,9 @@ GRAPH_PREFIX = "graph."
 _KEY = "flawmap"
 _NO_DIGEST = "0" * 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MOST_NESTED = 16
+"""Objects and lists within each other in a manifest; flawmap writes half as many."""
+
 _TYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
 """Types of arrays, as safetensors names them; NumPy has no others."""
 
@@ -104,6 +109,7 @@ class Manifest:
     def __post_init__(self) -> None:
         if not isinstance(self.method_options.get("precision"), str):
             raise OptionError("method_options have no precision")
+        check_records(self.finetuning, self.tuning)
 
     @property
     def precision(self) -> str:
@@ -170,10 +176,7 @@ def load(file: Path) -> Bundle:
     Raises:
         BundleError: the file is missing, damaged, no saved inspector, or of another format.
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{file}: cannot be read ({error.strerror})") from error
+    data = read_saved(file)
     header, values = _read_metadata(data, file)
     _check_format(values.pop("format"), values.get("version", "?"), file)
     digest = values.pop("sha256")
@@ -246,12 +249,30 @@ def _read_metadata(data: bytes, file: Path) -> tuple[dict[str, Any], dict[str, A
         if length > len(data) - 8:
             raise ValueError("the header is longer than the file")
         header = json.loads(data[8 : 8 + length])
-        values = json.loads(header["__metadata__"][_KEY])
+        values = json.loads(header["__metadata__"][_KEY], object_pairs_hook=_to_dict)
+        if _is_deeper(values, _MOST_NESTED):
+            raise ValueError("the manifest is nested too deeply")
         if type(values["format"]) is not int or not _DIGEST.fullmatch(values["sha256"]):
             raise TypeError
     except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{file}: damaged, or not a file that flawmap saved") from error
     return dict(header), dict(values)
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; readers do not agree which of two values of one name counts."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name stands twice in the manifest")
+    return values
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects in JSON are within each other more than so many times."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _check_types(header: dict[str, Any], file: Path) -> None:

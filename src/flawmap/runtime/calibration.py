@@ -103,7 +103,7 @@ class Budget:
             >>> Budget(0.02).rank(99)
             2
         """
-        rank = math.floor(self.false_rejects * (count + 1) + _TINY)
+        rank = min(count, math.floor(self.false_rejects * (count + 1) + _TINY))
         if self.confidence is None:
             return max(1, rank)
         # The fraction above the k-th largest grows with k, and so does its upper bound.

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple, get_args
+from weakref import WeakSet
 
 import numpy as np
 import openvino
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, WriteError
 from flawmap.runtime.graph_check import check_text
-from flawmap.support.process import HomeProcess
+from flawmap.support.process import HomeProcess, end_library_calls, library_call
 from flawmap.support.scratch import scratch_folder
 
 Precision = Literal["f32", "bf16", "int8"]
@@ -77,7 +81,13 @@ class Graph:
         """The graph as arrays of bytes by name, for a saved file; `from_arrays` takes them."""
         with scratch_folder(_size_on_disk(self.model)) as folder:
             file = folder / "graph.xml"
-            openvino.save_model(self.model, file, compress_to_fp16=False)
+            try:
+                openvino.save_model(self.model, file, compress_to_fp16=False)
+            except RuntimeError as error:
+                raise WriteError(
+                    f"{folder}: a temporary file could not be written; set TMPDIR to a folder that "
+                    "has room"
+                ) from error
             return {_XML: _bytes_of(file), _WEIGHTS: _bytes_of(file.with_suffix(".bin"))}
 
     @classmethod
@@ -122,9 +132,10 @@ class GraphRunner:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         }
-        compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
-        size = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
-        self._pool = _RequestPool(compiled, size)
+        with library_call():
+            compiled = openvino.Core().compile_model(graph.model, _DEVICE, settings)
+            size = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if throughput else 1
+            self._pool = _RequestPool(compiled, size)
         self._home = HomeProcess("the inspector's graph")
 
     @property
@@ -163,12 +174,15 @@ class GraphRunner:
                 while (request := self._pool.take(or_create=not running)) is None:
                     yield self._pool.finish(running.popleft())
                 running.append(request)
-                request.start_async({0: image[None]})
+                with library_call():
+                    request.start_async({0: image[None]})
             while running:
                 yield self._pool.finish(running.popleft())
         finally:
-            for request in running:
-                self._pool.finish(request)
+            # In a forked process, which dropped a copy of this run, no request is ever done.
+            if self._home.is_here:
+                for request in running:
+                    self._pool.finish(request)
 
 
 class _RequestPool:
@@ -180,25 +194,62 @@ class _RequestPool:
     def __init__(self, compiled: openvino.CompiledModel, size: int) -> None:
         self._compiled = compiled
         self.free = [compiled.create_infer_request() for _ in range(size)]
+        self._busy: dict[int, openvino.InferRequest] = {}
         self._lock = Lock()
+        _pools.add(self)
 
     def take(self, *, or_create: bool) -> openvino.InferRequest | None:
         """A free request; where there is none, a new one or None."""
         with self._lock:
-            if self.free:
-                return self.free.pop()
-            return self._compiled.create_infer_request() if or_create else None
+            if not self.free and not or_create:
+                return None
+            request = self.free.pop() if self.free else self._compiled.create_infer_request()
+            self._busy[id(request)] = request
+            return request
 
     def finish(self, request: openvino.InferRequest) -> InferenceResult:
         """What a request computed, when it is done; the request is free again."""
         try:
-            request.wait()
+            with library_call():
+                request.wait()
             # Copied, since the request will write the next image's results there.
             outputs = [tensor.data.copy() for tensor in request.output_tensors]
             return InferenceResult(outputs, request.latency)
         finally:
             with self._lock:
-                self.free.append(request)
+                self.free.append(self._busy.pop(id(request)))
+
+    def wait_for_all(self) -> None:
+        """Wait for what is computed now; nobody may use the pool meanwhile."""
+        for request in list(self._busy.values()):
+            request.wait()
+
+    def keep(self) -> None:
+        """Never free what OpenVINO made: it waits for its threads, which a fork does not copy."""
+        for kept in (self._compiled, *self.free, *self._busy.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+_pools: WeakSet[_RequestPool] = WeakSet()
+
+
+def _end_computing() -> None:
+    """At the end of the interpreter: OpenVINO's threads would compute in what is gone by then."""
+    end_library_calls()
+    for pool in list(_pools):
+        pool.wait_for_all()
+
+
+def _keep_pools() -> None:
+    """In a forked process, which else waits forever when it ends or drops an inspector."""
+    for pool in list(_pools):
+        pool.keep()
+    _pools.clear()
+
+
+atexit.register(_end_computing)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_pools)
 
 
 def check_precision(precision: str) -> Precision:

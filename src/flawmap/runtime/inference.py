@@ -24,8 +24,9 @@ from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
 from flawmap.runtime.rounds import Rounds
+from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.verdict import Heatmap, Verdict
-from flawmap.support.process import HomeProcess
+from flawmap.support.process import HomeProcess, library_call
 
 _MIN_IMAGES_FOR_THROUGHPUT = 16
 """Fewer images are done one by one before several at once are made ready."""
@@ -124,7 +125,7 @@ class Runtime:
                 anything but int8, and cannot be run otherwise.
             ParityError: it scores otherwise here.
         """
-        manifest, arrays, sha256 = bundle.load(Path(file))
+        manifest, arrays, sha256 = bundle.load(as_path(file))
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
         with bundle.refusals_named(file, _openvino_refuses(manifest)):
@@ -158,10 +159,11 @@ class Runtime:
             ForkError: this process was forked after the inspector was loaded.
         """
         self._home.check()
-        image = decode(image_input, self.preprocessing.white)
-        preprocessed = self.preprocessing(image)
-        scored = next(self._backend.score_many([preprocessed], throughput=False))
-        return self._verdict(scored, image)
+        with library_call():
+            image = decode(image_input, self.preprocessing.white)
+            preprocessed = self.preprocessing(image)
+            scored = next(self._backend.score_many([preprocessed], throughput=False))
+            return self._verdict(scored, image)
 
     def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
         """Inspect many images, in order; decoding and scoring of different images run in parallel.
@@ -178,6 +180,7 @@ class Runtime:
 
         Raises:
             ForkError: this process was forked after the inspector was loaded.
+            Exception: what `image_inputs` raised, after the inspections of those before.
         """
         self._home.check()
         count = len(image_inputs) if isinstance(image_inputs, Sized) else math.inf
@@ -192,12 +195,15 @@ class Runtime:
                 yield from map(_unusable, rounds.take_unreadable())
                 # In no variable, which would hold the image while the next one is inspected.
                 yield self._inspection(scored, rounds.take())
+                self._home.check()
             yield from map(_unusable, rounds.take_unreadable())
+        rounds.raise_failure()
 
     def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:
         started = time.perf_counter()
         try:
-            verdict = self._verdict(scored, loaded.image)
+            with library_call():
+                verdict = self._verdict(scored, loaded.image)
         except ImageError as error:
             return _unusable(UnreadableImage(loaded.image_input, error, loaded.sha256))
         elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)

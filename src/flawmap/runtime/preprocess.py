@@ -110,6 +110,9 @@ PADDING = -1e4
 """What all three channels of the input hold where there is no image; normalised pixels are within
 some tens of 0, so whoever reads the input can tell."""
 
+_LARGEST_SCALE = 1e6
+"""Means and deviations beyond it, or below its inverse, leave nothing of an image."""
+
 _MAX_INPUT_SIDE = 8192
 """Largest side of a network's input, in pixels; what is above would not fit into memory."""
 
@@ -180,6 +183,13 @@ class Preprocessing:
             )
         if min(self.std) <= 0 or self.multiple < 1:
             raise OptionError(f"std {self.std} and multiple {self.multiple} must be above 0")
+        if (
+            min(self.std) < 1 / _LARGEST_SCALE
+            or max(*self.std, *map(abs, self.mean)) > _LARGEST_SCALE
+        ):
+            raise OptionError(
+                f"mean {self.mean} and std {self.std} are no statistics of pixels in 0…1"
+            )
         if self.letterbox_beyond is None:
             return
         sides = self.height, self.width

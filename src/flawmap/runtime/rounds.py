@@ -28,12 +28,13 @@ class Rounds:
     def __init__(self, decoded: Iterator[DecodedImage | UnreadableImage]) -> None:
         self.is_over = False
         self._decoded = decoded
+        self._failure: Exception | None = None
         self._held: deque[DecodedImage | UnreadableImage] = deque()
 
     def preprocessed(self) -> Iterator[Preprocessed]:
         """The images of a round that can be used, as a network reads them."""
         size = 0
-        for loaded in self._decoded:
+        for loaded in self._until_failure():
             self._held.append(loaded)
             if isinstance(loaded, DecodedImage):
                 size += loaded.image.nbytes
@@ -43,6 +44,23 @@ class Rounds:
             if size > _BYTES_OF_A_ROUND:
                 return
         self.is_over = True
+
+    def _until_failure(self) -> Iterator[DecodedImage | UnreadableImage]:
+        """What is decoded, until its source fails: what came before has its results."""
+        # Not by `yield from`, which would end what is decoded with the first round.
+        while True:
+            try:
+                yield next(self._decoded)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._failure = error
+                return
+
+    def raise_failure(self) -> None:
+        """Raise what the source of the images raised; nothing where it came to its end."""
+        if self._failure is not None:
+            raise self._failure
 
     def take_unreadable(self) -> Iterator[UnreadableImage]:
         """Images that cannot be used and come before the next one that can."""

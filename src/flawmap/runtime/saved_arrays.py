@@ -22,6 +22,9 @@ class _Kind(NamedTuple):
     dimensions: int
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+"""What a graph computes is no larger."""
+
 _CALIBRATION = {"calibration.scores": _Kind("f", 1), "calibration.peaks": _Kind("f", 1)}
 _BYTES = _Kind("u", 1)
 _GRAPH = {"graph.xml": _BYTES, "graph.weights": _BYTES}
@@ -75,5 +78,5 @@ def _check_kinds(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, _Kind]) -
             raise BundleError(f"{name} is {array.dtype} of shape {array.shape}")
         if array.dtype.kind == "u" and array.dtype != np.uint8:
             raise BundleError(f"{name} is {array.dtype}, not uint8")
-        if not (np.isfinite(array).all() and (array >= 0).all()):
+        if not ((array >= 0).all() and (array <= _LARGEST).all()):
             raise BundleError(f"{name} holds negative numbers, NaN or infinity")

@@ -168,10 +168,7 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
     b'number\n1\n'
     """
     with hold_signals():
-        with atomic_write(file) as start:
-            start.write(header)
-        with _name_file(file):
-            stream = file.open("ab", buffering=0)
+        stream = _begin_lines(file, header)
 
     def append(line: bytes) -> None:
         with _name_file(file):
@@ -181,6 +178,24 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
         yield append
         with _name_file(file):
             os.fsync(stream.fileno())
+
+
+def _begin_lines(file: Path, header: bytes) -> FileIO:
+    """A stream to the end of a new file that has the name already."""
+    handle = None
+    try:
+        with atomic_write(file) as start:
+            start.write(header)
+            start.flush()
+            # By its name it might be the file of another process later, which writes there too.
+            # Windows renames no file that has another handle.
+            handle = None if os.name == "nt" else os.dup(start.fileno())
+    except BaseException:
+        if handle is not None:
+            os.close(handle)
+        raise
+    with _name_file(file):
+        return FileIO(file if handle is None else handle, "a")
 
 
 @contextmanager

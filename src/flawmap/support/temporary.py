@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from flawmap.errors import WriteError
 from flawmap.support.names import shorten_name
 from flawmap.support.signals import hold_signals
 
@@ -85,6 +86,37 @@ def make_temporary_folder(target: Path) -> Iterator[Path]:
             os.close(handle)
 
 
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process, until the end of the block.
+
+    Nothing is written to it. Where the file system has no locks, and on Windows, this does nothing.
+
+    Args:
+        folder: for several files that belong together; made where it is missing.
+
+    Raises:
+        WriteError: another process has it, or it cannot be made.
+
+    >>> with lock_folder(getfixture("tmp_path") / "results"):
+    ...     pass
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise WriteError(f"{folder}: could not be written ({error.strerror})") from error
+    try:
+        if handle is not None and _is_locked(handle):
+            raise WriteError(
+                f"{folder}: another flawmap is writing there; wait for it, or name another folder"
+            )
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def remove_leftovers(folder: Path, name: str = "") -> None:
     """Remove the temporary files and folders that killed processes left behind.
 
@@ -125,12 +157,22 @@ def _is_abandoned(path: Path) -> bool:
 
 def _lock(handle: int) -> bool:
     """Whether an open file or folder is now locked by this process, until it is closed."""
+    return _try_lock(handle) is None and sys.platform != "win32"
+
+
+def _is_locked(handle: int) -> bool:
+    """Whether another process has locked an open file or folder; else this one has, if it can."""
+    return isinstance(_try_lock(handle), BlockingIOError)
+
+
+def _try_lock(handle: int) -> OSError | None:
+    """Why an open file or folder cannot be locked; None where it is locked now."""
     if sys.platform == "win32":
-        return False
+        return None
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # Another process has it, or the file system has no locks.
-        return False
-    return True
+    except OSError as error:  # Another process has it, or the file system has no locks.
+        return error
+    return None

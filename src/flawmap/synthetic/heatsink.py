@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.random import Generator, SeedSequence, default_rng
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, WriteError
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.support.progress import track
 from flawmap.synthetic.blend import FloatImage
@@ -183,6 +183,9 @@ def _sensed(rng: Generator, exposed: FloatImage) -> ImageU8:
 
 
 def _save(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    path.write_bytes(data.tobytes())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise WriteError(f"{path}: could not be written ({error.strerror})") from error

@@ -20,6 +20,7 @@ from flawmap.runtime.images.image_file import ImageFile, open_image_file
 from flawmap.runtime.images.image_input import name_of, read_input, stored_size
 from flawmap.runtime.images.room import Room
 from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessed, Preprocessing
+from flawmap.support.process import HomeProcess
 
 _MIN_IMAGE_SIDE = 8
 """Smallest side of an image, in pixels; a smaller one has no texture, only a colour."""
@@ -112,27 +113,62 @@ def map_ahead(
         on_end: called before the threads are waited for at the end, or wherever the use of the
             results ends.
 
+    Raises:
+        Exception: what the items raise, after the results of the items before.
+
     Example:
         >>> list(map_ahead(abs, [-1, 2, -3]))
         [1, 2, 3]
     """
-    pending = iter(items)
+    pending = _Until(items)
     futures: deque[Future[_T]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            for item in islice(pending, ahead):
+    home = HomeProcess("a pool of threads")
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for item in islice(pending, ahead):
+            futures.append(pool.submit(function, item))
+        while futures:
+            wait([futures[0]])
+            for item in islice(pending, 1):
                 futures.append(pool.submit(function, item))
-            while futures:
-                wait([futures[0]])
-                for item in islice(pending, 1):
-                    futures.append(pool.submit(function, item))
-                yield futures.popleft().result()
-        finally:
+            yield futures.popleft().result()
+        if pending.failure:
+            raise pending.failure
+    finally:
+        # A forked process that drops its copy of this has none of the threads, but their locks.
+        if home.is_here:
             # Whoever stops half-way must not wait for results that nobody will use.
             for future in futures:
                 future.cancel()
             if on_end:
                 on_end()
+            pool.shutdown()
+
+
+class _Until(Iterator[_S]):
+    """The items up to a failure of what gives them, which is kept.
+
+    Args:
+        items: from any source.
+
+    Attributes:
+        failure: what the source raised.
+    """
+
+    def __init__(self, items: Iterable[_S]) -> None:
+        self.failure: Exception | None = None
+        self._items = iter(items)
+
+    def __next__(self) -> _S:
+        if self.failure:
+            raise StopIteration
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.failure = error
+            raise StopIteration from error
 
 
 def decode(image_input: ImageInput, white: int | None = None) -> ImageArray:
