@@ -31,6 +31,7 @@ from flawmap.runtime.saved_bytes import read_saved
 from flawmap.runtime.saved_records import check_records
 from flawmap.support.atomic import atomic_write
 from flawmap.support.conversion import CONVERTER, describe_problems
+from flawmap.support.system import is_out_of_memory
 
 _FORMAT = 2
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
@@ -220,6 +221,8 @@ def refusals_named(
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise _incomplete(file, _one_line(error)) from error
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         reason = f"{refusal} ({_one_line(error)})"
         raise BundleError(f"{file}: {reason}; install the versions in it, or fit again") from error
 
