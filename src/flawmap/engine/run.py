@@ -72,7 +72,7 @@ class EncoderRunner:
         is_worth_it = rounds * length_hint(batches) >= _MIN_BATCHES_TO_COMPILE
         if self._precision == "int8" or is_worth_it:
             images = (image for batch in batches for image in batch.images)
-            self._engine = make_engine(self._encoder, self._key(), self._precision, images)
+            self._engine = make_engine(self._encoder, self.key, self._precision, images)
 
     def encode(self, images: Images) -> Embedded:
         """The encoder's output for a batch, on the CPU.
@@ -105,9 +105,11 @@ class EncoderRunner:
             if isinstance(self._engine, OpenVINOEngine):
                 return self._engine.graph(height, width)
             encoder = deepcopy(self._encoder).cpu()
-            return OpenVINOEngine(encoder, self._key(), self._precision).graph(height, width)
+            return OpenVINOEngine(encoder, self.key, self._precision).graph(height, width)
 
-    def _key(self) -> str:
+    @property
+    def key(self) -> str:
+        """SHA-256 of the encoder: its identity and its weights."""
         digest = hashlib.sha256(self._identity.encode())
         for name, tensor in self._encoder.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
