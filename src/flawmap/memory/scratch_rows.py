@@ -104,8 +104,9 @@ class ScratchRows:
         """
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self._count)
+            stop = max(start, stop)
             if step == 1:
-                return self._read(start, max(start, stop))
+                return self._read(start, stop)
             rows = torch.arange(start, stop, step)
         return self._gather(rows)
 
@@ -147,7 +148,7 @@ class ScratchRows:
         return torch.ones(*shape, dtype=dtype or self.dtype)
 
     def _read(self, start: int, stop: int) -> Tensor:
-        count = min(stop, self._count) - start
+        count = stop - start
         numbers = np.fromfile(
             self.file, self._type, count * self._channels, offset=start * self._row_bytes
         )

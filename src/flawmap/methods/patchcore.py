@@ -22,7 +22,7 @@ from flawmap.features.context_base import Context
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.reducers import SparseRandomProjection
-from flawmap.features.reduction import Reducer, reduce_in_blocks
+from flawmap.features.reduction import Reducer
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
@@ -33,7 +33,7 @@ from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
 from flawmap.methods.patchcore_leave_out import fit_places, leave_one_out_scores
-from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction
+from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction, reduce_rows
 from flawmap.methods.patchcore_scratch import patches_in_scratch
 from flawmap.methods.patchcore_shard import (
     GoodPatches,
@@ -287,8 +287,8 @@ class PatchCore(MemoryMethod):
 
     def _left_out_scores(self, patches: GoodPatches, group_ids: Indices) -> HeldOutScores:
         vectors = patches.vectors
-        if not self.reduction.is_early and isinstance(vectors, Tensor):
-            vectors = reduce_in_blocks(self.reduction_, vectors)
+        if not self.reduction.is_early:
+            vectors = reduce_rows(self.reduction_, vectors)
         left_out = LeaveOut(self._bank(), vectors, group_ids, patches.is_inside)
         pixel_map = AnomalyMap(self.sigma).to(best_device())
 

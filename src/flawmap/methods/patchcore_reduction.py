@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
 from flawmap.features.reduction import Reducer, reduce_in_blocks
 from flawmap.memory.scratch_rows import PatchRows, ScratchRows
+from flawmap.support.tensors import Patches
 
 ReducerScope = Literal["coreset", "bank"]
 """Where reduced vectors are used: to choose the coreset only, or in the bank too."""
+
+_ReducedRows = Float[Tensor, "_patch _channel"] | ScratchRows
+"""One vector per patch, perhaps with fewer channels."""
 
 _HALF_ROWS_PER_BLOCK = 2**13
 """Vectors in half precision that are reduced at a time; 50 MB of a WideResNet's in single."""
@@ -29,8 +34,8 @@ class _ReducedVectors(NamedTuple):
         module: reduces new vectors as those of the bank are.
     """
 
-    kept: PatchRows
-    searched: PatchRows
+    kept: _ReducedRows
+    searched: _ReducedRows
     module: nn.Module
 
 
@@ -76,29 +81,40 @@ class VectorReduction:
         """
         if self.is_early:
             return _ReducedVectors(vectors, vectors, self.early_module())
-        if isinstance(vectors, ScratchRows):
-            return self._fit_in_scratch(vectors)
-        fitted = vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
-        module = self.reducer.fit(fitted, self.blocks, self.seed)
-        rows = _HALF_ROWS_PER_BLOCK if vectors.dtype == torch.float16 else 2**16
-        searched = reduce_in_blocks(module, vectors, rows)
-        if self.scope == "coreset":
-            return _ReducedVectors(vectors, searched, nn.Identity())
-        return _ReducedVectors(searched, searched, module.to(best_device()))
-
-    def _fit_in_scratch(self, vectors: ScratchRows) -> _ReducedVectors:
-        if self.reducer.needs_fit:
+        if isinstance(vectors, ScratchRows) and self.reducer.reads_vectors:
             raise OptionError(
                 f"{type(self.reducer).__name__} is fitted to all vectors at once, which cannot be "
                 "kept within --memory; choose another reducer, or leave --memory out"
             )
-        module = self.reducer.fit(vectors[:1], self.blocks, self.seed)
-        if isinstance(module, nn.Identity):
-            return _ReducedVectors(vectors, vectors, module)
-        channels = module(vectors[:1].float()).shape[1]
-        file = vectors.file.with_name(f"{vectors.file.name}.reduced")
-        file.unlink(missing_ok=True)  # of a run that was killed
-        reduced = ScratchRows(file, channels, vectors.dtype)
-        for block in vectors.split(_HALF_ROWS_PER_BLOCK):
-            reduced.append(module(block.float()))
-        return _ReducedVectors(vectors, reduced, nn.Identity())
+        module = self.reducer.fit(self._to_fit(vectors, inside), self.blocks, self.seed)
+        searched = reduce_rows(module, vectors)
+        if self.scope == "coreset":
+            return _ReducedVectors(vectors, searched, nn.Identity())
+        return _ReducedVectors(searched, searched, module.to(best_device()))
+
+    def _to_fit(self, vectors: PatchRows, inside: Tensor | None) -> Patches:
+        """The vectors that the reducer is fitted to; of a file only as many as there are."""
+        if isinstance(vectors, ScratchRows):
+            return torch.empty(vectors.shape, device="meta")
+        return vectors[inside] if inside is not None and self.reducer.needs_fit else vectors
+
+
+def reduce_rows(reduction: nn.Module, vectors: PatchRows) -> _ReducedRows:
+    """The vectors reduced block by block; those of a file go to a file beside it.
+
+    Args:
+        reduction: makes vectors shorter; where it is the identity, the vectors come back as they
+            are.
+        vectors: (patch, channel).
+    """
+    if isinstance(vectors, Tensor):
+        rows = _HALF_ROWS_PER_BLOCK if vectors.dtype == torch.float16 else 2**16
+        return reduce_in_blocks(reduction, vectors, rows)
+    if isinstance(reduction, nn.Identity):
+        return vectors
+    file = vectors.file.with_name(f"{vectors.file.name}.reduced")
+    file.unlink(missing_ok=True)  # of a run that was killed
+    reduced = ScratchRows(file, reduction(vectors[:1].float()).shape[1], vectors.dtype)
+    for block in vectors.split(_HALF_ROWS_PER_BLOCK):
+        reduced.append(reduction(block.float()))
+    return reduced

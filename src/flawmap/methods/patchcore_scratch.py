@@ -66,8 +66,12 @@ class _Extraction:
         self._unreadable: dict[int, UnreadableImage] = {}
         for entry in scratch.journal():
             self._restore(entry)
-        for rows, per_image in zip(self._files, self._rows_per_image(), strict=True):
-            rows.truncate(self._images * per_image)  # what was written but not recorded goes
+        if self._files:
+            # What was written but not recorded goes.
+            vectors, *others = self._files
+            vectors.truncate(self._images * math.prod(self._shapes[0][:2]))
+            for rows in others:
+                rows.truncate(self._images)
 
     def remaining_batches(self) -> Iterator[Batch]:
         """The batches that are not in the files yet."""
@@ -104,9 +108,6 @@ class _Extraction:
             for number, shape in enumerate(shapes[1:])
         ]
         self._files = [vectors, *others]
-
-    def _rows_per_image(self) -> list[int]:
-        return [math.prod(self._shapes[0][:2]), *[1 for _ in self._shapes[1:]]] * bool(self._files)
 
     def _record(self, done: int) -> None:
         read = set(self._batches.readable_indices)
