@@ -24,7 +24,7 @@ from flawmap.features.backbone import Backbone
 from flawmap.memory.bank import Bank
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import Preprocessing
 
 FITTED, SCORED = 24, 40

@@ -25,7 +25,7 @@ from flawmap.engine.batches import Batches
 from flawmap.memory.bank import ImageScore, Maximum, TopShare
 from flawmap.methods.input_size import make_preprocessing, size_multiple
 from flawmap.methods.patchcore import PatchCore
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 IMAGE_SCORES: dict[str, ImageScore] = {"maximum": Maximum(), "top 1 %": TopShare(0.01)}
 FALSE_REJECTS = 0.05

@@ -22,13 +22,14 @@ import numpy as np
 import torch
 
 from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.data.read_mask import read_mask
 from flawmap.data.sample import Sample
 from flawmap.engine.batches import Batches
 from flawmap.features.registration import SpatialTransformerRegistration
 from flawmap.methods import METHODS, make_method
 from flawmap.metrics.images import image_metrics
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
-from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import Preprocessing, resize
 
 ROWS = Path("bench/out/methods.jsonl")
@@ -119,7 +120,7 @@ def measure(
 
 
 def count(tally: PixelCounts, sample: Sample, heatmap: np.ndarray) -> None:
-    mask = decode_mask(sample.mask) if sample.mask else np.zeros(heatmap.shape, bool)
+    mask = read_mask(sample.mask) if sample.mask else np.zeros(heatmap.shape, bool)
     if mask.any() or not sample.label:
         tally.add(heatmap, mask)
 

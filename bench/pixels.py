@@ -18,9 +18,10 @@ import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.read_mask import read_mask
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.metrics.ranking import per_region_overlap
-from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.images.decode import decode
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def draw(dataset: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng, heatmaps, masks = np.random.default_rng(0), [], []
     for sample in labelled_test_samples(dataset):
         image = decode(sample.path)[:, :, 0].astype(np.float32)
-        mask = decode_mask(sample.mask) if sample.mask else np.zeros(image.shape, bool)
+        mask = read_mask(sample.mask) if sample.mask else np.zeros(image.shape, bool)
         noise = 0.3 * rng.standard_normal(image.shape, np.float32)
         heatmaps.append(
             np.abs(cv2.GaussianBlur(image / 200 + noise + 0.2 * mask.astype(np.float32), (0, 0), 4))

@@ -26,8 +26,8 @@ from flawmap.engine.convert import append_head, to_openvino
 from flawmap.memory.neighbours import nearest
 from flawmap.methods.patchcore_graph import append_searching_head
 from flawmap.methods.patchcore_head import PatchCoreHead
-from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import Graph
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.replaceable_search import QUERIES
 from flawmap.runtime.search import add_search
 

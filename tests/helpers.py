@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ RESNET18 = SHARED / "weights" / "resnet18_in1k_to_layer3.safetensors"
 needs_file_size_limit = pytest.mark.skipif(
     not hasattr(signal, "SIGXFSZ"), reason="needs the file size limit of Unix"
 )
+
+needs_fit = pytest.mark.skipif(find_spec("torch") is None, reason="needs flawmap[fit]")
 
 needs_shared = pytest.mark.skipif(
     not (MAGNETIC_TILE.is_dir() and RESNET18.is_file()),

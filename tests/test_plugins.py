@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from helpers import save, texture, with_defect
+from helpers import needs_fit, save, texture, with_defect
+
+pytestmark = needs_fit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "plugins.md"

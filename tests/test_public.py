@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import flawmap
+from helpers import needs_fit
 
 
 def test_every_public_name_is_there() -> None:
@@ -35,4 +36,8 @@ def test_public_names_are_loaded_on_first_use() -> None:
     assert not {"torch", "timm"} & loaded_after(
         f"from flawmap import {needs_no_torch}, evaluate, load"
     )
+
+
+@needs_fit
+def test_what_fits_is_loaded_with_torch() -> None:
     assert "torch" in loaded_after("from flawmap import Inspector")

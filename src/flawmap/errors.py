@@ -16,6 +16,7 @@
     ├── BundleError             a saved file is damaged, foreign, or of another format
     ├── ParityError             a saved inspector scores otherwise than where it was fitted
     ├── ForkError               this process was forked from the one that loaded the inspector
+    ├── NotPicklable            a loaded inspector cannot go to another process (also a TypeError)
     ├── MissingExtra            a part of flawmap is not installed (also an ImportError)
     └── WriteError              a file cannot be written, for want of space or permission
 """
@@ -81,6 +82,10 @@ class ForkError(FlawmapError):
 
     Threads do not survive a fork, so inspecting would wait forever.
     """
+
+
+class NotPicklable(FlawmapError, TypeError):
+    """A loaded inspector cannot be pickled or copied; the message says what to do."""
 
 
 class WriteError(FlawmapError):

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from flawmap.data.read_mask import read_mask
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import ImageError
 from flawmap.metrics.defects_found import OPERATING_POINTS, defects_found
@@ -18,7 +19,6 @@ from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.runtime.calibration import Calibration
-from flawmap.runtime.decode import decode_mask
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.record import Record
@@ -116,9 +116,11 @@ def _with_truth(
 
 
 def _mask(sample: Sample, shape: tuple[int, ...]) -> Mask | None:
+    if sample.mask_problem:
+        raise ImageError(sample.mask_problem)
     if sample.mask is None:
         return None if sample.label else np.zeros(shape, bool)
-    mask = decode_mask(sample.mask)
+    mask = read_mask(sample.mask)
     if problem := _mask_problem(mask, sample, shape):
         raise ImageError(f"{sample.mask}: {problem}")
     return mask

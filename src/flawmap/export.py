@@ -30,14 +30,16 @@ from flawmap.inspector import Inspector
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
-from flawmap.runtime.decode import DecodedImage, decode_ahead
 from flawmap.runtime.description import describe_decision, describe_preprocessing
 from flawmap.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUTS, Graph, concat_graphs
+from flawmap.runtime.images.decode import DecodedImage, decode_ahead
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.atomic import atomic_write
+from flawmap.support.names import with_suffix
 from flawmap.support.optional_deps import explain_import_error
 from flawmap.support.progress import track
 from flawmap.support.tables import write_json
+from flawmap.support.targets import check_file_target
 
 ExportFormat = Literal["openvino", "onnx"]
 """`openvino` for an IR of two files, `onnx` for one file."""
@@ -52,6 +54,12 @@ _COMPILE_SETTINGS: dict[ExportFormat, dict[str, str]] = {
     "onnx": {},
 }
 """Settings without which the scores differ: OpenVINO computes in bf16 on CPUs that can."""
+
+_SUFFIXES: dict[ExportFormat, tuple[str, ...]] = {"openvino": (".xml", ".bin"), "onnx": (".onnx",)}
+"""End the names of the files of a graph."""
+
+_DESCRIPTION = ".json"
+"""Ends the name of the file that says how to use the graph."""
 
 _TOLERANCE: dict[_ExportPrecision, float] = {"f32": TORCH_TOLERANCE, "int8": 0.15}
 """Largest accepted difference from the original, as a fraction of the largest value.
@@ -97,14 +105,18 @@ def export(
         DatasetError: none of the good images can be used.
         MissingExtra: a package is not installed.
         ParityError: the graph scores otherwise than the original.
+        WriteError: the folder cannot be written.
     """
     saved = bundle.load(file)
     _check_exportable(file, saved.manifest)
+    stem = folder / file.stem
+    for suffix in (*_SUFFIXES[export_format], _DESCRIPTION):
+        check_file_target(with_suffix(stem, suffix))
     inspector = Inspector.load(file)
     preprocessing = inspector.preprocessing
     sample = _sample(quantisation_images, preprocessing) if precision == "int8" else []
     write_graph = {"openvino": _to_openvino, "onnx": _to_onnx}[export_format]
-    files, run = write_graph(inspector, folder / file.stem, sample)
+    files, run = write_graph(inspector, stem, sample)
     where = f"{file} as {export_format} in {precision}"
     certificate = Certificate.from_arrays(saved.arrays)
     difference = _check(certificate, preprocessing, run, precision, where)
@@ -119,7 +131,7 @@ def export(
             "max_relative_difference": difference,
         },
     }
-    json_file = folder / f"{file.stem}.json"
+    json_file = with_suffix(stem, _DESCRIPTION)
     write_json(json_file, description)
     return ExportResult([*files, json_file], difference)
 
@@ -148,7 +160,7 @@ def _to_openvino(
         encoder = quantise(encoder, sample)
     head = program_to_openvino(programs.head, programs.head_input_shapes)
     graph = concat_graphs(Graph(encoder), head)
-    files = [stem.with_suffix(".xml"), stem.with_suffix(".bin")]
+    files = [with_suffix(stem, ".xml"), with_suffix(stem, ".bin")]
     for path, data in zip(files, graph.to_arrays().values(), strict=True):
         _write(path, data.tobytes())
     compiled = openvino.Core().compile_model(files[0], "CPU", _COMPILE_SETTINGS["openvino"])
@@ -174,7 +186,7 @@ def _to_onnx(
     head = onnx.compose.add_prefix(head, "head_", rename_inputs=False, rename_outputs=False)
     pairs = list(zip(outputs, inputs, strict=True))
     model = onnx.compose.merge_models(encoder, head, pairs)
-    file = stem.with_suffix(".onnx")
+    file = with_suffix(stem, ".onnx")
     _write(file, model.SerializeToString())
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
     return [file], lambda images: session.run(list(GRAPH_OUTPUTS), {GRAPH_INPUT: images})

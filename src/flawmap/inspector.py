@@ -23,10 +23,11 @@ from flawmap.methods.input_size import choose_size, make_preprocessing, sides_of
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import UnreadableImage
+from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.verdict import Verdict
+from flawmap.support.options import is_number
 
 _DEFAULT_SIZE = 224
 """Side of the network's input in pixels, where neither `size` nor `preset` names one."""
@@ -56,6 +57,8 @@ class Inspector:
             holds out a fifth.
         finetune: how the backbone is fine-tuned before the method is fitted; None: not at all.
         preset: settings of a method given by name that belong together; None for its default.
+        white: the level of white in images of 16 bits, such as 4095 for a camera of 12 bits; None
+            for 65535. It is saved with the inspector.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
@@ -68,6 +71,9 @@ class Inspector:
         chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
             of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
+        white: the level of white in images of 16 bits; None for 65535.
+        depth_hint: what to do about images of `fit` whose values use fewer bits than they have;
+            empty where none does.
         finetune_record: what the fine-tuning did; None without one.
         tuning: how the settings were chosen for the part, as `TuningRecord.to_dict` gives it; None
             where they were given. It is saved with the inspector.
@@ -89,6 +95,7 @@ class Inspector:
         calibration_fraction: float = 0.0,
         finetune: FineTuneConfig | None = None,
         preset: str | None = None,
+        white: int | None = None,
         **options: Any,
     ) -> None:
         self.method, self.name, preset_size = choose_method(method, preset, options)
@@ -97,15 +104,20 @@ class Inspector:
         self.chosen_size: ChosenSize | None = None
         if not isinstance(self._size, AutoSize):
             Preprocessing(*sides_of(self._size))  # A size that cannot be is refused at once.
+        Preprocessing(white=white)
+        self.white = white
         self.budget = Budget(false_rejects, confidence)
-        if not 0 <= calibration_fraction < 1:
-            message = f"calibration_fraction is {calibration_fraction}; use 0 or more, less than 1"
+        if not (is_number(calibration_fraction) and 0 <= calibration_fraction < 1):
+            message = (
+                f"calibration_fraction is {calibration_fraction!r}; use 0 or more, less than 1"
+            )
             raise OptionError(message)
         self.calibration_fraction = calibration_fraction
         self.finetune = finetune
         self.finetune_record: FineTuneRecord | None = None
         self.tuning: dict[str, Any] | None = None
         self.unreadable: list[UnreadableImage] = []
+        self.depth_hint = ""
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
         self._fitted_images = 0
@@ -119,7 +131,8 @@ class Inspector:
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
-        return make_preprocessing(self.method, *sides_of(self.chosen_size or self._size))
+        sides = sides_of(self.chosen_size or self._size)
+        return replace(make_preprocessing(self.method, *sides), white=self.white)
 
     def fit(
         self,
@@ -169,6 +182,7 @@ class Inspector:
             self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
         )
         self.unreadable = fitted.unreadable
+        self.depth_hint = fitted.depth_hint
         self._fitted_images = fitted.fitted_images
         self._graph = cache(
             partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
@@ -201,8 +215,8 @@ class Inspector:
         """Inspect one image.
 
         Args:
-            image_input: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in
-                RGB order: uint8 in 0…255, uint16 in 0…65535, or float32 in 0…1.
+            image_input: a path, the bytes of a file, an open file, an array (height, width
+                [, 1 | 3 | 4]) in RGB order, a Pillow image or a torch tensor; see `decode`.
 
         Returns:
             Score, p-value, verdict and heat map, in the image's own size.
@@ -254,12 +268,13 @@ class Inspector:
             WeightsMismatch: what was fitted belongs to other weights than those in the file.
         """
         manifest, arrays, sha256 = bundle.load(Path(file))
-        with saved_method.incomplete_refused(file):
+        with bundle.refusals_named(file):
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
         inspector.name = manifest.method_name
         inspector.budget = calibration.budget
         inspector.preprocessing = manifest.preprocessing
+        inspector.white = manifest.preprocessing.white
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
@@ -284,6 +299,7 @@ class Inspector:
             classes,
             config,
             seed=method.seed,
+            white=self.white,
             checkpoint_dir=folder,
         )
 

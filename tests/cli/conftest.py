@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fitted import cli_part
 from flawmap.cli import console, tables
-from helpers import SMALL, run, save, texture, with_defect
+from helpers import save, texture, with_defect
 
 
 @pytest.fixture(scope="session")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("part")
-    for seed in range(20):
-        save(folder / "good parts (散热片)" / f"{seed:02}.png", texture(seed))
-    code, output = run("fit", folder / "good parts (散热片)", "-o", folder / "part.flawmap", *SMALL)
-    assert code == 0, output
-    return folder / "part.flawmap"
+    return cli_part(tmp_path_factory.mktemp("part"))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from flawmap.cli.console import progress_bars
+from flawmap.cli import console
+from flawmap.cli.console import on_one_line, progress_bars
 from flawmap.support.progress import emit, report_progress
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
@@ -58,3 +59,25 @@ def test_durations(screen: io.StringIO, seconds: float, text: str) -> None:
     with progress_bars():
         emit(TrainingForecast(2, 8, seconds, "Training"))
     assert f"takes about {text} on this machine" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("[red]a[/].png", "[red]a[/].png"),
+        ("a\nb\x1b[2J\u2028c\x85", "a\\nb\\x1b[2J\\u2028c\\x85"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("gr\udcfcn \udce6\udc95\udca3.jpg", "gr\\xfcn 散.jpg"),
+        ("back\\slash\\", "back\\slash\\"),
+        ("नमस्ते 👩‍🔧.png", "नमस्ते 👩‍🔧.png"),
+    ],
+)
+def test_a_name_is_shown_on_one_line_as_it_is(name: str, shown: str, screen: io.StringIO) -> None:
+    console.out.print(f"[bold]{on_one_line(name)}[/]")
+    assert screen.getvalue() == f"{shown}\n"
+
+
+def test_a_stage_may_have_any_name(screen: io.StringIO) -> None:
+    with progress_bars():
+        report_progress("reading [red]a[/red] [/b]", 0, 2)
+    assert "reading [red]a[/red] [/b]" in screen.getvalue()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flawmap.errors import DatasetError
@@ -90,3 +91,30 @@ def test_a_folder_without_inspectors(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     with pytest.raises(DatasetError, match=r"no \.flawmap files"):
         run("evaluate", tmp_path / "parts", dataset)
+
+
+def test_two_masks_of_one_image_are_both_named(part: Path, dataset: Path, tmp_path: Path) -> None:
+    for name in ("0.png", "0_mask.png", "1.png", "9_mask.png"):
+        save(dataset / "ground_truth/spot" / name, np.eye(64, dtype=np.uint8) * 255)
+    code, output = run("evaluate", part, dataset, "-o", tmp_path / "out")
+    assert code == 2
+    assert "spot/0.png: has 2 masks, " in output
+    assert "2 of 4 defective images have no mask, first" in output
+    assert "1 mask belongs to no image, first" in output
+    with (tmp_path / "out/scores.csv").open(encoding="utf-8-sig", newline="") as stream:
+        errors = [row["error"] for row in csv.DictReader(stream)]
+    assert [bool(error) for error in errors] == [False] * 4 + [True] + [False] * 3
+
+
+def test_words_for_good_are_good_and_a_closed_product_is_named(
+    part: Path, dataset: Path, tmp_path: Path
+) -> None:
+    (dataset / "test/good").rename(dataset / "test/OK")
+    (dataset / "test/spot").rename(dataset / "test/NG")
+    (tmp_path / "products").mkdir()
+    (tmp_path / "products" / "part").symlink_to(dataset)
+    save(tmp_path / "products" / "rejected" / "0.png", texture(0))
+    code, output = run("evaluate", part, tmp_path / "products", "-o", tmp_path / "out")
+    assert code == 0
+    assert "1 folder with images is no product: rejected" in output
+    assert json.loads((tmp_path / "out/part/metrics.json").read_text())["confusion"]["TN"] == 4

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flawmap.errors import DatasetError, OptionError, WeightsUnavailable
@@ -32,6 +35,31 @@ def test_a_bad_image_among_the_good_ones_is_left_out_and_said(
     assert "skipped:" in output
     assert "99.jpg" in output
     assert (tmp_path / "p.flawmap").exists()
+
+
+def test_fit_says_what_it_takes_for_good_and_what_it_skips(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    good_folder.rename(tmp_path / "set" / "OK")
+    save(tmp_path / "set" / "NG" / "0.png", texture(0))
+    save(tmp_path / "set" / "dent" / "0.png", texture(0))
+    save(tmp_path / "set" / "overview.png", texture(0))
+    code, output = run("fit", tmp_path / "set", "-o", tmp_path / "p.flawmap", *TINY, *SMALL)
+    assert code == 0
+    assert "Good images: OK (12)" in output
+    assert "note: 1 image is not used: set (1)" in output
+    assert "note: folders taken for types of defects: dent (1)" in output
+    assert "Fitted to 12 good images" in output
+
+
+def test_where_no_image_can_be_used_the_first_are_named(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    for number in range(5):
+        (tmp_path / "good" / f"{number}.png").write_bytes(b"<html>" * (number > 0))
+    for size in ("64", "auto"):
+        with pytest.raises(DatasetError, match=r"0.png: the file is empty; .*1.png: .*2 more"):
+            run("fit", tmp_path / "good", *TINY, "--size", size)
 
 
 def test_any_option_of_a_method_can_be_set(good_folder: Path, tmp_path: Path) -> None:
@@ -329,3 +357,29 @@ def test_what_is_letterboxed_is_said_in_the_file(good_folder: Path, tmp_path: Pa
 def test_a_size_that_cannot_be(good_folder: Path, size: list[str], why: str) -> None:
     with pytest.raises(OptionError, match=why):
         run("fit", good_folder, *size)
+
+
+def test_white_of_12_bits_is_stored_and_used(tmp_path: Path) -> None:
+    options = ["--method", "patchcore", "--size", "64", *TINY]
+    for seed in range(4):
+        deep = texture(seed).astype(np.uint16) * 16
+        save(tmp_path / "good" / f"{seed}.png", deep)
+    part = tmp_path / "part.flawmap"
+    code, output = run("fit", tmp_path / "good", "-o", part, *options)
+    assert code == 0
+    assert "0.png: brightest value" in output
+    assert output.count("12 bits in 16? Then fit with --white 4095") == 1
+    code, output = run("inspect", part, tmp_path / "good", "-o", tmp_path / "dark")
+    assert output.count("12 bits in 16?") == 1
+    code, output = run("fit", tmp_path / "good", "-o", part, "--white", "4095", *options)
+    assert code == 0
+    assert "bits in 16" not in output
+    same = save(tmp_path / "new" / "same.png", texture(0))
+    bright = save(tmp_path / "new" / "too bright.png", texture(0).astype(np.uint16) * 257)
+    code, output = run("inspect", part, tmp_path / "good" / "0.png", same, bright, "-o", tmp_path)
+    assert code == 2
+    assert re.search(r"too bright\.png: holds the value \d+, and white is 4095", output)
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert abs(rows[0]["score"] - rows[1]["score"]) < 0.05 * rows[0]["score"] + 1e-3
+    with pytest.raises(OptionError, match="white is 0; use a level of 16 bits"):
+        run("fit", tmp_path / "good", "--white", "0", *options)

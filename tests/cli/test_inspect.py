@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flawmap.cli.inspect import unique_names
 from flawmap.errors import BundleError, DatasetError
 from flawmap.render import heatmap
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.record import CSV_COLUMNS
 from helpers import run, run_in_a_process, save, texture
 
@@ -83,32 +82,6 @@ def test_the_same_name_twice_keeps_both_maps(part: Path, tmp_path: Path) -> None
     ]
 
 
-def test_names_stay_unique_and_depend_on_earlier_ones_only() -> None:
-    names = ["a.png", "a.png (2)", "A.png", "b.png", "a.png", "a.png"]
-    unique = list(unique_names(names))
-    assert unique == ["a.png", "a.png (2)", "A.png (3)", "b.png", "a.png (4)", "a.png (5)"]
-    for count in range(len(names)):
-        assert list(unique_names(names[:count])) == unique[:count]
-
-
-def test_a_hundred_thousand_names_are_compared_a_few_times_each() -> None:
-    class Name(str):
-        """Counts how often it is looked at."""
-
-        __slots__ = ()
-        looked_at = 0
-
-        def casefold(self) -> str:
-            Name.looked_at += 1
-            return super().casefold()
-
-    same, different = [Name("a.png")] * 50_000, [Name(f"{n}.png") for n in range(50_000)]
-    names = list(unique_names(same + different))
-    assert len(set(names)) == 100_000
-    assert names[49_999] == "a.png (50000)"
-    assert Name.looked_at <= 3 * 100_000
-
-
 def test_rows_survive_a_kill(part: Path, tmp_path: Path) -> None:
     folder, results = tmp_path / "new", tmp_path / "out"
     for number in range(20):
@@ -150,13 +123,13 @@ def test_an_overlay_is_painted_once_where_there_is_a_report(
     part: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     painted: list[tuple[int, ...]] = []
-    colourise = heatmap.colourise
+    write_label = heatmap._write_label
 
-    def paint(values: np.ndarray) -> np.ndarray:
-        painted.append(values.shape)
-        return colourise(values)
+    def write(image: np.ndarray, text: str) -> None:
+        painted.append(image.shape[:2])
+        write_label(image, text)
 
-    monkeypatch.setattr(heatmap, "colourise", paint)
+    monkeypatch.setattr(heatmap, "_write_label", write)
     run("inspect", part, images, "-o", tmp_path / "out", "--report")
     assert sorted(painted) == [(64, 64), (64, 64), (64, 64), (90, 70)]
 

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-
-import pytest
 
 from flawmap._version import __version__
 from helpers import run_in_a_process
@@ -50,23 +47,3 @@ def test_help_and_version_need_no_torch() -> None:
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [f"flawmap {__version__}", "False"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no closed pipes to write to")
-def test_a_closed_pipe_reads_as_no_verdict() -> None:
-    command = f"{shlex.quote(sys.executable)} -m flawmap methods"
-    script = f"set -o pipefail; {command} | true"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 141
-    assert done.stderr == ""
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
-def test_a_full_output_is_one_line_and_exit_code_3() -> None:
-    command = [sys.executable, "-m", "flawmap", "methods"]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 3
-    assert done.stderr == (
-        "flawmap: what to print could not be written (No space left on device)\n"
-    )

@@ -11,7 +11,7 @@ from flawmap.data import elpv
 from flawmap.data.layouts import find_samples
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import DatasetError, MissingExtra, WriteError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 needs_elpv = pytest.mark.skipif(
     importlib.util.find_spec("elpv_dataset") is None,

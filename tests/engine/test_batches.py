@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from flawmap.engine.batches import Batches
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.support.progress import listen
 from helpers import texture

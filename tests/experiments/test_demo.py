@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flawmap.data.sample import Sample
 from flawmap.experiments import demo
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.synthetic.heatsink import ImageCounts
 from flawmap.synthetic.heatsink_designs import DESIGNS
 from helpers import value_of

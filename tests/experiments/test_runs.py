@@ -23,7 +23,7 @@ from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.aggregation import ChannelAggregation
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.trainer import fine_tune
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.support.progress import listen
 from helpers import value_of
 

@@ -3,6 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from helpers import needs_fit
+
+pytestmark = needs_fit
+
 BROKEN_TORCHVISION = """
 import importlib.abc, importlib.util, sys
 

@@ -97,7 +97,7 @@ def test_the_stride_is_an_upper_bound(stride: int, sides: list[int]) -> None:
     assert [layer_map.shape[-1] for layer_map in dilated] == sides
 
 
-def test_a_stride_that_no_layer_exceeds_changes_nothing() -> None:
+def test_the_networks_own_stride_changes_nothing() -> None:
     network = build_network("test_resnet")
     assert dilate(network, "test_resnet", 16, layer_indices(network)[3]) is network
     # Such a network cannot be dilated, and need not be.
@@ -122,6 +122,17 @@ def test_a_stride_that_the_network_cannot_have(options: dict[str, Any], availabl
         match=rf"cannot have stride {options['stride']}; with these layers it has {available}$",
     ):
         Backbone(**options, weights="random")
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "stride", "own"),
+    [("tf_efficientnet_lite0", (2, 3), 32, 16), ("test_vit", (2, 3), 32, 16)],
+)
+def test_a_stride_above_the_networks_own(
+    name: str, layers: tuple[int, ...], stride: int, own: int
+) -> None:
+    with pytest.raises(OptionError, match=rf"stride {stride}: .*{name} has {own}, and cannot have"):
+        Backbone(name, layers, "random", stride)
 
 
 def test_gates_by_the_mean_of_a_map_change_little() -> None:

@@ -3,14 +3,11 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-import pytest
 import torch
 
 from flawmap import Inspector
-from flawmap.errors import BundleError, OptionError
 from flawmap.methods import make_method
 from flawmap.methods.saved_method import (
-    incomplete_refused,
     make_graph,
     make_manifest,
     method_to_arrays,
@@ -46,18 +43,6 @@ def test_the_state_of_a_method_has_a_prefix() -> None:
     assert {f"method.{name}" for name in state} == set(arrays)
     vectors = torch.from_numpy(arrays["method.bank.vectors"])
     assert torch.equal(vectors, state["bank.vectors"])
-
-
-@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), ValueError("x")])
-def test_what_a_file_lacks_is_said_with_its_name(error: Exception) -> None:
-    message = r"part\.flawmap: holds no complete inspector"
-    with pytest.raises(BundleError, match=message), incomplete_refused("part.flawmap"):
-        raise error
-
-
-def test_flawmaps_own_errors_stay_as_they_are() -> None:
-    with pytest.raises(OptionError, match="as it is"), incomplete_refused("part.flawmap"):
-        raise OptionError("as it is")
 
 
 def test_the_manifest_names_the_method_and_the_options_that_were_changed() -> None:

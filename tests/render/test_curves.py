@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from flawmap.render.curves import plot_finetuning, plot_losses
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 
 TRAIN, VALIDATION = (0, 114, 178), (213, 94, 0)
 """Colours of the two curves, RGB."""

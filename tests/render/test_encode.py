@@ -7,7 +7,7 @@ import pytest
 
 from flawmap.errors import OptionError
 from flawmap.render.encode import encode_image, write_image
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from helpers import texture
 
 

@@ -60,6 +60,7 @@ def test_a_product_name_is_drawn_with_the_font_that_has_it(tmp_path: Path) -> No
     fontManager.addfont(make_font(tmp_path / "squares.ttf", "WenQuanYi Zen Hei", characters))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of an older matplotlib
         rows, columns = np.nonzero(label_of(characters))
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     assert 14 <= height <= 16, "as high as the type is large"
@@ -108,6 +109,7 @@ def test_a_font_that_was_installed_since_is_found(
     assert fonts.missing(IN_NO_FONT)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of an older matplotlib
         fonts.warn_missing([IN_NO_FONT])
     assert fonts.drawable(IN_NO_FONT) == IN_NO_FONT
     module._list_new_fonts.cache_clear()

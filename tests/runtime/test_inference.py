@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -9,33 +11,34 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from flawmap import Inspection, Inspector, Runtime, Verdict, load
-from flawmap.errors import BundleError, ImageError, OptionError, ParityError
+import flawmap
+from fitted import runtime_part
+from flawmap import Inspection, Runtime, Verdict, load
+from flawmap.errors import BundleError, ImageError, NotPicklable, OptionError, ParityError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.preprocess import ImageInput
-from helpers import TINY, save, texture, with_defect
+from helpers import TINY, needs_fit, save, texture, with_defect
+
+if TYPE_CHECKING:
+    from flawmap import Inspector
 
 NEW = with_defect(texture(90, 80, 120), 40, 60)
 
 
 @pytest.fixture(scope="module")
-def inspector() -> Inspector:
-    return Inspector(size=(64, 96), false_rejects=0.1, **TINY).fit(
-        [texture(seed) for seed in range(15)]
-    )
+def inspector(saved: Path) -> Inspector:
+    return flawmap.Inspector.load(saved)
 
 
 @pytest.fixture(scope="module")
-def saved(inspector: Inspector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("saved") / "part.flawmap"
-    inspector.save(file)
-    return file
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return runtime_part(tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +197,7 @@ def test_eight_threads_with_2000_inspections_each(runtime: Runtime) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.parametrize("how", ["load", "Inspector.load"])
+@pytest.mark.parametrize("how", ["load", pytest.param("Inspector.load", marks=needs_fit)])
 def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
     script = """
         import os, sys, time
@@ -233,12 +236,13 @@ def test_a_fork_after_loading_is_refused_at_once(saved: Path, how: str) -> None:
 
 
 def test_a_file_has_the_same_hashes_wherever_it_is_loaded(saved: Path, runtime: Runtime) -> None:
-    in_torch = Inspector.load(saved).runtime
+    in_torch = flawmap.Inspector.load(saved).runtime
     assert runtime.model_sha256 == in_torch.model_sha256 == bundle.load(saved).sha256
     assert runtime.scorer_sha256 == in_torch.scorer_sha256
 
 
-def test_an_inspector_without_a_file_has_no_hashes(inspector: Inspector) -> None:
+def test_an_inspector_without_a_file_has_no_hashes() -> None:
+    inspector = flawmap.Inspector(size=64, **TINY).fit([texture(seed) for seed in range(3)])
     assert (inspector.runtime.model_sha256, inspector.runtime.scorer_sha256) == ("", "")
 
 
@@ -293,7 +297,9 @@ def test_so_does_the_command_line(saved: Path, tmp_path: Path) -> None:
 def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     options: dict[str, Any] = TINY | {"coreset": None}
     del options["coreset"]
-    inspector = Inspector("spade", size=64, **options).fit([texture(seed) for seed in range(8)])
+    inspector = flawmap.Inspector("spade", size=64, **options).fit(
+        [texture(seed) for seed in range(8)]
+    )
     inspector.save(tmp_path / "part.flawmap")
     manifest, arrays, _ = bundle.load(tmp_path / "part.flawmap")
     assert "each image chooses" in manifest.no_graph_reason
@@ -301,9 +307,7 @@ def test_a_method_that_no_graph_can_hold_runs_in_torch(tmp_path: Path) -> None:
     assert load(tmp_path / "part.flawmap").inspect(NEW).score == inspector.inspect(NEW).score
 
 
-@pytest.mark.parametrize(
-    ("array", "factor"), [("golden.scores", 1.01), ("golden.maps", 1.01), ("golden.scores", np.nan)]
-)
+@pytest.mark.parametrize(("array", "factor"), [("golden.scores", 1.01), ("golden.maps", 1.01)])
 def test_a_machine_that_scores_otherwise_is_refused_with_the_scores(
     saved: Path, tmp_path: Path, array: str, factor: float
 ) -> None:
@@ -358,7 +362,7 @@ def test_int8_takes_a_network_that_was_quantised_before_the_fit(saved: Path) -> 
 
 
 def test_images_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_path: Path) -> None:
-    inspector = Inspector(size=64, **TINY).fit([np.full((64, 64, 3), 90, np.uint8)] * 4)
+    inspector = flawmap.Inspector(size=64, **TINY).fit([np.full((64, 64, 3), 90, np.uint8)] * 4)
     inspector.save(tmp_path / "part.flawmap")
     assert not load(tmp_path / "part.flawmap").inspect(np.full((64, 64, 3), 90, np.uint8)).reject
 
@@ -366,7 +370,7 @@ def test_images_that_are_all_the_same_score_nothing_and_are_no_trouble(tmp_path:
 def test_a_conversion_that_goes_wrong_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspector = Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
+    inspector = flawmap.Inspector(size=64, **TINY).fit([texture(seed) for seed in range(6)])
     monkeypatch.setattr("flawmap.engine.certify.TORCH_TOLERANCE", -1.0)
     inspector.save(tmp_path / "part.flawmap")
     assert "The file needs flawmap[fit] wherever it is used." in inspector.method.notes[-1]
@@ -374,5 +378,35 @@ def test_a_conversion_that_goes_wrong_loses_nothing(
 
 
 def test_loaded_and_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
-    Inspector.load(saved).save(tmp_path / "again.flawmap")
+    flawmap.Inspector.load(saved).save(tmp_path / "again.flawmap")
     assert (tmp_path / "again.flawmap").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_no_number_holds_is_no_verdict(saved: Path, runtime: Runtime, value: float) -> None:
+    class Backend:
+        def score_many(
+            self, images: Iterable[np.ndarray], *, throughput: bool
+        ) -> Iterator[ScoredImage]:
+            for number, image in enumerate(images):
+                distances = np.ones(image.shape[1:], np.float32)
+                distances[3, 4] = value if number else 1
+                yield ScoredImage(value if number > 1 else 1.0, distances, 5.0)
+
+    broken = Runtime(bundle.load(saved).manifest, runtime.calibration, Backend())
+    first, *others = broken.inspect_many([NEW, NEW, NEW])
+    assert first.verdict
+    for inspection in others:
+        assert inspection.verdict is None
+        assert re.search("cannot be scored: .*use precision f32", str(inspection.error))
+
+
+@needs_fit
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.deepcopy])
+def test_a_loaded_inspector_is_not_pickled(
+    copy_of: Callable[[object], object], runtime: Runtime, inspector: Inspector
+) -> None:
+    for loaded in (runtime, inspector.runtime):
+        with pytest.raises(NotPicklable, match="give the other process the path of the file"):
+            copy_of(loaded)
+    assert issubclass(NotPicklable, TypeError)

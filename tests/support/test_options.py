@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from flawmap.errors import OptionError
@@ -11,6 +15,8 @@ from flawmap.methods import make_method
 from flawmap.support.options import (
     Components,
     Option,
+    check_range,
+    check_types,
     component_fields,
     from_dict,
     list_options,
@@ -200,3 +206,69 @@ def test_a_whole_number_is_a_float_too_and_null_is_none() -> None:
     changed = with_option(with_option(Typed(largest=2.0), "width=3"), "largest=null")
     assert (changed.width, changed.largest) == (3.0, None)
     assert isinstance(changed.width, float)
+
+
+@dataclass(frozen=True)
+class Choices:
+    stride: int | None = None
+    sigma: float = 1.0
+    layers: tuple[int, ...] = (2,)
+    shape: Shape = field(default_factory=Shape)
+    mode: Literal["a", "b"] = "a"
+    on: bool = False
+
+
+def changed(**values: Any) -> Choices:
+    """Options of any type; their own annotations are checked in tests alone."""
+    options = Choices()
+    for name, value in values.items():
+        object.__setattr__(options, name, value)
+    return options
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("stride", "8", "int | null"),
+        ("stride", 8.0, "int | null"),
+        ("stride", True, "int | null"),
+        ("sigma", "1", "float"),
+        ("sigma", None, "float"),
+        ("layers", "2,3", "list of int"),
+        ("layers", (2, "3"), "list of int"),
+        ("shape", "Disc", "Shape"),
+        ("mode", 1, "a | b"),
+        ("on", 1, "bool"),
+    ],
+)
+def test_a_value_of_another_type(name: str, value: Any, expected: str) -> None:
+    message = f"Choices: {name}={value!r} is of another type; use {expected}"
+    with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
+        check_types(changed(**{name: value}))
+
+
+def test_values_of_their_types() -> None:
+    check_types(changed(stride=np.int64(8), sigma=np.float32(2), shape=Disc(), on=True))
+    check_types(changed(sigma=2, layers=[2, 3]))
+
+
+def test_a_range_takes_numbers_alone() -> None:
+    with pytest.raises(OptionError, match="sigma='2'; use a number"):
+        check_range(changed(sigma="2"), "sigma", 0)
+
+
+def test_untyped_options_are_refused_where_they_are_given() -> None:
+    script = """
+        from flawmap import Inspector
+        from flawmap.errors import OptionError
+
+        given = [{"stride": "8"}, {"sigma": None}, {"false_rejects": "1"}, {"confidence": "1"}]
+        for options in [*given, {"calibration_fraction": "0.1"}, {"layers": "2,3"}]:
+            try:
+                Inspector("patchcore", **options)
+            except OptionError:
+                print("refused")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["refused"] * 6

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from flawmap.support import system
-from flawmap.support.system import available_memory, describe_system
+from flawmap.support.system import available_memory, describe_system, is_out_of_memory
 
 
 def test_it_returns_the_memory_that_psutil_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +52,24 @@ def test_elsewhere_the_processor_is_what_python_knows(
     monkeypatch.setattr(platform, "processor", lambda: processor)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert system._processor(tmp_path / "missing") == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
+        Exception("error: (-4:Insufficient memory) Failed to allocate 80000000 bytes"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+)
+def test_each_library_has_its_own_words_for_no_memory(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), ValueError("a shape")])
+def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)

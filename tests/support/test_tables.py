@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flawmap.support.tables import stream_csv, stream_jsonl, write_csv, write_json
+from flawmap.support.tables import plain_cell, stream_csv, stream_jsonl, write_csv, write_json
 
 ROW: dict[str, Any] = {
     "path": '散热片/a,b "c".png',
@@ -75,12 +75,39 @@ def test_whoever_reads_the_old_table_keeps_it(tmp_path: Path) -> None:
         assert reader.read() == "old\n"
 
 
-def test_a_file_name_that_is_no_text_is_read_back_from_json(tmp_path: Path) -> None:
-    row = {"path": "caf\udce9.png"}
+def test_a_file_name_that_is_no_text_is_one_in_every_table(tmp_path: Path) -> None:
+    row = {"path": "caf\udce9.png", "encoded_twice": "\udce6\udc95\udca3", "half": "\ud800"}
+    expected = {"path": r"caf\xe9.png", "encoded_twice": "散", "half": r"\ud800"}
     with stream_jsonl(tmp_path / "table.jsonl") as append:
         append(row)
-    assert json.loads((tmp_path / "table.jsonl").read_text("utf-8")) == row
+    assert json.loads((tmp_path / "table.jsonl").read_text("utf-8")) == expected
     write_json(tmp_path / "table.json", row)
-    assert json.loads((tmp_path / "table.json").read_text("utf-8")) == row
+    assert json.loads((tmp_path / "table.json").read_text("utf-8")) == expected
     write_csv(tmp_path / "table.csv", [row])
-    assert read_csv(tmp_path / "table.csv") == [{"path": "caf\\udce9.png"}]
+    assert read_csv(tmp_path / "table.csv") == [expected]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "'=1", "''@1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_text_is_a_formula_and_all_are_read_back(text: str, tmp_path: Path) -> None:
+    write_csv(tmp_path / "table.csv", [{"path": text}])
+    (row,) = read_csv(tmp_path / "table.csv")
+    assert row["path"] == "'" + text
+    assert plain_cell(row["path"]) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "'a'", "'", "a'=1", '"=1"', " =1", "散;=1"])
+def test_all_other_cells_are_as_they_were(text: str, tmp_path: Path) -> None:
+    write_csv(tmp_path / "table.csv", [{"path": text, "score": -1.5, "rows": -1}])
+    (row,) = read_csv(tmp_path / "table.csv")
+    assert row == {"path": text, "score": "-1.5", "rows": "-1"}
+    assert plain_cell(text) == text
+
+
+def test_a_semicolon_does_not_begin_a_cell_where_excel_takes_it_for_a_comma(
+    tmp_path: Path,
+) -> None:
+    write_csv(tmp_path / "table.csv", [{"path": "a;=1.png", "score": 1}])
+    assert (tmp_path / "table.csv").read_text("utf-8-sig").splitlines()[1] == '"a;=1.png",1'

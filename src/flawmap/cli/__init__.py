@@ -5,14 +5,14 @@ What is printed, drawn or written for the user is in this package and in no othe
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import warnings
+from pathlib import Path
+from signal import Signals
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from typer.models import CommandInfo
 
 from flawmap._version import __version__
@@ -32,8 +32,12 @@ from flawmap.cli import (
 )
 from flawmap.cli.common import ExitCode, app
 from flawmap.cli.console import err, on_one_line, out
+from flawmap.cli.streams import prepare_streams
 from flawmap.errors import FlawmapError
+from flawmap.support.atomic import count_completed
 from flawmap.support.optional_deps import explain_import_error
+from flawmap.support.signals import catch_signals, received_signal
+from flawmap.support.system import is_out_of_memory
 
 _COMMAND_ORDER = (
     "fit",
@@ -50,6 +54,9 @@ _COMMAND_ORDER = (
     "check_cell",
 )
 """The commands in the order in which a user comes to need them; the help lists them so."""
+
+_SIGNAL_CODE = 128
+"""The exit code of a program that a signal ended is this and the signal's number."""
 
 __all__ = [
     "app",
@@ -95,24 +102,69 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an error of flawmap's becomes one line and an exit code."""
+    """Run the command line; an error of flawmap's becomes one line and an exit code.
+
+    Ends with 128 + its number after a signal that asked it to end.
+    """
+    prepare_streams()
+    catch_signals()
     _limit_spinning()
     _silence_libraries()
     warnings.showwarning = _show_warning
+    code = _run() if _is_somewhere() else ExitCode.NOTHING_DONE
+    number = received_signal()
+    sys.exit(code if number is None else _SIGNAL_CODE + number)
+
+
+def _is_somewhere() -> bool:
+    """Whether the folder that this runs in is there; without it torch ends the process."""
+    try:
+        Path.cwd()
+    except OSError:
+        _print_line("the folder that this was started in is not there any more; cd to another one")
+        return False
+    return True
+
+
+def _run() -> int:
+    """Exit code of the command that was typed."""
     try:
         code = app(standalone_mode=False)
-    except (FlawmapError, ImportError) as error:
-        explained = explain_import_error(error) if isinstance(error, ImportError) else error
-        if not isinstance(explained, FlawmapError):
-            raise
-        err.print(f"[red]flawmap:[/] {on_one_line(str(explained))}")
+    except (KeyboardInterrupt, Exception) as error:
+        # What an interrupted import raises is no KeyboardInterrupt.
+        if received_signal() is None:
+            _print_error(error)
         code = ExitCode.NOTHING_DONE
-    except Exception as error:
+    if (number := received_signal()) is not None:
+        _print_interruption(number)
+    return int(code or 0)
+
+
+def _print_error(error: BaseException) -> None:
+    """Print why a command did not do its work, in one line if it is no mistake of ours."""
+    if isinstance(error, ImportError):
+        error = explain_import_error(error)
+    if isinstance(error, FlawmapError):
+        _print_line(str(error))
+    elif is_out_of_memory(error):
+        _print_line("there is not enough memory; close other programs, or use smaller images")
+    elif isinstance(error, OSError) and error.strerror:
+        _print_line(": ".join([*map(str, filter(None, [error.filename])), error.strerror]))
+    else:
         # A usage error knows how to show itself. All else is a mistake of ours, and its exit code
         # must not read as a verdict.
         getattr(error, "show", err.print_exception)()
-        code = ExitCode.NOTHING_DONE
-    sys.exit(code)
+
+
+def _print_line(message: str) -> None:
+    err.print(f"[red]flawmap:[/] {on_one_line(message)}")
+
+
+def _print_interruption(number: int) -> None:
+    count = count_completed()
+    files = "1 file" if count == 1 else f"{count} files"
+    written = f"{files} had been written, complete" if count else "nothing was written"
+    _print_line(f"stopped by {Signals(number).name}; {written}")
 
 
 def _limit_spinning() -> None:
@@ -123,7 +175,7 @@ def _limit_spinning() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    err.print(f"[yellow]{escape(str(message))}[/]")
+    err.print(f"[yellow]{on_one_line(str(message))}[/]")
 
 
 def _silence_libraries() -> None:
@@ -131,4 +183,5 @@ def _silence_libraries() -> None:
     from cv2.utils import logging as cv2_logging
 
     cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # Read when the hub's package is imported, which sets the level of its logger.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")

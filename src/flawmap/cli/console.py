@@ -20,35 +20,21 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from flawmap.errors import WriteError
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
+from flawmap.support.names import as_text
 from flawmap.support.progress import Event, listen
+from flawmap.support.tables import json_text
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
-_CLOSED_PIPE = 141
-"""What a shell reports of a program that wrote to a closed pipe; rich's own 1 reads as a reject."""
-
-
-class _Screen(Console):
-    def on_broken_pipe(self) -> None:
-        try:
-            super().on_broken_pipe()
-        except SystemExit:
-            raise SystemExit(_CLOSED_PIPE) from None
-
-    def print(self, *objects: Any, **settings: Any) -> None:
-        try:
-            super().print(*objects, **settings)
-        except OSError as error:
-            raise WriteError(f"what to print could not be written ({error.strerror})") from error
-
-
-out = _Screen(highlight=False, soft_wrap=True)
-err = _Screen(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _BREAKING = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's categories of control characters and of breaks of lines and paragraphs."""
+
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that show what follows in another order, so that gpj.exe reads as exe.jpg."""
 
 _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
@@ -99,7 +85,7 @@ def progress_bars() -> Iterator[None]:
     ...     pass
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -176,8 +162,20 @@ def on_one_line(text: str) -> str:
         >>> on_one_line("new\nline [x].png")
         'new\\nline \\[x].png'
     """
-    visible = [repr(sign)[1:-1] if category(sign) in _BREAKING else sign for sign in text]
-    return escape("".join(visible))
+    return escape("".join(map(_visible, as_text(text))))
+
+
+def _visible(sign: str) -> str:
+    return ascii(sign)[1:-1] if category(sign) in _BREAKING or sign in _REORDERING else sign
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON that stays JSON in whichever encoding the stream has.
+
+    Args:
+        value: what `json.dumps` can take.
+    """
+    out.print_json(json_text(value), ensure_ascii=not out.encoding.startswith("utf"))
 
 
 def print_fit_summary(calibration: Calibration, file: Path) -> None:
@@ -191,7 +189,7 @@ def print_fit_summary(calibration: Calibration, file: Path) -> None:
     fitted = f"Fitted to {images}"
     if calibration.exact:
         fitted = f"Calibrated on {images} that it was not fitted to"
-    out.print(f"{fitted} → {escape(str(file))} ({file.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"{fitted} → {on_one_line(str(file))} ({file.stat().st_size / 1e6:.1f} MB)")
     confidence = calibration.budget.confidence or DEFAULT_CONFIDENCE
     out.print(
         f"Rejects beyond score {calibration.threshold:.4f}: "

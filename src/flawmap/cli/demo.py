@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from rich.markup import escape
-
 from flawmap.cli.common import OutputFolder, SeedOption, app
-from flawmap.cli.console import out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.tables import print_product_summary
+from flawmap.support.targets import check_folder_target
 
 
 @app.command()
@@ -17,16 +17,13 @@ def demo(output: OutputFolder = Path("demo"), seed: SeedOption = 0) -> None:
 
     Leaves images to look at.
     """
+    check_folder_target(output)
     from flawmap.experiments.demo import run
 
     with progress_bars():
         result = run(output, seed)
     print_product_summary(result.metrics, means=False)
-    out.print(
-        f"Look at [bold]{escape(str(result.contact_sheet))}[/]; images and inspectors are beside "
-        f"it."
-    )
-    out.print(
-        f"Next: flawmap inspect {escape(str(result.inspector))} {escape(str(result.images))} -o "
-        f"results"
-    )
+    sheet = on_one_line(str(result.contact_sheet))
+    out.print(f"Look at [bold]{sheet}[/]; images and inspectors are beside it.")
+    typed = shlex.join([str(result.inspector), str(result.images)])
+    out.print(f"Next: flawmap inspect {on_one_line(typed)} -o results")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import (
     EXIT_CODES,
@@ -20,8 +19,10 @@ from flawmap.cli.common import (
     app,
 )
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.notes import print_left_out, print_skipped_folders
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
 from flawmap.cli.tables import print_defects_found, print_metrics, print_product_summary
+from flawmap.support.targets import check_file_target, check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.data.sample import Sample
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.inference import Runtime
     from flawmap.support.tables import TableRow
+
+_FILES = ("scores.csv", "metrics.json", "metrics.csv", "report.html")
+"""What is written of a product, when all of its images are inspected."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -60,18 +64,29 @@ def evaluate(
     metrics: dict[str, dict[str, Metric]] = {}
     job = partial(_evaluate, min_area=min_area, precision=precision, metrics=metrics)
     if not products and not inspector.is_dir():
+        _check_targets([output])
         raise typer.Exit(job(inspector, dataset, output, inspector.stem))
     if not inspector.is_dir():
         inspectors = dict.fromkeys(products, inspector)
+    matched = match_products(inspectors, products)
+    _check_targets([output, *(output / name for name in matched)])
     jobs = {
         name: partial(job, inspectors[name], products[name], output / name, name)
-        for name in match_products(inspectors, products)
+        for name in matched
     }
-    code = run_jobs(jobs)
+    has_closed = print_skipped_folders(dataset, products)
+    code = max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
     print_product_summary(metrics)
     values = {name: _to_dict(of_product) for name, of_product in metrics.items()}
     write_json(output / "metrics.json", values)
     raise typer.Exit(code)
+
+
+def _check_targets(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        check_folder_target(folder)
+        for file in _FILES:
+            check_file_target(folder / file)
 
 
 def _evaluate(
@@ -85,15 +100,20 @@ def _evaluate(
     metrics: dict[str, dict[str, Metric]],
 ) -> int:
     from flawmap import load
+    from flawmap.data.layouts import find_dataset
     from flawmap.report.data import from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
     from flawmap.support.tables import write_csv, write_json
 
     runtime = load(inspector, precision)
+    with progress_bars():
+        found = find_dataset(dataset)
+    print_left_out(found.notes, found.unusable)
     samples = _test_samples(dataset, runtime)
     gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
-    evaluation = _run(runtime, samples, min_area, gallery, output / "scores.csv")
+    evaluation = _run(runtime, samples, min_area, gallery)
+    write_csv(output / "scores.csv", [record.to_csv_row() for record in evaluation.records])
     summary = _summary(evaluation, runtime.calibration.threshold)
     write_json(output / "metrics.json", summary)
     write_csv(output / "metrics.csv", _metric_rows(evaluation))
@@ -104,9 +124,9 @@ def _evaluate(
     errors = [record.error for record in evaluation.records if record.error]
     for error in errors:
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
-    out.print(f"Look at {escape(str(output / 'report.html'))}")
+    out.print(f"Look at {on_one_line(str(output / 'report.html'))}")
     metrics[name] = evaluation.metrics
-    return ExitCode.SOME_UNREADABLE if errors else ExitCode.ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if errors or found.unusable else ExitCode.ALL_GOOD
 
 
 def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:
@@ -125,22 +145,12 @@ def _test_samples(dataset: Path, runtime: Runtime) -> list[Sample]:
 
 
 def _run(
-    runtime: Runtime, samples: Sequence[Sample], min_area: int, gallery: Gallery, table: Path
+    runtime: Runtime, samples: Sequence[Sample], min_area: int, gallery: Gallery
 ) -> Evaluation:
-    """Evaluates; each record is in the table as soon as its image is inspected."""
     from flawmap.evaluation import evaluate
-    from flawmap.runtime.inference import Inspection
-    from flawmap.runtime.preprocess import Mask
-    from flawmap.runtime.record import CSV_COLUMNS, Record
-    from flawmap.support.tables import stream_csv
 
-    with progress_bars(), stream_csv(table, CSV_COLUMNS) as write_row:
-
-        def collect(record: Record, inspection: Inspection, mask: Mask | None) -> None:
-            write_row(record.to_csv_row())
-            gallery.add(record, inspection, mask)
-
-        return evaluate(runtime, samples, min_area=min_area, on_image=collect)
+    with progress_bars():
+        return evaluate(runtime, samples, min_area=min_area, on_image=gallery.add)
 
 
 def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
-from flawmap.cli.console import out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.products import find_inspectors, run_jobs
 
 
@@ -45,9 +44,9 @@ def export(
     def write(file: Path) -> int:
         with progress_bars():
             result = export_inspector(file, output, export_format, precision, quantisation_images)
-        names = ", ".join(escape(str(path)) for path in result.files)
+        names = ", ".join(on_one_line(str(path)) for path in result.files)
         out.print(
-            f"{escape(str(file))} → {names}; scores of the golden images differ by at most "
+            f"{on_one_line(str(file))} → {names}; scores of the golden images differ by at most "
             f"{result.max_relative_difference:.1e}"
         )
         return ExitCode.ALL_GOOD

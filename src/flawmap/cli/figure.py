@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, app
-from flawmap.cli.console import out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.study import (
     BackboneOption,
     DataOption,
@@ -20,10 +19,15 @@ from flawmap.cli.study import (
     WeightsOption,
     make_study,
 )
+from flawmap.support.targets import check_file_target
 
 if TYPE_CHECKING:
     from flawmap.experiments.study import StudyConfig
     from flawmap.runtime.preprocess import ImageU8
+
+
+_SUFFIXES = {"5": ("",), "6": ("", "-calibrated")}
+"""What the names of a figure's files end in."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -57,13 +61,15 @@ def figure(
         finetune_preset=finetune_preset,
     )
     stem = f"figure{number}-{study.source.name}"
+    for suffix in _SUFFIXES[number]:
+        check_file_target(output / f"{stem}{suffix}.png")
     with progress_bars():
         drawn = _draw(number, study, output)
     files = []
     for suffix, image in drawn.items():
         files.append(output / f"{stem}{suffix}.png")
         write_image(files[-1], image)
-    out.print(f"Look at {', '.join(escape(str(file)) for file in files)}")
+    out.print(f"Look at {', '.join(on_one_line(str(file)) for file in files)}")
 
 
 def _draw(number: Literal["5", "6"], study: StudyConfig, output: Path) -> dict[str, ImageU8]:
@@ -71,6 +77,6 @@ def _draw(number: Literal["5", "6"], study: StudyConfig, output: Path) -> dict[s
     from flawmap.experiments.figures import draw_localisation, draw_samples
 
     if number == "5":
-        return {"": draw_samples(study)}
+        return dict.fromkeys(_SUFFIXES[number], draw_samples(study))
     figures = draw_localisation(study, output)
-    return {"": figures.over_test_set, "-calibrated": figures.calibrated}
+    return dict(zip(_SUFFIXES[number], (figures.over_test_set, figures.calibrated), strict=True))

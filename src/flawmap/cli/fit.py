@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, print_fit_summary, print_notes, progress_bars
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
+from flawmap.cli.notes import print_dataset
 from flawmap.cli.products import run_per_product
 from flawmap.cli.tuning import Tuning
 from flawmap.cli.tuning_table import print_tuning
 from flawmap.errors import OptionError
+from flawmap.support.names import with_suffix
+from flawmap.support.targets import check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.inspector import Inspector
-    from flawmap.runtime.decode import UnreadableImage
+    from flawmap.runtime.images.decode import UnreadableImage
 
 
 @app.command(epilog=EXIT_CODES)
@@ -34,11 +36,12 @@ def fit(
         ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             help="The file to write, part.flawmap unless given; for products a folder.",
+            metavar="PATH",
         ),
     ] = None,
     method: Annotated[str, typer.Option(help="See `flawmap methods`.")] = "flawmap",
@@ -110,6 +113,14 @@ def fit(
             "manifest's calibration images go first."
         ),
     ] = 0.0,
+    white: Annotated[
+        int | None,
+        typer.Option(
+            help="The level of white in images of 16 bits, such as 4095 for a camera of 12 bits; "
+            "65535 unless given. An image with a higher level is an error.",
+            metavar="LEVEL",
+        ),
+    ] = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -174,6 +185,7 @@ def fit(
         false_rejects=false_rejects,
         confidence=confidence,
         calibration_fraction=calibration_fraction,
+        white=white,
         finetune=finetune,
         finetune_preset=finetune_preset,
     )
@@ -207,20 +219,25 @@ def _fit(
 ) -> int:
     from flawmap.finetune.classes import classes_with_real_defects
 
+    with progress_bars():
+        found = print_dataset(good)
     inspector = settings.make_inspector()
     real_defects = inspector.finetune is not None and inspector.finetune.mode == "real-defects"
     classes = classes_with_real_defects(good) if real_defects else products
     suffix = ".finetune" if inspector.finetune else ".training"
-    folder = output.with_suffix(suffix)
+    folder = with_suffix(output.with_name(output.name.removesuffix(".flawmap")), suffix)
     if products:
         folder = output.parent / "products.finetune"
+    if inspector.finetune or inspector.method.is_trained:
+        check_folder_target(folder)
     with progress_bars():
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, good))
         inspector.fit(good, finetune_classes=classes, checkpoint_dir=folder)
     inspector.save(output)
     _print_outcome(inspector, output, folder)
-    return ExitCode.SOME_UNREADABLE if inspector.unreadable else ExitCode.ALL_GOOD
+    is_whole = not inspector.unreadable and not found.unusable
+    return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
@@ -229,6 +246,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
     _print_unreadable(inspector.unreadable)
+    if inspector.depth_hint:
+        err.print(f"[yellow]{on_one_line(inspector.depth_hint)}[/]")
     if inspector.chosen_size:
         height, width, reason = inspector.chosen_size
         out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
@@ -236,9 +255,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path) -> None:
     print_notes(inspector.method.notes)
     if inspector.finetune_record or inspector.method.is_trained:
         outcome = "Fine-tuned" if inspector.finetune_record else "Trained"
-        out.print(
-            f"{outcome}; curves, checkpoint and TensorBoard's files are in {escape(str(folder))}"
-        )
+        where = on_one_line(str(folder))
+        out.print(f"{outcome}; curves, checkpoint and TensorBoard's files are in {where}")
 
 
 def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:

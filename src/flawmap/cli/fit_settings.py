@@ -39,6 +39,7 @@ class FitSettings:
         false_rejects: fraction of good parts that may be rejected.
         confidence: probability that the threshold keeps to that.
         calibration_fraction: fraction of the good images held out.
+        white: level of white in images of 16 bits; None for 65535.
         finetune: with what the backbone is fine-tuned.
         finetune_preset: how it is: `gentle` or `paper`.
 
@@ -57,6 +58,7 @@ class FitSettings:
     false_rejects: float = 0.01
     confidence: float | None = None
     calibration_fraction: float = 0.0
+    white: int | None = None
     finetune: FineTuneOption = "none"
     finetune_preset: str = "gentle"
 
@@ -99,6 +101,7 @@ class FitSettings:
             false_rejects=self.false_rejects,
             confidence=self.confidence,
             calibration_fraction=self.calibration_fraction,
+            white=self.white,
             finetune=self._finetune_config(),
         )
         inspector.name = self.method

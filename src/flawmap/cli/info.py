@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, InspectorFile, app
-from flawmap.cli.console import out, print_notes
+from flawmap.cli.console import on_one_line, out, print_json, print_notes
 from flawmap.cli.products import find_inspectors, run_jobs
 from flawmap.cli.tuning_table import print_tuning
 
@@ -38,7 +36,7 @@ def info(
     code = run_jobs(jobs, titles=not as_json)
     if as_json:
         printed = facts if inspector.is_dir() else facts[inspector.stem]
-        out.print_json(json.dumps(printed, ensure_ascii=False))
+        print_json(printed)
     raise typer.Exit(code)
 
 
@@ -71,6 +69,7 @@ def _facts(file: Path, loaded: Bundle, calibration: Calibration) -> _Facts:
         "height": manifest.preprocessing.height,
         "width": manifest.preprocessing.width,
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
+        "white_of_16_bits": manifest.preprocessing.white,
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -121,7 +120,7 @@ def _finetuning(saved: dict[str, Any] | None) -> _Facts | None:
 def _print(facts: _Facts) -> None:
     table = Table.grid(padding=(0, 2))
     for label, text in _rows(facts):
-        table.add_row(f"[bold]{label}[/]", escape(text))
+        table.add_row(f"[bold]{label}[/]", on_one_line(text))
     out.print(table)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import (
     EXIT_CODES,
@@ -21,22 +21,29 @@ from flawmap.cli.common import (
     PrecisionOption,
     app,
 )
-from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.images_to_inspect import NamedImage, images_to_inspect, product_folders
+from flawmap.cli.notes import print_left_out
 from flawmap.cli.products import find_inspectors, match_products, run_jobs
-from flawmap.errors import DatasetError
+from flawmap.cli.result_folder import REPORT, check_results, open_results, overlay_file
+from flawmap.errors import WriteError
+from flawmap.support.names import as_text, shorten_path
 from flawmap.support.progress import track
+from flawmap.support.signals import hold_signals
 
 if TYPE_CHECKING:
+    from flawmap.report.gallery import Gallery
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.inference import Inspection, Runtime
     from flawmap.runtime.preprocess import ImageU8
     from flawmap.runtime.record import Record
 
 
-class _NamedImage(NamedTuple):
-    path: Path
-    overlay: str
-    """File of its overlay, below the folder of the results."""
+_PNG = ".png"
+"""Ends the names of overlays."""
+
+
+_VERDICTS = ("good", "reject", "undecided")
 
 
 class _Result(NamedTuple):
@@ -66,28 +73,22 @@ def inspect(
     """Inspect images: a line each, results.csv, results.jsonl, and overlays with heat maps."""
     job = partial(_inspect, min_area=min_area, report=report, precision=precision)
     if not inspector.is_dir():
-        raise typer.Exit(job(inspector, _find_images(images), output))
+        check_results(output)
+        raise typer.Exit(job(inspector, images, output))
     inspectors = find_inspectors(inspector)
-    products = _product_folders(images)
+    products = product_folders(images)
+    matched = match_products(inspectors, products)
+    for name in matched:
+        check_results(output / name)
     jobs = {
-        name: partial(job, inspectors[name], _find_images([products[name]]), output / name)
-        for name in match_products(inspectors, products)
+        name: partial(job, inspectors[name], [products[name]], output / name) for name in matched
     }
     raise typer.Exit(run_jobs(jobs))
 
 
-def _product_folders(roots: Iterable[Path]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for root in roots:
-        for path in sorted(root.glob("*")):
-            if path.is_dir():
-                folders[path.name] = path
-    return folders
-
-
 def _inspect(
     inspector: Path,
-    images: list[_NamedImage],
+    arguments: list[Path],
     output: Path,
     *,
     min_area: int,
@@ -95,123 +96,159 @@ def _inspect(
     precision: Precision | None,
 ) -> int:
     from flawmap import load
-    from flawmap.report.data import from_records
     from flawmap.report.gallery import Gallery
-    from flawmap.report.page import write_page
 
+    images, notes, unusable = images_to_inspect(arguments)
     runtime = load(inspector, precision)
+    print_left_out(notes, unusable)
     gallery = Gallery(runtime.calibration.threshold)
-    records: list[Record] = []
-    counts: Counter[str] = Counter()
+    outcome = _Outcome(len(images) + len(unusable), output, gallery if report else None)
+    outcome.verdicts["undecided"] = len(unusable)
     try:
-        with progress_bars(), _result_files(output) as write_row:
-            for result in _results(runtime, images, output, min_area):
-                write_row(result.record)
-                out.print(_format_record(result.record))
-                counts[result.record.verdict] += 1
-                if report:
-                    records.append(result.record)
-                    gallery.add(result.record, result.inspection, painted=result.painted)
+        with _told_where_stopped(outcome), progress_bars():
+            for result in _results(runtime, images, outcome, min_area):
+                _print_record(result.record)
+                # A large image is not held while the next one is inspected.
+                del result
     finally:
         # An interruption loses nothing that was inspected.
-        if report:
-            write_page(output / "report.html", from_records(inspector, runtime, records, gallery))
-    return _print_summary(counts, output)
+        _write_report(outcome, inspector, runtime)
+    return _print_summary(outcome)
+
+
+@dataclass
+class _Outcome:
+    """What has been inspected so far; as much is in the tables.
+
+    Args:
+        total: number of images to inspect.
+        output: folder of the results.
+        gallery: of the report; None without one.
+        records: of all images, where there is a report.
+        verdicts: how many images have which verdict.
+        incomplete: whether an overlay, the report, or images are missing that were asked for.
+    """
+
+    total: int
+    output: Path
+    gallery: Gallery | None
+    records: list[Record] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    incomplete: bool = False
+
+    @property
+    def inspected(self) -> int:
+        """How many images have been inspected."""
+        return sum(self.verdicts.values())
+
+    def add(self, result: _Result) -> None:
+        """Count an image, and keep what the report needs of it."""
+        record = result.record
+        self.verdicts[record.verdict] += 1
+        self.incomplete |= record.verdict != "undecided" and not record.overlay
+        if self.gallery is not None:
+            self.records.append(record)
+            self.gallery.add(record, result.inspection, painted=result.painted)
 
 
 @contextmanager
-def _result_files(folder: Path) -> Iterator[Callable[[Record], None]]:
-    """Both tables of the results; a record is in them as soon as it is written."""
-    from flawmap.runtime.record import CSV_COLUMNS
-    from flawmap.support.tables import stream_csv, stream_jsonl
+def _told_where_stopped(outcome: _Outcome) -> Iterator[None]:
+    """Say how far the work came that a signal or a full disk stops."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _print_stop(outcome)
+        raise
+    except WriteError as error:
+        if not outcome.inspected:
+            raise
+        outcome.incomplete = True
+        err.print(f"[red]flawmap:[/] {on_one_line(str(error))}")
+        _print_stop(outcome)
 
-    with (
-        stream_csv(folder / "results.csv", CSV_COLUMNS) as to_csv,
-        stream_jsonl(folder / "results.jsonl") as to_jsonl,
-    ):
 
-        def write(record: Record) -> None:
-            to_jsonl(record.to_dict())
-            to_csv(record.to_csv_row())
+def _write_report(outcome: _Outcome, inspector: Path, runtime: Runtime) -> None:
+    """Write the page, where there is to be one; the tables stand without it."""
+    from flawmap.report.data import from_records
+    from flawmap.report.page import write_page
 
-        yield write
+    if outcome.gallery is None or not outcome.inspected:
+        return
+    report = from_records(inspector, runtime, outcome.records, outcome.gallery)
+    try:
+        write_page(outcome.output / REPORT, report)
+    except WriteError as error:
+        outcome.incomplete = True
+        err.print(f"[red]flawmap:[/] {on_one_line(str(error))}")
+
+
+def _print_stop(outcome: _Outcome) -> None:
+    count = f"{outcome.inspected} of {outcome.total} images"
+    folder = on_one_line(str(outcome.output))
+    err.print(f"[yellow]stopped after {count}; their results are in {folder}[/]")
 
 
 def _results(
-    runtime: Runtime, images: list[_NamedImage], output: Path, min_area: int
+    runtime: Runtime, images: list[NamedImage], outcome: _Outcome, min_area: int
 ) -> Iterator[_Result]:
-    """Inspects images one after the other, and writes their overlays."""
-    from flawmap.render.encode import write_image
-    from flawmap.render.heatmap import overlay
+    """Inspects images one after the other; each is in the tables before it comes out."""
+    from flawmap.runtime.images.depth_hint import depth_hint
     from flawmap.runtime.record import Record
 
-    inspections = runtime.inspect_many([image.path for image in images])
-    tracked = track(inspections, "inspecting", len(images))
-    for image, inspection in zip(images, tracked, strict=True):
-        record = Record.from_inspection(
-            inspection, runtime, min_area=min_area, overlay=image.overlay
-        )
-        painted = None
-        if record.overlay and inspection.verdict and inspection.image is not None:
-            painted = overlay(inspection.image, inspection.verdict, min_area)
-            write_image(output / record.overlay, painted)
-        yield _Result(record, inspection, painted)
+    hint = ""
+    with open_results(outcome.output) as write_row:
+        inspections = runtime.inspect_many([image.path for image in images])
+        remaining = iter(images)
+        for inspection in track(inspections, "inspecting", len(images)):
+            image = next(remaining)
+            if not hint and inspection.image is not None:
+                hint = depth_hint(image.path, inspection.image, runtime.preprocessing)
+                if hint:
+                    err.print(f"[yellow]{on_one_line(hint)}[/]")
+            overlay = shorten_path(as_text(image.overlay.removesuffix(_PNG)), _PNG)
+            record = Record.from_inspection(inspection, runtime, min_area=min_area, overlay=overlay)
+            # A signal finds overlay, row and count of an image, or none of them.
+            with hold_signals():
+                result = _with_overlay(_Result(record, inspection, None), outcome.output, min_area)
+                write_row(result.record)
+                outcome.add(result)
+            yield result
+            del inspection, result
 
 
-def _format_record(record: Record) -> str:
-    """An inspected image as one line."""
+def _with_overlay(result: _Result, folder: Path, min_area: int) -> _Result:
+    """The same, with its overlay on the disk; where that cannot be, the record says why."""
+    from flawmap.render.encode import write_image
+    from flawmap.render.heatmap import overlay
+
+    record, inspection, _ = result
+    if not record.overlay or inspection.verdict is None or inspection.image is None:
+        return result
+    painted = overlay(inspection.image, inspection.verdict, min_area)
+    try:
+        write_image(overlay_file(folder, record.overlay), painted)
+    except WriteError as error:
+        record = replace(record, overlay="", error=f"{record.image}: no overlay: {error}")
+    return _Result(record, inspection, painted)
+
+
+def _print_record(record: Record) -> None:
+    """Print an inspected image as one line, and a second one where its overlay is missing."""
+    error = f"[yellow]error [/]  {on_one_line(record.error)}"
     if record.score is None or record.p_value is None:
-        return f"[yellow]error [/]  {on_one_line(record.error)}"
+        out.print(error)
+        return
     word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
     numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
-    return f"{word}  {numbers}  {on_one_line(record.image)}"
+    out.print(f"{word}  {numbers}  {on_one_line(record.image)}")
+    if record.error:
+        out.print(error)
 
 
-def _print_summary(counts: Counter[str], output: Path) -> int:
-    good, rejected, unreadable = counts["good"], counts["reject"], counts["undecided"]
-    out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {escape(str(output))}")
-    if unreadable:
+def _print_summary(outcome: _Outcome) -> int:
+    good, rejected, unreadable = (outcome.verdicts[word] for word in _VERDICTS)
+    folder = on_one_line(str(outcome.output))
+    out.print(f"{good} good, {rejected} rejected, {unreadable} unreadable → {folder}")
+    if unreadable or outcome.incomplete:
         return ExitCode.SOME_UNREADABLE
     return ExitCode.SOME_REJECTED if rejected else ExitCode.ALL_GOOD
-
-
-def _find_images(arguments: Iterable[Path]) -> list[_NamedImage]:
-    """The images to inspect, each with its overlay's name: its path below the named folder."""
-    from flawmap.data.layouts import images_below
-
-    paths: list[Path] = []
-    names: list[str] = []
-    for argument in arguments:
-        below = images_below(argument) if argument.is_dir() else [argument]
-        if not below:
-            raise DatasetError(f"{argument}: no images in this folder")
-        base = argument if argument.is_dir() else argument.parent
-        paths += below
-        names += [path.relative_to(base).as_posix() for path in below]
-    overlays = [f"overlays/{name}.png" for name in unique_names(names)]
-    return [_NamedImage(*pair) for pair in zip(paths, overlays, strict=True)]
-
-
-def unique_names(names: Iterable[str]) -> Iterator[str]:
-    """The names; a name that occurred before gets a number behind it.
-
-    A name depends on those before it only. Names that differ in upper and lower case count as the
-    same, as they do in the file systems of Windows and macOS.
-
-    Args:
-        names: names of files.
-
-    Example:
-        >>> list(unique_names(["a.png", "b.png", "A.png", "a.png"]))
-        ['a.png', 'b.png', 'A.png (2)', 'a.png (3)']
-    """
-    used: set[str] = set()
-    numbers: Counter[str] = Counter()
-    for name in names:
-        key = name.casefold()
-        unique = name
-        while unique.casefold() in used:
-            numbers[key] += 1
-            unique = f"{name} ({numbers[key] + 1})"
-        used.add(unique.casefold())
-        yield unique

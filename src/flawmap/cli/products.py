@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 from flawmap.cli.common import ExitCode
 from flawmap.cli.console import err, on_one_line, out
+from flawmap.cli.notes import print_skipped_folders
 from flawmap.errors import DatasetError, FlawmapError, OptionError
+from flawmap.support.targets import check_file_target, check_folder_target
 
 _INSPECTOR_SUFFIX = ".flawmap"
 """Ends the names of saved inspectors."""
@@ -47,20 +50,26 @@ def run_jobs(jobs: Mapping[str, Callable[[], int]], *, titles: bool = True) -> i
 
 
 def run_per_product(
-    source: Path, output: Path | None, job: Callable[[Path, Path], int], *, file: str, folder: str
+    source: Path,
+    output: str | Path | None,
+    job: Callable[[Path, Path], int],
+    *,
+    file: str,
+    folder: str,
 ) -> int:
     """Exit code of a job that was run for a data set, or for each product of a folder.
 
     Args:
         source: the data set or the folder that the user named.
         output: the file to write, or the folder for a file of each product; None for `file` or
-            `folder`.
+            `folder`. A folder, or a name that ends in a slash, means `file` in it.
         job: takes a data set and the file to write, and returns an exit code.
         file: name of the file to write unless the user gave one; its suffix is that of all files.
         folder: name of the folder to write to where there are products and the user gave none.
 
     Raises:
         OptionError: there are products, and `output` is one file.
+        WriteError: nothing can be written there; no job was begun.
         FlawmapError: the error of the last job, where all failed.
     """
     from flawmap.data.layouts import find_products
@@ -68,18 +77,29 @@ def run_per_product(
     products = find_products(source)
     suffix = Path(file).suffix
     if not products:
-        return run_jobs({source.name: partial(job, source, output or Path(file))})
-    target = output or Path(folder)
+        target = _file_in(output, file) if output else Path(file)
+        check_file_target(target)
+        return run_jobs({source.name: partial(job, source, target)})
+    target = Path(output or folder)
     if target.suffix == suffix:
         raise OptionError(
             f"{source} holds {len(products)} products, {', '.join(products)}; give -o a folder for "
             "them"
         )
-    jobs = {
-        name: partial(job, dataset, target / f"{name}{suffix}")
-        for name, dataset in products.items()
-    }
-    return run_jobs(jobs)
+    files = {name: target / f"{name}{suffix}" for name in products}
+    check_folder_target(target)
+    for product_file in files.values():
+        check_file_target(product_file)
+    jobs = {name: partial(job, dataset, files[name]) for name, dataset in products.items()}
+    has_closed = print_skipped_folders(source, products)
+    return max(run_jobs(jobs), ExitCode.SOME_UNREADABLE if has_closed else ExitCode.ALL_GOOD)
+
+
+def _file_in(output: str | Path, file: str) -> Path:
+    """The file to write, which has a name of its own only where the user gave one."""
+    named = Path(output)
+    is_folder = str(output).endswith(("/", os.sep)) or named.is_dir()
+    return named / file if is_folder else named
 
 
 def find_inspectors(path: Path) -> dict[str, Path]:

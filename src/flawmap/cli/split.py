@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, SeedOption, app
 from flawmap.cli.console import err, on_one_line, out, progress_bars
+from flawmap.cli.notes import print_dataset
 from flawmap.cli.products import run_per_product
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ def split(
         ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             help="The manifest to write, split.csv unless given; for products a folder.",
+            metavar="PATH",
         ),
     ] = None,
     calibration_fraction: Annotated[
@@ -79,21 +80,21 @@ def _split(
     seed: int,
 ) -> int:
     from flawmap.data.duplicates import near_duplicates
-    from flawmap.data.layouts import find_samples
     from flawmap.data.manifest import write_manifest
     from flawmap.data.splits import SPLITS, SplitFractions, assign_splits
 
     train_fraction = 1 - calibration_fraction - test_fraction
     fractions = SplitFractions(train_fraction, calibration_fraction, test_fraction)
     with progress_bars():
-        samples = assign_splits(find_samples(dataset), fractions, seed=seed, keep_test=keep_test)
+        found = print_dataset(dataset)
+        samples = assign_splits(found.samples, fractions, seed=seed, keep_test=keep_test)
         pairs = near_duplicates(samples)
     write_manifest(output, samples)
     counts = Counter((sample.split, sample.label) for sample in samples)
     good = ", ".join(f"{counts[name, 0]} good to {name}" for name in SPLITS)
-    out.print(f"{good}, {counts['test', 1]} defective to test → {escape(str(output))}")
+    out.print(f"{good}, {counts['test', 1]} defective to test → {on_one_line(str(output))}")
     _print_duplicates(pairs)
-    return ExitCode.ALL_GOOD
+    return ExitCode.SOME_UNREADABLE if found.unusable else ExitCode.ALL_GOOD
 
 
 def _print_duplicates(pairs: Sequence[DuplicatePair]) -> None:

@@ -11,6 +11,7 @@ import typer
 from flawmap.cli.common import parse_size
 from flawmap.cli.console import progress_bars
 from flawmap.errors import OptionError
+from flawmap.support.targets import check_folder_target
 
 if TYPE_CHECKING:
     from flawmap.experiments.study import StudyConfig
@@ -78,7 +79,10 @@ def make_study(
     Raises:
         OptionError: weights without a backbone, a wrong size, no such preset, or no such data set.
         MissingExtra: the package that holds the data set is not installed.
+        WriteError: the folder cannot be written.
     """
+    for folder in (output, output / "data", output / "runs"):
+        check_folder_target(folder)
     from flawmap.experiments.datasets import resolve_dataset
     from flawmap.experiments.study import StudyConfig
     from flawmap.finetune.config import PAPER_CONFIG, FineTuneConfig

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from flawmap.cli.common import EXIT_CODES, ExitCode, app
-from flawmap.cli.console import out, progress_bars
+from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.study import (
     BackboneOption,
     DataOption,
@@ -107,14 +106,20 @@ def _command(
 
 def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, command: str) -> int:
     from flawmap.experiments.runs import StudyRunner
-    from flawmap.experiments.table_text import format_table, result_records, write_table
+    from flawmap.experiments.table_text import (
+        check_table_target,
+        format_table,
+        result_records,
+        write_table,
+    )
 
+    stem = output / f"table{number}-{study.source.name}"
+    check_table_target(stem)
     runner = StudyRunner(study, output)
     with progress_bars():
         results = runner.results([line.setup for line in spec.lines])
     text = format_table(spec, study, results)
     _print_table(f"Table {number}", text)
-    stem = output / f"table{number}-{study.source.name}"
     _print_written(write_table(stem, text, result_records(spec, results), command))
     flawed = any(result.error or result.unreadable for result in results.values())
     return ExitCode.SOME_UNREADABLE if runner.stopped or flawed else ExitCode.ALL_GOOD
@@ -123,19 +128,23 @@ def _measure(number: int, spec: TableSpec, study: StudyConfig, output: Path, com
 def _measure_times(
     number: int, spec: TableSpec, study: StudyConfig, output: Path, command: str
 ) -> None:
-    from flawmap.experiments.table_text import write_table
+    from flawmap.experiments.table_text import check_table_target, write_table
     from flawmap.experiments.timing import measure_times
     from flawmap.experiments.timing_text import format_timing_table, timing_records
     from flawmap.support.system import describe_system
 
-    for product in study.products:
+    # A data set of one product has the product's name.
+    stems = {
+        product: output / f"table{number}-{'-'.join(dict.fromkeys([study.source.name, product]))}"
+        for product in study.products
+    }
+    for stem in stems.values():
+        check_table_target(stem)
+    for product, stem in stems.items():
         with progress_bars():
             timings = measure_times(study, [line.setup for line in spec.lines], product)
         text = format_timing_table(spec, study, product, timings, describe_system())
         _print_table(f"Table {number}, {product}", text)
-        # A data set of one product has the product's name.
-        names = dict.fromkeys([study.source.name, product])
-        stem = output / f"table{number}-{'-'.join(names)}"
         _print_written(write_table(stem, text, timing_records(spec, product, timings), command))
 
 
@@ -146,14 +155,14 @@ def _print_table(title: str, text: TableText) -> None:
     for group_number, group in enumerate(groups):
         heading = None if group_number else f"{title}: {text.title}"
         table = RichTable(title=heading, title_justify="left")
-        table.add_column(escape(text.columns[0]), max_width=_LABEL_WIDTH)
+        table.add_column(on_one_line(text.columns[0]), max_width=_LABEL_WIDTH)
         for index in group:
-            table.add_column(escape(text.columns[index]))
+            table.add_column(on_one_line(text.columns[index]))
         for row in text.rows:
-            table.add_row(escape(row[0]), *(escape(row[index]) for index in group))
+            table.add_row(on_one_line(row[0]), *(on_one_line(row[index]) for index in group))
         out.print(table)
     for note in text.notes:
-        out.print(escape(note), soft_wrap=False)
+        out.print(on_one_line(note), soft_wrap=False)
 
 
 def _column_groups(text: TableText, width: int) -> list[list[int]]:
@@ -172,4 +181,4 @@ def _column_groups(text: TableText, width: int) -> list[list[int]]:
 
 
 def _print_written(files: Sequence[Path]) -> None:
-    out.print(f"Written: {', '.join(escape(str(file)) for file in files)}")
+    out.print(f"Written: {', '.join(on_one_line(str(file)) for file in files)}")

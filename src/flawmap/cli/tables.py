@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Column, Table
 
-from flawmap.cli.console import out
+from flawmap.cli.console import on_one_line, out
 from flawmap.data.sample import GOOD
 from flawmap.metrics.defects_found import (
     OPERATING_POINTS,
@@ -53,13 +52,13 @@ def print_defects_found(title: str, evaluation: Evaluation) -> None:
     images = Counter(record.defect_type for record in inspected)
     num_good = images[GOOD]
     heading = "Defects found, in %, where 1 % or 5 % of the good parts may be rejected"
-    table = Table(title, *map(_point_column, OPERATING_POINTS), title=heading)
+    table = Table(on_one_line(title), *map(_point_column, OPERATING_POINTS), title=heading)
     for name, metrics in [("", evaluation.metrics), *evaluation.by_defect_type.items()]:
         found = [_value_above_interval(metrics[point.defects_found]) for point in OPERATING_POINTS]
         label = (
             f"  {name} ({images[name]})" if name else f"defects found ({len(inspected) - num_good})"
         )
-        table.add_row(escape(label), *found)
+        table.add_row(on_one_line(label), *found)
     table.add_section()
     rejects = [evaluation.metrics[point.false_rejects] for point in OPERATING_POINTS]
     table.add_row(f"good rejected ({num_good})", *map(_value_above_interval, rejects))
@@ -78,7 +77,7 @@ def print_metrics(title: str, metrics: Mapping[str, Metric]) -> None:
         title: of the table.
         metrics: by name.
     """
-    table = Table(title, "%", "95 % interval")
+    table = Table(on_one_line(title), "%", "95 % interval")
     for name, metric in without_operating_points(metrics).items():
         interval = ""
         if metric.low is not None:
@@ -99,7 +98,7 @@ def print_product_summary(
     table = Table(Column("%", no_wrap=True), *_SUMMARY_METRICS)
     for product, metrics in products.items():
         values = [metrics[name].value for name in _SUMMARY_METRICS.values()]
-        table.add_row(product, *map(_percent, values))
+        table.add_row(on_one_line(product), *map(_percent, values))
     if means:
         averages = [
             _mean([metrics[name].value for metrics in products.values()])
@@ -109,7 +108,7 @@ def print_product_summary(
         table.add_row("mean", *map(_percent, averages))
     out.print(table)
     for reason, names in _products_by_reason(products).items():
-        out.print(f"– {escape(', '.join(names))}: {reason}")
+        out.print(f"– {on_one_line(', '.join(names))}: {reason}")
 
 
 def _point_column(point: OperatingPoint) -> Column:

@@ -70,5 +70,10 @@ class Tuning:
         training_set = training_set.hold_out(untuned.calibration_fraction, seed=method.seed)
         candidates = candidates_for(method, self.size, self.fixed)
         return tune(
-            training_set.training, self.minutes, method, size=self.size, candidates=candidates
+            training_set.training,
+            self.minutes,
+            method,
+            size=self.size,
+            candidates=candidates,
+            white=untuned.white,
         )

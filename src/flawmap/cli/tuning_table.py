@@ -6,13 +6,16 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Column, Table
 
-from flawmap.cli.console import out
+from flawmap.cli.console import on_one_line, out
 
 if TYPE_CHECKING:
     from flawmap.tuning.record import Trial, TuningRecord
+
+
+_MIN_MINUTES = 2
+"""Fewer are shown in seconds."""
 
 
 def print_tuning(record: TuningRecord) -> None:
@@ -33,11 +36,11 @@ def print_tuning(record: TuningRecord) -> None:
         show_edge=False,
     )
     for index, trial in enumerate(record.trials):
-        cells = map(escape, _cells(trial, kinds))
+        cells = map(on_one_line, _cells(trial, kinds))
         table.add_row(*cells, style="bold" if index == record.chosen else None)
     out.print(table)
     out.print(
-        f"Tried in {record.seconds / 60:.1f} of {record.minutes:g} minutes: fitted to "
+        f"Tried in {_time_spent(record)}: fitted to "
         f"{record.fitted_images} good images, scored {record.held_out_images} others with "
         f"{record.painted_defects} painted defects of {record.contrast:g} × the noise around. "
         "AUROC of images in %, and how far behind the best with its standard error; dot, "
@@ -46,10 +49,16 @@ def print_tuning(record: TuningRecord) -> None:
         soft_wrap=False,
     )
     if record.untried:
-        out.print(f"No time for: {escape('; '.join(record.untried))}", soft_wrap=False)
+        out.print(f"No time for: {on_one_line('; '.join(record.untried))}", soft_wrap=False)
     choice = record.choice
     size = f"{choice.height} × {choice.width} pixels"
-    out.print(f"Chosen at {size}: {escape(record.reason)}.", soft_wrap=False)
+    out.print(f"Chosen at {size}: {on_one_line(record.reason)}.", soft_wrap=False)
+
+
+def _time_spent(record: TuningRecord) -> str:
+    if record.minutes < _MIN_MINUTES:
+        return f"{record.seconds:.3g} of {60 * record.minutes:g} seconds"
+    return f"{record.seconds / 60:.1f} of {record.minutes:g} minutes"
 
 
 def _cells(trial: Trial, kinds: Collection[str]) -> list[str]:

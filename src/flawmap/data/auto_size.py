@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from flawmap.data.wording import first_errors
 from flawmap.errors import DatasetError, ImageError, OptionError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import track
@@ -73,9 +74,11 @@ class AutoSize:
         looked_at = [images[index * len(images) // count] for index in range(count)]
         aspects = map_ahead(_log_aspect, looked_at)
         counted = track(aspects, "looking at the images' shape", len(looked_at))
-        known = [aspect for aspect in counted if aspect is not None]
+        looked = list(counted)
+        known = [aspect for aspect in looked if isinstance(aspect, float)]
         if not known:
-            raise DatasetError(f"none of {len(looked_at)} images can be read; see their format")
+            errors = first_errors([error for error in looked if isinstance(error, ImageError)])
+            raise DatasetError(f"none of {len(looked_at)} images can be read{errors}")
         aspect = math.exp(median(known))
         self._check_aspect(aspect)
         height = _side(self.pixels / math.sqrt(aspect), multiple)
@@ -106,10 +109,10 @@ def _side(length: float, multiple: int) -> int:
     return max(round_to_multiple(length, multiple), least)
 
 
-def _log_aspect(image_input: ImageInput) -> float | None:
-    """The logarithm of an image's width by its height; None where it cannot be read."""
+def _log_aspect(image_input: ImageInput) -> float | ImageError:
+    """The logarithm of an image's width by its height, or why it cannot be read."""
     try:
         height, width = decode(image_input).shape[:2]
-    except ImageError:
-        return None  # The fit names it among those that it skips.
+    except ImageError as error:
+        return error  # The fit names it among those that it skips.
     return math.log(width / height)

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from flawmap.data.sample import Sample
 from flawmap.data.splits import SPLITS, sha256_of
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageArray, resize
 from flawmap.support.progress import track
 

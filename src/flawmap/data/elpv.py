@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flawmap.data.layouts import walk_mvtec
+from flawmap.data.layouts import find_samples
 from flawmap.data.sample import GOOD, Sample
 from flawmap.data.splits import SplitFractions, assign_splits
 from flawmap.errors import DatasetError, WriteError
@@ -106,7 +106,10 @@ def _labelled(data: Path) -> Iterator[Sample]:
 
 
 def _holds(folder: Path, samples: Sequence[Sample]) -> bool:
-    return _contents(walk_mvtec(folder)) == _contents(samples)
+    try:
+        return _contents(find_samples(folder)) == _contents(samples)
+    except DatasetError:
+        return False
 
 
 def _contents(samples: Sequence[Sample]) -> set[tuple[str, str, str, int]]:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from flawmap.runtime.decode import UnreadableImage, decode_ahead, name_of
+from flawmap.runtime.images.decode import UnreadableImage, decode_ahead
+from flawmap.runtime.images.depth_hint import depth_hint
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
@@ -48,6 +50,7 @@ class Batches:
 
     Attributes:
         unreadable: images that the last iteration skipped, and why.
+        depth_hint: what to do about the first image whose values use fewer bits than it has.
         readable_indices: indices in `image_inputs` of those that it did not skip.
 
     Example:
@@ -73,6 +76,7 @@ class Batches:
         self.size = size
         self.unreadable: list[UnreadableImage] = []
         self.readable_indices: list[int] = []
+        self.depth_hint = ""
 
     def __len__(self) -> int:
         """The number of batches, if all images can be read."""
@@ -132,6 +136,9 @@ class Batches:
                 self.unreadable.append(image)
             else:
                 self.readable_indices.append(index)
+                self.depth_hint = self.depth_hint or depth_hint(
+                    image.image_input, image.image, self.preprocessing
+                )
                 # Only the preprocessed image is kept: the decoded one may be a hundred times
                 # larger.
                 yield name_of(image.image_input), image.preprocessed

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.layouts import labelled_test_samples
+from flawmap.data.read_mask import read_mask
 from flawmap.data.sample import GOOD, Sample
 from flawmap.evaluation import evaluate
 from flawmap.inspector import Inspector
@@ -14,7 +15,7 @@ from flawmap.metrics.metric import Metric
 from flawmap.render.encode import write_image
 from flawmap.render.figures import contact_sheet
 from flawmap.render.heatmap import draw_mask_outline, overlay
-from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.preprocess import ImageInput, ImageU8, to_uint8
 from flawmap.support.tables import write_json
@@ -113,7 +114,7 @@ def _evaluate(
 
 def _outline_truth(sample: Sample) -> ImageU8:
     image = decode(sample.path)
-    return draw_mask_outline(image, decode_mask(sample.mask)) if sample.mask else to_uint8(image)
+    return draw_mask_outline(image, read_mask(sample.mask)) if sample.mask else to_uint8(image)
 
 
 def _write_metrics(file: Path, metrics: Mapping[str, Mapping[str, Metric]]) -> None:

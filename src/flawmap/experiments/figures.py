@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.data.read_mask import read_mask
 from flawmap.data.sample import GOOD, Sample
 from flawmap.errors import ImageError
 from flawmap.experiments.runs import RunSpec, StudyRunner
@@ -14,7 +15,7 @@ from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.tables import OURS, PATCHCORE
 from flawmap.render.figures import LocalisationRow, localisation_figure, sample_figure
 from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
-from flawmap.runtime.decode import decode, decode_mask
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.runtime.verdict import Verdict
 from flawmap.support.progress import emit, track
@@ -126,7 +127,7 @@ def localisation_rows(
         ]
         for index, sample in enumerate(samples):
             image = decode(sample.path)
-            mask = decode_mask(sample.mask) if sample.mask else None
+            mask = read_mask(sample.mask) if sample.mask else None
             over_test_set = [of_method[index][0] for of_method in seen]
             calibrated = [of_method[index][1] for of_method in seen]
             for page, views in ((rows.over_test_set, over_test_set), (rows.calibrated, calibrated)):

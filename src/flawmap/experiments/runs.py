@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flawmap.data.layouts import good_training_samples, labelled_test_samples
+from flawmap.data.read_mask import mask_files
 from flawmap.data.splits import sha256_of
 from flawmap.errors import FlawmapError
 from flawmap.evaluation import evaluate
@@ -266,7 +267,7 @@ class StudyRunner:
 
     def _read(self, result: RunResult) -> RunResult | None:
         try:
-            return RunResult.from_dict(json.loads(self._file(result).read_text()))
+            return RunResult.from_dict(json.loads(self._file(result).read_text("utf-8")))
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError) as error:
@@ -278,7 +279,7 @@ class StudyRunner:
             folder = self.study.products[product]
             lines = []
             for sample in [*good_training_samples(folder), *labelled_test_samples(folder)]:
-                files = [sample.path, sample.mask] if sample.mask else [sample.path]
+                files = [sample.path, *mask_files(sample.mask)] if sample.mask else [sample.path]
                 lines += [f"{file.parent.name}/{file.name} {sha256_of(file)}" for file in files]
             digest = hashlib.sha256("\n".join(sorted(lines)).encode())
             self._data_sha256[product] = digest.hexdigest()

@@ -17,7 +17,9 @@ from flawmap.experiments.tables import TableLine, TableSpec
 from flawmap.finetune.config import FineTuneConfig
 from flawmap.methods import METHODS
 from flawmap.support.atomic import atomic_write
+from flawmap.support.names import as_text, with_suffix
 from flawmap.support.tables import TableRow, write_csv
+from flawmap.support.targets import check_file_target
 
 _MISSING = "not here yet"
 """Stands in place of a method that this flawmap lacks."""
@@ -190,6 +192,23 @@ def result_records(table: TableSpec, results: ResultsByLine) -> list[TableRow]:
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
+_SUFFIXES = (".md", ".tex", ".csv")
+"""End the names of a table's files."""
+
+
+def check_table_target(stem: Path) -> None:
+    """Nothing, where a table can be written.
+
+    Args:
+        stem: path of the files without their suffix.
+
+    Raises:
+        WriteError: it cannot be.
+    """
+    for suffix in _SUFFIXES:
+        check_file_target(with_suffix(stem, suffix))
+
+
 def write_table(
     stem: Path, text: TableText, records: Sequence[dict[str, Any]], command: str
 ) -> list[Path]:
@@ -215,7 +234,7 @@ def write_table(
         ".tex": f"% {text.title}\n% {command}\n{latex}\n",
     }
     for suffix, content in contents.items():
-        with atomic_write(stem.with_suffix(suffix)) as stream:
-            stream.write(content.encode())
-    write_csv(stem.with_suffix(".csv"), records)
-    return [stem.with_suffix(suffix) for suffix in (".md", ".tex", ".csv")]
+        with atomic_write(with_suffix(stem, suffix)) as stream:
+            stream.write(as_text(content).encode())
+    write_csv(with_suffix(stem, ".csv"), records)
+    return [with_suffix(stem, suffix) for suffix in _SUFFIXES]

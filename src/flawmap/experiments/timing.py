@@ -26,8 +26,8 @@ from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.features.patches import PatchEmbedder
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_head import PatchCoreHead
-from flawmap.runtime.decode import decode
 from flawmap.runtime.graph import GraphRunner
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import Preprocessed, Preprocessing
 from flawmap.support.progress import track
 

@@ -118,7 +118,7 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
     """The network with no stride above a given one: later stages are dilated instead.
 
     They see as far as before, with the same weights, at more positions (Yu and Koltun 2016). Where
-    the network's own stride is no larger, it is the network itself.
+    the network's own stride is that one, it is the network itself.
 
     Args:
         network: as `build_network` gives it; its weights are copied.
@@ -135,12 +135,17 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
         [2, 4, 8, 8, 8]
     """
     own_stride = network.feature_info[deepest]["reduction"]
+    if stride > _power_of_two_above(own_stride):
+        raise OptionError(
+            f"stride {stride}: with these layers {name} has {own_stride}, and cannot have a larger "
+            "one; leave --stride out, or use a smaller one"
+        )
     if stride >= own_stride:
         return network
     if is_transformer(network):
         raise OptionError(
             f"stride {stride}: {name} is a transformer, whose stride is its patch of {own_stride} "
-            f"pixels; use --stride {2 ** (own_stride - 1).bit_length()} and blocks in the middle, "
+            f"pixels; use --stride {_power_of_two_above(own_stride)} and blocks in the middle, "
             f"such as --layers {','.join(map(str, middle_blocks(network, 2)))}; a larger size "
             "makes finer maps"
         )
@@ -152,6 +157,11 @@ def dilate(network: Any, name: str, stride: int, deepest: int) -> Any:
         raise OptionError(f"{name} cannot have stride {stride}; with these layers it has {listed}")
     dilated.load_state_dict(network.state_dict())
     return dilated
+
+
+def _power_of_two_above(stride: int) -> int:
+    """The smallest power of two that is no smaller, such as 16 for a patch of 14 pixels."""
+    return int(2 ** (stride - 1).bit_length())
 
 
 def _create_for_any_size(name: str, *, pretrained: bool) -> Any:

@@ -18,7 +18,7 @@ import torch
 from numpy.random import Generator, default_rng
 
 from flawmap.errors import DatasetError, ImageError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.preprocess import (
     ImageArray,
     ImageInput,
@@ -153,7 +153,7 @@ class FineTuneDataset:
     def _decode_small(self, image: ImageInput) -> ImageArray | None:
         # What cannot be read is named by the fit that follows.
         try:
-            decoded = to_uint8(decode(image))
+            decoded = to_uint8(decode(image, self.preprocessing.white))
         except ImageError:
             return None
         return resize(decoded, self.preprocessing.height, self.preprocessing.width)

@@ -53,6 +53,7 @@ def fine_tune(
     config: FineTuneConfig,
     *,
     seed: int = 0,
+    white: int | None = None,
     checkpoint_dir: Path | None = None,
 ) -> FineTuned:
     """Fine-tune a backbone to tell classes of images apart.
@@ -64,6 +65,7 @@ def fine_tune(
             itself with painted defects.
         config: settings of the fine-tuning.
         seed: of all that is random.
+        white: the level of white in images of 16 bits; None for 65535.
         checkpoint_dir: for a checkpoint after each epoch, from which the same training resumes if
             it was stopped, and for `history.json`, `curves.png` and TensorBoard's files. None
             keeps nothing.
@@ -78,7 +80,7 @@ def fine_tune(
     network = _with_classifier_layer(backbone, config)
     dataset = FineTuneDataset(
         classes,
-        Preprocessing(config.image_size, config.image_size, network.mean, network.std),
+        Preprocessing(config.image_size, config.image_size, network.mean, network.std, white=white),
         batch_size=config.batch_size,
         max_rotation=config.max_rotation,
         defect_types=config.defect_types,

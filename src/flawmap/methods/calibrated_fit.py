@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flawmap.data.training_set import GoodImages, TrainingSet
+from flawmap.data.wording import first_errors
 from flawmap.engine.batches import Batches
+from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import UnreadableImage, decode
+from flawmap.runtime.images.decode import UnreadableImage, decode
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
 
 
@@ -21,12 +23,14 @@ class CalibratedFit(NamedTuple):
         fitted_images: number of images that the method was fitted to.
         unreadable: images that were skipped, and why.
         golden: the first readable image that the method was fitted to.
+        depth_hint: what to do about images whose values use fewer bits than they have.
     """
 
     calibration: Calibration
     fitted_images: int
     unreadable: list[UnreadableImage]
     golden: ImageArray
+    depth_hint: str = ""
 
 
 def fit_and_calibrate(
@@ -61,16 +65,19 @@ def fit_and_calibrate(
         3
     """
     training = _batches(training_set.training, preprocessing)
+    calibrating = training
     if training_set.held_out:
         calibrating = _batches(training_set.calibration, preprocessing)
-        scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
-        unreadable = training.unreadable + calibrating.unreadable
-    else:
-        calibrating = training
-        scores = method.cross_fit_scores(training, checkpoint_dir)
-        unreadable = training.unreadable
-    readable = training.readable_indices
-    training_set.check_readable(len(readable), len(calibrating.readable_indices))
+    try:
+        if training_set.held_out:
+            scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
+        else:
+            scores = method.cross_fit_scores(training, checkpoint_dir)
+        readable = training.readable_indices
+        training_set.check_readable(len(readable), len(calibrating.readable_indices))
+    except DatasetError as error:
+        reasons = first_errors([image.error for image in _unreadable(training, calibrating)])
+        raise DatasetError(f"{error}{reasons}") from error
     calibration = Calibration(
         scores.image.numpy(),
         scores.peak.numpy(),
@@ -78,8 +85,16 @@ def fit_and_calibrate(
         exact=bool(training_set.held_out),
         groups=tuple(calibrating.readable_groups),
     )
-    golden = decode(training.image_inputs[readable[0]])
-    return CalibratedFit(calibration, len(readable), unreadable, golden)
+    golden = decode(training.image_inputs[readable[0]], preprocessing.white)
+    unreadable = _unreadable(training, calibrating)
+    hint = training.depth_hint or calibrating.depth_hint
+    return CalibratedFit(calibration, len(readable), unreadable, golden, hint)
+
+
+def _unreadable(training: Batches, calibrating: Batches) -> list[UnreadableImage]:
+    if calibrating is training:
+        return training.unreadable
+    return training.unreadable + calibrating.unreadable
 
 
 def _batches(good: GoodImages, preprocessing: Preprocessing) -> Batches:

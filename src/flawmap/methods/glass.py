@@ -29,7 +29,7 @@ from flawmap.features.patches import PatchEmbedder
 from flawmap.features.spectrum import is_hypersphere
 from flawmap.methods.glass_head import GLASSHead
 from flawmap.methods.trained_base import Losses, Shapes, TrainedMethod
-from flawmap.runtime.decode import map_ahead
+from flawmap.runtime.images.decode import map_ahead
 from flawmap.support.options import check_range
 from flawmap.support.tensors import Images, Patches
 from flawmap.synthetic.preprocessed import PaintedPreprocessed, paint_preprocessed

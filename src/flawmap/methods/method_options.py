@@ -15,7 +15,7 @@ from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.timm_network import DEFAULT_BACKBONE
 from flawmap.memory.scratch import Scratch
 from flawmap.runtime.graph import Precision, check_precision
-from flawmap.support.options import check_range, to_dict
+from flawmap.support.options import check_range, check_types, to_dict
 
 
 @dataclass(eq=False)
@@ -50,6 +50,7 @@ class MethodOptions(ABC):
     precision: Precision = "f32"
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_precision(self.precision)
         check_range(self, "seed", 0)
         if not self.layers or min(self.layers) < 0:

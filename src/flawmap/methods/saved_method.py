@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +12,14 @@ import torch
 from flawmap._version import __version__
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
-from flawmap.errors import BundleError, FlawmapError, NotExportable, ParityError
+from flawmap.errors import BundleError, NotExportable, ParityError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
 from flawmap.methods.patchcore_graph import append_searching_head
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.bundle import GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.graph import Graph
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
 from flawmap.support.flat import changes
 
@@ -114,28 +113,6 @@ def saved_graph(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> SavedGr
     return SavedGraph(kept, manifest.no_graph_reason)
 
 
-@contextmanager
-def incomplete_refused(file: str | Path) -> Iterator[None]:
-    """Inside the `with` block, what a saved file lacks is a `BundleError` that names the file.
-
-    Args:
-        file: path of the saved file.
-
-    Example:
-        >>> with incomplete_refused("part.flawmap"):
-        ...     {}["scores"]
-        Traceback (most recent call last):
-        ...
-        flawmap.errors.BundleError: part.flawmap: holds no complete inspector ...
-    """
-    try:
-        yield
-    except FlawmapError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{file}: holds no complete inspector ({error!r}); fit again") from error
-
-
 def method_to_arrays(method: Method) -> dict[str, np.ndarray]:
     """The state of a fitted method, by the names that it has in a saved file.
 
@@ -184,4 +161,9 @@ def _certified_graph(
     certificate = issue_certificate(
         method.scoring_module(), graph, golden, preprocessing, method.precision
     )
-    return graph.to_arrays() | certificate.to_arrays()
+    arrays = graph.to_arrays()
+    try:
+        Graph.from_arrays(arrays)
+    except BundleError as error:
+        raise NotExportable(f"a saved file cannot hold it: {error}") from error
+    return arrays | certificate.to_arrays()

@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flawmap.support.own_images import mark_png
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -88,4 +90,4 @@ def _label(axes: Axes, label: str) -> None:
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return mark_png(stream.getvalue())

@@ -8,8 +8,13 @@ from pathlib import Path
 import cv2
 
 from flawmap.errors import OptionError
+from flawmap.render.large_png import encode_large_png
 from flawmap.runtime.preprocess import ImageU8
 from flawmap.support.atomic import atomic_write
+from flawmap.support.own_images import mark_png
+
+_LARGE = 3 * 2**22
+"""Values of an image of 4 megapixels; threads encode PNG files of such, in less time and room."""
 
 
 def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> bytes:
@@ -27,6 +32,8 @@ def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> byte
         >>> encode_image(np.zeros((8, 8, 3), np.uint8), ".png")[1:4]
         b'PNG'
     """
+    if suffix.lower() == ".png" and image.size >= _LARGE:
+        return encode_large_png(image)
     options: Sequence[int] = ()
     if suffix.lower() in {".jpg", ".jpeg"}:
         options = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality)
@@ -39,6 +46,8 @@ def encode_image(image: ImageU8, suffix: str, *, jpeg_quality: int = 95) -> byte
 
 def write_image(file: Path, image: ImageU8) -> None:
     """Write an image in the format of the file's suffix; missing folders are made.
+
+    A PNG is marked as flawmap's own, so that no run takes it for an image to inspect.
 
     Args:
         file: the file to write or replace.
@@ -55,5 +64,7 @@ def write_image(file: Path, image: ImageU8) -> None:
         b'PNG'
     """
     data = encode_image(image, file.suffix)
+    if file.suffix == ".png":
+        data = mark_png(data)
     with atomic_write(file) as stream:
         stream.write(data)

@@ -14,7 +14,7 @@ from flawmap.errors import OptionError
 from flawmap.render.grid import ColumnGroup, ImageRow, image_grid
 from flawmap.render.heatmap import draw_mask_outline
 from flawmap.render.scales import CalibratedScale, DatasetScale
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageInput, ImageU8, Mask, resize, to_uint8
 
 

@@ -21,6 +21,9 @@ _FADE_IN, _OPAQUE = 0.75, 1.25
 
 _MAX_OPACITY = 0.7
 
+_STRIP_ROWS = 64
+"""Rows that are painted at once, in floats that would take twenty times an image's room."""
+
 _WHITE, _DARK = (255, 255, 255), (30, 30, 30)
 _RED = (225, 40, 40)
 """Of the frame of a reject, and of the outline of true defects."""
@@ -43,14 +46,26 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     >>> overlay(image, reject)[-1, -1].tolist()
     [225, 40, 40]
     """
-    level = np.clip((verdict.heatmap - _FADE_IN) / (_OPAQUE - _FADE_IN), 0, 1)
-    opacity = (_MAX_OPACITY * level)[:, :, None]
-    image = to_uint8(pixels) * (1 - opacity) + colourise(verdict.heatmap) * opacity
-    blended = image.astype(np.uint8)
-    _mark_regions(blended, verdict.regions(min_area))
+    image = to_uint8(pixels)
+    if image is pixels:
+        image = image.copy()
+    for top in range(0, len(image), _STRIP_ROWS):
+        strip = np.s_[top : top + _STRIP_ROWS]
+        _blend(image[strip], verdict.heatmap[strip])
+    _mark_regions(image, verdict.regions(min_area))
     if verdict.reject:
-        _draw_frame(blended)
-    return draw_label(blended, f"{verdict.score:.2f}")
+        _draw_frame(image)
+    _write_label(image, f"{verdict.score:.2f}")
+    return image
+
+
+def _blend(image: ImageU8, heatmap: Heatmap) -> None:
+    """Lay the colours of a heat map over an image, in place."""
+    if not (heatmap > _FADE_IN).any():
+        return
+    level = np.clip((heatmap - _FADE_IN) / (_OPAQUE - _FADE_IN), 0, 1)
+    opacity = (_MAX_OPACITY * level)[:, :, None]
+    image[:] = image * (1 - opacity) + colourise(heatmap) * opacity
 
 
 def _mark_regions(image: ImageU8, regions: Sequence[Region]) -> None:
@@ -100,6 +115,13 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     >>> bool((draw_label(image, "0.87")[32:] == 100).all())
     True
     """
+    image = np.ascontiguousarray(image).copy()
+    _write_label(image, text)
+    return image
+
+
+def _write_label(image: ImageU8, text: str) -> None:
+    """Write a label into an image, in place."""
     scale = max(0.42, min(image.shape[:2]) / 450)
     font = cv2.FONT_HERSHEY_SIMPLEX
     thickness = max(1, round(1.5 * scale))
@@ -107,7 +129,6 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     x = 4 + int(4 * scale)
     y = 4 + int(24 * scale)
     (width, _), below = cv2.getTextSize(text, font, scale, thickness)
-    image = np.ascontiguousarray(image).copy()
     corner = image[: y + below + 2 * line, : x + width + 2 * line]
     letters = np.zeros(corner.shape[:2], np.uint8)
     cv2.putText(letters, text, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
@@ -116,7 +137,6 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     outline = cv2.dilate(letters, disc)
     _ink(corner, cv2.add(outline, outline), _DARK)
     _ink(corner, letters, _WHITE)
-    return image
 
 
 def _ink(image: np.ndarray, ink: np.ndarray, colour: tuple[int, int, int]) -> None:

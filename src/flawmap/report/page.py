@@ -32,6 +32,7 @@ from flawmap.report.gallery import Card
 from flawmap.report.script import page_script
 from flawmap.runtime.record import Record
 from flawmap.support.atomic import atomic_write
+from flawmap.support.names import as_text
 
 _OUTCOME_LABELS = {
     "missed": "missed",
@@ -98,7 +99,7 @@ def render_page(report: ReportData) -> str:
     )
     # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no
     # bytes for.
-    return text.encode("utf-8", "replace").decode()
+    return as_text(text).encode("utf-8", "replace").decode()
 
 
 def _operating_points(report: ReportData) -> list[OperatingPoint]:

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from cattrs import Converter
 from cattrs.errors import BaseValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, FlawmapError, OptionError
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.saved_arrays import check_arrays
 from flawmap.support.atomic import atomic_write
-from flawmap.support.conversion import describe_problems
+from flawmap.support.conversion import CONVERTER, describe_problems
 
 _FORMAT = 2
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
@@ -39,7 +41,9 @@ GRAPH_PREFIX = "graph."
 
 _KEY = "flawmap"
 _NO_DIGEST = "0" * 64
-_CONVERTER = Converter(forbid_extra_keys=True)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
+"""Types of arrays, as safetensors names them; NumPy has no others."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class Manifest:
     no_graph_reason: str = ""
     scorer_sha256: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.method_options.get("precision"), str):
+            raise OptionError("method_options have no precision")
+
     @property
     def precision(self) -> str:
         """What the encoder computed in when the method was fitted."""
@@ -144,7 +152,7 @@ def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> No
         WriteError: the file cannot be written.
     """
     manifest = replace(manifest, scorer_sha256=_scorer_digest(manifest, arrays))
-    values = _CONVERTER.unstructure(manifest)
+    values = CONVERTER.unstructure(manifest)
     text = json.dumps({**values, "format": _FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = save_arrays(ordered, {_KEY: text})
@@ -166,30 +174,92 @@ def load(file: Path) -> Bundle:
         data = file.read_bytes()
     except OSError as error:
         raise BundleError(f"{file}: cannot be read ({error.strerror})") from error
-    values = _read_metadata(data, file)
+    header, values = _read_metadata(data, file)
     _check_format(values.pop("format"), values.get("version", "?"), file)
-    digest = str(values.pop("sha256"))
+    digest = values.pop("sha256")
     _check_digest(data, digest, file)
+    _check_types(header, file)
     try:
-        return Bundle(_CONVERTER.structure(values, Manifest), load_arrays(data), digest)
+        manifest, arrays = CONVERTER.structure(values, Manifest), load_arrays(data)
+        _check_complete(manifest, arrays)
+        return Bundle(manifest, arrays, digest)
     except BaseValidationError as error:
-        problems = describe_problems(error, "manifest")
-        raise BundleError(f"{file}: holds no complete inspector ({problems}); fit again") from error
+        raise _incomplete(file, describe_problems(error, "manifest")) from error
     except SafetensorError as error:
         raise BundleError(f"{file}: damaged ({error})") from error
+    except BundleError as error:
+        raise _incomplete(file, str(error)) from error
 
 
-def _read_metadata(data: bytes, file: Path) -> dict[str, Any]:
+@contextmanager
+def refusals_named(
+    file: str | Path, refusal: str = "torch refuses the state in it"
+) -> Iterator[None]:
+    """Inside the `with` block, what a saved file lacks is a `BundleError` that names it.
+
+    Args:
+        file: path of the saved file.
+        refusal: what is said where a library refuses the file; its reason is added.
+
+    Example:
+        >>> with refusals_named("part.flawmap"):
+        ...     {}["scores"]
+        Traceback (most recent call last):
+        ...
+        flawmap.errors.BundleError: part.flawmap: holds no complete inspector ('scores'); fit again
+    """
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(f"{file}: {error}") from error
+    except FlawmapError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise _incomplete(file, _one_line(error)) from error
+    except RuntimeError as error:
+        reason = f"{refusal} ({_one_line(error)})"
+        raise BundleError(f"{file}: {reason}; install the versions in it, or fit again") from error
+
+
+def _incomplete(file: str | Path, problem: str) -> BundleError:
+    return BundleError(f"{file}: holds no complete inspector ({problem}); fit again")
+
+
+def _one_line(error: Exception) -> str:
+    """What a library says of an error, without its traceback; the last line says it best."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:300]
+
+
+def _check_complete(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
+    preprocessing = manifest.preprocessing
+    side = None if manifest.no_graph_reason else (preprocessing.height, preprocessing.width)
+    check_arrays(arrays, len(manifest.calibration.groups), side=side)
+
+
+def _read_metadata(data: bytes, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header of a file, and the manifest in it."""
     # By hand, since the header must be read before the rest can be trusted: 8 bytes of length, then
     # JSON.
     try:
         (length,) = struct.unpack_from("<Q", data)
-        values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
-        if not isinstance(values["format"], int) or len(values["sha256"]) != len(_NO_DIGEST):
+        if length > len(data) - 8:
+            raise ValueError("the header is longer than the file")
+        header = json.loads(data[8 : 8 + length])
+        values = json.loads(header["__metadata__"][_KEY])
+        if type(values["format"]) is not int or not _DIGEST.fullmatch(values["sha256"]):
             raise TypeError
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{file}: damaged, or not a file that flawmap saved") from error
-    return dict(values)
+    return dict(header), dict(values)
+
+
+def _check_types(header: dict[str, Any], file: Path) -> None:
+    """That NumPy has the types of all arrays; safetensors itself checks shapes and places."""
+    for name, entry in header.items():
+        is_array = isinstance(entry, dict) and str(entry.get("dtype")) in _TYPES
+        if name != "__metadata__" and not is_array:
+            raise BundleError(f"{file}: damaged (the array {name!r} has no known type)")
 
 
 def _check_format(written: int, version: str, file: Path) -> None:
@@ -212,7 +282,7 @@ def _scorer_digest(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> str:
     settings = {
         "method_class": manifest.method_class,
         "method_options": manifest.method_options,
-        "preprocessing": _CONVERTER.unstructure(manifest.preprocessing),
+        "preprocessing": CONVERTER.unstructure(manifest.preprocessing),
         "weights_sha256": manifest.weights_sha256,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

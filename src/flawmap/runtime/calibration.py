@@ -29,6 +29,7 @@ from flawmap.runtime.rank_bounds import (
     confidence_at_rank,
     false_reject_upper_bound,
 )
+from flawmap.support.options import check_types
 
 _SCORE_FLOOR = 1e-5
 """Distances up to this count as 0.
@@ -70,6 +71,7 @@ class Budget:
     confidence: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 0 < self.false_rejects < 1:
             raise OptionError(
                 f"a budget of {self.false_rejects} false rejects is not between 0 and 1; write "

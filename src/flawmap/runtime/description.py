@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.decode import SUFFIXES
+from flawmap.runtime.images.image_formats import SUFFIXES
 from flawmap.runtime.preprocess import PADDING, Preprocessing
 
 _EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -29,6 +29,7 @@ def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
             "formats": sorted(SUFFIXES),
             "channels": "grey, RGB, RGBA (alpha is dropped)",
             "bits": [8, 16],
+            "white_of_16_bits": preprocessing.white or 65535,
         },
         "steps": _steps(preprocessing),
         "height": height,
@@ -54,7 +55,7 @@ def _steps(preprocessing: Preprocessing) -> list[str]:
         "channels in RGB order",
         f"resize to {target}, the whole image: an axis that shrinks by area averages (OpenCV "
         "INTER_AREA), then one that grows linearly (INTER_LINEAR)",
-        "divide by white: 255, or 65535 for 16 bits",
+        f"divide by white: 255, or {preprocessing.white or 65535} for 16 bits",
         "subtract mean, divide by std, channel by channel",
         layout,
     ]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +16,9 @@ import numpy as np
 import openvino
 
 from flawmap.errors import OptionError
+from flawmap.runtime.graph_check import check_text
 from flawmap.support.process import HomeProcess
+from flawmap.support.scratch import scratch_folder
 
 Precision = Literal["f32", "bf16", "int8"]
 """What a network computes in: float32, bfloat16 where the CPU has it, or int8.
@@ -38,6 +39,9 @@ _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _DEVICE = "CPU"
 _XML = "graph.xml"
 _WEIGHTS = "graph.weights"
+
+_XML_BYTES_PER_OPERATION = 4096
+"""More than an operation takes in the text of a graph."""
 
 
 class InferenceResult(NamedTuple):
@@ -71,8 +75,8 @@ class Graph:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The graph as arrays of bytes by name, for a saved file; `from_arrays` takes them."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "graph.xml")
+        with scratch_folder(_size_on_disk(self.model)) as folder:
+            file = folder / "graph.xml"
             openvino.save_model(self.model, file, compress_to_fp16=False)
             return {_XML: _bytes_of(file), _WEIGHTS: _bytes_of(file.with_suffix(".bin"))}
 
@@ -85,8 +89,11 @@ class Graph:
 
         Raises:
             KeyError: the graph's arrays are missing.
+            BundleError: they hold what flawmap does not write.
+            RuntimeError: OpenVINO refuses the graph.
         """
         xml = arrays[_XML].tobytes()
+        check_text(xml, arrays[_WEIGHTS].nbytes)
         weights = openvino.Tensor(arrays[_WEIGHTS])
         return cls(openvino.Core().read_model(xml, weights))
 
@@ -264,6 +271,14 @@ def rename_operations(model: openvino.Model) -> None:
     for number, operation in enumerate(model.get_ordered_ops()):
         if not operation.get_friendly_name().startswith(KEPT_NAMES):
             operation.set_friendly_name(f"{operation.get_type_name()}{number}")
+
+
+def _size_on_disk(model: openvino.Model) -> int:
+    """Bytes of a model's two files, rather more than less."""
+    operations = model.get_ops()
+    constants = [operation for operation in operations if operation.get_type_name() == "Constant"]
+    weights = sum(int(constant.get_byte_size()) for constant in constants)
+    return weights + _XML_BYTES_PER_OPERATION * len(operations)
 
 
 def _bytes_of(file: Path) -> np.ndarray:

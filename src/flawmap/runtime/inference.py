@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, get_args
 
 import numpy as np
 
-from flawmap.errors import BundleError, ImageError, NotExportable, OptionError
+from flawmap.errors import BundleError, ImageError, NotExportable, NotPicklable, OptionError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import GraphBackend, ScoredImage, ScoringBackend
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import Certificate
-from flawmap.runtime.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.graph import Graph, Precision
+from flawmap.runtime.graph_check import check_interface
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.new_bank import BANK_VECTORS
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessed, resize
+from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
+from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess
 
 _MIN_IMAGES_FOR_THROUGHPUT = 16
 """Fewer images are done one by one before several at once are made ready."""
+
+_LARGEST = 1e30
+"""Heat maps have no larger values; float32 holds them with room to spare."""
 
 
 class Inspection(NamedTuple):
@@ -122,24 +127,28 @@ class Runtime:
         manifest, arrays, sha256 = bundle.load(Path(file))
         if manifest.no_graph_reason:
             raise NotExportable(f"{file}: {manifest.no_graph_reason}")
-        try:
-            backend = GraphBackend(_graph(arrays), _choose(precision, manifest))
+        with bundle.refusals_named(file, _openvino_refuses(manifest)):
+            model = _graph(arrays)
+            check_interface(model.model, manifest.preprocessing)
+            backend = GraphBackend(model, _choose(precision, manifest))
             calibration = Calibration.from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
-        except KeyError as error:
-            raise BundleError(
-                f"{file}: holds no complete inspector ({error!r}); fit again"
-            ) from error
-        backend.check_certificate(certificate, manifest.preprocessing, str(file))
+            backend.check_certificate(certificate, manifest.preprocessing, str(file))
         scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
         return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
+
+    def __reduce__(self) -> NoReturn:
+        raise NotPicklable(
+            "a loaded inspector cannot be pickled or copied, since it holds what OpenVINO or torch "
+            "compiled here; give the other process the path of the file, and load that there"
+        )
 
     def inspect(self, image_input: ImageInput) -> Verdict:
         """Inspect one image.
 
         Args:
-            image_input: a path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in
-                RGB order: uint8 in 0…255, uint16 in 0…65535, or float32 in 0…1.
+            image_input: a path, the bytes of a file, an open file, an array (height, width
+                [, 1 | 3 | 4]) in RGB order, a Pillow image or a torch tensor; see `decode`.
 
         Returns:
             Score, p-value, verdict and heat map, in the image's own size.
@@ -149,7 +158,7 @@ class Runtime:
             ForkError: this process was forked after the inspector was loaded.
         """
         self._home.check()
-        image = decode(image_input)
+        image = decode(image_input, self.preprocessing.white)
         preprocessed = self.preprocessing(image)
         scored = next(self._backend.score_many([preprocessed], throughput=False))
         return self._verdict(scored, image)
@@ -177,30 +186,40 @@ class Runtime:
     def _inspections(
         self, image_inputs: Iterable[ImageInput], *, throughput: bool
     ) -> Iterator[Inspection]:
-        pending: deque[DecodedImage | UnreadableImage] = deque()
+        rounds = Rounds(decode_ahead(image_inputs, self.preprocessing))
+        while not rounds.is_over:
+            for scored in self._backend.score_many(rounds.preprocessed(), throughput=throughput):
+                yield from map(_unusable, rounds.take_unreadable())
+                # In no variable, which would hold the image while the next one is inspected.
+                yield self._inspection(scored, rounds.take())
+            yield from map(_unusable, rounds.take_unreadable())
 
-        def preprocessed() -> Iterator[Preprocessed]:
-            for loaded in decode_ahead(image_inputs, self.preprocessing):
-                pending.append(loaded)
-                if isinstance(loaded, DecodedImage):
-                    yield loaded.preprocessed
-
-        for scored in self._backend.score_many(preprocessed(), throughput=throughput):
-            while isinstance(loaded := pending.popleft(), UnreadableImage):
-                yield _unusable(loaded)
-            started = time.perf_counter()
+    def _inspection(self, scored: ScoredImage, loaded: DecodedImage) -> Inspection:
+        started = time.perf_counter()
+        try:
             verdict = self._verdict(scored, loaded.image)
-            elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
-            yield Inspection(
-                loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
-            )
-        yield from (_unusable(loaded) for loaded in pending if isinstance(loaded, UnreadableImage))
+        except ImageError as error:
+            return _unusable(UnreadableImage(loaded.image_input, error, loaded.sha256))
+        elapsed_ms = scored.inference_ms + 1000 * (time.perf_counter() - started)
+        return Inspection(
+            loaded.image_input, verdict, None, loaded.image, elapsed_ms, loaded.sha256
+        )
 
     def _verdict(self, scored: ScoredImage, image: ImageArray) -> Verdict:
         height, width = image.shape[:2]
         place = self.preprocessing.placement(height, width)
-        resized = resize(scored.distances[: place.height, : place.width], height, width)
-        heatmap: Heatmap = np.asarray(resized / np.float32(self.calibration.map_limit))
+        # A value that no float holds would compare as good.
+        largest = float(scored.distances.max()) / self.calibration.map_limit
+        if not (math.isfinite(scored.score) and largest < _LARGEST):
+            raise ImageError(
+                f"cannot be scored: its score is {scored.score:g}, its largest distance "
+                f"{float(scored.distances.max()):g}; fit again, or use precision f32"
+            )
+        cut = scored.distances[: place.height, : place.width]
+        # In place unless it has its size already: of a large image it takes four bytes a pixel.
+        heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
+        into = None if cut.shape == heatmap.shape else heatmap
+        heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
         return Verdict(scored.score, p_value, reject, heatmap)
@@ -214,8 +233,15 @@ def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:
     return with_bank(loaded, arrays[BANK_VECTORS], in_eight_bits=False)
 
 
+def _openvino_refuses(manifest: Manifest) -> str:
+    written_by = manifest.libraries.get("openvino", "?")
+    return f"OpenVINO {version('openvino')} refuses the graph that OpenVINO {written_by} wrote"
+
+
 def _choose(requested: Precision | None, manifest: Manifest) -> Precision:
     fitted = manifest.precision
+    if fitted not in get_args(Precision):
+        raise BundleError(f"was fitted in the unknown precision {fitted!r}; fit again")
     precision = graph.check_precision(requested or fitted)
     if precision != fitted and "int8" in (precision, fitted):
         raise OptionError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -18,10 +18,74 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from flawmap.errors import OptionError
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 
-ImageInput = str | os.PathLike[str] | bytes | np.ndarray
+
+@runtime_checkable
+class ReadableFile(Protocol):
+    """A file that is open for reading in binary mode, or a stream like one."""
+
+    def read(self) -> Any:
+        """All that is left in it."""
+        ...
+
+    def seekable(self) -> bool:
+        """Whether it can go back."""
+        ...
+
+    def seek(self, offset: int, whence: int, /) -> Any:
+        """Go back."""
+        ...
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """An image of Pillow, which need not be imported for this."""
+
+    @property
+    def mode(self) -> str:
+        """What the channels mean."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        ...
+
+    def getexif(self) -> Any:
+        """The EXIF tags."""
+        ...
+
+    def convert(self, mode: str) -> Any:
+        """The image in another mode."""
+        ...
+
+
+@runtime_checkable
+class TorchTensor(Protocol):
+    """A tensor of torch, which need not be installed."""
+
+    shape: Any
+    dtype: Any
+
+    def detach(self) -> Any:
+        """The tensor without its gradient."""
+        ...
+
+
+ImageInput = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | np.ndarray
+    | ReadableFile
+    | PillowImage
+    | TorchTensor
+)
 """An image as users have it.
 
-A path, the bytes of a file, or an array (height, width[, 1 | 3 | 4]) in RGB order.
+A path; the bytes of a file, or an open one; an array (height, width[, 1 | 3 | 4]) in RGB order; a
+Pillow image; a tensor (height, width), (1 | 3 | 4, height, width) or (height, width, 1 | 3 | 4).
 """
 
 ImageArray = Shaped[np.ndarray, "_height _width 3"]
@@ -80,10 +144,13 @@ class Preprocessing:
             letterboxed, >= 0; None stretches all.
         multiple: sides of a letterboxed image are multiples of so many pixels, so that each patch
             is wholly image or wholly padding; 1 or more.
+        white: the level of white in images of 16 bits, 1…65535, as they are decoded; None for
+            65535. What is decoded has white at 65535.
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
-            images are letterboxed.
+            images are letterboxed; `std` or `multiple` is not above 0; or `white` is no level of 16
+            bits.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -96,8 +163,11 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     letterbox_beyond: float | None = None
     multiple: int = 1
+    white: int | None = None
 
     def __post_init__(self) -> None:
+        if self.white is not None and not 1 <= self.white <= 65535:
+            raise OptionError(f"white is {self.white}; use a level of 16 bits, as 4095 of 12 bits")
         if min(self.height, self.width) < MIN_INPUT_SIDE:
             raise OptionError(
                 f"size {self.height}×{self.width} is too small for a network; use "
@@ -108,6 +178,8 @@ class Preprocessing:
                 f"size {self.height}×{self.width} is too large for a network; use sides of at most "
                 f"{_MAX_INPUT_SIDE} pixels, such as 448×448"
             )
+        if min(self.std) <= 0 or self.multiple < 1:
+            raise OptionError(f"std {self.std} and multiple {self.multiple} must be above 0")
         if self.letterbox_beyond is None:
             return
         sides = self.height, self.width
@@ -208,5 +280,10 @@ def to_uint8(image: ImageArray) -> ImageU8:
     """
     if image.dtype == np.uint8:
         return image
-    scaled = image / 257 if image.dtype == np.uint16 else image * 255
-    return scaled.astype(np.uint8)
+    # Into the result at once: in between, a large image would take eight bytes a value.
+    result = np.empty(image.shape, np.uint8)
+    if image.dtype == np.uint16:
+        np.floor_divide(image, 257, out=result, casting="unsafe")
+    else:
+        np.multiply(image, 255, out=result, casting="unsafe")
+    return result

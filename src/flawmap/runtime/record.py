@@ -11,9 +11,10 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flawmap._version import __version__
-from flawmap.runtime.decode import name_of
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.verdict import Outline, Region, Verdict
+from flawmap.support.names import as_text
 
 _JSON_TYPES = {int: "integer", float: "number", str: "string"}
 
@@ -23,7 +24,8 @@ class Record:
     """One inspected image as one row, whether it could be inspected or not.
 
     Args:
-        image: path of the image as it was given, or what kind of object it was.
+        image: path of the image as it was given, with bytes that are not text escaped, or what kind
+            of object it was.
         image_width: of the image, in pixels; null where it could not be read.
         image_height: of the image, in pixels; null where it could not be read.
         image_sha256: SHA-256 of the image file's bytes, 64 hexadecimal digits; empty for an array,
@@ -41,8 +43,8 @@ class Record:
         regions: where the heat map exceeds the limit of good parts, the most anomalous first.
         overlay: file of the image under its heat map, from the folder of the results; empty where
             none was written.
-        error: what went wrong with the image, or in an evaluation with its mask; empty where
-            nothing did.
+        error: what went wrong with the image, with its overlay, or in an evaluation with its mask;
+            empty where nothing did.
         inference_ms: time from the preprocessed image to the verdict, in milliseconds; 0 where
             there was none.
         inspected_at: when the verdict was there: UTC, ISO 8601.
@@ -97,7 +99,7 @@ class Record:
         """
         image = inspection.image
         record = cls(
-            image=name_of(inspection.image_input),
+            image=as_text(name_of(inspection.image_input)),
             image_width=None if image is None else image.shape[1],
             image_height=None if image is None else image.shape[0],
             image_sha256=inspection.image_sha256,
@@ -111,7 +113,7 @@ class Record:
             verdict="undecided",
             regions=(),
             overlay="",
-            error=str(inspection.error or ""),
+            error=as_text(str(inspection.error or "")),
             inference_ms=inspection.inference_ms,
             inspected_at=_now(),
         )

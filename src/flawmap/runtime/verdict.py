@@ -123,15 +123,27 @@ class Verdict:
     # The record, the overlay and the page each ask.
     @cached_property
     def _regions(self) -> list[Region]:
-        exceeds = (self.heatmap > 1).astype(np.uint8)
-        count, labels, boxes, _ = cv2.connectedComponentsWithStats(exceeds, connectivity=8)
-        regions = [_region(self.heatmap, labels, n, boxes[n]) for n in range(1, count)]
+        exceeds = self.heatmap > 1
+        rows, columns = np.flatnonzero(exceeds.any(axis=1)), np.flatnonzero(exceeds.any(axis=0))
+        if not rows.size:
+            return []
+        # Labels take four bytes a pixel, so only where there is something to label.
+        top, left = int(rows[0]), int(columns[0])
+        window = np.s_[top : rows[-1] + 1, left : columns[-1] + 1]
+        part = np.ascontiguousarray(exceeds[window]).view(np.uint8)
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+        heatmap = self.heatmap[window]
+        regions = [_region(heatmap, labels, n, boxes[n], (left, top)) for n in range(1, count)]
         return sorted(regions, key=lambda region: -region.peak)
 
 
-def _region(heatmap: Heatmap, labels: np.ndarray, label: int, box: np.ndarray) -> Region:
+def _region(
+    heatmap: Heatmap, labels: np.ndarray, label: int, box: np.ndarray, corner: tuple[int, int]
+) -> Region:
+    """The region of a label; box, heat map and labels begin at a corner (x, y) of the image."""
     x, y, width, height, area = (int(side) for side in box)
     window = np.s_[y : y + height, x : x + width]
+    x, y = x + corner[0], y + corner[1]
     inside = labels[window] == label
     outlines, _ = cv2.findContours(
         inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)

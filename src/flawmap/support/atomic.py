@@ -12,18 +12,27 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO
 
 from flawmap.errors import WriteError
+from flawmap.support.signals import hold_signals
+from flawmap.support.targets import resolve_target
+from flawmap.support.temporary import make_temporary_file, make_temporary_folder
 
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 """What a file system answers that cannot flush a folder."""
+
+_completed: list[int] = [0]
+
+
+def count_completed() -> int:
+    """How many files and folders this process has put in their places, each of them complete."""
+    return _completed[0]
 
 
 @contextmanager
@@ -31,7 +40,9 @@ def atomic_write(file: Path) -> Iterator[IO[bytes]]:
     """Open a binary stream to `file`; the old content stands until the new one is complete.
 
     The file takes its place when the block ends well; when it raises, what was written is removed.
-    Missing parent folders are made.
+    Missing parent folders are made. A link stays, and what it points to is replaced. The new file
+    has the mode of the old one. A file that is protected from writing is not replaced, not even by
+    root.
 
     Args:
         file: to be written or replaced.
@@ -40,7 +51,7 @@ def atomic_write(file: Path) -> Iterator[IO[bytes]]:
         A context manager that gives the stream.
 
     Raises:
-        WriteError: there is no space or no permission.
+        WriteError: there is no space or no permission, or the file is protected.
 
     >>> folder = getfixture("tmp_path")
     >>> with atomic_write(folder / "new" / "numbers") as stream:
@@ -49,29 +60,50 @@ def atomic_write(file: Path) -> Iterator[IO[bytes]]:
     b'123'
     """
     try:
-        with _temporary_file(file) as stream:
+        with _open_aside(resolve_target(file)) as stream:
             yield stream
     except OSError as error:
         kept = "what was there before still is"
         raise WriteError(f"{file}: could not be written ({error.strerror}); {kept}") from error
+    _completed[0] += 1
 
 
 @contextmanager
-def _temporary_file(file: Path) -> Iterator[IO[bytes]]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
+def _open_aside(target: Path) -> Iterator[IO[bytes]]:
+    """A stream to a temporary file that takes the target's name; a device is written as it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    status = _status(target)
+    if status and not stat.S_ISREG(status.st_mode):
+        with target.open("wb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        return
+    with make_temporary_file(target) as (stream, temporary):
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+        _adopt(temporary, status)
+        if os.name == "nt":  # which renames no open file
+            stream.close()
+        temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+def _status(target: Path) -> os.stat_result | None:
+    try:
+        return target.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _adopt(temporary: Path, status: os.stat_result | None) -> None:
+    """Give a file the owner and the mode of the one that it replaces; a new one is as any other."""
+    if status is None:
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):  # Only root may give a file away.
+            os.chown(temporary, status.st_uid, status.st_gid)
+    temporary.chmod(stat.S_IMODE(status.st_mode))
 
 
 @contextmanager
@@ -98,19 +130,16 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{folder.name}."
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix, suffix=".part"))
-        try:
+        with make_temporary_folder(folder) as temporary:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             if folder.is_dir():
                 folder.rmdir()
             temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         _sync_folder(folder.parent)
     except OSError as error:
         raise WriteError(f"{folder}: could not be written ({error.strerror})") from error
+    _completed[0] += 1
 
 
 @contextmanager
@@ -138,10 +167,11 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
     ...     file.read_bytes()
     b'number\n1\n'
     """
-    with atomic_write(file) as start:
-        start.write(header)
-    with _name_file(file):
-        stream = file.open("ab", buffering=0)
+    with hold_signals():
+        with atomic_write(file) as start:
+            start.write(header)
+        with _name_file(file):
+            stream = file.open("ab", buffering=0)
 
     def append(line: bytes) -> None:
         with _name_file(file):

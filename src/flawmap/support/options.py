@@ -10,7 +10,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
@@ -241,10 +243,51 @@ def check_range(options: Any, name: str, minimum: float, maximum: float = math.i
         flawmap.errors.OptionError: Reweighted: neighbours=0; use 1 or more
     """
     value = getattr(options, name)
+    if value is not None and not is_number(value):
+        raise OptionError(f"{type(options).__name__}: {name}={value!r}; use a number")
     if value is None or minimum <= value <= maximum:
         return
     allowed = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
     raise OptionError(f"{type(options).__name__}: {name}={value}; use {allowed}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number, of Python or of NumPy, and no truth value.
+
+    Args:
+        value: any.
+
+    Example:
+        >>> is_number(0.5), is_number("0.5"), is_number(True)
+        (True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_types(options: Any) -> None:
+    """Nothing, where each option has a value of its type; for `__post_init__`.
+
+    Args:
+        options: a method, or another dataclass of options.
+
+    Raises:
+        OptionError: one has not.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Options:
+        ...     stride: int = 8
+        >>> check_types(Options(8))
+    """
+    hints = get_type_hints(type(options))
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if not _fits(value, hints[field.name]):
+            raise OptionError(
+                f"{type(options).__name__}: {field.name}={value!r} is of another type; use "
+                f"{in_words(hints[field.name])}"
+            )
 
 
 def component_fields(cls: type) -> dict[str, Components]:
@@ -264,6 +307,23 @@ def component_fields(cls: type) -> dict[str, Components]:
     return {name: by_base[hints[name]] for name in names if hints[name] in by_base}
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type; of a list of words each word is, its own check says more."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, inner) for inner in get_args(hint))
+    if origin is Literal:
+        return isinstance(value, str)
+    if origin is tuple:
+        inner = get_args(hint)[0]
+        return isinstance(value, tuple | list) and all(_fits(item, inner) for item in value)
+    if hint is float:
+        return is_number(value)
+    if hint is int:
+        return is_number(value) and isinstance(value, Integral)
+    return not isinstance(hint, type) or isinstance(value, hint)
+
+
 def _descend(values: dict[str, Any], parents: Iterable[str]) -> dict[str, Any] | None:
     """The settings of a component within a component, or None where there is none."""
     settings: Any = values
@@ -275,5 +335,5 @@ def _descend(values: dict[str, Any], parents: Iterable[str]) -> dict[str, Any] |
 def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: lists in lists in lists
         return text

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -93,6 +94,9 @@ def track(items: Iterable[_T], stage: str, total: int) -> Iterator[_T]:
         total: number of items.
     """
     report_progress(stage, 0, total)
-    for done, item in enumerate(items, start=1):
+    numbers = count(1)
+    # Not by `enumerate`, which holds an item while the next one is made.
+    for item in items:
         yield item
-        report_progress(stage, done, total)
+        del item
+        report_progress(stage, next(numbers), total)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import re
 from pathlib import Path
 
 import psutil
+
+_OUT_OF_MEMORY = re.compile(
+    "bad_alloc|allocate memory|failed to allocate|insufficient memory|out of memory"
+    "|can't start new thread|failed to map segment|could not (allocate|create a primitive)",
+    re.IGNORECASE,
+)
+"""What OpenVINO, torch, OpenCV and the loader of libraries say in place of a `MemoryError`."""
 
 
 def available_memory() -> int:
@@ -19,6 +28,21 @@ def available_memory() -> int:
         True
     """
     return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that this machine has no memory left for what was asked of it.
+
+    Args:
+        error: of Python, or of a library that has its own.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("std::bad_alloc"))
+        (True, True)
+    """
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def describe_system() -> str:
@@ -34,7 +58,7 @@ def describe_system() -> str:
 def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's model by Linux, elsewhere what Python knows of it."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
     for line in lines:

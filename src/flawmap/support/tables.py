@@ -1,22 +1,36 @@
-"""Tables and values as CSV, JSON Lines and JSON: written at once, or row by row as they come."""
+"""Tables and values as CSV, JSON Lines and JSON: written at once, or row by row as they come.
+
+All of them are UTF-8. A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a
+formula, and a name of a file can be one that calls a program. A text that begins so gets an
+apostrophe before it in CSV, as OWASP advises, and `plain_cell` takes it away again. JSON has the
+text as it is.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flawmap.support.atomic import atomic_write, open_lines
+from flawmap.support.names import as_text
 
 TableRow = dict[str, Any]
 """A row of a table: values by column."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Without it Excel takes UTF-8 for another encoding and garbles paths."""
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""Beginnings that a spreadsheet takes for a formula, or that look as if they had been marked."""
+
+_SPECIAL = re.compile(r'[",;\t\r\n]')
+"""What ends a cell somewhere: Excel takes semicolons where a comma is the decimal sign."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
 def write_csv(file: Path, rows: Sequence[TableRow]) -> None:
@@ -54,9 +68,8 @@ def write_json(file: Path, value: Any) -> None:
     Raises:
         WriteError: there is no space or no permission.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
     with atomic_write(file) as stream:
-        stream.write(_encode(text))
+        stream.write(f"{json_text(value, indent=2)}\n".encode())
 
 
 @contextmanager
@@ -106,7 +119,36 @@ def stream_jsonl(file: Path) -> Iterator[Callable[[TableRow], None]]:
         {"part": "a", "reject": true}
     """
     with open_lines(file) as append:
-        yield lambda row: append(_encode(json.dumps(row, ensure_ascii=False) + "\n"))
+        yield lambda row: append(f"{json_text(row)}\n".encode())
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    r"""A value as JSON that UTF-8 can hold and every reader takes.
+
+    Args:
+        value: what `json.dumps` can take.
+        indent: blanks before each level; None for one line.
+
+    Example:
+        >>> print(json_text({"image": "gr\udcfcn.jpg"}))
+        {"image": "gr\\xfcn.jpg"}
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # A name that is no text holds surrogates, which UTF-8 has no bytes for.
+    return _SURROGATES.sub(_escape_in_json, text)
+
+
+def plain_cell(cell: str) -> str:
+    """A cell of a CSV file that was written here, as it was before it was made safe.
+
+    Args:
+        cell: as a CSV reader gives it.
+
+    Example:
+        >>> plain_cell("'=1.png"), plain_cell("'a'")
+        ('=1.png', "'a'")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _header(columns: Sequence[str]) -> bytes:
@@ -114,18 +156,21 @@ def _header(columns: Sequence[str]) -> bytes:
 
 
 def _csv_line(row: TableRow, columns: Sequence[str]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerow([_cell(row[column]) for column in columns])
-    return _encode(text.getvalue())
+    line = ",".join(_cell(row[column]) for column in columns)
+    return f"{line}\r\n".encode("utf-8", "backslashreplace")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> str:
     if isinstance(value, bool):
-        return int(value)
-    return "" if value is None else value
+        return str(int(value))
+    if not isinstance(value, str):
+        return "" if value is None else str(value)
+    text = as_text(value)
+    if _FORMULA.match(text):
+        text = "'" + text
+    return '"{}"'.format(text.replace('"', '""')) if _SPECIAL.search(text) else text
 
 
-def _encode(text: str) -> bytes:
-    # A file name that is not text in this system's encoding holds surrogates, which UTF-8 has no
-    # bytes for. They become \udc80 and the like, which JSON reads back as what they were.
-    return text.encode("utf-8", "backslashreplace")
+def _escape_in_json(match: re.Match[str]) -> str:
+    text = as_text(match[0]).encode("utf-8", "backslashreplace").decode()
+    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import decode, map_ahead
+from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.preprocess import ImageArray, ImageInput
 from flawmap.synthetic.foreground import part_foreground
 from flawmap.synthetic.probes import PROBE_KINDS, Probe, paint_probe
@@ -52,6 +52,7 @@ class ProbeSet:
         images: good images that can be read.
         probes: those of each image.
         seed: of positions, shapes and signs.
+        white: the level of white in images of 16 bits; None for 65535.
 
     Example:
         >>> probes = [[Probe("dot", size=6, contrast=4)], []]
@@ -63,6 +64,7 @@ class ProbeSet:
     images: Sequence[ImageInput]
     probes: Sequence[Sequence[Probe]]
     seed: int
+    white: int | None = None
 
     def __len__(self) -> int:
         """The number of images, with and without a defect."""
@@ -79,7 +81,7 @@ class ProbeSet:
         return sum(len(probes) for probes in self.probes)
 
     def _versions(self, index: int) -> list[Version]:
-        good = decode(self.images[index])
+        good = decode(self.images[index], self.white)
         foreground = part_foreground(good)
         versions = [Version(good, index, None)]
         for number, probe in enumerate(self.probes[index]):
@@ -90,7 +92,11 @@ class ProbeSet:
 
 
 def make_probe_set(
-    images: Sequence[ImageInput], seed: int, *, contrast: float = CONTRAST
+    images: Sequence[ImageInput],
+    seed: int,
+    *,
+    contrast: float = CONTRAST,
+    white: int | None = None,
 ) -> ProbeSet:
     """Probes of each kind in graded sizes, spread evenly over the images that can be read.
 
@@ -101,6 +107,7 @@ def make_probe_set(
         images: good images.
         seed: of all that is drawn.
         contrast: of all probes, in multiples of the noise around them.
+        white: the level of white in images of 16 bits; None for 65535.
 
     Example:
         >>> images = [np.full((128, 256, 3), 128, np.uint8)] * 3
@@ -118,7 +125,7 @@ def make_probe_set(
         for _ in range(min(_PER_CELL, len(readable))):
             probes[order[turn % len(order)]].append(probe)
             turn += 1
-    return ProbeSet(readable, probes, seed)
+    return ProbeSet(readable, probes, seed, white)
 
 
 def _graded(side: float, contrast: float) -> list[Probe]:

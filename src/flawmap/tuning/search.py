@@ -62,6 +62,7 @@ def tune(
     *,
     size: InputSize | None = None,
     candidates: Sequence[Candidate] | None = None,
+    white: int | None = None,
     clock: Clock = time.monotonic,
 ) -> TuningResult:
     """Try settings on good images with painted defects, and choose.
@@ -80,6 +81,7 @@ def tune(
         size: of the network's input to begin with, as `Inspector` takes it.
         candidates: settings to try: first of all the first, then those that differ least from the
             best so far, the cheapest first. None for `candidates_for` the method.
+        white: the level of white in images of 16 bits, as `Inspector` takes it.
         clock: time in seconds from any start.
 
     Raises:
@@ -101,7 +103,7 @@ def tune(
     groups = by_fit(candidates_for(method, size) if candidates is None else candidates)
     if not groups:
         raise OptionError("there are no candidates to try; give one or more")
-    images, probe_set = _split(good, method.seed)
+    images, probe_set = _split(good, method.seed, white)
     tried, untried = _try_in_time(groups, budget, clock, _Setup(method, images, probe_set))
     trials = compare(tried)
     chosen = choose(trials)
@@ -197,7 +199,7 @@ def _next(
 
 
 def _split(
-    good: str | Path | Sequence[ImageInput] | GoodImages, seed: int
+    good: str | Path | Sequence[ImageInput] | GoodImages, seed: int, white: int | None
 ) -> tuple[list[ImageInput], ProbeSet]:
     """Images to fit to, and others with what is painted on them."""
     images, groups = _good_images(good)
@@ -208,7 +210,8 @@ def _split(
         )
     training_set = TrainingSet.of_images(images, groups).hold_out(_HELD_OUT_FRACTION, seed=seed)
     fitted = _sample(training_set.training.images, _MAX_FITTED, seed)
-    probe_set = make_probe_set(_sample(training_set.calibration.images, _MAX_HELD_OUT, seed), seed)
+    held_out = _sample(training_set.calibration.images, _MAX_HELD_OUT, seed)
+    probe_set = make_probe_set(held_out, seed, white=white)
     if min(len(fitted), len(probe_set.images)) < _MIN_HELD_OUT:
         raise DatasetError(
             f"of {len(images)} good images in {len(set(groups)) or len(images)} groups "

@@ -17,7 +17,7 @@ from flawmap.inspector import Inspector
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import Method
 from flawmap.methods.head import Head
-from flawmap.runtime.decode import decode
+from flawmap.runtime.images.decode import decode
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images
@@ -69,7 +69,10 @@ def try_together(
     variants = [candidate.apply_to(replace(method)) for candidate in candidates]
     # One image is held out, which is cheaper than a score of each without it.
     inspector = Inspector(
-        variants[0], size=candidates[0].size, calibration_fraction=1 / len(images)
+        variants[0],
+        size=candidates[0].size,
+        calibration_fraction=1 / len(images),
+        white=probe_set.white,
     ).fit(images)
     heads = [_head_of(inspector.method, variant) for variant in variants]
     preprocessing = inspector.preprocessing

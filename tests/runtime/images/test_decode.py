@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
 import cv2
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
 
 from flawmap.errors import ImageError
-from flawmap.runtime.decode import (
+from flawmap.runtime.images.decode import (
     DecodedImage,
     UnreadableImage,
     decode,
@@ -21,6 +21,7 @@ from flawmap.runtime.decode import (
     decode_mask,
     map_ahead,
 )
+from flawmap.runtime.images.room import Room
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from helpers import save, texture
 
@@ -165,15 +166,74 @@ def test_arrays_that_are_no_images(array: np.ndarray, why: str) -> None:
         decode(array)
 
 
-def test_masks(tmp_path: Path) -> None:
-    path = tmp_path / "mask.png"
-    drawn = np.zeros((20, 30), np.uint8)
-    drawn[3:9, 4:8] = 255
-    drawn[12, 12] = 100
-    path.write_bytes(encode(".png", drawn))
+DRAWN = np.zeros((20, 30), np.uint8)
+DRAWN[3:9, 4:8] = 1
+MARKED = DRAWN > 0
+_BLACK = np.zeros((20, 30, 3), np.uint8)
+_PALETTE = Image.fromarray(DRAWN, "L").convert("P")
+_PALETTE.putpalette([0, 0, 0, 128, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(encode(".png", DRAWN * value) for value in (1, 2, 120, 255)),
+        encode(".png", DRAWN.astype(np.uint16)),
+        encode(".png", DRAWN.astype(np.uint16) * 65535),
+        encode(".bmp", DRAWN),
+        encode_pillow(Image.fromarray(MARKED), "PNG"),
+        encode_pillow(Image.fromarray(MARKED), "TIFF", compression="group4"),
+        encode_pillow(_PALETTE, "PNG"),
+        encode_pillow(_PALETTE, "PNG", transparency=0),
+        encode_pillow(Image.fromarray(DRAWN), "WEBP", lossless=True),
+        encode_pillow(Image.fromarray(DRAWN.astype(np.int32)), "TIFF"),
+        encode_pillow(Image.fromarray(DRAWN.astype(np.float32) * 255), "TIFF"),
+        encode_pillow(Image.fromarray(np.dstack([_BLACK, DRAWN * 255])), "PNG"),
+        encode_pillow(Image.fromarray(np.dstack([_BLACK + 255, DRAWN])), "PNG"),
+        encode_pillow(Image.fromarray(np.dstack([_BLACK + 7, DRAWN])), "TIFF"),
+        encode_pillow(Image.fromarray(np.dstack([_BLACK[:, :, 0], DRAWN * 9])), "PNG"),
+        encode_pillow(Image.fromarray(np.dstack([DRAWN, _BLACK[:, :, :2], DRAWN + 3])), "PNG"),
+        encode_pillow(Image.fromarray(np.dstack([DRAWN] * 3 + [_BLACK[:, :, 0]])), "PNG"),
+        encode_pillow(Image.fromarray(DRAWN * 255), "JPEG", quality=60),
+        encode_pillow(Image.fromarray(DRAWN * 255), "WEBP", quality=60),
+    ],
+)
+def test_masks_mark_what_is_not_zero(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mask"
+    path.write_bytes(data)
     mask = decode_mask(path)
     assert mask.dtype == bool
-    assert mask.sum() == 24
+    assert np.array_equal(mask, MARKED)
+
+
+def test_a_mask_in_a_lossy_file_is_what_is_brighter_than_half(tmp_path: Path) -> None:
+    path = tmp_path / "mask.jpg"
+    levels = np.repeat(np.array([[0, 100, 150]], np.uint8), 16, axis=1)
+    path.write_bytes(encode(".jpg", levels.repeat(16, axis=0)))
+    assert decode_mask(path).mean(axis=0).tolist() == [0.0] * 32 + [1.0] * 16
+
+
+def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"mask\.png: damaged, cut off, or not an image"):
+        decode_mask(path)
+
+
+def test_white_of_16_bits_is_stretched_and_what_is_brighter_is_named(tmp_path: Path) -> None:
+    deep = np.rint(SMOOTH * (4095 / 255)).astype(np.uint16)
+    path = tmp_path / "deep.png"
+    path.write_bytes(encode(".png", deep))
+    assert np.abs(decode(path, white=4095) / 257 - SMOOTH).max() < 0.05
+    assert np.array_equal(decode(SMOOTH, white=4095), SMOOTH)
+    brightest = int(deep.max())
+    with pytest.raises(
+        ImageError, match=rf"deep\.png: holds the value {brightest}, and white is 9"
+    ):
+        decode(path, white=9)
+    good, bad = decode_ahead([path, deep * 2], Preprocessing(32, 32, white=brightest))
+    assert isinstance(good, DecodedImage)
+    assert isinstance(bad, UnreadableImage)
 
 
 def test_unreadable_images_keep_their_position() -> None:
@@ -191,6 +251,47 @@ def test_each_file_is_hashed_as_it_is_read(tmp_path: Path) -> None:
     of_bad = hashlib.sha256(b"no image").hexdigest()
     hashes = [loaded.sha256 for loaded in decode_ahead(inputs, Preprocessing(32, 32))]
     assert hashes == [of_file, of_file, "", of_bad, ""]
+
+
+def test_large_images_are_decoded_no_further_ahead_than_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flawmap.runtime.images import decode as module
+
+    monkeypatch.setattr(module, "_BYTES_AHEAD", 3 * SMOOTH.nbytes)
+    taken: list[int] = []
+
+    class Watched(Room):
+        def take(self, number: int, size: int) -> None:
+            super().take(number, size)
+            if size:
+                taken.append(number)
+
+    monkeypatch.setattr(module, "Room", Watched)
+    decoded = decode_ahead([SMOOTH] * 20, Preprocessing(32, 32))
+    next(decoded)
+    next(decoded)
+    assert max(taken) <= 4
+    assert len(list(decoded)) == 18
+
+
+def test_an_error_among_the_inputs_frees_threads_that_wait_for_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flawmap.runtime.images import decode as module
+
+    monkeypatch.setattr(module, "_BYTES_AHEAD", 1)
+
+    def inputs() -> Iterator[ImageInput]:
+        yield from [SMOOTH] * 9
+        raise ValueError("no more")
+
+    decoded = decode_ahead(inputs(), Preprocessing(32, 32))
+    with pytest.raises(ValueError, match="no more"):
+        list(decoded)
+    half = decode_ahead([SMOOTH] * 20, Preprocessing(32, 32))
+    next(half)
+    del half  # waits for no thread
 
 
 def test_threads_work_ahead_but_not_far() -> None:
@@ -223,24 +324,3 @@ def test_an_error_in_a_thread_is_raised_in_its_turn() -> None:
     assert [next(results), next(results)] == [1, 0]
     with pytest.raises(ZeroDivisionError):
         next(results)
-
-
-@pytest.mark.parametrize(
-    ("value", "why"),
-    [
-        (None, "<NoneType>: neither a path, nor the bytes of a file, nor a numpy array"),
-        (5, "<int>: neither a path"),
-        (bytearray(b"abc"), "<bytearray>: neither a path"),
-        ("a\0b.png", "cannot be read \\(embedded null byte\\)"),
-    ],
-)
-def test_what_is_no_image_at_all_stops_no_other(
-    value: Any, why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
-    with pytest.raises(ImageError, match=why):
-        decode(value)
-    image = np.zeros((16, 16, 3), np.uint8)
-    refused, decoded = decode_ahead([value, image], Preprocessing(32, 32))
-    assert isinstance(refused, UnreadableImage)
-    assert isinstance(decoded, DecodedImage)

@@ -1,0 +1,1 @@
+"""Reads images: from files of every format, arrays, tensors and streams, or says why not."""

@@ -1,0 +1,79 @@
+"""Which arrays a saved file must hold, and of which kind: what reads them relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from flawmap.errors import BundleError
+
+
+class _Kind(NamedTuple):
+    """What an array must be.
+
+    Args:
+        types: kinds of numbers, as `numpy.dtype.kind` has them.
+        dimensions: of the array.
+    """
+
+    types: str
+    dimensions: int
+
+
+_CALIBRATION = {"calibration.scores": _Kind("f", 1), "calibration.peaks": _Kind("f", 1)}
+_BYTES = _Kind("u", 1)
+_GRAPH = {"graph.xml": _BYTES, "graph.weights": _BYTES}
+_GOLDEN = {"golden.scores": _Kind("f", 1), "golden.maps": _Kind("f", 3)}
+_PIXELS = _Kind("u", 3)
+
+
+def check_arrays(
+    arrays: Mapping[str, np.ndarray], group_count: int, *, side: tuple[int, int] | None
+) -> None:
+    """Refuse arrays that are no complete inspector.
+
+    Args:
+        arrays: those of a saved file, by name.
+        group_count: number of groups that the manifest has, one for each good image or none.
+        side: height and width of the graph's input; None where the file holds no graph.
+
+    Raises:
+        BundleError: an array is missing, of another type or shape, or holds what is no score.
+    """
+    _check_kinds(arrays, _CALIBRATION)
+    scores, peaks = (arrays[name] for name in _CALIBRATION)
+    if not len(scores) or len(scores) != len(peaks) or group_count not in (0, len(scores)):
+        raise BundleError(
+            f"{len(scores)} calibration scores, {len(peaks)} peaks and {group_count} groups"
+        )
+    if side is None:
+        return
+    _check_kinds(arrays, _GRAPH | _GOLDEN)
+    _check_golden(arrays, side)
+
+
+def _check_golden(arrays: Mapping[str, np.ndarray], side: tuple[int, int]) -> None:
+    scores, maps = (arrays[name] for name in _GOLDEN)
+    if not len(scores) or maps.shape != (len(scores), *side):
+        raise BundleError(f"{len(scores)} golden scores and maps of shape {maps.shape}")
+    for index in range(len(scores)):
+        name = f"golden.pixels{index}"
+        _check_kinds(arrays, {name: _PIXELS})
+        height, width, channels = arrays[name].shape
+        if channels != 3 or not height or not width:
+            raise BundleError(f"{name} has the shape {arrays[name].shape}")
+
+
+def _check_kinds(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, _Kind]) -> None:
+    for name, kind in kinds.items():
+        if name not in arrays:
+            raise BundleError(f"{name} is missing")
+        array = arrays[name]
+        if array.dtype.kind not in kind.types or array.ndim != kind.dimensions:
+            raise BundleError(f"{name} is {array.dtype} of shape {array.shape}")
+        if array.dtype.kind == "u" and array.dtype != np.uint8:
+            raise BundleError(f"{name} is {array.dtype}, not uint8")
+        if not (np.isfinite(array).all() and (array >= 0).all()):
+            raise BundleError(f"{name} holds negative numbers, NaN or infinity")
