@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +18,8 @@ from flawmap.errors import DatasetError, ImageError
 from flawmap.memory.scratch import Scratch
 from flawmap.memory.scratch_rows import ScratchRows
 from flawmap.methods.patchcore_shard import GoodPatches
-from flawmap.runtime.decode import UnreadableImage
+from flawmap.runtime.images.decode import UnreadableImage
+from flawmap.runtime.images.image_input import read_input
 from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.tensors import Embedded
 
@@ -158,13 +159,12 @@ def _key_of(batches: Batches) -> dict[str, Any]:
 
 def _identity(image_input: ImageInput) -> bytes:
     """What tells an image from another: a file's path, size and time, or the content itself."""
-    if isinstance(image_input, np.ndarray):
-        return hashlib.sha256(image_input.tobytes()).digest()
-    if isinstance(image_input, bytes):
-        return hashlib.sha256(image_input).digest()
-    file = Path(image_input).absolute()
     try:
-        status = file.stat()
-    except (OSError, ValueError):
-        return f"{file} missing\n".encode()
-    return f"{file} {status.st_size} {status.st_mtime_ns}\n".encode()
+        if isinstance(image_input, str | os.PathLike):
+            file = Path(os.fsdecode(image_input)).absolute()
+            status = file.stat()
+            return os.fsencode(f"{file} {status.st_size} {status.st_mtime_ns}\n")
+        content = read_input(image_input)
+    except (ImageError, OSError, ValueError):
+        return b"unreadable\n"
+    return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).digest()
