@@ -13,7 +13,7 @@ import torch
 from flawmap.engine.batches import Batch, Batches
 from flawmap.errors import DatasetError, OptionError
 from flawmap.features.reducers import PCA, SparseRandomProjection
-from flawmap.memory.scratch import Scratch
+from flawmap.inspector import Inspector
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore import PatchCore
@@ -35,11 +35,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(name: str = "flawmap", scratch: Path | None = None, **options: Any) -> PatchCore:
+def make(
+    name: str = "flawmap", scratch: Path | None = None, memory: int = 10**12, **options: Any
+) -> PatchCore:
     settings = {**SETTINGS[name], **options}
     method = make_method(name if name in METHODS else "patchcore", **settings)
     assert isinstance(method, PatchCore)
-    method.scratch = Scratch(scratch) if scratch else None
+    if scratch:
+        method.limit_memory(memory, scratch)
     return method
 
 
@@ -101,7 +104,7 @@ def test_a_stopped_fit_goes_on(
         make("flawmap", scratch).cross_fit_scores(Stopped(images, batches_done))
     if torn and batches_done:  # killed between the vectors and the journal, and amid a line
         for name, added in (("vectors", b"x" * 999), ("journal.jsonl", b'{"done": 12, "im')):
-            with (scratch / name).open("ab") as stream:
+            with (scratch / "vectors" / name).open("ab") as stream:
                 stream.write(added)
     method = make("flawmap", scratch)
     embedded: list[int] = []
@@ -148,3 +151,26 @@ def test_arrays_can_be_fitted_from_scratch_too(tmp_path: Path) -> None:
     expected = make().cross_fit_scores(Batches(arrays, SIZE))
     scores = make("flawmap", tmp_path / "scratch").cross_fit_scores(Batches(arrays, SIZE))
     assert torch.equal(scores.image, expected.image)
+
+
+def test_less_memory_than_the_least_is_refused_with_that_figure(
+    images: list[Path], tmp_path: Path
+) -> None:
+    method = make("flawmap", tmp_path / "scratch", memory=2 * 10**8)
+    with pytest.raises(
+        OptionError, match=r"limit of 0\.20 GB; this fit takes \d\.\d\d GB at least"
+    ):
+        fit(method, images)
+
+
+def test_a_method_without_a_bank_cannot_limit_its_memory(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="PaDiM keeps nothing that could be moved"):
+        make_method("padim").limit_memory(10**9, tmp_path)
+
+
+def test_the_vectors_go_when_the_inspector_is_saved(images: list[Path], tmp_path: Path) -> None:
+    inspector = Inspector(make())
+    inspector.fit(images, checkpoint_dir=tmp_path / "part.scratch", memory=10**12)
+    assert (tmp_path / "part.scratch" / "vectors" / "vectors").stat().st_size
+    inspector.save(tmp_path / "part.flawmap")
+    assert not (tmp_path / "part.scratch" / "vectors").exists()

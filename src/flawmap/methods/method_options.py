@@ -13,7 +13,6 @@ from flawmap.features.backbone import Backbone, BackboneSpec
 from flawmap.features.blocks import refuse_default_blocks
 from flawmap.features.feature_extractor import FeatureExtractor
 from flawmap.features.timm_network import DEFAULT_BACKBONE
-from flawmap.memory.scratch import Scratch
 from flawmap.runtime.graph import Precision, check_precision
 from flawmap.support.options import check_range, check_types, to_dict
 
@@ -32,10 +31,6 @@ class MethodOptions(ABC):
         final_norm: whether the last norm of a transformer is applied to each map.
         seed: seed of everything random, 0 or more.
         precision: what the encoder computes in; `bf16` and `int8` are faster on CPUs with them.
-
-    Attributes:
-        scratch: the folder that vectors of good images go to during a fit; None keeps them in
-            memory.
 
     Raises:
         OptionError: a value out of its range.
@@ -57,7 +52,6 @@ class MethodOptions(ABC):
             raise OptionError(f"layers={list(self.layers)}; name one or more, each 0 or more")
         if self.stride is not None and (self.stride < 1 or self.stride.bit_count() != 1):
             raise OptionError(f"stride={self.stride}; use a power of two, such as 8")
-        self.scratch: Scratch | None = None
         self._feature_extractor: FeatureExtractor | None = None
         self._runner: EncoderRunner | None = None
 

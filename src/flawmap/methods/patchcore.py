@@ -29,7 +29,9 @@ from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.scratch import Scratch
 from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.fit_memory import check_memory
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
 from flawmap.methods.patchcore_leave_out import fit_places, leave_one_out_scores
@@ -110,6 +112,8 @@ class PatchCore(MemoryMethod):
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
         self.places_: PlaceScaling | None = None
+        self._scratch: Scratch | None = None
+        self._memory_limit = 0
 
     @property
     def is_trained(self) -> bool:
@@ -120,6 +124,22 @@ class PatchCore(MemoryMethod):
     def masks_padding(self) -> bool:
         """Whether padded patches are neither fitted nor scored, so that images may be padded."""
         return self.letterbox
+
+    def limit_memory(self, limit: int, folder: Path) -> None:
+        """Keep the fit within so much memory: vectors in half precision, in a file.
+
+        Args:
+            limit: most resident memory of this process, in bytes.
+            folder: for the vectors; a stopped fit resumes from there.
+        """
+        self.vector_precision = "f16"
+        self._scratch = Scratch(folder / "vectors")
+        self._memory_limit = limit
+
+    def forget_scratch(self) -> None:
+        """Delete the vectors of good images on the disk, when the bank is saved."""
+        if self._scratch is not None:
+            self._scratch.remove()
 
     def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Fit the registration, where there is one.
@@ -257,11 +277,15 @@ class PatchCore(MemoryMethod):
 
     def _good_patches(self, batches: Iterable[Batch]) -> GoodPatches:
         """The patches of all good images, in the scratch folder where there is one."""
-        if self.scratch is None or not isinstance(batches, Batches):
+        if self._scratch is None or not isinstance(batches, Batches):
             return GoodPatches.of_shards([self.extract(batches)])
         self.encoder_runner.warm_up(batches)
+        for batch in batches:
+            rows = self._embed(batch)[0][0, :, :, 0].numel() * len(batches.image_inputs)
+            check_memory(self._memory_limit, rows, self.feature_extractor)
+            break
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
-        return patches_in_scratch(self.scratch, key, batches, self._embed)
+        return patches_in_scratch(self._scratch, key, batches, self._embed)
 
     def _embed(self, batch: Batch) -> list[Tensor]:
         """What the encoder makes of a batch, the vectors in the precision that they are kept in."""
