@@ -20,13 +20,13 @@ _COPIES_OF_WEIGHTS = 6
 """Copies of the network's weights that exist at once while the graph is made."""
 
 
-def check_memory(limit: int, patches: int, network: nn.Module) -> None:
+def check_memory(limit: int, network: nn.Module, patches: int) -> None:
     """Nothing, where a fit can keep to so much memory; to be called when its encoder is warm.
 
     Args:
         limit: most resident memory of this process, in bytes.
-        patches: of all good images.
         network: whose weights the saved graph will hold.
+        patches: of all good images.
 
     Raises:
         OptionError: it cannot.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from operator import length_hint
 from pathlib import Path
 
@@ -280,12 +281,9 @@ class PatchCore(MemoryMethod):
         if self._scratch is None or not isinstance(batches, Batches):
             return GoodPatches.of_shards([self.extract(batches)])
         self.encoder_runner.warm_up(batches)
-        for batch in batches:
-            rows = self._embed(batch)[0][0, :, :, 0].numel() * len(batches.image_inputs)
-            check_memory(self._memory_limit, rows, self.feature_extractor)
-            break
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
-        return patches_in_scratch(self._scratch, key, batches, self._embed)
+        check = partial(check_memory, self._memory_limit, self.feature_extractor)
+        return patches_in_scratch(self._scratch, key, batches, self._embed, check)
 
     def _embed(self, batch: Batch) -> list[Tensor]:
         """What the encoder makes of a batch, the vectors in the precision that they are kept in."""

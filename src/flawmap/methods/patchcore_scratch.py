@@ -28,7 +28,11 @@ _Embed = Callable[[Batch], list[Tensor]]
 
 
 def patches_in_scratch(
-    scratch: Scratch, key: Mapping[str, str], batches: Batches, embed: _Embed
+    scratch: Scratch,
+    key: Mapping[str, str],
+    batches: Batches,
+    embed: _Embed,
+    check: Callable[[int], None],
 ) -> GoodPatches:
     """The patches of all images, in files of the folder; what is there already is not redone.
 
@@ -37,6 +41,8 @@ def patches_in_scratch(
         key: what the vectors depend on beside the images and how they are made ready.
         batches: the images.
         embed: makes the vectors of a batch; the same for the same images.
+        check: called with the number of all patches once it is known; what it raises ends the
+            extraction before it is long.
 
     Raises:
         DatasetError: no image could be used.
@@ -45,8 +51,14 @@ def patches_in_scratch(
     """
     scratch.open({**key, **_key_of(batches)})
     extraction = _Extraction(scratch, batches)
+    is_checked = False
     for batch in extraction.remaining_batches():
-        extraction.add(embed(batch), (batch.images.shape[-2], batch.images.shape[-1]))
+        tensors = embed(batch)
+        if not is_checked:
+            _, rows, columns, _ = tensors[0].shape
+            check(len(batches.image_inputs) * rows * columns)
+            is_checked = True
+        extraction.add(tensors, (batch.images.shape[-2], batch.images.shape[-1]))
     return extraction.finish()
 
 
