@@ -24,6 +24,7 @@ from flawmap.engine.quantise import QUANTISATION_IMAGES, quantise
 from flawmap.errors import NotExportable, NotFitted
 from flawmap.runtime.graph import Graph, GraphRunner, Precision, supported_precision
 from flawmap.support.progress import emit
+from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Images
 
 _Engine = Callable[[Images], list[Tensor]]
@@ -106,6 +107,12 @@ class EncoderRunner:
                 return self._engine.graph(height, width)
             encoder = deepcopy(self._encoder).cpu()
             return OpenVINOEngine(encoder, self.key, self._precision).graph(height, width)
+
+    def release(self) -> None:
+        """Give back the memory of the compiled encoder; the next batch compiles it again."""
+        if isinstance(self._engine, OpenVINOEngine):
+            self._engine.release()
+        release_free_memory()
 
     @property
     def key(self) -> str:
@@ -208,6 +215,10 @@ class OpenVINOEngine:
                 graph = Graph(quantise(graph.model, self.sample))
             self._graphs[size] = graph
         return self._graphs[size]
+
+    def release(self) -> None:
+        """Give back the memory of what was compiled; the graphs stay."""
+        self._engines.clear()
 
     def _start(self, height: int, width: int) -> _Engine:
         try:

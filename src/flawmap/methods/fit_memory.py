@@ -16,7 +16,7 @@ _BLOCK_BYTES = 120_000_000
 _GRAPH_BYTES = 170_000_000
 """What torch and OpenVINO take when they make the saved graph, beside the weights."""
 
-_COPIES_OF_WEIGHTS = 6
+_COPIES_OF_WEIGHTS = 4
 """Copies of the network's weights that exist at once while the graph is made."""
 
 

@@ -45,6 +45,7 @@ from flawmap.methods.patchcore_shard import (
     make_shard,
 )
 from flawmap.support.options import check_range
+from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Indices
 from flawmap.training.checkpoint import with_prefix
 
@@ -281,6 +282,7 @@ class PatchCore(MemoryMethod):
         if self._scratch is None or not isinstance(batches, Batches):
             return GoodPatches.of_shards([self.extract(batches)])
         self.encoder_runner.warm_up(batches)
+        release_free_memory()
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
         check = partial(check_memory, self._memory_limit, self.feature_extractor)
         return patches_in_scratch(self._scratch, key, batches, self._embed, check)
