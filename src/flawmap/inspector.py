@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -123,6 +124,7 @@ class Inspector:
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
         self._fitted_images = 0
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -143,6 +145,7 @@ class Inspector:
         *,
         finetune_classes: Mapping[str, Sequence[ImageInput]] | None = None,
         checkpoint_dir: Path | None = None,
+        memory: int | None = None,
     ) -> Inspector:
         """Fit to good images, and set the threshold.
 
@@ -157,12 +160,16 @@ class Inspector:
             checkpoint_dir: folder for checkpoints and curves of the fine-tuning, or of a method
                 that is trained; a stopped training resumes from there. Where both are trained, the
                 method's are in its subfolder `method`. None keeps nothing.
+            memory: most resident memory of this process in bytes; vectors of good images are then
+                kept in half precision, in a file in `checkpoint_dir`, until the inspector is saved.
+                None for no limit.
 
         Returns:
             The inspector itself.
 
         Raises:
             DatasetError: too few images can be read, or one has changed since its manifest.
+            OptionError: the method cannot keep to `memory`, or it is less than the least possible.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         if isinstance(source, TrainingSet):
@@ -182,6 +189,8 @@ class Inspector:
             if not training_set.held_out:
                 self.method.notes.append(_FINETUNED_ON_ALL)
             checkpoint_dir = checkpoint_dir / "method" if checkpoint_dir else None
+        if memory is not None:
+            self.method.limit_memory(memory, checkpoint_dir or self._temporary_folder())
         fitted = fit_and_calibrate(
             self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
         )
@@ -259,6 +268,7 @@ class Inspector:
         graph = self._graph()
         arrays = saved_method.method_to_arrays(self.method) | calibration.to_arrays() | graph.arrays
         bundle.save(Path(file), self._manifest(calibration, graph.missing_reason), arrays)
+        self.method.forget_scratch()
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:
@@ -306,6 +316,12 @@ class Inspector:
             white=self.white,
             checkpoint_dir=folder,
         )
+
+    def _temporary_folder(self) -> Path:
+        """A folder that goes with this inspector."""
+        folder = tempfile.TemporaryDirectory(prefix="flawmap-", ignore_cleanup_errors=True)
+        self._temporary = folder
+        return Path(folder.name)
 
     def _manifest(self, calibration: Calibration, no_graph_reason: str = "") -> Manifest:
         manifest = saved_method.make_manifest(

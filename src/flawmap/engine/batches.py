@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -83,9 +83,19 @@ class Batches:
         return math.ceil(len(self.image_inputs) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        self.unreadable = []
-        self.readable_indices = []
-        readable = self._readable()
+        return self.after(0, {})
+
+    def after(self, start: int, unreadable: Mapping[int, UnreadableImage]) -> Iterator[Batch]:
+        """The batches behind the first images, which an earlier run has done.
+
+        Args:
+            start: number of images that are done: whole batches, and what could not be read between
+                them.
+            unreadable: those among them that could not be read, by index.
+        """
+        self.unreadable = list(unreadable.values())
+        self.readable_indices = [index for index in range(start) if index not in unreadable]
+        readable = self._readable(start)
         while chunk := list(islice(readable, self.size)):
             names = [name for name, _ in chunk]
             images = np.stack([image for _, image in chunk])
@@ -118,10 +128,10 @@ class Batches:
         image_inputs = [self.image_inputs[self.readable_indices[index]] for index in indices]
         return Batches(image_inputs, self.preprocessing, self.size)
 
-    def _readable(self) -> Iterator[tuple[str, Preprocessed]]:
-        count = len(self.image_inputs)
-        decoded = decode_ahead(self.image_inputs, self.preprocessing)
-        for index, image in enumerate(track(decoded, "reading images", count)):
+    def _readable(self, start: int) -> Iterator[tuple[str, Preprocessed]]:
+        rest = self.image_inputs[start:]
+        decoded = decode_ahead(rest, self.preprocessing)
+        for index, image in enumerate(track(decoded, "reading images", len(rest)), start):
             if isinstance(image, UnreadableImage):
                 self.unreadable.append(image)
             else:

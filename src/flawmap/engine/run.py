@@ -24,6 +24,7 @@ from flawmap.engine.quantise import QUANTISATION_IMAGES, quantise
 from flawmap.errors import NotExportable, NotFitted
 from flawmap.runtime.graph import Graph, GraphRunner, Precision, supported_precision
 from flawmap.support.progress import emit
+from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Images
 
 _Engine = Callable[[Images], list[Tensor]]
@@ -72,7 +73,7 @@ class EncoderRunner:
         is_worth_it = rounds * length_hint(batches) >= _MIN_BATCHES_TO_COMPILE
         if self._precision == "int8" or is_worth_it:
             images = (image for batch in batches for image in batch.images)
-            self._engine = make_engine(self._encoder, self._key(), self._precision, images)
+            self._engine = make_engine(self._encoder, self.key, self._precision, images)
 
     def encode(self, images: Images) -> Embedded:
         """The encoder's output for a batch, on the CPU.
@@ -105,9 +106,17 @@ class EncoderRunner:
             if isinstance(self._engine, OpenVINOEngine):
                 return self._engine.graph(height, width)
             encoder = deepcopy(self._encoder).cpu()
-            return OpenVINOEngine(encoder, self._key(), self._precision).graph(height, width)
+            return OpenVINOEngine(encoder, self.key, self._precision).graph(height, width)
 
-    def _key(self) -> str:
+    def release(self) -> None:
+        """Give back the memory of the compiled encoder; the next batch compiles it again."""
+        if isinstance(self._engine, OpenVINOEngine):
+            self._engine.release()
+        release_free_memory()
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the encoder: its identity and its weights."""
         digest = hashlib.sha256(self._identity.encode())
         for name, tensor in self._encoder.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -206,6 +215,10 @@ class OpenVINOEngine:
                 graph = Graph(quantise(graph.model, self.sample))
             self._graphs[size] = graph
         return self._graphs[size]
+
+    def release(self) -> None:
+        """Give back the memory of what was compiled; the graphs stay."""
+        self._engines.clear()
 
     def _start(self, height: int, width: int) -> _Engine:
         try:

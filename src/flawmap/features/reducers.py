@@ -166,6 +166,9 @@ class PCA(Reducer):
     needs_fit: ClassVar[bool] = True
     """The vectors matter."""
 
+    reads_vectors: ClassVar[bool] = True
+    """Their directions are looked for."""
+
     ratio: float = field(default=0.1, metadata={"symbol": "r"})
     rows: int = 100_000
 

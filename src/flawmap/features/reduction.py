@@ -85,6 +85,9 @@ class Reducer(ABC):
     needs_fit: ClassVar[bool] = False
     """Whether `fit` needs all the vectors at hand, or their number of channels alone."""
 
+    reads_vectors: ClassVar[bool] = False
+    """Whether `fit` looks at the vectors themselves, and not only at how many there are."""
+
     @abstractmethod
     def fit(self, vectors: Patches, blocks: tuple[int, ...], seed: int) -> nn.Module:
         """The module that reduces vectors like these, (..., channel) to (..., reduced channel).

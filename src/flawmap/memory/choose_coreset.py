@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from flawmap.memory.coreset import k_center_greedy
-from flawmap.support.tensors import Indices, Patches
+from flawmap.memory.scratch_rows import PatchRows
+from flawmap.support.tensors import Indices
 
 
 def choose_coreset(
-    vectors: Patches,
+    vectors: PatchRows,
     fraction: float,
     *,
     max_rows: int | None = None,

@@ -40,9 +40,10 @@ from flawmap.memory.exact_distances import (
     rough_argmin,
     upper_bounds,
 )
+from flawmap.memory.scratch_rows import PatchRows
 from flawmap.memory.threads import single_threaded
 from flawmap.support.progress import report_progress
-from flawmap.support.tensors import Indices, Patches
+from flawmap.support.tensors import Indices
 
 
 class BlockSizes(NamedTuple):
@@ -73,7 +74,7 @@ _DEFAULT_SIZES = BlockSizes()
 @torch.no_grad()
 @single_threaded()
 def k_center_greedy(
-    vectors: Patches,
+    vectors: PatchRows,
     count: int,
     *,
     start: int = 0,
@@ -127,7 +128,7 @@ def k_center_greedy(
 class _Search:
     """The chosen rows so far, and for every row an upper bound of its distance to them."""
 
-    def __init__(self, vectors: Patches, count: int, start: int, sizes: BlockSizes) -> None:
+    def __init__(self, vectors: PatchRows, count: int, start: int, sizes: BlockSizes) -> None:
         length, width = vectors.shape
         self.vectors = vectors
         self.sizes = sizes
@@ -269,7 +270,7 @@ def _highest(bounds: Tensor, size: int) -> tuple[Indices, float]:
     return rows[values > floor], math.nextafter(floor, math.inf)
 
 
-def _principal_components(vectors: Patches, count: int) -> tuple[Tensor, Tensor]:
+def _principal_components(vectors: PatchRows, count: int) -> tuple[Tensor, Tensor]:
     """The mean and the main directions of a few thousand vectors."""
     sample = vectors[:: max(1, len(vectors) // 4096)].double()
     mean = sample.mean(0)
@@ -277,7 +278,7 @@ def _principal_components(vectors: Patches, count: int) -> tuple[Tensor, Tensor]
     return mean, directions[:, -count:]
 
 
-def _not_finite(vectors: Patches, rows: int) -> OptionError:
+def _not_finite(vectors: PatchRows, rows: int) -> OptionError:
     count = 0
     for block in vectors.split(rows):
         has_bad_number = (~block.isfinite()).any(1)

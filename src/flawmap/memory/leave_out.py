@@ -18,9 +18,10 @@ from torch import Tensor
 from flawmap.memory.bank import Bank
 from flawmap.memory.matmul import squared_distance_terms
 from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest
+from flawmap.memory.scratch_rows import PatchRows
 from flawmap.memory.threads import map_in_threads
 from flawmap.support.progress import track
-from flawmap.support.tensors import Indices, Patches
+from flawmap.support.tensors import Indices
 
 _FAR_CANDIDATES = 4096
 """How many of the patches farthest from the bank may replace the vectors of a left-out group."""
@@ -55,7 +56,7 @@ class LeaveOut:
     """
 
     def __init__(
-        self, bank: Bank, vectors: Patches, group_ids: Indices, inside: Tensor | None = None
+        self, bank: Bank, vectors: PatchRows, group_ids: Indices, inside: Tensor | None = None
     ) -> None:
         self._vectors = vectors
         self._patches_per_image = len(vectors) // len(group_ids)
@@ -215,7 +216,7 @@ def _farthest_rows(squared: Tensor, inside: Tensor | None) -> Indices:
     return rows if inside is None else rows[inside[rows]]
 
 
-def _two_nearest(vectors: Patches, bank: Bank, bank_groups: Tensor) -> _TwoNearest:
+def _two_nearest(vectors: PatchRows, bank: Bank, bank_groups: Tensor) -> _TwoNearest:
     """Search in blocks of patches, as many at a time as torch has threads."""
     device = bank.vectors.device
     starts = torch.searchsorted(bank_groups, bank_groups, side="left").to(device)

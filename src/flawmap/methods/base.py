@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flawmap.engine.batches import Batch, Batches
 from flawmap.engine.run import best_device
-from flawmap.errors import NotExportable, NotFitted
+from flawmap.errors import NotExportable, NotFitted, OptionError
 from flawmap.features import backbone as backbones
 from flawmap.methods.head import Head, ScoringModule
 from flawmap.methods.method_options import MethodOptions
@@ -84,6 +84,25 @@ class Method(MethodOptions):
     def is_trained(self) -> bool:
         """Whether fitting trains a network, and so leaves checkpoints in its folder."""
         return False
+
+    def limit_memory(self, limit: int, folder: Path) -> None:
+        """Keep the fit within so much memory, where the method can; before `fit`.
+
+        Args:
+            limit: most resident memory of this process, in bytes.
+            folder: for what does not fit; a stopped fit resumes from there.
+
+        Raises:
+            OptionError: the method cannot.
+        """
+        del limit, folder
+        raise OptionError(
+            f"{type(self).__name__} keeps nothing that could be moved to the disk; a memory limit "
+            "is for methods with a bank of patches, as flawmap and patchcore"
+        )
+
+    def forget_scratch(self) -> None:
+        """Delete what the fit keeps on the disk, when the fitted method is saved."""
 
     @property
     def masks_padding(self) -> bool:

@@ -67,4 +67,8 @@ class MemoryMethod(Method):
             The method itself.
         """
         self.fit_features(batches, folder)
-        return self.fit_shards([self.extract(batches)])
+        self._fit_batches(batches)
+        return self
+
+    def _fit_batches(self, batches: Iterable[Batch]) -> None:
+        self.fit_shards([self.extract(batches)])

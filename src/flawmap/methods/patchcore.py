@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from operator import length_hint
 from pathlib import Path
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
@@ -23,27 +23,29 @@ from flawmap.features.context_base import Context
 from flawmap.features.patches import Alignment, PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.features.reducers import SparseRandomProjection
-from flawmap.features.reduction import Reducer, reduce_in_blocks
+from flawmap.features.reduction import Reducer
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum
 from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.scratch import Scratch
 from flawmap.methods.base import HeldOutScores, State, not_fitted
+from flawmap.methods.fit_memory import check_memory
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
 from flawmap.methods.patchcore_leave_out import fit_places, leave_one_out_scores
-from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction
+from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction, reduce_rows
+from flawmap.methods.patchcore_scratch import patches_in_scratch
 from flawmap.methods.patchcore_shard import (
+    GoodPatches,
     VectorPrecision,
-    embedded_of,
     in_precision,
-    join_grids,
-    join_inside,
     make_shard,
 )
 from flawmap.support.options import check_range
+from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Indices
 from flawmap.training.checkpoint import with_prefix
 
@@ -112,6 +114,8 @@ class PatchCore(MemoryMethod):
         self.reduction_: nn.Module = nn.Identity()
         self.aligner_: FeatureAligner | None = None
         self.places_: PlaceScaling | None = None
+        self._scratch: Scratch | None = None
+        self._memory_limit = 0
 
     @property
     def is_trained(self) -> bool:
@@ -122,6 +126,22 @@ class PatchCore(MemoryMethod):
     def masks_padding(self) -> bool:
         """Whether padded patches are neither fitted nor scored, so that images may be padded."""
         return self.letterbox
+
+    def limit_memory(self, limit: int, folder: Path) -> None:
+        """Keep the fit within so much memory: vectors in half precision, in a file.
+
+        Args:
+            limit: most resident memory of this process, in bytes.
+            folder: for the vectors; a stopped fit resumes from there.
+        """
+        self.vector_precision = "f16"
+        self._scratch = Scratch(folder / "vectors")
+        self._memory_limit = limit
+
+    def forget_scratch(self) -> None:
+        """Delete the vectors of good images on the disk, when the bank is saved."""
+        if self._scratch is not None:
+            self._scratch.remove()
 
     def fit_features(self, batches: Iterable[Batch], folder: Path | None = None) -> None:
         """Fit the registration, where there is one.
@@ -152,8 +172,7 @@ class PatchCore(MemoryMethod):
 
         def embed(batch: Batch) -> list[Tensor]:
             sizes.append(batch.images.shape[-2:])
-            tensors = self.encoder_runner.encode(batch.images).flatten()
-            return [in_precision(tensors[0], self.vector_precision), *tensors[1:]]
+            return self._embed(batch)
 
         self.encoder_runner.warm_up(batches)
         tensors = concat_batches(map(embed, batches), length_hint(batches))
@@ -170,22 +189,7 @@ class PatchCore(MemoryMethod):
         Returns:
             The method itself.
         """
-        grid = join_grids(shards)
-        vectors = rearrange(grid, "p h w c -> (p h w) c")
-        inside = join_inside(shards)
-        kept, searched, self.reduction_ = self.reduction.fit(vectors, inside)
-        rows = choose_coreset(
-            searched.to(best_device()),
-            self.coreset,
-            max_rows=self.max_rows,
-            seed=self.seed,
-            inside=inside,
-        )
-        image_ids = rows // (grid.shape[1] * grid.shape[2])
-        self.bank_ = Bank(kept[rows].float(), image_ids).to(best_device())
-        shape = grid.shape[:3]
-        self.places_ = fit_places(self.bank_, kept, shape, inside) if self.place_scaling else None
-        return self
+        return self._fit_patches(GoodPatches.of_shards(shards))
 
     def cross_fit_scores(self, batches: Batches, folder: Path | None = None) -> HeldOutScores:
         """Fit to good images, and score each by the bank as it would be without its group.
@@ -198,8 +202,8 @@ class PatchCore(MemoryMethod):
             Scores in the order of the images that can be read.
         """
         self.fit_features(batches, folder)
-        shard = self.extract(batches)
-        return self.fit_shards([shard]).leave_one_out_scores(shard, batches.group_ids)
+        patches = self._good_patches(batches)
+        return self._fit_patches(patches)._left_out_scores(patches, batches.group_ids)
 
     def leave_one_out_scores(self, shard: State, group_ids: Indices) -> HeldOutScores:
         """Score extracted images by the bank as it would be without their group; fit first.
@@ -214,18 +218,7 @@ class PatchCore(MemoryMethod):
         Raises:
             NotFitted: there is no bank yet.
         """
-        vectors = rearrange(shard["grid"], "p h w c -> (p h w) c")
-        if not self.reduction.is_early:
-            vectors = reduce_in_blocks(self.reduction_, vectors)
-        grid = vectors.reshape(*shard["grid"].shape[:3], -1)
-        left_out = LeaveOut(self._bank(), vectors, group_ids, join_inside([shard]))
-        height, width = shard["size"].tolist()
-        pixel_map = AnomalyMap(self.sigma).to(best_device())
-
-        def make_head(bank: Bank) -> PatchCoreHead:
-            return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
-
-        return leave_one_out_scores(left_out, embedded_of(shard, grid), (height, width), make_head)
+        return self._left_out_scores(GoodPatches.of_shards([shard]), group_ids)
 
     def encoder(self) -> PatchCoreEncoder:
         """Images to patch vectors, reduced where the reducer needs no fit."""
@@ -280,6 +273,53 @@ class PatchCore(MemoryMethod):
         """The reducer, and where its result is used."""
         blocks = self._embedder().blocks
         return VectorReduction(self.reducer, self.reducer_scope, blocks, self.seed)
+
+    def _fit_batches(self, batches: Iterable[Batch]) -> None:
+        self._fit_patches(self._good_patches(batches))
+
+    def _good_patches(self, batches: Iterable[Batch]) -> GoodPatches:
+        """The patches of all good images, in the scratch folder where there is one."""
+        if self._scratch is None or not isinstance(batches, Batches):
+            return GoodPatches.of_shards([self.extract(batches)])
+        self.encoder_runner.warm_up(batches)
+        release_free_memory()
+        key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
+        check = partial(check_memory, self._memory_limit, self.feature_extractor)
+        return patches_in_scratch(self._scratch, key, batches, self._embed, check)
+
+    def _embed(self, batch: Batch) -> list[Tensor]:
+        """What the encoder makes of a batch, the vectors in the precision that they are kept in."""
+        tensors = self.encoder_runner.encode(batch.images).flatten()
+        return [in_precision(tensors[0], self.vector_precision), *tensors[1:]]
+
+    def _fit_patches(self, patches: GoodPatches) -> PatchCore:
+        inside = patches.is_inside
+        kept, searched, self.reduction_ = self.reduction.fit(patches.vectors, inside)
+        rows = choose_coreset(
+            searched.to(best_device()) if isinstance(searched, Tensor) else searched,
+            self.coreset,
+            max_rows=self.max_rows,
+            seed=self.seed,
+            inside=inside,
+        )
+        images, height, width = patches.grid
+        self.bank_ = Bank(kept[rows].float(), rows // (height * width)).to(best_device())
+        self.places_ = None
+        if self.place_scaling:
+            self.places_ = fit_places(self.bank_, kept, (images, height, width), inside)
+        return self
+
+    def _left_out_scores(self, patches: GoodPatches, group_ids: Indices) -> HeldOutScores:
+        vectors = patches.vectors
+        if not self.reduction.is_early:
+            vectors = reduce_rows(self.reduction_, vectors)
+        left_out = LeaveOut(self._bank(), vectors, group_ids, patches.is_inside)
+        pixel_map = AnomalyMap(self.sigma).to(best_device())
+
+        def make_head(bank: Bank) -> PatchCoreHead:
+            return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
+
+        return leave_one_out_scores(left_out, patches, vectors, make_head)
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

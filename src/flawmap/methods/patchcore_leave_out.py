@@ -11,42 +11,43 @@ from flawmap.engine.run import best_device
 from flawmap.features.place_scaling import PlaceScaling
 from flawmap.memory.bank import Bank
 from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.scratch_rows import PatchRows
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore_head import PatchCoreHead
-from flawmap.methods.patchcore_reduction import ReducedPatches
-from flawmap.support.tensors import Embedded
+from flawmap.methods.patchcore_shard import GoodPatches
 
 
 @torch.inference_mode()
 @single_threaded()
 def leave_one_out_scores(
     left_out: LeaveOut,
-    embedded: Embedded,
-    size: tuple[int, int],
+    patches: GoodPatches,
+    vectors: PatchRows,
     make_head: Callable[[Bank], PatchCoreHead],
 ) -> HeldOutScores:
     """Image scores and map peaks of good images, each by the bank without its group.
 
     Args:
         left_out: the bank without each group, and the distances to it.
-        embedded: the images, with vectors as the bank compares them.
-        size: height and width of the images, in pixels.
+        patches: of the images.
+        vectors: of all their patches, as the bank compares them, (patch, channel).
         make_head: the head that compares with a bank.
 
     Returns:
         Scores in the order of the images.
     """
-    image = torch.zeros(len(embedded.maps[0]))
-    peak = torch.zeros(len(embedded.maps[0]))
+    image = torch.zeros(patches.grid[0])
+    peak = torch.zeros(patches.grid[0])
     for index, bank, nearest in left_out.each_image():
-        scores = make_head(bank).score_compared(embedded.image(index), nearest, *size)
+        embedded = patches.image(index, vectors)
+        scores = make_head(bank).score_compared(embedded, nearest, *patches.size)
         image[index], peak[index] = scores
     return HeldOutScores(image, peak)
 
 
 def fit_places(
-    bank: Bank, vectors: ReducedPatches, shape: Sequence[int], inside: Tensor | None
+    bank: Bank, vectors: PatchRows, shape: Sequence[int], inside: Tensor | None
 ) -> PlaceScaling:
     """The scaling by place of good images, each compared with the bank without it.
 

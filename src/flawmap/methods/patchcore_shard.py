@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from flawmap.errors import OptionError
+from flawmap.memory.scratch_rows import PatchRows
 from flawmap.methods.base import State
 from flawmap.support.tensors import Embedded, PatchGrid
 
@@ -38,36 +40,67 @@ def make_shard(embedded: Embedded, size: Sequence[int]) -> State:
     return {"grid": grid, "size": torch.tensor(size), **named}
 
 
-def join_grids(shards: Sequence[State]) -> PatchGrid:
-    """The patch grids of all shards, (image, row, column, channel); of one shard without a copy.
+@dataclass(frozen=True, eq=False)
+class GoodPatches:
+    """The patches of all good images, in memory or in a file, and what belongs to them.
 
     Args:
-        shards: what `make_shard` returned for each.
+        vectors: (patch, channel), image by image.
+        grid: number of images, rows and columns of patches.
+        size: height and width of the images, in pixels.
+        transforms: affine transforms, (image, 2, 3), of each stage where images were registered.
+        inside: 1 for each patch that counts and 0 for padding, (image, row · column); None where
+            all count.
     """
-    grids = [shard["grid"] for shard in shards]
-    return grids[0] if len(grids) == 1 else torch.cat(grids)
+
+    vectors: PatchRows
+    grid: tuple[int, int, int]
+    size: tuple[int, int]
+    transforms: tuple[Tensor, ...] = ()
+    inside: Tensor | None = None
+
+    @classmethod
+    def of_shards(cls, shards: Sequence[State]) -> GoodPatches:
+        """The patches of all shards; of one shard without a copy.
+
+        Args:
+            shards: what `make_shard` returned for each, in the order of the images.
+        """
+        joined = {name: _join([shard[name] for shard in shards]) for name in shards[0]}
+        images, rows, columns, channels = joined["grid"].shape
+        height, width = shards[0]["size"].tolist()
+        return cls(
+            joined["grid"].reshape(-1, channels),
+            (images, rows, columns),
+            (height, width),
+            tuple(joined[name] for name in sorted(joined) if name.startswith("transform")),
+            joined.get("inside"),
+        )
+
+    @property
+    def is_inside(self) -> Tensor | None:
+        """Whether each patch counts, (patch,); None where all do."""
+        return None if self.inside is None else self.inside.flatten() > 0
+
+    def image(self, index: int, vectors: PatchRows) -> Embedded:
+        """One image as an encoder returns it, a batch of one.
+
+        Args:
+            index: number of the image, from 0.
+            vectors: of all patches, such as reduced ones, (patch, channel).
+        """
+        _, rows, columns = self.grid
+        start = index * rows * columns
+        patches = vectors[start : start + rows * columns]
+        return Embedded(
+            (patches.reshape(1, rows, columns, -1),),
+            tuple(transform[index, None] for transform in self.transforms),
+            None if self.inside is None else self.inside[index, None],
+        )
 
 
-def join_inside(shards: Sequence[State]) -> Tensor | None:
-    """Whether each patch of all shards counts, (patch,); None where all do.
-
-    Args:
-        shards: what `make_shard` returned for each.
-    """
-    if "inside" not in shards[0]:
-        return None
-    return torch.cat([shard["inside"].flatten() for shard in shards]) > 0
-
-
-def embedded_of(shard: State, grid: PatchGrid) -> Embedded:
-    """A shard's images as the encoder returned them, with another grid.
-
-    Args:
-        shard: what `make_shard` returned.
-        grid: the vectors to take, such as reduced ones, (image, row, column, channel).
-    """
-    names = sorted(name for name in shard if name.startswith("transform"))
-    return Embedded((grid,), tuple(shard[name] for name in names), shard.get("inside"))
+def _join(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
 def in_precision(grid: PatchGrid, precision: VectorPrecision) -> PatchGrid:

@@ -154,6 +154,7 @@ def _certified_graph(
     width = preprocessing.width
     head = method.exportable_head()
     front = method.encoder_runner.graph(height, width)
+    method.encoder_runner.release()  # what is compiled next takes its place
     if isinstance(head, PatchCoreHead) and head.bank_is_replaceable:
         graph = append_searching_head(front, head, height, width)
     else:

@@ -164,8 +164,12 @@ def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> No
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = save_arrays(ordered, {_KEY: text})
     digest = hashlib.sha256(data).hexdigest()
+    # In pieces, since a copy with the digest in it would take as much memory again.
+    start = data.index(_NO_DIGEST.encode())
     with atomic_write(file) as stream:
-        stream.write(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
+        stream.write(memoryview(data)[:start])
+        stream.write(digest.encode())
+        stream.write(memoryview(data)[start + len(_NO_DIGEST) :])
 
 
 def load(file: Path) -> Bundle:

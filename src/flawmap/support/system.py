@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import platform
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -43,6 +46,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def release_free_memory() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it (glibc)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def describe_system() -> str:
