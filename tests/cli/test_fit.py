@@ -359,6 +359,38 @@ def test_a_size_that_cannot_be(good_folder: Path, size: list[str], why: str) -> 
         run("fit", good_folder, *size)
 
 
+def test_within_a_memory_limit_the_vectors_lie_on_the_disk_meanwhile(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["fit", good_folder, *SMALL]
+    code, output = run(*arguments, "-o", tmp_path / "p.flawmap", "--memory", "9GB")
+    assert code == 0
+    assert "scratch" not in output
+    half = ["--set", "vector_precision=f16"]
+    assert run(*arguments, "-o", tmp_path / "half.flawmap", *half)[0] == 0
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert sorted(path.name for path in files) == ["half.flawmap", "p.flawmap"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not (tmp_path / "p.scratch").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--memory", "10MB"], "this fit takes .* GB at least, with its vectors on the disk"),
+        (["--memory", "much"], "memory 'much' is no amount; write a number and a unit, as 1GB"),
+        (["--memory", "1GB", "--method", "padim"], "PaDiM keeps nothing that could be moved"),
+        (["--memory", "1GB", "--tune", "1"], "--tune beside --memory 1GB"),
+    ],
+)
+def test_memory_limits_that_cannot_be(
+    good_folder: Path, tmp_path: Path, arguments: list[str], why: str
+) -> None:
+    with pytest.raises(OptionError, match=why):
+        run("fit", good_folder, "-o", tmp_path / "p.flawmap", *TINY, "--size", "64", *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
+
+
 def test_white_of_12_bits_is_stored_and_used(tmp_path: Path) -> None:
     options = ["--method", "patchcore", "--size", "64", *TINY]
     for seed in range(4):

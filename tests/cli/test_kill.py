@@ -162,6 +162,7 @@ FIT = ["fit", "{data}/set", "-o", "{out}/p.flawmap", *METHOD]
 
 CASES = {
     "fit": Case([*FIT, "--seed", "2"], "p.flawmap", replaces="{data}/old.flawmap"),
+    "fit --memory": Case([*FIT, "--seed", "2", "--memory", "9GB"], "p.flawmap"),
     "fine-tuning": Case([*FIT, *FINETUNE], "p.flawmap", compare=scorer_of),
     "inspect": Case(
         ["inspect", "{data}/new.flawmap", "{data}/new", "-o", "{out}", "--report"],

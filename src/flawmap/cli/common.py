@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -66,6 +67,25 @@ MinAreaOption = Annotated[
         help="Omit regions of fewer pixels; the verdict does not change.", min=0, metavar="PIXELS"
     ),
 ]
+
+
+def parse_memory(text: str) -> int:
+    """An amount of memory in bytes.
+
+    Args:
+        text: a number and a unit, as 1GB, 800 MB or 1.5GiB.
+
+    Raises:
+        OptionError: the text is no such amount.
+
+    >>> parse_memory("1GB"), parse_memory("1.5 GiB")
+    (1000000000, 1610612736)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(I?)B\s*", text, re.IGNORECASE)
+    if not match:
+        raise OptionError(f"memory {text!r} is no amount; write a number and a unit, as 1GB")
+    number, letter, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (1 + "KMGT".index(letter.upper())))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app
+from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_memory
 from flawmap.cli.console import (
     err,
     on_one_line,
@@ -165,6 +165,15 @@ def fit(
             metavar="MINUTES",
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Most memory that the fit may take, such as 1GB, with flawmap, patchcore and its "
+            "relatives: vectors are kept in half precision on the disk, beside the file to write. "
+            "A fit that was stopped then goes on where it was.",
+            metavar="AMOUNT",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     changes: Annotated[
         list[str] | None,
@@ -203,12 +212,18 @@ def fit(
         confidence=confidence,
         calibration_fraction=calibration_fraction,
         white=white,
+        memory=parse_memory(memory) if memory is not None else None,
         finetune=finetune,
         finetune_preset=finetune_preset,
     )
     inspector = settings.make_inspector()  # What cannot be is reported before anything is read.
     tuning = settings.make_tuning(tune) if tune is not None else None
     if tuning:
+        if memory is not None:
+            raise OptionError(
+                f"--tune beside --memory {memory}: a tuning keeps its vectors in memory; tune "
+                "without it, and then fit with what was chosen"
+            )
         tuning.check(inspector)
     if weights == "random":
         err.print(
@@ -246,20 +261,42 @@ def _fit(
     print_dataset(found)
     inspector = settings.make_inspector()
     classes = classes_with_real_defects(found) if settings.finetune == "real-defects" else products
-    folder = training_folder(inspector, output, shared=products is not None)
+    shared = products is not None
+    folder = training_folder(inspector, output, shared=shared, memory=settings.memory)
     own_folder: AbstractContextManager[None] = nullcontext()
     if folder:
         check_folder_target(folder)
         own_folder = lock_folder(folder)
-    with own_folder, progress_bars():
+    with _without_empty(folder), own_folder, progress_bars():
         training_set = TrainingSet.of(found)
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, training_set))
-        inspector.fit(training_set, finetune_classes=classes, checkpoint_dir=folder)
+        inspector.fit(
+            training_set,
+            finetune_classes=classes,
+            checkpoint_dir=folder,
+            memory=settings.memory,
+        )
     inspector.save(output)
-    _print_outcome(inspector, output, folder)
+    _remove_empty(folder)
+    _print_outcome(inspector, output, folder if folder and folder.exists() else None)
     is_whole = not inspector.unreadable and not found.unusable
     return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
+
+
+@contextmanager
+def _without_empty(folder: Path | None) -> Iterator[None]:
+    """Leave no empty folder where the block raises."""
+    try:
+        yield
+    except BaseException:
+        _remove_empty(folder)
+        raise
+
+
+def _remove_empty(folder: Path | None) -> None:
+    if folder and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> None:

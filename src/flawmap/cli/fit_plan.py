@@ -28,19 +28,25 @@ if TYPE_CHECKING:
     from flawmap.inspector import Inspector
 
 
-def training_folder(inspector: Inspector, output: Path, *, shared: bool) -> Path | None:
-    """The folder for checkpoints and curves; None where nothing is trained.
+def training_folder(
+    inspector: Inspector, output: Path, *, shared: bool, memory: int | None = None
+) -> Path | None:
+    """The folder for checkpoints and curves, or for vectors alone; None where it needs none.
 
     Args:
         inspector: not fitted yet.
         output: the file of the inspector.
         shared: whether one backbone is fine-tuned for all products.
+        memory: that the fit keeps to, by vectors on the disk; None for no limit.
     """
-    if not (inspector.finetune or inspector.method.is_trained):
+    is_trained = inspector.finetune or inspector.method.is_trained
+    if not is_trained and memory is None:
         return None
     if shared:
         return output.parent / "products.finetune"
-    suffix = ".finetune" if inspector.finetune else ".training"
+    suffix = ".training" if is_trained else ".scratch"
+    if inspector.finetune:
+        suffix = ".finetune"
     return with_suffix(output.with_name(output.name.removesuffix(".flawmap")), suffix)
 
 
@@ -77,7 +83,7 @@ def plan_fit(
         training_set = TrainingSet.of(found)
     if settings.finetune == "real-defects":
         classes_with_real_defects(found)
-    folder = training_folder(inspector, output, shared=products is not None)
+    folder = training_folder(inspector, output, shared=products is not None, memory=settings.memory)
     if folder:
         check_folder_target(folder, clean=False)
     fraction = inspector.calibration_fraction or inspector.method.holdout_fraction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flawmap.cli.common import parse_size
@@ -40,6 +41,7 @@ class FitSettings:
         confidence: probability that the threshold keeps to that.
         calibration_fraction: fraction of the good images held out.
         white: level of white in images of 16 bits; None for 65535.
+        memory: most resident memory of this process, in bytes; None for no limit.
         finetune: with what the backbone is fine-tuned.
         finetune_preset: how it is: `gentle` or `paper`.
 
@@ -59,6 +61,7 @@ class FitSettings:
     confidence: float | None = None
     calibration_fraction: float = 0.0
     white: int | None = None
+    memory: int | None = None
     finetune: FineTuneOption = "none"
     finetune_preset: str = "gentle"
 
@@ -105,6 +108,9 @@ class FitSettings:
             finetune=self._finetune_config(),
         )
         inspector.name = self.method
+        if self.memory is not None:
+            # Refused at once where the method cannot; the fit names the real folder.
+            inspector.method.limit_memory(self.memory, Path())
         inspector.tuning = tuned.record.to_dict() if tuned else None
         return inspector
 
@@ -140,6 +146,7 @@ class FitSettings:
             "precision": method.precision,
             "seed": method.seed,
             "white": self.white,
+            "memory": self.memory,
             "finetune": self.finetune,
         }
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from flawmap.errors import OptionError, WriteError
@@ -18,7 +17,6 @@ from flawmap.support.tables import write_json
 
 _KEY = "fit.json"
 _JOURNAL = "journal.jsonl"
-_OWNER = "owner.json"
 
 
 class Scratch:
@@ -47,16 +45,14 @@ class Scratch:
             key: all that the contents depend on, by name, as JSON can hold it.
 
         Raises:
-            OptionError: the folder belongs to another fit, or another process uses it.
+            OptionError: the folder belongs to another fit.
             WriteError: it cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._check_owner()
             self._check_key(json.loads(json.dumps(key)))
         except OSError as error:
             raise WriteError(f"{self.folder}: cannot be used ({error.strerror})") from error
-        write_json(self.folder / _OWNER, _this_process())
 
     def rows(self, name: str, channels: int, dtype: torch.dtype) -> ScratchRows:
         """Rows in a file of the folder, with those that are there.
@@ -97,17 +93,6 @@ class Scratch:
         """Delete the folder, when the fit is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _check_owner(self) -> None:
-        file = self.folder / _OWNER
-        if not file.exists():
-            return
-        owner = json.loads(file.read_text())
-        if owner != _this_process() and _is_running(owner):
-            raise OptionError(
-                f"{self.folder}: process {owner['pid']} fits with it now; wait until it ends, or "
-                "name another output"
-            )
-
     def _check_key(self, key: dict[str, Any]) -> None:
         file = self.folder / _KEY
         if not file.exists():
@@ -120,15 +105,3 @@ class Scratch:
                 f"{self.folder}: was left by another fit, with other {', '.join(different)}; "
                 "repeat that command to finish it, or delete the folder to begin anew"
             )
-
-
-def _this_process() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"pid": process.pid, "started": process.create_time()}
-
-
-def _is_running(owner: Mapping[str, Any]) -> bool:
-    try:
-        return bool(psutil.Process(owner["pid"]).create_time() == owner["started"])
-    except psutil.NoSuchProcess:
-        return False

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from flawmap.engine.batches import Batch, Batches
-from flawmap.errors import DatasetError, ImageError
+from flawmap.errors import DatasetError, ImageError, OptionError
 from flawmap.memory.scratch import Scratch
 from flawmap.memory.scratch_rows import ScratchRows
 from flawmap.methods.patchcore_shard import GoodPatches
@@ -56,7 +56,12 @@ def patches_in_scratch(
         tensors = embed(batch)
         if not is_checked:
             _, rows, columns, _ = tensors[0].shape
-            check(len(batches.image_inputs) * rows * columns)
+            try:
+                check(len(batches.image_inputs) * rows * columns)
+            except OptionError:
+                if extraction.is_empty:
+                    scratch.remove()
+                raise
             is_checked = True
         extraction.add(tensors, (batch.images.shape[-2], batch.images.shape[-1]))
     return extraction.finish()
@@ -85,6 +90,11 @@ class _Extraction:
             vectors.truncate(self._images * math.prod(self._shapes[0][:2]))
             for rows in others:
                 rows.truncate(self._images)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was extracted yet."""
+        return not self._files
 
     def remaining_batches(self) -> Iterator[Batch]:
         """The batches that are not in the files yet."""
