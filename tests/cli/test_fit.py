@@ -394,7 +394,7 @@ def test_memory_limits_that_cannot_be(
 def test_white_of_12_bits_is_stored_and_used(tmp_path: Path) -> None:
     options = ["--method", "patchcore", "--size", "64", *TINY]
     for seed in range(4):
-        deep = texture(seed).astype(np.uint16) * 16
+        deep = texture(seed).astype(np.uint16) * 16 + 7
         save(tmp_path / "good" / f"{seed}.png", deep)
     part = tmp_path / "part.flawmap"
     code, output = run("fit", tmp_path / "good", "-o", part, *options)

@@ -103,7 +103,7 @@ def test_products_without_their_summary_are_not_whole(
     out = tmp_path / "out"
     (out / "part").mkdir(parents=True)
     (out / "metrics.json").mkdir()
-    monkeypatch.setattr("flawmap.cli.evaluate.check_file_target", lambda file: None)
+    monkeypatch.setattr("flawmap.cli.evaluate.check_file_target", lambda file, clean: None)
     code, output = run("evaluate", part, tmp_path / "products", "-o", out)
     assert code == 2
     assert "metrics.json: could not be written" in " ".join(output.split())
