@@ -263,7 +263,9 @@ def contents(case: Case, out: Path) -> dict[str, bytes]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob(".*") if path.name.endswith(".part")]
+    """Temporary files; an empty one may be another process's that has not locked it yet."""
+    found = [path for path in folder.rglob(".*") if path.name.endswith(".part")]
+    return [path.name for path in found if path.stat().st_size]
 
 
 class Trial:

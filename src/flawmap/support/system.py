@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 
 _OUT_OF_MEMORY = re.compile(
-    "bad_alloc|allocate memory|failed to allocate|insufficient memory|out of memory"
+    "bad_alloc|can.?t alloc|allocate memory|failed to allocate|insufficient memory|out of memory"
+    "|resource temporarily unavailable"
     "|can't start new thread|failed to map segment|could not (allocate|create a primitive)",
     re.IGNORECASE,
 )
@@ -40,8 +41,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         error: of Python, or of a library that has its own.
 
     Example:
-        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("std::bad_alloc"))
-        (True, True)
+        >>> [is_out_of_memory(RuntimeError(text)) for text in ("std::bad_alloc", "can't alloc")]
+        [True, True]
     """
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
