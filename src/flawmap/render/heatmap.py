@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from flawmap.runtime.images.decode import map_ahead
 from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, to_uint8
 from flawmap.runtime.verdict import Heatmap, Region, Verdict
 
@@ -23,6 +24,9 @@ _MAX_OPACITY = 0.7
 
 _STRIP_ROWS = 64
 """Rows that are painted at once, in floats that would take twenty times an image's room."""
+
+_MIN_STRIPS = 16
+"""Images of fewer strips are painted sooner than threads would start."""
 
 _WHITE, _DARK = (255, 255, 255), (30, 30, 30)
 _RED = (225, 40, 40)
@@ -49,9 +53,14 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     image = to_uint8(pixels)
     if image is pixels:
         image = image.copy()
-    for top in range(0, len(image), _STRIP_ROWS):
-        strip = np.s_[top : top + _STRIP_ROWS]
+    strips = [slice(top, top + _STRIP_ROWS) for top in range(0, len(image), _STRIP_ROWS)]
+
+    def blend(strip: slice) -> None:
         _blend(image[strip], verdict.heatmap[strip])
+
+    # Threads take longer to start than a small image takes.
+    for _ in map(blend, strips) if len(strips) < _MIN_STRIPS else map_ahead(blend, strips):
+        pass
     _mark_regions(image, verdict.regions(min_area))
     if verdict.reject:
         _draw_frame(image)
