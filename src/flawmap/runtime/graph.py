@@ -22,7 +22,7 @@ import openvino
 from flawmap.errors import OptionError, WriteError
 from flawmap.runtime.graph_check import check_text
 from flawmap.support.process import HomeProcess, end_library_calls, library_call
-from flawmap.support.scratch import scratch_folder
+from flawmap.support.temporary_folder import temporary_folder
 
 Precision = Literal["f32", "bf16", "int8"]
 """What a network computes in: float32, bfloat16 where the CPU has it, or int8.
@@ -79,7 +79,7 @@ class Graph:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The graph as arrays of bytes by name, for a saved file; `from_arrays` takes them."""
-        with scratch_folder(_size_on_disk(self.model)) as folder:
+        with temporary_folder(_size_on_disk(self.model)) as folder:
             file = folder / "graph.xml"
             try:
                 openvino.save_model(self.model, file, compress_to_fp16=False)

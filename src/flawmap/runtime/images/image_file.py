@@ -22,8 +22,8 @@ from flawmap.runtime.images.image_headers import (
     read_webp,
 )
 from flawmap.runtime.images.netpbm import read_netpbm, read_netpbm_header
+from flawmap.runtime.images.tiff_layout import read_layout
 from flawmap.runtime.images.tiff_tags import orientation_of, read_tags
-from flawmap.runtime.tiff_layout import read_layout
 
 MAX_PIXELS = 2**28
 """Most pixels of an image, 268 million, as 16,384 × 16,384: RGB of 16 bits takes 1.6 GB then.

@@ -15,8 +15,7 @@ from PIL import TiffImagePlugin
 from flawmap.errors import ImageError
 from flawmap.runtime.images.image_headers import CUT_OFF
 from flawmap.runtime.images.pillow_image import damage_named
-from flawmap.runtime.images.tiff_tags import Tag, Tags
-from flawmap.runtime.tiff_layout import (
+from flawmap.runtime.images.tiff_layout import (
     BLACK_IS_ZERO,
     COLOURS,
     CONTRADICTION,
@@ -24,6 +23,7 @@ from flawmap.runtime.tiff_layout import (
     WHITE_IS_ZERO,
     TiffLayout,
 )
+from flawmap.runtime.images.tiff_tags import Tag, Tags
 
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 """Predictors of TIFF."""

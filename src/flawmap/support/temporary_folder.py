@@ -15,7 +15,7 @@ _OTHER_FOLDERS = ("/dev/shm", "/var/tmp", ".")
 
 
 @contextmanager
-def scratch_folder(needed_bytes: int) -> Iterator[Path]:
+def temporary_folder(needed_bytes: int) -> Iterator[Path]:
     """Make a folder, which goes with all that is in it at the end of the block.
 
     It is in the system's folder for temporary files, which TMPDIR names, or elsewhere if there is
@@ -30,7 +30,7 @@ def scratch_folder(needed_bytes: int) -> Iterator[Path]:
     Raises:
         WriteError: there is no such room anywhere.
 
-    >>> with scratch_folder(100) as folder:
+    >>> with temporary_folder(100) as folder:
     ...     (folder / "numbers").touch()
     """
     with tempfile.TemporaryDirectory(dir=_with_room(needed_bytes), prefix="flawmap-") as name:

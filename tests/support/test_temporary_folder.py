@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from flawmap.errors import WriteError
-from flawmap.support import scratch
-from flawmap.support.scratch import scratch_folder
+from flawmap.support import temporary_folder as module
+from flawmap.support.temporary_folder import temporary_folder
 
 
 class Usage(NamedTuple):
@@ -28,14 +28,14 @@ def test_a_full_disk_for_temporary_files_is_passed_over(
         return Usage(free[folder])
 
     monkeypatch.setattr(tempfile, "tempdir", str(small))
-    monkeypatch.setattr(scratch, "_OTHER_FOLDERS", ("/no/such/folder", str(large)))
+    monkeypatch.setattr(module, "_OTHER_FOLDERS", ("/no/such/folder", str(large)))
     monkeypatch.setattr(shutil, "disk_usage", usage)
     free["/no/such/folder"] = 10_000
-    with scratch_folder(1000) as folder:
+    with temporary_folder(1000) as folder:
         assert folder.parent == large
     assert list(large.iterdir()) == []
     with (
         pytest.raises(WriteError, match=r"1\.0 MB has no room .*small has 0\.0 MB.* set TMPDIR"),
-        scratch_folder(1_000_000),
+        temporary_folder(1_000_000),
     ):
         pass
