@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flawmap.data.auto_size import AutoSize
+    from flawmap.data.tile_size import TileSize
     from flawmap.evaluation import evaluate
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
@@ -36,6 +37,7 @@ __all__ = [
     "Inspector",
     "Region",
     "Runtime",
+    "TileSize",
     "Verdict",
     "__version__",
     "evaluate",
@@ -52,6 +54,7 @@ _HOMES = {
     "Inspector": "inspector",
     "Region": "runtime.verdict",
     "Runtime": "runtime.inference",
+    "TileSize": "data.tile_size",
     "Verdict": "runtime.verdict",
     "evaluate": "evaluation",
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ from flawmap.engine.convert import (
 from flawmap.engine.quantise import QUANTISATION_IMAGES, quantise
 from flawmap.errors import DatasetError, NotExportable, OptionError
 from flawmap.inspector import Inspector
+from flawmap.methods.tiled_method import head_for
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
@@ -154,7 +156,8 @@ def _check_exportable(file: Path, manifest: Manifest) -> None:
 
 def _export_programs(inspector: Inspector) -> ExportedPrograms:
     size = inspector.preprocessing.height, inspector.preprocessing.width
-    return export_programs(inspector.method.encoder(), inspector.method.exportable_head(), *size)
+    head = head_for(inspector.method, inspector.preprocessing)
+    return export_programs(inspector.method.encoder(), head, *size)
 
 
 def _to_openvino(inspector: Inspector, sample: list[np.ndarray]) -> tuple[_Contents, _RunFunction]:
@@ -215,7 +218,9 @@ def _sample(source: Path | None, preprocessing: Preprocessing) -> list[np.ndarra
         )
     paths = [sample.path for sample in good_training_samples(source)][:QUANTISATION_IMAGES]
     loaded = track(decode_ahead(paths, preprocessing), "reading good images", len(paths))
-    images = [image.preprocessed for image in loaded if isinstance(image, DecodedImage)]
+    readable = (image.network_input for image in loaded if isinstance(image, DecodedImage))
+    inputs = chain.from_iterable([one] if isinstance(one, np.ndarray) else one for one in readable)
+    images = list(islice(inputs, QUANTISATION_IMAGES))
     if not images:
         raise DatasetError(f"{source}: none of the {len(paths)} images can be used")
     return images

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.data.tile_size import TileSize
 from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
 from flawmap.errors import NotFitted, OptionError
@@ -21,6 +22,7 @@ from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.methods.chosen_method import choose_method
 from flawmap.methods.input_size import choose_size, make_preprocessing, sides_of
+from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
@@ -48,8 +50,8 @@ class Inspector:
     Args:
         method: a name among `flawmap.METHODS`, or a method.
         size: size of the network's input in pixels: one number for a square, or (height, width);
-            or `AutoSize(pixels)`, for the aspect of the good images. None for the preset's size,
-            and 224 where there is none.
+            or `AutoSize(pixels)`, for the aspect of the good images, or `TileSize(pixels)`, which
+            cuts images into tiles. None for the preset's size, and 224 where there is none.
         false_rejects: budget: fraction of the good parts that may be rejected, 0…1 exclusive.
         confidence: probability that the threshold keeps to that budget, 0…1 exclusive, such as
             0.95; None for a budget that is kept on average.
@@ -71,8 +73,8 @@ class Inspector:
         name: name of the method, for messages and records.
         budget: which fraction of good parts may be rejected.
         size: of the network's input, as it was given.
-        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize` or is not one
-            of whole patches of a transformer; else None.
+        chosen_size: the size that `fit` chose and why, where `size` is an `AutoSize`, a `TileSize`
+            or not one of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
         white: the level of white in images of 16 bits; None for 65535.
         depth_hint: what to do about images of `fit` whose values use fewer bits than they have;
@@ -105,7 +107,9 @@ class Inspector:
         size = preset_size if size is None else size
         self.size = _DEFAULT_SIZE if size is None else size
         self.chosen_size: ChosenSize | None = None
-        if not isinstance(self.size, AutoSize):
+        if isinstance(self.size, TileSize):
+            patch_scoring_of(self.method)  # A method that cannot score tiles is refused at once.
+        elif not isinstance(self.size, AutoSize):
             Preprocessing(*sides_of(self.size))  # A size that cannot be is refused at once.
         Preprocessing(white=white)
         self.white = white
@@ -136,7 +140,8 @@ class Inspector:
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         sides = sides_of(self.chosen_size or self.size)
-        return replace(make_preprocessing(self.method, *sides), white=self.white)
+        overlap = self.chosen_size.tile_overlap if self.chosen_size else None
+        return replace(make_preprocessing(self.method, *sides, overlap), white=self.white)
 
     def fit(
         self,
@@ -180,7 +185,7 @@ class Inspector:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
-        if isinstance(self.size, AutoSize):
+        if isinstance(self.size, AutoSize | TileSize):
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
         self.chosen_size = choose_size(self.method, self.size, training_set.training.images)
         if self.finetune:
@@ -200,7 +205,7 @@ class Inspector:
         self._graph = cache(
             partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
         )
-        backend = TorchBackend(self.method.score)
+        backend = TorchBackend(score_function(self.method, self.preprocessing))
         self._runtime = Runtime(self._manifest(fitted.calibration), fitted.calibration, backend)
         return self
 
@@ -298,7 +303,7 @@ class Inspector:
         inspector._runtime = Runtime(
             manifest,
             calibration,
-            TorchBackend(inspector.method.score),
+            TorchBackend(score_function(inspector.method, manifest.preprocessing)),
             model_sha256=sha256,
             scorer_sha256=manifest.scorer_sha256,
         )

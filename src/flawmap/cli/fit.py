@@ -108,6 +108,21 @@ def fit(
             metavar="SIDE",
         ),
     ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            help="Cut images into tiles of so many of their own pixels a side, such as 512, for "
+            "defects that are small in large images; auto cuts large ones. Neither --size nor "
+            "--pixels go with it.",
+            metavar="SIDE",
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of a tile that its neighbours share, with --tile; 0.25 unless given.",
+        ),
+    ] = None,
     coreset: Annotated[
         float | None,
         typer.Option(
@@ -208,6 +223,8 @@ def fit(
         changes=changes or [],
         size=size,
         pixels=pixels,
+        tile=tile,
+        overlap=overlap,
         false_rejects=false_rejects,
         confidence=confidence,
         calibration_fraction=calibration_fraction,
@@ -223,6 +240,11 @@ def fit(
             raise OptionError(
                 f"--tune beside --memory {memory}: a tuning keeps its vectors in memory; tune "
                 "without it, and then fit with what was chosen"
+            )
+        if tile is not None:
+            raise OptionError(
+                f"--tune beside --tile {tile}: a tuning tries sizes that images are resized to; "
+                "give one of them"
             )
         tuning.check(inspector)
     if weights == "random":
@@ -312,8 +334,9 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> N
     if inspector.depth_hint:
         err.print(f"[yellow]{on_one_line(inspector.depth_hint)}[/]")
     if inspector.chosen_size:
-        height, width, reason = inspector.chosen_size
-        out.print(f"Size {height} × {width} pixels (height × width), from {reason}")
+        height, width, reason, overlap = inspector.chosen_size
+        what = "Size" if overlap is None else f"Tiles, {overlap:.0%} overlapping, of"
+        out.print(f"{what} {height} × {width} pixels (height × width), from {reason}")
     print_fit_summary(inspector.calibration, output)
     print_warnings(inspector.method.notes)
     if folder:

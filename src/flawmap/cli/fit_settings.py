@@ -14,6 +14,7 @@ from flawmap.errors import OptionError
 
 if TYPE_CHECKING:
     from flawmap.data.auto_size import InputSize
+    from flawmap.data.tile_size import TileSize
     from flawmap.finetune.config import FineTuneConfig
     from flawmap.inspector import Inspector
     from flawmap.methods.base import Method
@@ -37,6 +38,8 @@ class FitSettings:
         changes: what `--set` takes, of the method and of the fine-tuning.
         size: of the network's input; None where none was typed.
         pixels: side of a square of the input's area, in pixels, for a size chosen by the images.
+        tile: side of the tiles that images are cut into, in pixels, or auto; None for no tiles.
+        overlap: fraction of a tile that its neighbours share; None for the default.
         false_rejects: fraction of good parts that may be rejected.
         confidence: probability that the threshold keeps to that.
         calibration_fraction: fraction of the good images held out.
@@ -57,6 +60,8 @@ class FitSettings:
     changes: Sequence[str] = ()
     size: str | None = None
     pixels: int | None = None
+    tile: str | None = None
+    overlap: float | None = None
     false_rejects: float = 0.01
     confidence: float | None = None
     calibration_fraction: float = 0.0
@@ -75,6 +80,8 @@ class FitSettings:
         from flawmap.data.auto_size import AutoSize
         from flawmap.methods import get_preset
 
+        if self.tile is not None or self.overlap is not None:
+            return self._tile_size()
         if self.size and self.size.lower() != "auto":
             if self.pixels is not None:
                 raise OptionError(
@@ -85,6 +92,23 @@ class FitSettings:
         if self.pixels is not None:
             return AutoSize(self.pixels)
         return AutoSize() if self.size else get_preset(self.method, self.preset).size
+
+    def _tile_size(self) -> TileSize:
+        from flawmap.data.tile_size import TileSize
+
+        if self.tile is None:
+            raise OptionError(f"--overlap {self.overlap} without --tile; add --tile 512")
+        other = f"--size {self.size}" if self.size else f"--pixels {self.pixels}"
+        if self.size or self.pixels is not None:
+            raise OptionError(
+                f"--tile {self.tile} beside {other}: tiles are cut unscaled; give one of them"
+            )
+        if self.tile.lower() != "auto" and not self.tile.isdecimal():
+            raise OptionError(
+                f"--tile {self.tile}; use the side of a tile in pixels, such as 512, or auto"
+            )
+        pixels = int(self.tile) if self.tile.isdecimal() else None
+        return TileSize(pixels) if self.overlap is None else TileSize(pixels, self.overlap)
 
     def make_inspector(self, tuned: TuningResult | None = None) -> Inspector:
         """The inspector, not fitted.
@@ -121,7 +145,7 @@ class FitSettings:
             minutes: that it may take, for each product.
         """
         fixed = [*self.options, *(change.partition("=")[0] for change in self._method_changes())]
-        if self.size or self.pixels:
+        if self.size or self.pixels or self.tile:
             fixed.append("size")
         return Tuning(minutes, self.input_size, fixed)
 
@@ -132,17 +156,21 @@ class FitSettings:
             inspector: that they make, not fitted.
         """
         from flawmap.data.auto_size import AutoSize
+        from flawmap.data.tile_size import TileSize
         from flawmap.methods import METHODS
         from flawmap.methods.input_size import sides_of
 
         method, size = inspector.method, inspector.size
         is_auto = isinstance(size, AutoSize)
+        if isinstance(size, TileSize):
+            is_auto = size.pixels is None
         return {
             "method": self.method,
             "preset": self.preset or METHODS[self.method].default_preset or None,
             "backbone": method.backbone,
             "size": "auto" if is_auto else list(sides_of(size)),
             "pixels": size.pixels if isinstance(size, AutoSize) else None,
+            "tile_overlap": size.overlap if isinstance(size, TileSize) else None,
             "precision": method.precision,
             "seed": method.seed,
             "white": self.white,
@@ -160,6 +188,7 @@ class FitSettings:
             FlawmapError: the same as for the fit.
         """
         from flawmap.data.auto_size import AutoSize
+        from flawmap.data.tile_size import TileSize
         from flawmap.features.timm_network import DEFAULT_BACKBONE
         from flawmap.methods.input_size import choose_size
 
@@ -172,7 +201,7 @@ class FitSettings:
         )
         if is_fetched:
             method = replace(method, weights="random")
-        if isinstance(inspector.size, AutoSize):
+        if isinstance(inspector.size, AutoSize | TileSize):
             method.feature_extractor  # noqa: B018 (is built)
         else:
             choose_size(method, inspector.size, [])

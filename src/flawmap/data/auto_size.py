@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from flawmap.data.tile_size import TileSize
 from flawmap.data.wording import first_errors
 from flawmap.errors import DatasetError, ImageError, OptionError
 from flawmap.runtime.images.decode import decode, map_ahead
@@ -26,11 +27,13 @@ class ChosenSize(NamedTuple):
         height: in pixels.
         width: in pixels.
         reason: why, for the user: `the median aspect 1.31 of 99 of 761 good images`.
+        tile_overlap: fraction of a tile that its neighbours share; None for no tiles.
     """
 
     height: int
     width: int
     reason: str
+    tile_overlap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class AutoSize:
 
     Example:
         >>> wide = [np.zeros((80, 120, 3), np.uint8)] * 3
-        >>> AutoSize(pixels=320).choose(wide, multiple=8)
-        ChosenSize(height=264, width=392, reason='the median aspect 1.5 of 3 good images')
+        >>> AutoSize(pixels=320).choose(wide, multiple=8)[:3]
+        (264, 392, 'the median aspect 1.5 of 3 good images')
     """
 
     pixels: int = 320
@@ -99,8 +102,11 @@ class AutoSize:
         )
 
 
-InputSize = int | tuple[int, int] | AutoSize
-"""Size of a network's input in pixels: the side of a square, (height, width), or by the images."""
+InputSize = int | tuple[int, int] | AutoSize | TileSize
+"""Size of a network's input in pixels.
+
+The side of a square, (height, width), by the images, or that of tiles.
+"""
 
 
 def _side(length: float, multiple: int) -> int:

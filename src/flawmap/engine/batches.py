@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from flawmap.runtime.images.decode import UnreadableImage, decode_ahead
+from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode_ahead
 from flawmap.runtime.images.depth_hint import depth_hint
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.tiles import TileLayout, Tiles, tile_layout
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
 
@@ -30,10 +31,26 @@ class Batch(NamedTuple):
     Args:
         images: (batch, 3, height, width), preprocessed.
         names: name of each image, for messages.
+        is_complete: whether the last image ends with it; False where more of its tiles follow.
     """
 
     images: Images
     names: list[str]
+    is_complete: bool = True
+
+
+class _Input(NamedTuple):
+    """What a network reads at once of an image: all of it, or a tile.
+
+    Args:
+        name: of the image.
+        array: preprocessed.
+        is_last: whether nothing of the image follows.
+    """
+
+    name: str
+    array: Preprocessed
+    is_last: bool
 
 
 class Batches:
@@ -45,13 +62,15 @@ class Batches:
     Args:
         image_inputs: paths, bytes of files, or arrays.
         preprocessing: how images are made ready for the network.
-        size: images of a batch, 1 or more; the last may have fewer.
+        size: images of a batch, 1 or more; the last may have fewer. Where images are cut into
+            tiles, so many tiles of one image.
         groups: the lot, day or camera of each image; empty where unknown.
 
     Attributes:
         unreadable: images that the last iteration skipped, and why.
         depth_hint: what to do about the first image whose values use fewer bits than it has.
         readable_indices: indices in `image_inputs` of those that it did not skip.
+        layouts: of the tiles of each of these; empty where images are resized as a whole.
 
     Example:
         >>> grey = np.full((64, 64, 3), 128, np.uint8)
@@ -76,30 +95,49 @@ class Batches:
         self.size = size
         self.unreadable: list[UnreadableImage] = []
         self.readable_indices: list[int] = []
+        self.layouts: list[TileLayout] = []
         self.depth_hint = ""
 
     def __len__(self) -> int:
-        """The number of batches, if all images can be read."""
-        return math.ceil(len(self.image_inputs) / self.size)
+        """The number of batches, if all images can be read, and have as many tiles as the first."""
+        if not self.is_tiled:
+            return math.ceil(len(self.image_inputs) / self.size)
+        return len(self.image_inputs) * math.ceil(self._tiles_of_first / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.after(0, {})
 
-    def after(self, start: int, unreadable: Mapping[int, UnreadableImage]) -> Iterator[Batch]:
+    @property
+    def is_tiled(self) -> bool:
+        """Whether images are cut into tiles."""
+        return self.preprocessing.tile_overlap is not None
+
+    @property
+    def input_count(self) -> int:
+        """The number of inputs that a network gets, if all images are like the first."""
+        return len(self.image_inputs) * (self._tiles_of_first if self.is_tiled else 1)
+
+    def after(
+        self,
+        start: int,
+        unreadable: Mapping[int, UnreadableImage],
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> Iterator[Batch]:
         """The batches behind the first images, which an earlier run has done.
 
         Args:
             start: number of images that are done: whole batches, and what could not be read between
                 them.
             unreadable: those among them that could not be read, by index.
+            sizes: height and width of those that could, in pixels, where images are cut.
         """
         self.unreadable = list(unreadable.values())
         self.readable_indices = [index for index in range(start) if index not in unreadable]
-        readable = self._readable(start)
-        while chunk := list(islice(readable, self.size)):
-            names = [name for name, _ in chunk]
-            images = np.stack([image for _, image in chunk])
-            yield Batch(torch.from_numpy(images), names)
+        self.layouts = [tile_layout(*size, self.preprocessing) for size in sizes]
+        for chunk in self._chunks(start):
+            images = np.stack([array for _, array, _ in chunk])
+            names = [name for name, _, _ in chunk]
+            yield Batch(torch.from_numpy(images), names, chunk[-1].is_last)
 
     @property
     def readable_groups(self) -> list[str]:
@@ -119,6 +157,14 @@ class Batches:
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         return torch.tensor([numbers[group] for group in groups], dtype=torch.long)
 
+    @property
+    def input_group_ids(self) -> Indices:
+        """The group of each input of the network: of each image, or of each of its tiles."""
+        if not self.is_tiled:
+            return self.group_ids
+        counts = torch.tensor([len(layout.origins) for layout in self.layouts])
+        return self.group_ids.repeat_interleave(counts)
+
     def subset(self, indices: Sequence[int]) -> Batches:
         """Batches of some of the images that the last iteration read, without groups.
 
@@ -128,7 +174,26 @@ class Batches:
         image_inputs = [self.image_inputs[self.readable_indices[index]] for index in indices]
         return Batches(image_inputs, self.preprocessing, self.size)
 
-    def _readable(self, start: int) -> Iterator[tuple[str, Preprocessed]]:
+    @cached_property
+    def _tiles_of_first(self) -> int:
+        """The number of tiles of the first image that can be read, perhaps of all others too."""
+        for image in decode_ahead(self.image_inputs, self.preprocessing):
+            if isinstance(image, DecodedImage) and isinstance(image.network_input, Tiles):
+                return len(image.network_input)
+        return 1
+
+    def _chunks(self, start: int) -> Iterator[list[_Input]]:
+        """The inputs of each batch; tiles of two images are never together."""
+        chunk = []
+        for item in self._readable(start):
+            chunk.append(item)
+            if len(chunk) == self.size or (self.is_tiled and item.is_last):
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def _readable(self, start: int) -> Iterator[_Input]:
         rest = self.image_inputs[start:]
         decoded = decode_ahead(rest, self.preprocessing)
         for index, image in enumerate(track(decoded, "reading images", len(rest)), start):
@@ -139,6 +204,18 @@ class Batches:
                 self.depth_hint = self.depth_hint or depth_hint(
                     image.image_input, image.image, self.preprocessing
                 )
-                # Only the preprocessed image is kept: the decoded one may be a hundred times
+                # Only what the network reads is kept: the decoded image may be a hundred times
                 # larger.
-                yield name_of(image.image_input), image.preprocessed
+                yield from self._inputs_of(image)
+            # Else it would be held while the next one is decoded.
+            del image
+
+    def _inputs_of(self, image: DecodedImage) -> Iterator[_Input]:
+        name = name_of(image.image_input)
+        if not isinstance(image.network_input, Tiles):
+            yield _Input(name, image.network_input, is_last=True)
+            return
+        tiles = image.network_input
+        self.layouts.append(tiles.layout)
+        for number, tile in enumerate(tiles, 1):
+            yield _Input(name, tile, number == len(tiles))

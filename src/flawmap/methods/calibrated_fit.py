@@ -10,6 +10,7 @@ from flawmap.data.wording import first_errors
 from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
+from flawmap.methods.tiled_method import score_held_out
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.images.decode import UnreadableImage, decode
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
@@ -70,7 +71,8 @@ def fit_and_calibrate(
         calibrating = _batches(training_set.calibration, preprocessing)
     try:
         if training_set.held_out:
-            scores = method.fit(training, checkpoint_dir).score_batches(calibrating)
+            method.fit(training, checkpoint_dir)
+            scores = score_held_out(method, calibrating)
         else:
             scores = method.cross_fit_scores(training, checkpoint_dir)
         readable = training.readable_indices

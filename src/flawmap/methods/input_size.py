@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.data.tile_size import TileSize
 from flawmap.errors import NotFitted, OptionError
 from flawmap.methods.base import Method
 from flawmap.runtime.input_sides import round_to_multiple
@@ -31,7 +32,9 @@ def size_multiple(method: Method) -> int:
     return method.stride or 2 ** (max(method.layers) + 1)
 
 
-def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing:
+def make_preprocessing(
+    method: Method, height: int, width: int, tile_overlap: float | None = None
+) -> Preprocessing:
     """How images are made ready for a method's network, which this builds.
 
     Images of another aspect than the input are letterboxed where the method masks padding, and
@@ -42,6 +45,8 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
         method: the method.
         height: of the input, in pixels.
         width: of the input, in pixels.
+        tile_overlap: fraction of a tile that its neighbours share, where images are cut into tiles
+            of that size; None where they are resized.
 
     Raises:
         OptionError: timm has no such backbone, or the size cannot be.
@@ -59,7 +64,15 @@ def make_preprocessing(method: Method, height: int, width: int) -> Preprocessing
     multiple = 1 if cuts_patches else size_multiple(method)
     height = round_to_multiple(height, multiple)
     width = round_to_multiple(width, multiple)
-    return Preprocessing(height, width, backbone.mean, backbone.std, beyond, multiple)
+    return Preprocessing(
+        height,
+        width,
+        backbone.mean,
+        backbone.std,
+        letterbox_beyond=beyond if tile_overlap is None else None,
+        multiple=multiple,
+        tile_overlap=tile_overlap,
+    )
 
 
 def choose_size(method: Method, size: InputSize, images: Sequence[ImageInput]) -> ChosenSize | None:
@@ -79,15 +92,20 @@ def choose_size(method: Method, size: InputSize, images: Sequence[ImageInput]) -
         >>> choose_size(make_method("patchcore", letterbox=True), (100, 160), []).reason
         '100 × 160, rounded to whole patches of tf_efficientnet_lite0'
     """
+    if isinstance(size, TileSize):
+        size = size.choose(images) or AutoSize()
     if isinstance(size, AutoSize):
         return size.choose(images, size_multiple(method))
     height, width = sides_of(size)
-    preprocessing = make_preprocessing(method, height, width)
+    overlap = size.overlap if isinstance(size, TileSize) else None
+    preprocessing = make_preprocessing(method, height, width, overlap)
     actual = preprocessing.height, preprocessing.width
-    if actual == (height, width):
+    if actual == (height, width) and overlap is None:
         return None
     reason = f"{height} × {width}, rounded to whole patches of {method.backbone}"
-    return ChosenSize(*actual, reason)
+    if actual == (height, width):
+        reason = "the images' own pixels"
+    return ChosenSize(*actual, reason, overlap)
 
 
 def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
@@ -103,12 +121,13 @@ def sides_of(size: InputSize | ChosenSize) -> tuple[int, int]:
     >>> sides_of(224), sides_of((224, 320))
     ((224, 224), (224, 320))
     """
-    if isinstance(size, AutoSize):
+    given = size.pixels if isinstance(size, TileSize) else size
+    if given is None or isinstance(given, AutoSize):
         raise NotFitted("the good images choose the size (auto); call fit first")
-    sides = size[:2] if isinstance(size, Sequence) else (size, size)
+    sides = given[:2] if isinstance(given, Sequence) else (given, given)
     if len(sides) < 2 or not all(isinstance(side, Integral) for side in sides):
         raise OptionError(
-            f"size={size!r}; use a side in pixels, as 224, a tuple (height, width), or "
+            f"size={given!r}; use a side in pixels, as 224, a tuple (height, width), or "
             "AutoSize(320) for the aspect of the good images"
         )
     return sides[0], sides[1]

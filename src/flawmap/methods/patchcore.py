@@ -31,6 +31,7 @@ from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.scratch import Scratch
+from flawmap.memory.scratch_rows import PatchRows
 from flawmap.methods.base import HeldOutScores, State, not_fitted
 from flawmap.methods.fit_memory import check_memory
 from flawmap.methods.memory_base import MemoryMethod
@@ -44,6 +45,8 @@ from flawmap.methods.patchcore_shard import (
     in_precision,
     make_shard,
 )
+from flawmap.methods.patchcore_tiles import JoinedScores, leave_out_tiled, make_patch_scoring
+from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.support.options import check_range
 from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Indices
@@ -127,6 +130,20 @@ class PatchCore(MemoryMethod):
         """Whether padded patches are neither fitted nor scored, so that images may be padded."""
         return self.letterbox
 
+    @property
+    def patch_scoring(self) -> PatchScoring:
+        """How the distances of patches make an image's score and map, where tiles are joined.
+
+        Raises:
+            OptionError: an option that cannot be with tiles.
+        """
+        return make_patch_scoring(
+            self.image_score,
+            self.sigma,
+            masks_padding=self.masks_padding,
+            place_scaling=self.place_scaling,
+        )
+
     def limit_memory(self, limit: int, folder: Path) -> None:
         """Keep the fit within so much memory: vectors in half precision, in a file.
 
@@ -203,7 +220,17 @@ class PatchCore(MemoryMethod):
         """
         self.fit_features(batches, folder)
         patches = self._good_patches(batches)
-        return self._fit_patches(patches)._left_out_scores(patches, batches.group_ids)
+        self._fit_patches(patches)
+        if not batches.is_tiled:
+            return self._left_out_scores(patches, batches.group_ids)
+        left_out = LeaveOut(
+            self._bank(),
+            self._compared(patches.vectors),
+            batches.input_group_ids,
+            patches.is_inside,
+        )
+        joined = JoinedScores(self.patch_scoring, batches.preprocessing)
+        return leave_out_tiled(left_out, batches.layouts, joined)
 
     def leave_one_out_scores(self, shard: State, group_ids: Indices) -> HeldOutScores:
         """Score extracted images by the bank as it would be without their group; fit first.
@@ -310,9 +337,7 @@ class PatchCore(MemoryMethod):
         return self
 
     def _left_out_scores(self, patches: GoodPatches, group_ids: Indices) -> HeldOutScores:
-        vectors = patches.vectors
-        if not self.reduction.is_early:
-            vectors = reduce_rows(self.reduction_, vectors)
+        vectors = self._compared(patches.vectors)
         left_out = LeaveOut(self._bank(), vectors, group_ids, patches.is_inside)
         pixel_map = AnomalyMap(self.sigma).to(best_device())
 
@@ -320,6 +345,12 @@ class PatchCore(MemoryMethod):
             return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
 
         return leave_one_out_scores(left_out, patches, vectors, make_head)
+
+    def _compared(self, vectors: PatchRows) -> PatchRows:
+        """Vectors of patches as the bank compares them."""
+        if self.reduction.is_early:
+            return vectors
+        return reduce_rows(self.reduction_, vectors)
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

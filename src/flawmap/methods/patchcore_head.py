@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from flawmap.engine.run import best_device
 from flawmap.errors import OptionError
-from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.features.context_base import Context
 from flawmap.features.patches import PatchEmbedder
 from flawmap.features.place_scaling import PlaceScaling
@@ -78,7 +77,7 @@ class PatchCoreHead(Head):
         reduction: makes vectors shorter, as those of the bank are; or the identity.
         bank: what patches are compared with.
         image_rule: how the patches of an image make its score.
-        pixel_map: distances per patch to distances per pixel.
+        pixel_map: distances per patch to the anomaly map, as `AnomalyMap`.
         places: scales distances by place; None leaves them as they are.
 
     Example:
@@ -94,7 +93,7 @@ class PatchCoreHead(Head):
         reduction: nn.Module,
         bank: Bank,
         image_rule: ImageScore,
-        pixel_map: AnomalyMap,
+        pixel_map: nn.Module,
         places: PlaceScaling | None = None,
     ) -> None:
         super().__init__()

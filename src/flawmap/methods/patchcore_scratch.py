@@ -57,27 +57,30 @@ def patches_in_scratch(
         if not is_checked:
             _, rows, columns, _ = tensors[0].shape
             try:
-                check(len(batches.image_inputs) * rows * columns)
+                check(batches.input_count * rows * columns)
             except OptionError:
                 if extraction.is_empty:
                     scratch.remove()
                 raise
             is_checked = True
-        extraction.add(tensors, (batch.images.shape[-2], batch.images.shape[-1]))
+        size = batch.images.shape[-2], batch.images.shape[-1]
+        extraction.add(tensors, size, is_complete=batch.is_complete)
     return extraction.finish()
 
 
 class _Extraction:
     """What was extracted so far: the files hold it, and the journal's last entry says how much.
 
-    The first file has the patches' vectors, a row each; the others have a row for each image.
+    The first file has the patches' vectors, a row each; the others have a row for each input of the
+    network: an image or a tile.
     """
 
     def __init__(self, scratch: Scratch, batches: Batches) -> None:
         self._scratch = scratch
         self._batches = batches
         self._done = 0  # of the batches' images, readable or not
-        self._images = 0
+        self._inputs = 0
+        self._image_sizes: list[tuple[int, int]] = []
         self._size = (0, 0)
         self._shapes: list[tuple[int, ...]] = []
         self._files: list[ScratchRows] = []
@@ -87,9 +90,9 @@ class _Extraction:
         if self._files:
             # What was written but not recorded goes.
             vectors, *others = self._files
-            vectors.truncate(self._images * math.prod(self._shapes[0][:2]))
+            vectors.truncate(self._inputs * math.prod(self._shapes[0][:2]))
             for rows in others:
-                rows.truncate(self._images)
+                rows.truncate(self._inputs)
 
     @property
     def is_empty(self) -> bool:
@@ -98,17 +101,18 @@ class _Extraction:
 
     def remaining_batches(self) -> Iterator[Batch]:
         """The batches that are not in the files yet."""
-        return self._batches.after(self._done, self._unreadable)
+        return self._batches.after(self._done, self._unreadable, self._image_sizes)
 
-    def add(self, tensors: list[Tensor], size: tuple[int, int]) -> None:
-        """Write a batch, then record that it is complete."""
+    def add(self, tensors: list[Tensor], size: tuple[int, int], *, is_complete: bool) -> None:
+        """Write a batch, then record that its images are complete, where they are."""
         if not self._files:
             self._size = size
             self._open([tuple(tensor.shape[1:]) for tensor in tensors], tensors[0].dtype)
         for rows, tensor in zip(self._files, tensors, strict=True):
             rows.append(tensor.reshape(-1, rows.shape[1]))
-        self._images += len(tensors[0])
-        self._record(self._batches.readable_indices[-1] + 1)
+        self._inputs += len(tensors[0])
+        if is_complete:
+            self._record(self._batches.readable_indices[-1] + 1)
 
     def finish(self) -> GoodPatches:
         """The patches of all images."""
@@ -121,7 +125,7 @@ class _Extraction:
         ]
         _, transforms, inside = Embedded.unflatten(small)
         rows, columns, _ = self._shapes[0]
-        return GoodPatches(vectors, (self._images, rows, columns), self._size, transforms, inside)
+        return GoodPatches(vectors, (self._inputs, rows, columns), self._size, transforms, inside)
 
     def _open(self, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> None:
         self._shapes = shapes
@@ -139,10 +143,14 @@ class _Extraction:
         added = dict(zip(indices, found, strict=True))
         self._unreadable |= added
         self._done = done
+        layouts = self._batches.layouts[len(self._image_sizes) :]
+        new_sizes = [layout.image_size for layout in layouts]
+        self._image_sizes += new_sizes
         self._scratch.record(
             {
                 "done": done,
-                "images": self._images,
+                "inputs": self._inputs,
+                "image sizes": new_sizes,
                 "size": self._size,
                 "shapes": self._shapes,
                 "dtype": str(self._files[0].dtype).removeprefix("torch."),
@@ -155,7 +163,8 @@ class _Extraction:
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
         self._done = entry["done"]
-        self._images = entry["images"]
+        self._inputs = entry["inputs"]
+        self._image_sizes += [(height, width) for height, width in entry["image sizes"]]
         height, width = entry["size"]
         self._size = (height, width)
         if not self._files:

@@ -12,11 +12,14 @@ import torch
 from flawmap._version import __version__
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
+from flawmap.engine.run import best_device
 from flawmap.errors import BundleError, NotExportable, ParityError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
+from flawmap.methods.head import ScoringModule
 from flawmap.methods.patchcore_graph import append_searching_head
 from flawmap.methods.patchcore_head import PatchCoreHead
+from flawmap.methods.tiled_method import head_for, patch_scoring_of
 from flawmap.runtime.bundle import GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.graph import Graph
@@ -84,6 +87,8 @@ def make_manifest(
     options = method.options()
     usual = make_method(name) if name in METHODS else type(method)()
     method_class, method_source = METHODS.name_of(type(method))
+    is_tiled = preprocessing.tile_overlap is not None
+    patch_scoring = patch_scoring_of(method) if is_tiled else None
     return Manifest(
         version=__version__,
         libraries={library: version(library) for library in ("openvino", "torch")},
@@ -98,6 +103,7 @@ def make_manifest(
         calibration=calibration,
         finetuning=finetuning,
         no_graph_reason=no_graph_reason,
+        patch_scoring=patch_scoring,
     )
 
 
@@ -152,16 +158,15 @@ def _certified_graph(
 ) -> dict[str, np.ndarray]:
     height = preprocessing.height
     width = preprocessing.width
-    head = method.exportable_head()
+    head = head_for(method, preprocessing)
     front = method.encoder_runner.graph(height, width)
     method.encoder_runner.release()  # what is compiled next takes its place
     if isinstance(head, PatchCoreHead) and head.bank_is_replaceable:
         graph = append_searching_head(front, head, height, width)
     else:
         graph = append_head(front, head, height, width)
-    certificate = issue_certificate(
-        method.scoring_module(), graph, golden, preprocessing, method.precision
-    )
+    scoring_module = ScoringModule(method.encoder(), head).eval().to(best_device())
+    certificate = issue_certificate(scoring_module, graph, golden, preprocessing, method.precision)
     arrays = graph.to_arrays()
     try:
         Graph.from_arrays(arrays)

@@ -25,6 +25,7 @@ from safetensors.numpy import save as save_arrays
 
 from flawmap.errors import BundleError, FlawmapError, OptionError
 from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_arrays import check_arrays
 from flawmap.runtime.saved_bytes import read_saved
@@ -72,6 +73,8 @@ class Manifest:
         tuning: record of how the settings were chosen for the part; None where they were given.
         no_graph_reason: why the file holds no graph; empty where it holds one.
         scorer_sha256: hash of all that determines scores; `save` computes it.
+        patch_scoring: how the distances of all tiles' patches make an image's score and map; None
+            where the graph makes them, of the image in one piece.
 
     Example:
         >>> from flawmap.runtime.calibration import Budget, CalibrationSettings
@@ -106,11 +109,14 @@ class Manifest:
     method_source: str = ""
     no_graph_reason: str = ""
     scorer_sha256: str = ""
+    patch_scoring: PatchScoring | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.method_options.get("precision"), str):
             raise OptionError("method_options have no precision")
         check_records(self.finetuning, self.tuning)
+        if (self.preprocessing.tile_overlap is None) != (self.patch_scoring is None):
+            raise OptionError("tiles and patch_scoring belong together")
 
     @property
     def precision(self) -> str:
@@ -243,8 +249,8 @@ def _one_line(error: Exception) -> str:
 
 def _check_complete(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
     preprocessing = manifest.preprocessing
-    side = None if manifest.no_graph_reason else (preprocessing.height, preprocessing.width)
-    check_arrays(arrays, len(manifest.calibration.groups), side=side)
+    map_size = None if manifest.no_graph_reason else preprocessing.map_size
+    check_arrays(arrays, len(manifest.calibration.groups), map_size=map_size)
 
 
 def _read_metadata(data: bytes, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

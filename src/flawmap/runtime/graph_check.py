@@ -78,7 +78,7 @@ def check_interface(model: openvino.Model, preprocessing: Preprocessing) -> None
     side = preprocessing.height, preprocessing.width
     inputs = [_describe(value) for value in model.inputs]
     outputs = [_describe(value) for value in model.outputs]
-    expected = [(1, 3, *side)], [(1,), (1, *side)]
+    expected = [(1, 3, *side)], [(1,), (1, *preprocessing.map_size)]
     if ([shape for shape, _ in inputs], [shape for shape, _ in outputs]) != expected:
         raise _refusal(f"takes {inputs} and gives {outputs}, which is no score and map of an image")
     if {kind for _, kind in (*inputs, *outputs)} != {"f32"}:

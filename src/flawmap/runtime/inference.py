@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, NoReturn, get_args
+from typing import Any, NamedTuple, NoReturn, Protocol, get_args
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
 from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.saved_bytes import as_path
+from flawmap.runtime.tile_backend import TileScorer
+from flawmap.runtime.tiles import prepare
 from flawmap.runtime.verdict import Heatmap, Verdict
 from flawmap.support.process import HomeProcess, library_call
 
@@ -62,7 +64,7 @@ class Runtime:
     Args:
         manifest: settings of the inspector.
         calibration: scores of good images, and the threshold.
-        backend: preprocessed images to scores and maps.
+        backend: network inputs to scores and maps; tiles to the distances of their patches.
         model_sha256: hash of the saved file; empty where there is none.
         scorer_sha256: hash of all that determines scores; empty where there is no saved file.
 
@@ -105,7 +107,7 @@ class Runtime:
         self.calibration = calibration
         self.model_sha256 = model_sha256
         self.scorer_sha256 = scorer_sha256
-        self._backend = backend
+        self._scorer = _scorer(manifest, backend)
         self._home = HomeProcess("the inspector")
 
     @classmethod
@@ -161,8 +163,8 @@ class Runtime:
         self._home.check()
         with library_call():
             image = decode(image_input, self.preprocessing.white)
-            preprocessed = self.preprocessing(image)
-            scored = next(self._backend.score_many([preprocessed], throughput=False))
+            network_input = prepare(image, self.preprocessing)
+            scored = next(self._scorer.score_many([network_input], throughput=False))
             return self._verdict(scored, image)
 
     def inspect_many(self, image_inputs: Iterable[ImageInput]) -> Iterator[Inspection]:
@@ -191,7 +193,8 @@ class Runtime:
     ) -> Iterator[Inspection]:
         rounds = Rounds(decode_ahead(image_inputs, self.preprocessing))
         while not rounds.is_over:
-            for scored in self._backend.score_many(rounds.preprocessed(), throughput=throughput):
+            inputs = rounds.network_inputs()
+            for scored in self._scorer.score_many(inputs, throughput=throughput):
                 yield from map(_unusable, rounds.take_unreadable())
                 # In no variable, which would hold the image while the next one is inspected.
                 yield self._inspection(scored, rounds.take())
@@ -221,7 +224,9 @@ class Runtime:
                 f"cannot be scored: its score is {scored.score:g}, its largest distance "
                 f"{float(scored.distances.max()):g}; fit again, or use precision f32"
             )
-        cut = scored.distances[: place.height, : place.width]
+        cut = scored.distances
+        if self.preprocessing.tile_overlap is None:
+            cut = cut[: place.height, : place.width]
         # In place unless it has its size already: of a large image it takes four bytes a pixel.
         heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
         into = None if cut.shape == heatmap.shape else heatmap
@@ -229,6 +234,18 @@ class Runtime:
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
         return Verdict(scored.score, p_value, reject, heatmap)
+
+
+class _ImageScorer(Protocol):
+    """Scores images, whole ones or tiles, as the preprocessing makes them ready."""
+
+    def score_many(self, images: Iterable[Any], *, throughput: bool) -> Iterator[ScoredImage]: ...
+
+
+def _scorer(manifest: Manifest, backend: ScoringBackend) -> _ImageScorer:
+    if manifest.patch_scoring is None:
+        return backend
+    return TileScorer(backend, manifest.patch_scoring, manifest.preprocessing)
 
 
 def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:

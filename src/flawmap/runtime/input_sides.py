@@ -17,3 +17,16 @@ def round_to_multiple(length: float, multiple: int) -> int:
     (96, 32)
     """
     return max(1, round(length / multiple)) * multiple
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The least multiple that is no smaller than a length.
+
+    Args:
+        length: in pixels, >= 0.
+        multiple: in pixels, 1 or more.
+
+    >>> round_up(100, 32), round_up(96, 32)
+    (128, 96)
+    """
+    return -(-length // multiple) * multiple

@@ -116,6 +116,9 @@ _LARGEST_SCALE = 1e6
 _MAX_INPUT_SIDE = 8192
 """Largest side of a network's input, in pixels; what is above would not fit into memory."""
 
+_MAX_TILE_OVERLAP = 0.75
+"""Beyond it each pixel would be computed more than 16 times."""
+
 
 class _Placement(NamedTuple):
     """Where an image lies in the network's input: at the top left, in this size.
@@ -149,11 +152,13 @@ class Preprocessing:
             is wholly image or wholly padding; 1 or more.
         white: the level of white in images of 16 bits, 1…65535, as they are decoded; None for
             65535. What is decoded has white at 65535.
+        tile_overlap: fraction of a tile that its neighbours share, 0…0.75, where images are cut
+            into tiles of the input's size, unscaled; None where the whole image is resized.
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
-            images are letterboxed; `std` or `multiple` is not above 0; or `white` is no level of 16
-            bits.
+            images are letterboxed or cut; `std` or `multiple` is not above 0; `white` is no level
+            of 16 bits; or tiles overlap too much, or are letterboxed.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -167,6 +172,7 @@ class Preprocessing:
     letterbox_beyond: float | None = None
     multiple: int = 1
     white: int | None = None
+    tile_overlap: float | None = None
 
     def __post_init__(self) -> None:
         if self.white is not None and not 1 <= self.white <= 65535:
@@ -190,15 +196,28 @@ class Preprocessing:
             raise OptionError(
                 f"mean {self.mean} and std {self.std} are no statistics of pixels in 0…1"
             )
-        if self.letterbox_beyond is None:
+        self._check_tiles()
+        if self.letterbox_beyond is None and self.tile_overlap is None:
             return
         sides = self.height, self.width
         if any(side % self.multiple for side in sides):
             height, width = (round_to_multiple(side, self.multiple) for side in sides)
+            use = "letterboxed" if self.tile_overlap is None else "that of tiles"
             raise OptionError(
-                f"size {self.height}×{self.width} cannot be letterboxed: a patch would be partly "
+                f"size {self.height}×{self.width} cannot be {use}: a patch would be partly "
                 f"image and partly padding; use multiples of {self.multiple}, as {height}x{width}"
             )
+
+    def _check_tiles(self) -> None:
+        if self.tile_overlap is None:
+            return
+        if not 0 <= self.tile_overlap <= _MAX_TILE_OVERLAP:
+            raise OptionError(
+                f"tiles that overlap by {self.tile_overlap:g} of their side; use a fraction of 0 "
+                f"to {_MAX_TILE_OVERLAP}, such as 0.25"
+            )
+        if self.letterbox_beyond is not None:
+            raise OptionError("tiles are cut unscaled, so they cannot be letterboxed")
 
     def __call__(self, image: ImageArray) -> Preprocessed:
         """The image resized, scaled to 0…1 and normalised; float32, channels first.
@@ -206,15 +225,45 @@ class Preprocessing:
         Args:
             image: a decoded image.
         """
-        place = self.placement(*image.shape[:2])
-        small = resize(image, *place)
+        return self.unscaled(resize(image, *self.placement(*image.shape[:2])))
+
+    def unscaled(self, image: ImageArray) -> Preprocessed:
+        """An image that is no larger than the input, at its top left; the rest is `PADDING`.
+
+        Args:
+            image: a decoded image.
+        """
+        height, width = image.shape[:2]
         result = np.empty((3, self.height, self.width), np.float32)
-        if place != (self.height, self.width):
+        if (height, width) != (self.height, self.width):
             result.fill(PADDING)
-        target = result[:, : place.height, : place.width]
-        for channel, levels in enumerate(cv2.split(small)):
+        target = result[:, :height, :width]
+        for channel, levels in enumerate(cv2.split(image)):
             target[channel] = self._normalised(levels, channel)
         return result
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns of what a graph says of one input: pixels, or a tile's patches."""
+        return (self.height, self.width) if self.tile_overlap is None else self.patch_grid
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches in the input."""
+        return self.height // self.multiple, self.width // self.multiple
+
+    def tile_step(self, side: int) -> int:
+        """How far tiles are apart along an axis, in pixels: a multiple of a patch.
+
+        Args:
+            side: of a tile along that axis, in pixels.
+
+        Example:
+            >>> Preprocessing(512, 512, multiple=8, tile_overlap=0.25).tile_step(512)
+            384
+        """
+        overlap = side * (self.tile_overlap or 0.0)
+        return side - min(round(overlap / self.multiple) * self.multiple, side - self.multiple)
 
     def _normalised(self, levels: np.ndarray, channel: int) -> np.ndarray:
         """One channel in 0…1, less its mean, by its standard deviation."""

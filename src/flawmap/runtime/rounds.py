@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from flawmap.runtime.images.decode import DecodedImage, UnreadableImage
-from flawmap.runtime.preprocess import Preprocessed
+from flawmap.runtime.tiles import NetworkInput
 
 _BYTES_OF_A_ROUND = 2**26
 """Decoded images of a round, in bytes: one of 22 megapixels or more."""
@@ -31,14 +31,14 @@ class Rounds:
         self._failure: Exception | None = None
         self._held: deque[DecodedImage | UnreadableImage] = deque()
 
-    def preprocessed(self) -> Iterator[Preprocessed]:
+    def network_inputs(self) -> Iterator[NetworkInput]:
         """The images of a round that can be used, as a network reads them."""
         size = 0
         for loaded in self._until_failure():
             self._held.append(loaded)
             if isinstance(loaded, DecodedImage):
                 size += loaded.image.nbytes
-                yield loaded.preprocessed
+                yield loaded.network_input
             # Else it would be held while the next one is decoded.
             del loaded
             if size > _BYTES_OF_A_ROUND:

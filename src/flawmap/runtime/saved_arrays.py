@@ -33,14 +33,14 @@ _PIXELS = _Kind("u", 3)
 
 
 def check_arrays(
-    arrays: Mapping[str, np.ndarray], group_count: int, *, side: tuple[int, int] | None
+    arrays: Mapping[str, np.ndarray], group_count: int, *, map_size: tuple[int, int] | None
 ) -> None:
     """Refuse arrays that are no complete inspector.
 
     Args:
         arrays: those of a saved file, by name.
         group_count: number of groups that the manifest has, one for each good image or none.
-        side: height and width of the graph's input; None where the file holds no graph.
+        map_size: rows and columns of the graph's map; None where the file holds no graph.
 
     Raises:
         BundleError: an array is missing, of another type or shape, or holds what is no score.
@@ -51,15 +51,15 @@ def check_arrays(
         raise BundleError(
             f"{len(scores)} calibration scores, {len(peaks)} peaks and {group_count} groups"
         )
-    if side is None:
+    if map_size is None:
         return
     _check_kinds(arrays, _GRAPH | _GOLDEN)
-    _check_golden(arrays, side)
+    _check_golden(arrays, map_size)
 
 
-def _check_golden(arrays: Mapping[str, np.ndarray], side: tuple[int, int]) -> None:
+def _check_golden(arrays: Mapping[str, np.ndarray], map_size: tuple[int, int]) -> None:
     scores, maps = (arrays[name] for name in _GOLDEN)
-    if not len(scores) or maps.shape != (len(scores), *side):
+    if not len(scores) or maps.shape != (len(scores), *map_size):
         raise BundleError(f"{len(scores)} golden scores and maps of shape {maps.shape}")
     for index in range(len(scores)):
         name = f"golden.pixels{index}"

@@ -10,6 +10,7 @@ from itertools import product
 from typing import NamedTuple
 
 from flawmap.data.auto_size import AutoSize, InputSize
+from flawmap.data.tile_size import TileSize
 from flawmap.methods.base import Method
 from flawmap.support.options import with_option
 
@@ -174,5 +175,5 @@ def _area(size: InputSize | None) -> int:
     """Of the network's input, in pixels."""
     if isinstance(size, tuple):
         return size[0] * size[1]
-    side = size.pixels if isinstance(size, AutoSize) else size
+    side = size.pixels if isinstance(size, AutoSize | TileSize) else size
     return (side or _DEFAULT_SIDE) ** 2

@@ -19,7 +19,8 @@ from flawmap.runtime.images.image_array import check_array, to_rgb
 from flawmap.runtime.images.image_file import ImageFile, open_image_file
 from flawmap.runtime.images.image_input import name_of, read_input, stored_size
 from flawmap.runtime.images.room import Room
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessed, Preprocessing
+from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessing
+from flawmap.runtime.tiles import NetworkInput, prepare
 from flawmap.support.process import HomeProcess
 
 _MIN_IMAGE_SIDE = 8
@@ -44,13 +45,13 @@ class DecodedImage(NamedTuple):
     Args:
         image_input: the image as it was given.
         image: decoded, in its own size and depth.
-        preprocessed: what the network reads.
+        network_input: what of it the network reads; tiles are made ready when they are used.
         sha256: of the file's bytes, 64 hexadecimal digits; empty for an array.
     """
 
     image_input: ImageInput
     image: ImageArray
-    preprocessed: Preprocessed
+    network_input: NetworkInput
     sha256: str
 
 
@@ -258,7 +259,7 @@ def _load(
             room.take(number, image.nbytes)
     except ImageError as error:
         return UnreadableImage(image_input, error, sha256)
-    return DecodedImage(image_input, image, preprocessing(image), sha256)
+    return DecodedImage(image_input, image, prepare(image, preprocessing), sha256)
 
 
 @contextmanager

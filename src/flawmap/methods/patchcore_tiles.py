@@ -1,0 +1,148 @@
+"""PatchCore on tiles of images: distances of their patches, joined before they become a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flawmap.errors import OptionError
+from flawmap.memory.bank import ImageScore, Maximum, TopShare
+from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.threads import single_threaded
+from flawmap.methods.base import HeldOutScores
+from flawmap.runtime.patch_scoring import PatchScoring
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.tiles import TileLayout, join_tiles
+from flawmap.support.tensors import Distances, Inside, Maps
+
+
+class PatchMap(nn.Module):
+    """In place of an anomaly map: the distance of each patch, as it is."""
+
+    def forward(
+        self, distances: Distances, height: int, width: int, inside: Inside | None = None
+    ) -> Maps:
+        """The distances, (batch, row, column).
+
+        Args:
+            distances: (batch, row, column), >= 0.
+            height: unused.
+            width: unused.
+            inside: unused.
+        """
+        del height, width, inside
+        return distances
+
+
+def make_patch_scoring(
+    image_score: ImageScore, sigma: float, *, masks_padding: bool, place_scaling: bool
+) -> PatchScoring:
+    """How the distances of all patches make an image's score and map, where tiles are joined.
+
+    Args:
+        image_score: of the method.
+        sigma: of the Gaussian over the map, in pixels.
+        masks_padding: whether the method leaves padding out.
+        place_scaling: whether it scales distances by place.
+
+    Raises:
+        OptionError: one of them cannot be with tiles.
+
+    Example:
+        >>> make_patch_scoring(TopShare(0.01), 4.0, masks_padding=True, place_scaling=False)
+        PatchScoring(share=0.01, sigma=4.0)
+    """
+    if not masks_padding:
+        raise OptionError(
+            "tiles need a method that leaves padding out, since an image may be smaller than a "
+            "tile; use letterbox=true, or flawmap, which has it"
+        )
+    if place_scaling:
+        raise OptionError(
+            "place_scaling=true: a place in a tile is no place of the part; use "
+            "place_scaling=false with tiles"
+        )
+    return PatchScoring(_share_of(image_score), sigma)
+
+
+def _share_of(image_score: ImageScore) -> float:
+    if isinstance(image_score, Maximum):
+        return 0.0
+    if isinstance(image_score, TopShare):
+        return image_score.fraction
+    raise OptionError(
+        f"image_score={type(image_score).__name__} is for images as a whole; with tiles use "
+        "TopShare or Maximum"
+    )
+
+
+class JoinedScores:
+    """Scores of good images, of the distances of their tiles as they come, tile by tile.
+
+    Args:
+        scoring: how the distances of an image make its score and map.
+        preprocessing: of the network's input.
+    """
+
+    def __init__(self, scoring: PatchScoring, preprocessing: Preprocessing) -> None:
+        self._scoring = scoring
+        self._preprocessing = preprocessing
+        self._tiles: list[Tensor] = []
+
+    def add(self, distances: Tensor, layout: TileLayout) -> tuple[float, float] | None:
+        """Add the next tile of an image.
+
+        Args:
+            distances: of its patches, row by row.
+            layout: of the image's tiles.
+
+        Returns:
+            The image's score and the largest value of its map; None until its last tile.
+        """
+        self._tiles.append(distances)
+        if len(self._tiles) < len(layout.origins):
+            return None
+        shape = self._preprocessing.patch_grid
+        grids = [tile.cpu().numpy().reshape(shape) for tile in self._tiles]
+        self._tiles.clear()
+        joined = join_tiles(grids, layout, self._preprocessing)
+        scored = self._scoring(joined, layout.image_size, self._preprocessing)
+        return scored.score, float(scored.pixels.max())
+
+
+@torch.inference_mode()
+@single_threaded()
+def leave_out_tiled(
+    left_out: LeaveOut, layouts: Sequence[TileLayout], joined: JoinedScores
+) -> HeldOutScores:
+    """Image scores and map peaks of good images, each by the bank without its group.
+
+    Args:
+        left_out: the bank without each group, and the distances to it, tile by tile.
+        layouts: of each image's tiles.
+        joined: makes scores of the distances.
+
+    Returns:
+        Scores in the order of the images.
+    """
+    images = [image for image, layout in enumerate(layouts) for _ in layout.origins]
+    scores = [(0.0, 0.0)] * len(layouts)
+    for tile, _, nearest in left_out.each_image():
+        image = images[tile]
+        # The tiles of an image are of one group, so they follow one another.
+        scored = joined.add(nearest.distances, layouts[image])
+        if scored:
+            scores[image] = scored
+    return held_out_scores(scores)
+
+
+def held_out_scores(scores: Sequence[tuple[float, float]]) -> HeldOutScores:
+    """Scores of images as tensors.
+
+    Args:
+        scores: image score and map peak of each.
+    """
+    image, peak = torch.tensor(scores).reshape(-1, 2).T
+    return HeldOutScores(image.contiguous(), peak.contiguous())

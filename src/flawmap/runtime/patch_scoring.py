@@ -1,0 +1,105 @@
+"""From the distances of an image's patches to its score and its anomaly map, without torch.
+
+A graph does both for an image that it sees as a whole. Where it sees only a part, as with tiles, it
+gives the distances, and they become a score and a map here, in fit and inspection alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from flawmap.errors import OptionError
+from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.tiles import PatchDistances
+
+_LARGEST_SIGMA = 1000.0
+"""A Gaussian beyond it is no smoothing of a map but an error, pixels."""
+
+AnomalyMap = Float[np.ndarray, "_height _width"]
+"""A distance for each pixel of an image, >= 0."""
+
+
+class PatchScores(NamedTuple):
+    """What the distances of an image's patches make.
+
+    Args:
+        score: the image score, >= 0.
+        pixels: the anomaly map, in the image's own pixels.
+    """
+
+    score: float
+    pixels: AnomalyMap
+
+
+@dataclass(frozen=True)
+class PatchScoring:
+    """How the distances of an image's patches make its score and its anomaly map.
+
+    Args:
+        share: fraction q, 0…1: the score is the mean of the k = max(1, round(q·P)) largest
+            distances, where P counts the patches of the image, or of one network input where the
+            image has more; 0 for the largest alone. So a small defect counts as much in a large
+            image as in a small one.
+        sigma: standard deviation of the Gaussian over the map, in pixels, 0…1000.
+
+    Raises:
+        OptionError: a value out of its range.
+
+    Example:
+        >>> distances = np.array([[3.0, 1.0], [2.0, 0.0]])
+        >>> preprocessing = Preprocessing(32, 32, multiple=16)
+        >>> PatchScoring(share=0.5, sigma=1.0)(distances, (32, 32), preprocessing).score
+        2.5
+    """
+
+    share: float
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise OptionError(f"a top share of {self.share} is no fraction; use 0 to 1")
+        if not 0 <= self.sigma <= _LARGEST_SIGMA:
+            raise OptionError(f"sigma is {self.sigma}; use 0 to {_LARGEST_SIGMA:g} pixels")
+
+    def __call__(
+        self, distances: PatchDistances, size: tuple[int, int], preprocessing: Preprocessing
+    ) -> PatchScores:
+        """The score of an image, and its anomaly map.
+
+        Args:
+            distances: of all its patches, from its top left corner on.
+            size: height and width of the image, in pixels.
+            preprocessing: of the network's input.
+        """
+        patches_of_input = math.prod(preprocessing.patch_grid)
+        score = self._image_score(distances, patches_of_input)
+        return PatchScores(score, self._anomaly_map(distances, size, preprocessing.multiple))
+
+    def _image_score(self, distances: PatchDistances, patches_of_input: int) -> float:
+        count = max(1, round(self.share * min(distances.size, patches_of_input)))
+        flat = distances.ravel()
+        largest = np.partition(flat, flat.size - count)[flat.size - count :]
+        # Sorted, so that the sum does not depend on the order that partition leaves.
+        return float(np.sort(largest).mean(dtype=np.float64))
+
+    def _anomaly_map(
+        self, distances: PatchDistances, size: tuple[int, int], multiple: int
+    ) -> AnomalyMap:
+        """Bilinear between the patches' centres, then a Gaussian."""
+        rows, columns = distances.shape
+        height, width = size
+        grown = columns * multiple, rows * multiple
+        pixels = cv2.resize(distances.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
+        pixels = pixels[:height, :width]
+        if self.sigma:
+            # The kernel ends at 4 σ, and the border is mirrored, as in torch.
+            side = 2 * int(4 * self.sigma + 0.5) + 1
+            kernel = side, side
+            pixels = cv2.GaussianBlur(pixels, kernel, self.sigma, borderType=cv2.BORDER_REFLECT)
+        return np.ascontiguousarray(pixels)

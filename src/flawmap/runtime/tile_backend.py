@@ -1,0 +1,65 @@
+"""Scoring of images that are cut into tiles: a backend scores the tiles, and they are joined."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+from flawmap.runtime.backend import ScoredImage, ScoringBackend
+from flawmap.runtime.patch_scoring import PatchScoring
+from flawmap.runtime.preprocess import Preprocessed, Preprocessing
+from flawmap.runtime.tiles import TileLayout, Tiles, join_tiles
+
+_MIN_TILES_FOR_THROUGHPUT = 16
+"""Fewer tiles are done one by one before several at once are made ready."""
+
+
+class TileScorer:
+    """Scores images tile by tile; safe in any number of threads.
+
+    Args:
+        backend: gives the distances of a tile's patches as its map.
+        scoring: how all distances of an image make its score and map.
+        preprocessing: of the network's input, whose size is the tile's.
+    """
+
+    def __init__(
+        self, backend: ScoringBackend, scoring: PatchScoring, preprocessing: Preprocessing
+    ) -> None:
+        self._backend = backend
+        self._scoring = scoring
+        self._preprocessing = preprocessing
+
+    def score_many(self, images: Iterable[Tiles], *, throughput: bool) -> Iterator[ScoredImage]:
+        """Score and anomaly map of each image, in order; the map is in the image's own pixels.
+
+        Args:
+            images: as tiles.
+            throughput: whether several tiles are computed at once; of an image of many they are in
+                any case.
+        """
+        images = iter(images)
+        first = list(islice(images, 1))
+        throughput = throughput or any(len(tiles) >= _MIN_TILES_FOR_THROUGHPUT for tiles in first)
+        begun: deque[TileLayout] = deque()
+
+        def all_tiles() -> Iterator[Preprocessed]:
+            for tiles in chain(first, images):
+                begun.append(tiles.layout)
+                yield from tiles
+
+        scored = self._backend.score_many(all_tiles(), throughput=throughput)
+        for tile in scored:
+            yield self._joined(chain([tile], scored), begun.popleft())
+
+    def _joined(self, scored: Iterator[ScoredImage], layout: TileLayout) -> ScoredImage:
+        """The next tiles, as many as the layout has, as one image."""
+        tiles = list(islice(scored, len(layout.origins)))
+        started = time.perf_counter()
+        distances = join_tiles([tile.distances for tile in tiles], layout, self._preprocessing)
+        score, pixels = self._scoring(distances, layout.image_size, self._preprocessing)
+        elapsed_ms = 1000 * (time.perf_counter() - started)
+        elapsed_ms += sum(tile.inference_ms for tile in tiles)
+        return ScoredImage(score, pixels, elapsed_ms)

@@ -1,0 +1,171 @@
+"""Large images cut into tiles for a network, and what it makes of them joined again.
+
+Tiles are cut out of the image unscaled, so small defects keep their pixels. They begin at multiples
+of the patch's side and overlap; where they do, a patch's distance is the weighted mean of those in
+its tiles, with a weight that falls to 0 towards a tile's border, since there the network sees less
+of the surroundings. So no border of a tile shows in the joined map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from flawmap.runtime.input_sides import round_up
+from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing
+
+PatchDistances = Float[np.ndarray, "_row _column"]
+"""The distance of each patch, >= 0."""
+
+
+class TileLayout(NamedTuple):
+    """Where the tiles of an image lie, in its own pixels.
+
+    Args:
+        rows: the first row of each row of tiles.
+        columns: the first column of each column of tiles.
+        image_size: height and width of the image.
+        height: of what is cut: the image's, up to the next multiple of a patch.
+        width: likewise.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    image_size: tuple[int, int]
+    height: int
+    width: int
+
+    @property
+    def origins(self) -> list[tuple[int, int]]:
+        """The first row and column of each tile, row by row."""
+        return list(product(self.rows, self.columns))
+
+
+class Tiles:
+    """An image as tiles, each made ready for the network only when it is its turn.
+
+    Args:
+        image: a decoded image.
+        preprocessing: of the network's input, whose size is the tile's.
+
+    Attributes:
+        layout: where the tiles lie.
+
+    Example:
+        >>> preprocessing = Preprocessing(64, 64, multiple=8, tile_overlap=0.25)
+        >>> tiles = Tiles(np.zeros((100, 64, 3), np.uint8), preprocessing)
+        >>> tiles.layout.origins, [tile.shape for tile in tiles]
+        ([(0, 0), (40, 0)], [(3, 64, 64), (3, 64, 64)])
+    """
+
+    def __init__(self, image: ImageArray, preprocessing: Preprocessing) -> None:
+        self.layout = tile_layout(image.shape[0], image.shape[1], preprocessing)
+        self._image = image
+        self._preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.layout.rows) * len(self.layout.columns)
+
+    def __iter__(self) -> Iterator[Preprocessed]:
+        for row, column in self.layout.origins:
+            yield self._preprocessing.unscaled(self._cut(row, column))
+
+    def _cut(self, row: int, column: int) -> ImageArray:
+        """The pixels of a tile; the last patches repeat the image's edge where it ends in them."""
+        height = min(self._preprocessing.height, self.layout.height - row)
+        width = min(self._preprocessing.width, self.layout.width - column)
+        cut = self._image[row : row + height, column : column + width]
+        missing = height - cut.shape[0], width - cut.shape[1]
+        if any(missing):
+            cut = cv2.copyMakeBorder(cut, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+        return np.asarray(cut)
+
+
+NetworkInput = Preprocessed | Tiles
+"""What of an image a network reads: all of it, resized, or tiles."""
+
+
+def prepare(image: ImageArray, preprocessing: Preprocessing) -> NetworkInput:
+    """What of an image goes to the network: all of it, resized, or tiles.
+
+    Args:
+        image: a decoded image.
+        preprocessing: of the network's input.
+    """
+    if preprocessing.tile_overlap is None:
+        return preprocessing(image)
+    return Tiles(image, preprocessing)
+
+
+def tile_layout(height: int, width: int, preprocessing: Preprocessing) -> TileLayout:
+    """Where the tiles of an image lie.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        preprocessing: of the network's input, whose size is the tile's.
+
+    Example:
+        >>> preprocessing = Preprocessing(512, 512, multiple=8, tile_overlap=0.25)
+        >>> tile_layout(1000, 300, preprocessing)
+        TileLayout(rows=(0, 384, 488), columns=(0,), image_size=(1000, 300), height=1000, width=304)
+    """
+    image_size = height, width
+    height, width = (round_up(side, preprocessing.multiple) for side in image_size)
+    rows = _origins(height, preprocessing.height, preprocessing.tile_step(preprocessing.height))
+    columns = _origins(width, preprocessing.width, preprocessing.tile_step(preprocessing.width))
+    return TileLayout(rows, columns, image_size, height, width)
+
+
+def _origins(length: int, tile: int, step: int) -> tuple[int, ...]:
+    """A step apart from the start on; the last tile ends where the image does."""
+    last = max(0, length - tile)
+    return (*range(0, last, step), last)
+
+
+def join_tiles(
+    grids: Iterable[PatchDistances], layout: TileLayout, preprocessing: Preprocessing
+) -> PatchDistances:
+    """The distances of all patches of an image.
+
+    Args:
+        grids: of each tile of the layout, in its order.
+        layout: where the tiles lie.
+        preprocessing: of the network's input.
+
+    Returns:
+        A distance for each patch of the image, (row, column).
+
+    Example:
+        >>> preprocessing = Preprocessing(64, 64, multiple=8, tile_overlap=0.25)
+        >>> layout = tile_layout(100, 64, preprocessing)
+        >>> join_tiles([np.ones((8, 8))] * 2, layout, preprocessing).shape
+        (13, 8)
+    """
+    multiple = preprocessing.multiple
+    shape = layout.height // multiple, layout.width // multiple
+    total, weight = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+    weights = np.outer(
+        _weights(preprocessing.height, preprocessing),
+        _weights(preprocessing.width, preprocessing),
+    )
+    for (row, column), grid in zip(layout.origins, grids, strict=True):
+        into = np.s_[row // multiple :, column // multiple :]
+        rows, columns = (min(sides) for sides in zip(grid.shape, total[into].shape, strict=True))
+        part = np.s_[:rows, :columns]
+        total[into][part] += weights[part] * grid[part]
+        weight[into][part] += weights[part]
+    return np.asarray(total / weight, np.float32)
+
+
+def _weights(side: int, preprocessing: Preprocessing) -> np.ndarray:
+    """Of each patch of a tile along one axis: 1, and less where the next tile overlaps."""
+    patches = side // preprocessing.multiple
+    shared = (side - preprocessing.tile_step(side)) // preprocessing.multiple
+    to_border = np.minimum(np.arange(patches), np.arange(patches)[::-1]) + 0.5
+    return np.minimum(1.0, to_border / max(shared, 0.5))
