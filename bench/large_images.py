@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,9 +30,7 @@ from flawmap.synthetic.probes import Probe, paint_probe
 
 PROBES = {
     "dot, 6 px, 40 levels": Probe("dot", size=6, contrast=40, unit="levels"),
-    "scratch, 2 × 48 px, 40 levels": Probe(
-        "scratch", size=48, contrast=40, unit="levels", width=2
-    ),
+    "scratch, 2 × 48 px, 40 levels": Probe("scratch", size=48, contrast=40, unit="levels", width=2),
 }
 FALSE_REJECTS = 0.05
 
@@ -80,9 +79,7 @@ def draw(folder: Path, arguments: argparse.Namespace) -> None:
             cv2.imwrite(str(file), image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def draw_large(
-    rng: np.random.Generator, height: int, width: int
-) -> tuple[ImageU8, np.ndarray]:
+def draw_large(rng: np.random.Generator, height: int, width: int) -> tuple[ImageU8, np.ndarray]:
     """A good heat sink of any size, and where it is."""
     scene = draw_scene(rng, "Black")
     size = width, height
@@ -95,7 +92,7 @@ def draw_large(
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8), part > 0.9
 
 
-def measure(folder: Path, size: InputSize, options: dict[str, str]) -> Iterator[str]:
+def measure(folder: Path, size: InputSize, options: dict[str, Any]) -> Iterator[str]:
     """Time of the fit and of an image, and the share of each kind of defect that is found."""
     started = time.perf_counter()
     inspector = Inspector("flawmap", size=size, **options).fit(folder / "good")

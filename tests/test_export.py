@@ -10,7 +10,7 @@ import onnxruntime
 import openvino
 import pytest
 
-from flawmap import Inspector, load
+from flawmap import Inspector, TileSize, load
 from flawmap.cli.common import ExitCode
 from flawmap.data.splits import sha256_of
 from flawmap.errors import NotExportable, OptionError, ParityError
@@ -44,6 +44,16 @@ def letterboxed(good: Path) -> Path:
     file.parent.mkdir()
     options: dict[str, Any] = {**TINY, "letterbox": True, "image_score": TopShare(0.05)}
     Inspector(size=(64, 96), false_rejects=0.1, **options).fit([*good.iterdir(), *wide]).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def tiled(good: Path) -> Path:
+    file = good.parent / "tiled" / "part.flawmap"
+    file.parent.mkdir()
+    large = [texture(50 + seed, 90, 150) for seed in range(4)]
+    size = TileSize(64, overlap=0.25)
+    Inspector(size=size, false_rejects=0.1, **TINY).fit([*good.iterdir(), *large]).save(file)
     return file
 
 
@@ -127,7 +137,64 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
     assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 
-@pytest.mark.parametrize("file", ["part", "letterboxed"])
+def origins_as(length: int, tile: int, step: int) -> list[int]:
+    last = max(0, length - tile)
+    return [*range(0, last, step), last]
+
+
+def weights_as(side: int, step: int, patch: int) -> np.ndarray:
+    count, shared = side // patch, (side - step) // patch
+    nearest = np.array([min(i, count - 1 - i) for i in range(count)])
+    return np.clip(2 * (nearest + 0.5) / shared - 0.5, 0.001, 1) if shared else np.ones(count)
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_a_stranger_cuts_and_joins_as_the_json_says(
+    to: ExportFormat, tiled: Path, tmp_path: Path
+) -> None:
+    export(tiled, tmp_path, to)
+    settings = json.loads((tmp_path / "part.json").read_text())
+    tiles, join, preprocessing = (
+        settings["preprocessing"]["tiles"],
+        settings["decision"]["join"],
+        settings["preprocessing"],
+    )
+    height, width, patch = preprocessing["height"], preprocessing["width"], tiles["patch"]
+    mean, std = np.float32(preprocessing["mean"]), np.float32(preprocessing["std"])
+    weights = np.outer(
+        weights_as(height, tiles["row_step"], patch), weights_as(width, tiles["column_step"], patch)
+    )
+    runtime = load(tiled)
+    for image in (texture(70, 130, 190), texture(71, 40, 100), with_defect(NEW[0], 40, 50)):
+        rows, columns = (-(-side // patch) * patch for side in image.shape[:2])
+        missing = rows - image.shape[0], columns - image.shape[1]
+        whole = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        total, weight = np.zeros((2, rows // patch, columns // patch))
+        for row in origins_as(rows, height, tiles["row_step"]):
+            for column in origins_as(columns, width, tiles["column_step"]):
+                cut = whole[row : row + height, column : column + width]
+                tile = np.full((1, 3, height, width), tiles["padding"], np.float32)
+                scaled = (cut.astype(np.float32) / 255 - mean) / std
+                tile[0, :, : cut.shape[0], : cut.shape[1]] = scaled.transpose(2, 0, 1)
+                distances = run_graph(to, tmp_path, tile)[1][0]
+                place = np.s_[row // patch :, column // patch :]
+                part = np.s_[: cut.shape[0] // patch, : cut.shape[1] // patch]
+                total[place][part] += weights[part] * distances[part]
+                weight[place][part] += weights[part]
+        joined = (total / weight).astype(np.float32)
+        verdict = runtime.inspect(image)
+        count = max(1, round(join["share"] * min(joined.size, join["patches_of_a_tile"])))
+        score = np.sort(joined.ravel())[-count:].mean()
+        assert score == pytest.approx(verdict.score, rel=1e-4)
+        grown = cv2.resize(joined, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        grown = grown[: image.shape[0], : image.shape[1]]
+        kernel = (2 * int(4 * join["sigma"] + 0.5) + 1,) * 2
+        smooth = cv2.GaussianBlur(grown, kernel, join["sigma"], borderType=cv2.BORDER_REFLECT)
+        heatmap = smooth / settings["decision"]["map_limit"]
+        assert np.abs(heatmap - verdict.heatmap).max() < 1e-3 * verdict.heatmap.max()
+
+
+@pytest.mark.parametrize("file", ["part", "letterboxed", "tiled"])
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_int8_is_scaled_by_good_images(
     to: ExportFormat, file: str, good: Path, request: pytest.FixtureRequest, tmp_path: Path
@@ -136,6 +203,8 @@ def test_int8_is_scaled_by_good_images(
     assert export(part, tmp_path, to, "int8", good).max_relative_difference < 0.15
     settings = json.loads((tmp_path / "part.json").read_text())
     assert settings["graph"]["precision"] == "int8"
+    if file == "tiled":
+        return
     score = run_graph(to, tmp_path, preprocess_as(settings, NEW[0])[None])[0]
     assert score[0] == pytest.approx(load(part).inspect(NEW[0]).score, rel=0.1)
     with pytest.raises(OptionError, match="name them with --quantisation-images FOLDER"):

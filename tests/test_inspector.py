@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flawmap import AutoSize, Inspector, load
+from flawmap.data.auto_size import ChosenSize
 from flawmap.errors import BundleError, DatasetError, ImageError, NotFitted, OptionError, WriteError
 from flawmap.methods.padim import PaDiM
 from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
@@ -314,7 +315,8 @@ def test_the_good_images_choose_the_size_and_the_file_holds_it(tmp_path: Path) -
     with pytest.raises(NotFitted, match="the good images choose the size"):
         _ = inspector.preprocessing
     inspector.fit(WIDE)
-    assert inspector.chosen_size == (80, 128, "the median aspect 1.67 of 8 good images")
+    reason = "the median aspect 1.67 of 8 good images"
+    assert inspector.chosen_size == ChosenSize(80, 128, reason)
     assert inspector.preprocessing.letterbox_beyond is None
     inspector.save(tmp_path / "part.flawmap")
     for loaded in (Inspector.load(tmp_path / "part.flawmap"), load(tmp_path / "part.flawmap")):

@@ -134,7 +134,9 @@ def export(
         "made_from": _describe_source(file, saved),
         "graph": _describe_graph(export_format, precision, files, preprocessing),
         "preprocessing": describe_preprocessing(preprocessing),
-        "decision": describe_decision(inspector.calibration, preprocessing),
+        "decision": describe_decision(
+            inspector.calibration, preprocessing, saved.manifest.patch_scoring
+        ),
         "checked": {
             "golden_images": len(certificate.images),
             "max_relative_difference": difference,
@@ -259,6 +261,8 @@ def _describe_graph(
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:
     size = [preprocessing.height, preprocessing.width]
+    map_size = preprocessing.map_size
+    unit = "pixel" if preprocessing.tile_overlap is None else "patch"
     return {
         "format": {"openvino": "OpenVINO IR", "onnx": "ONNX"}[export_format],
         "files": {path.name: sha256(data).hexdigest() for path, data in files.items()},
@@ -267,7 +271,7 @@ def _describe_graph(
         "input": {"name": GRAPH_INPUT, "type": "float32", "shape": ["batch", 3, *size]},
         "outputs": {
             "score": _describe_output("how unlike good parts; a distance"),
-            "anomaly_map": _describe_output("the same for each pixel of the input", *size),
+            "anomaly_map": _describe_output(f"the same for each {unit} of the input", *map_size),
         },
     }
 

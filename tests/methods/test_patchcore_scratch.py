@@ -86,8 +86,8 @@ class Stopped(Batches):
         super().__init__(images, SIZE)
         self.limit = after
 
-    def after(self, start: int, unreadable: object) -> Iterator[Batch]:
-        for number, batch in enumerate(super().after(start, unreadable)):  # type: ignore[arg-type]
+    def after(self, *done: Any) -> Iterator[Batch]:
+        for number, batch in enumerate(super().after(*done)):
             if number == self.limit:
                 raise KeyboardInterrupt
             yield batch

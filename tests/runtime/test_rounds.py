@@ -43,7 +43,7 @@ def test_a_round_ends_when_enough_is_held(
     counts = []
     while not rounds.is_over:
         count = 0
-        for _ in list(rounds.preprocessed()):
+        for _ in list(rounds.network_inputs()):
             names += [image.image_input for image in rounds.take_unreadable()]
             names.append(rounds.take().image_input)
             count += 1

@@ -21,7 +21,7 @@ WHOLE: dict[str, Any] = {
 
 @pytest.mark.parametrize("groups", [0, 2])
 def test_a_complete_inspector_is_taken(groups: int) -> None:
-    check_arrays(WHOLE, groups, side=(32, 64))
+    check_arrays(WHOLE, groups, map_size=(32, 64))
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,18 @@ def test_a_complete_inspector_is_taken(groups: int) -> None:
 )
 def test_what_is_no_score_or_image_is_refused(name: str, array: np.ndarray) -> None:
     with pytest.raises(BundleError, match=name.partition(".")[0]):
-        check_arrays(WHOLE | {name: array}, 0, side=(32, 64))
+        check_arrays(WHOLE | {name: array}, 0, map_size=(32, 64))
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_is_missing_is_named(name: str) -> None:
     with pytest.raises(BundleError, match=f"{name} is missing"):
-        check_arrays({other: WHOLE[other] for other in WHOLE if other != name}, 0, side=(32, 64))
+        check_arrays(
+            {other: WHOLE[other] for other in WHOLE if other != name}, 0, map_size=(32, 64)
+        )
 
 
 def test_without_a_graph_the_calibration_is_enough() -> None:
-    check_arrays({name: WHOLE[name] for name in list(WHOLE)[:2]}, 0, side=None)
+    check_arrays({name: WHOLE[name] for name in list(WHOLE)[:2]}, 0, map_size=None)
     with pytest.raises(BundleError, match="3 groups"):
-        check_arrays(WHOLE, 3, side=None)
+        check_arrays(WHOLE, 3, map_size=None)

@@ -39,6 +39,7 @@ def facts_of(file: Path) -> Facts:
         "height": manifest.preprocessing.height,
         "width": manifest.preprocessing.width,
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
+        "tile_overlap": manifest.preprocessing.tile_overlap,
         "white_of_16_bits": manifest.preprocessing.white,
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,

@@ -78,7 +78,9 @@ def _method_text(facts: Facts) -> str:
 
 def _size_text(facts: Facts) -> str:
     text = f"{facts['height']} × {facts['width']}"
-    beyond = facts["letterbox_beyond"]
+    beyond, overlap = facts["letterbox_beyond"], facts["tile_overlap"]
+    if overlap is not None:
+        return f"tiles of {text} of the image's own pixels, {overlap:.0%} overlapping"
     if beyond is None:
         return text
     return f"{text}, letterboxed where the aspect is more than {beyond:.0%} off"

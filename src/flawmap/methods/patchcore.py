@@ -26,7 +26,7 @@ from flawmap.features.reducers import SparseRandomProjection
 from flawmap.features.reduction import Reducer
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
-from flawmap.memory.bank import Bank, ImageScore, Maximum
+from flawmap.memory.bank import Bank, ImageScore, Maximum, TopShare
 from flawmap.memory.choose_coreset import choose_coreset
 from flawmap.memory.concat import concat_batches
 from flawmap.memory.leave_out import LeaveOut
@@ -52,6 +52,9 @@ from flawmap.support.system import release_free_memory
 from flawmap.support.tensors import Embedded, Indices
 from flawmap.training.checkpoint import with_prefix
 
+_FEW_PATCHES = TopShare(0.001)
+"""Four patches of a tile of 512 pixels: about those that see a dot of six."""
+
 
 @dataclass(eq=False)
 class PatchCore(MemoryMethod):
@@ -71,6 +74,8 @@ class PatchCore(MemoryMethod):
         vector_precision: what the vectors of good images are kept in during the fit; `f16` takes
             half the memory, and moves scores by about a thousandth.
         image_score: how the patches of an image make its score.
+        tile_score: the same where images are cut into tiles; shares are then of one tile. A defect
+            is small in a large image, and the mean of many patches would hide it.
         sigma: standard deviation of the Gaussian over the anomaly map, in pixels, more than 0.
         registration: whether images are brought into one pose first, inside the backbone.
         place_scaling: whether distances are scaled by those of held-out good images at the same
@@ -98,6 +103,7 @@ class PatchCore(MemoryMethod):
     max_rows: int | None = None
     vector_precision: VectorPrecision = "f32"
     image_score: ImageScore = Maximum()
+    tile_score: ImageScore = _FEW_PATCHES
     sigma: float = field(default=4.0, metadata={"symbol": "σ"})
     registration: Registration = NoRegistration()
     place_scaling: bool = False
@@ -138,7 +144,7 @@ class PatchCore(MemoryMethod):
             OptionError: an option that cannot be with tiles.
         """
         return make_patch_scoring(
-            self.image_score,
+            self.tile_score,
             self.sigma,
             masks_padding=self.masks_padding,
             place_scaling=self.place_scaling,
@@ -223,12 +229,7 @@ class PatchCore(MemoryMethod):
         self._fit_patches(patches)
         if not batches.is_tiled:
             return self._left_out_scores(patches, batches.group_ids)
-        left_out = LeaveOut(
-            self._bank(),
-            self._compared(patches.vectors),
-            batches.input_group_ids,
-            patches.is_inside,
-        )
+        left_out, _ = self._leave_out(patches, batches.input_group_ids)
         joined = JoinedScores(self.patch_scoring, batches.preprocessing)
         return leave_out_tiled(left_out, batches.layouts, joined)
 
@@ -337,8 +338,7 @@ class PatchCore(MemoryMethod):
         return self
 
     def _left_out_scores(self, patches: GoodPatches, group_ids: Indices) -> HeldOutScores:
-        vectors = self._compared(patches.vectors)
-        left_out = LeaveOut(self._bank(), vectors, group_ids, patches.is_inside)
+        left_out, vectors = self._leave_out(patches, group_ids)
         pixel_map = AnomalyMap(self.sigma).to(best_device())
 
         def make_head(bank: Bank) -> PatchCoreHead:
@@ -346,11 +346,12 @@ class PatchCore(MemoryMethod):
 
         return leave_one_out_scores(left_out, patches, vectors, make_head)
 
-    def _compared(self, vectors: PatchRows) -> PatchRows:
-        """Vectors of patches as the bank compares them."""
-        if self.reduction.is_early:
-            return vectors
-        return reduce_rows(self.reduction_, vectors)
+    def _leave_out(self, patches: GoodPatches, group_ids: Indices) -> tuple[LeaveOut, PatchRows]:
+        """The bank without each group, and the patches' vectors as it compares them."""
+        vectors = patches.vectors
+        if not self.reduction.is_early:
+            vectors = reduce_rows(self.reduction_, vectors)
+        return LeaveOut(self._bank(), vectors, group_ids, patches.is_inside), vectors
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

@@ -37,12 +37,12 @@ class PatchMap(nn.Module):
 
 
 def make_patch_scoring(
-    image_score: ImageScore, sigma: float, *, masks_padding: bool, place_scaling: bool
+    tile_score: ImageScore, sigma: float, *, masks_padding: bool, place_scaling: bool
 ) -> PatchScoring:
     """How the distances of all patches make an image's score and map, where tiles are joined.
 
     Args:
-        image_score: of the method.
+        tile_score: of the method.
         sigma: of the Gaussian over the map, in pixels.
         masks_padding: whether the method leaves padding out.
         place_scaling: whether it scales distances by place.
@@ -51,8 +51,8 @@ def make_patch_scoring(
         OptionError: one of them cannot be with tiles.
 
     Example:
-        >>> make_patch_scoring(TopShare(0.01), 4.0, masks_padding=True, place_scaling=False)
-        PatchScoring(share=0.01, sigma=4.0)
+        >>> make_patch_scoring(TopShare(0.001), 4.0, masks_padding=True, place_scaling=False)
+        PatchScoring(share=0.001, sigma=4.0)
     """
     if not masks_padding:
         raise OptionError(
@@ -64,17 +64,16 @@ def make_patch_scoring(
             "place_scaling=true: a place in a tile is no place of the part; use "
             "place_scaling=false with tiles"
         )
-    return PatchScoring(_share_of(image_score), sigma)
+    return PatchScoring(_share_of(tile_score), sigma)
 
 
-def _share_of(image_score: ImageScore) -> float:
-    if isinstance(image_score, Maximum):
+def _share_of(tile_score: ImageScore) -> float:
+    if isinstance(tile_score, Maximum):
         return 0.0
-    if isinstance(image_score, TopShare):
-        return image_score.fraction
+    if isinstance(tile_score, TopShare):
+        return tile_score.fraction
     raise OptionError(
-        f"image_score={type(image_score).__name__} is for images as a whole; with tiles use "
-        "TopShare or Maximum"
+        f"tile_score={type(tile_score).__name__} cannot be joined; use TopShare or Maximum"
     )
 
 

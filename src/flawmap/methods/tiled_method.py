@@ -32,7 +32,7 @@ def patch_scoring_of(method: Method) -> PatchScoring:
     Example:
         >>> from flawmap.methods import make_method
         >>> patch_scoring_of(make_method("flawmap"))
-        PatchScoring(share=0.01, sigma=4.0)
+        PatchScoring(share=0.001, sigma=4.0)
     """
     return _bank_method(method).patch_scoring
 

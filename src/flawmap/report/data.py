@@ -186,6 +186,9 @@ def _settings(runtime: Runtime) -> _Section:
         "method": runtime.method_name,
         **_flat(runtime.method_options),
         "size": f"{preprocessing.height} × {preprocessing.width}",
+        "tiles": "no"
+        if preprocessing.tile_overlap is None
+        else f"{preprocessing.tile_overlap:.0%} overlapping",
         "budget of false rejects": f"{budget.false_rejects:.2%}",
         "confidence": f"{budget.confidence:.0%}" if budget.confidence else "on average",
         "calibration": "split" if runtime.calibration.exact else "leave-out",

@@ -7,7 +7,9 @@ from typing import Any
 
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.images.image_formats import SUFFIXES
+from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.runtime.preprocess import PADDING, Preprocessing
+from flawmap.runtime.tiles import LEAST_WEIGHT
 
 _EXPORTED_BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Fractions of good parts whose thresholds are in the JSON."""
@@ -37,6 +39,7 @@ def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
         "mean": preprocessing.mean,
         "std": preprocessing.std,
         "letterbox": _describe_letterbox(preprocessing),
+        "tiles": _describe_tiles(preprocessing),
     }
 
 
@@ -44,6 +47,13 @@ def _steps(preprocessing: Preprocessing) -> list[str]:
     height, width = preprocessing.height, preprocessing.width
     target = f"{width} × {height} pixels (width × height)"
     layout = "channels first, float32"
+    fit = (
+        f"resize to {target}, the whole image: an axis that shrinks by area averages (OpenCV "
+        "INTER_AREA), then one that grows linearly (INTER_LINEAR)"
+    )
+    if preprocessing.tile_overlap is not None:
+        fit = f"cut into tiles of {target}, unscaled (see tiles); the next steps are for each"
+        layout += f"; where a tile has no image, all three channels are {PADDING:g}"
     if preprocessing.letterbox_beyond is not None:
         target = "the image's size in the input (see letterbox)"
         layout += (
@@ -53,8 +63,7 @@ def _steps(preprocessing: Preprocessing) -> list[str]:
     return [
         "decode; turn upright by the EXIF orientation; grey to three equal channels; "
         "channels in RGB order",
-        f"resize to {target}, the whole image: an axis that shrinks by area averages (OpenCV "
-        "INTER_AREA), then one that grows linearly (INTER_LINEAR)",
+        fit,
         f"divide by white: 255, or {preprocessing.white or 65535} for 16 bits",
         "subtract mean, divide by std, channel by channel",
         layout,
@@ -77,26 +86,72 @@ def _describe_letterbox(preprocessing: Preprocessing) -> dict[str, Any] | None:
     }
 
 
-def describe_decision(calibration: Calibration, preprocessing: Preprocessing) -> dict[str, Any]:
+def _describe_tiles(preprocessing: Preprocessing) -> dict[str, Any] | None:
+    """How images are cut; None where they are resized."""
+    if preprocessing.tile_overlap is None:
+        return None
+    return {
+        "row_step": preprocessing.tile_step(preprocessing.height),
+        "column_step": preprocessing.tile_step(preprocessing.width),
+        "patch": preprocessing.multiple,
+        "padding": PADDING,
+        "rule": "the image's height and width are rounded up to multiples of patch; its last row "
+        "and column are repeated there. Tiles begin at row 0, row_step, 2 · row_step, … as long "
+        "as that is less than the rounded height − height, and the last begins at the rounded "
+        "height − height, or at 0 where that is negative; columns likewise. Tiles go row by row. "
+        "What of a tile lies beyond the rounded image is padding",
+    }
+
+
+def _describe_join(preprocessing: Preprocessing, scoring: PatchScoring) -> dict[str, Any]:
+    """How the distances of tiles become a score and a map."""
+    rows, columns = preprocessing.patch_grid
+    return {
+        "rule": "the graph's anomaly_map has a distance for each patch of a tile; tile pixel / "
+        "patch is its place. The distance of a patch of the image is the weighted mean of those "
+        "in its tiles. A weight is the product of one by rows and one by columns: with n patches "
+        "in the tile, i from 0 and s = (tile side − step) / patch, 1 where s is 0, else 2 · "
+        f"(min(i, n − 1 − i) + 0.5) / s − 0.5, but at least {LEAST_WEIGHT:g} and at most 1. "
+        "Patches of padding do not count",
+        "score_rule": "the mean of the k = max(1, round(share · P)) largest distances, where P is "
+        "the number of the image's patches, at most patches_of_a_tile; half-way, to the even k",
+        "share": scoring.share,
+        "patches_of_a_tile": rows * columns,
+        "map_rule": "resize the distances linearly (OpenCV INTER_LINEAR) by the factor patch, cut "
+        "to the image, and smooth by a Gaussian of sigma, whose kernel ends at 4 sigma and which "
+        "mirrors the border, edge pixels included (OpenCV BORDER_REFLECT)",
+        "sigma": scoring.sigma,
+    }
+
+
+def describe_decision(
+    calibration: Calibration, preprocessing: Preprocessing, scoring: PatchScoring | None = None
+) -> dict[str, Any]:
     """How scores and anomaly maps become verdicts and heat maps, ready for JSON.
 
     Args:
         calibration: scores of good images, budget and map limit.
         preprocessing: of the graph's input.
+        scoring: how distances of tiles become a score and a map; None without tiles.
     """
     cut = "cut it to the image's size in the input (see letterbox), and "
     thresholds = {}
     for fraction in _EXPORTED_BUDGETS:
         thresholds[f"{fraction:g}"] = replace(calibration, budget=Budget(fraction)).threshold
+    resized = "" if preprocessing.letterbox_beyond is None else cut
+    map_rule = "anomaly_map / map_limit is 1 at the largest value that good parts reach; "
+    map_rule += f"{resized}resize it to the image as above"
+    if scoring:
+        map_rule = "the joined map / map_limit is 1 at the largest value that good parts reach"
     return {
+        "join": _describe_join(preprocessing, scoring) if scoring else None,
         "threshold": calibration.threshold,
         "rule": "a part is rejected where its score exceeds the threshold",
         "false_rejects": calibration.budget.false_rejects,
         "confidence": calibration.budget.confidence,
         "thresholds": thresholds,
         "map_limit": calibration.map_limit,
-        "map_rule": "anomaly_map / map_limit is 1 at the largest value that good parts reach; "
-        f"{'' if preprocessing.letterbox_beyond is None else cut}resize it to the image as above",
+        "map_rule": map_rule,
         "good_scores": sorted(calibration.scores.tolist()),
         "p_value_rule": "(1 + how many good_scores are at least as large) / (1 + how many "
         "good_scores there are)",

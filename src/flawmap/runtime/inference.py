@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, get_args
+from typing import Any, NamedTuple, NoReturn, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -236,6 +236,7 @@ class Runtime:
         return Verdict(scored.score, p_value, reject, heatmap)
 
 
+@runtime_checkable
 class _ImageScorer(Protocol):
     """Scores images, whole ones or tiles, as the preprocessing makes them ready."""
 

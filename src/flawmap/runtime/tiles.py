@@ -2,8 +2,8 @@
 
 Tiles are cut out of the image unscaled, so small defects keep their pixels. They begin at multiples
 of the patch's side and overlap; where they do, a patch's distance is the weighted mean of those in
-its tiles, with a weight that falls to 0 towards a tile's border, since there the network sees less
-of the surroundings. So no border of a tile shows in the joined map.
+its tiles. Near a tile's border the network sees less of the surroundings, so there the other tile
+counts alone, and both count in equal parts in the middle. So no border shows in the joined map.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from jaxtyping import Float
 
 from flawmap.runtime.input_sides import round_up
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing
+
+LEAST_WEIGHT = 1e-3
+"""Of a patch at a tile's border; above 0, since at the image's there is no other tile."""
 
 PatchDistances = Float[np.ndarray, "_row _column"]
 """The distance of each patch, >= 0."""
@@ -167,5 +170,7 @@ def _weights(side: int, preprocessing: Preprocessing) -> np.ndarray:
     """Of each patch of a tile along one axis: 1, and less where the next tile overlaps."""
     patches = side // preprocessing.multiple
     shared = (side - preprocessing.tile_step(side)) // preprocessing.multiple
+    if not shared:
+        return np.ones(patches)
     to_border = np.minimum(np.arange(patches), np.arange(patches)[::-1]) + 0.5
-    return np.minimum(1.0, to_border / max(shared, 0.5))
+    return np.clip(2 * to_border / shared - 0.5, LEAST_WEIGHT, 1)
