@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -134,6 +135,23 @@ def test_the_guarantee_says_where_its_scores_come_from() -> None:
     assert "at most 1.00%, 95% sure" in calibration.guarantees()[1]
     assert "nearly" in calibration.guarantees()[2]
     assert "that the model was not fitted on" in replace(calibration, exact=True).guarantees()[2]
+
+
+def test_what_new_groups_lose_is_bounded_by_what_is_said() -> None:
+    """Images of one group are alike, so that few groups say less than their images would."""
+    rng = np.random.default_rng(0)
+    said, true = [], []
+    for _ in range(400):
+        level = rng.normal(10, 1, 21).repeat(10)
+        scores = level + rng.normal(0, 0.3, level.size)
+        names = tuple(str(number) for number in range(20) for _ in range(10))
+        calibration = Calibration(scores[:200], scores[:200], Budget(0.05), groups=names)
+        true.append((scores[200:] > calibration.threshold).mean())
+        found = re.search(r"expect up to ([\d.]+)%", calibration.warnings()[0])
+        assert found
+        said.append(float(found[1]) / 100)
+    # The budget alone would be too little: 5 % by rank among images.
+    assert 0.05 < np.mean(true) <= np.mean(said) < 0.12
 
 
 def test_groups_that_differ_are_reported() -> None:

@@ -270,12 +270,14 @@ class Calibration:
         names = sorted(set(self.groups))
         if len(names) < 2:
             return []
+        members = {name: self.scores[np.array(self.groups) == name] for name in names}
         sentences = [
             f"The good images come in {len(names)} groups, and a new part will come from a new "
-            "one. Each group was scored by a model fitted without it; the guarantee holds as far "
-            "as these groups are like those to come."
+            "one. Each group was scored by a model fitted without it; but images of one group are "
+            f"alike, so expect up to {self._rejects_of_new_group(list(members.values())):.2%} "
+            "false rejects on average over new groups. More groups bring that down to the budget; "
+            "more images of the same ones do not."
         ]
-        members = {name: self.scores[np.array(self.groups) == name] for name in names}
         p_value = _kruskal_p_value(list(members.values()))
         if p_value < _GROUP_P_VALUE:
             highest = max(names, key=lambda name: float(np.median(members[name])))
@@ -285,6 +287,15 @@ class Calibration:
                 f"{above} of its {len(members[highest])} good images are above the threshold."
             )
         return sentences
+
+    def _rejects_of_new_group(self, members: list[_PerGoodImage]) -> float:
+        """What part of a new group is above the threshold at most, on average over groups.
+
+        The new group may be beyond all known ones, with the probability 1 / (groups + 1) that any
+        of them is; else it is like their mean (Lee, Barber and Willett 2023).
+        """
+        above = [float(np.mean(scores > self.threshold)) for scores in members]
+        return (sum(above) + 1) / (len(members) + 1)
 
 
 def _kruskal_p_value(members: list[_PerGoodImage]) -> float:
