@@ -226,9 +226,12 @@ class Runtime:
         heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
         into = None if cut.shape == heatmap.shape else heatmap
         heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
+        counting = self.preprocessing.counting(height, width)
+        if counting is not None:
+            heatmap *= counting
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
-        return Verdict(scored.score, p_value, reject, heatmap)
+        return Verdict(scored.score, p_value, reject, heatmap, counting)
 
 
 def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:

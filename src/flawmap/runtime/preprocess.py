@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 
 from flawmap.errors import OptionError
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
+from flawmap.runtime.mask import CellGrid, Counting, PartMask, blank_cells, without_masked
 
 
 @runtime_checkable
@@ -149,6 +150,8 @@ class Preprocessing:
             is wholly image or wholly padding; 1 or more.
         white: the level of white in images of 16 bits, 1…65535, as they are decoded; None for
             65535. What is decoded has white at 65535.
+        mask: which pixels of an image count; None where all do. What does not count is of the mean
+            colour, and `PADDING` where nothing of a cell of `multiple` pixels counts.
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
@@ -167,6 +170,7 @@ class Preprocessing:
     letterbox_beyond: float | None = None
     multiple: int = 1
     white: int | None = None
+    mask: PartMask | None = None
 
     def __post_init__(self) -> None:
         if self.white is not None and not 1 <= self.white <= 65535:
@@ -205,7 +209,34 @@ class Preprocessing:
 
         Args:
             image: a decoded image.
+
+        Raises:
+            ImageError: the image has another aspect than the mask.
         """
+        counting = self.counting(*image.shape[:2])
+        if counting is None:
+            return self._prepared(image)
+        white = WHITE[image.dtype]
+        red, green, blue = (white * mean for mean in self.mean)
+        result = self._prepared(without_masked(image, counting, (red, green, blue)))
+        grid = CellGrid(*self.placement(*image.shape[:2]), self.multiple)
+        blank_cells(result, counting, grid, PADDING)
+        return result
+
+    def counting(self, height: int, width: int) -> Counting | None:
+        """Which pixels count of an image of this size; None where all do, for want of a mask.
+
+        Args:
+            height: of the decoded image, in pixels.
+            width: of the decoded image, in pixels.
+
+        Raises:
+            ImageError: the image has another aspect than the mask.
+        """
+        return None if self.mask is None else self.mask.at(height, width)
+
+    def _prepared(self, image: ImageArray) -> Preprocessed:
+        """The image resized, scaled and normalised, all of it."""
         place = self.placement(*image.shape[:2])
         small = resize(image, *place)
         result = np.empty((3, self.height, self.width), np.float32)

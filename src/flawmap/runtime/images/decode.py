@@ -199,7 +199,7 @@ def decode(image_input: ImageInput, white: int | None = None) -> ImageArray:
 
 
 def decode_mask(path: Path) -> Mask:
-    """The ground-truth mask in a file: True where it marks a defect.
+    """The mask in a file: True where it marks something, such as a defect or what counts.
 
     What is not 0 marks; in a lossy file, such as a JPEG, what is brighter than half. Where all
     pixels have one colour and alpha differs, alpha is the mask.
@@ -256,9 +256,10 @@ def _load(
             room.take(number, len(content) + opened.size)
             image = to_rgb(opened.read(), preprocessing.white)
             room.take(number, image.nbytes)
+            preprocessed = preprocessing(image)
     except ImageError as error:
         return UnreadableImage(image_input, error, sha256)
-    return DecodedImage(image_input, image, preprocessing(image), sha256)
+    return DecodedImage(image_input, image, preprocessed, sha256)
 
 
 @contextmanager
