@@ -31,7 +31,8 @@ def test_a_mask_is_a_grey_png_of_one_bit_that_anything_can_decode() -> None:
     mask = PartMask.of(pixels)
     data = base64.b64decode(mask.png)
     assert (data[24], data[25]) == (1, 0)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), 0) > 0, pixels)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), 0)
+    assert np.array_equal(np.asarray(decoded) > 0, pixels)
     assert np.array_equal(PartMask(in_base64(pixels.astype(np.uint8))).pixels, pixels)
     assert mask == PartMask.of(pixels)
     assert hash(mask) == hash(PartMask(mask.png))
@@ -40,7 +41,9 @@ def test_a_mask_is_a_grey_png_of_one_bit_that_anything_can_decode() -> None:
     assert mask.png not in repr(mask)
 
 
-@pytest.mark.parametrize("size", [(40, 60), (80, 120), (20, 30), (403, 600), (13, 20), (1200, 1800)])
+@pytest.mark.parametrize(
+    "size", [(40, 60), (80, 120), (20, 30), (403, 600), (13, 20), (1200, 1800)]
+)
 def test_an_image_of_the_same_aspect_takes_each_pixel_from_the_same_place(
     size: tuple[int, int],
 ) -> None:
@@ -53,9 +56,11 @@ def test_an_image_of_the_same_aspect_takes_each_pixel_from_the_same_place(
         assert scaled[y, x] == pixels[int(old_y), int(old_x)]
 
 
-@pytest.mark.parametrize("size", [(40, 62), (60, 40), (400, 590), (8, 14)])
+@pytest.mark.parametrize("size", [(40, 62), (60, 40), (400, 580), (8, 14)])
 def test_an_image_of_another_aspect_is_refused_with_both(size: tuple[int, int]) -> None:
-    message = rf"{size[1]}×{size[0]} pixels, an aspect of .*, and the mask is 60×40, an aspect of 1.5"
+    message = (
+        rf"{size[1]}×{size[0]} pixels, an aspect of .*, and the mask is 60×40, an aspect of 1.5"
+    )
     with pytest.raises(ImageError, match=message):
         PartMask.of(disc(40, 60)).at(*size)
 
@@ -91,7 +96,9 @@ def test_a_size_that_some_bytes_claim_is_refused_before_it_takes_memory() -> Non
     data = bytearray(base64.b64decode(in_base64(np.full((9, 9), 255, np.uint8))))
     data[16:24] = (60_000).to_bytes(4) * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
-    with pytest.raises(OptionError, match="^the mask has 60000×60000 pixels, and at most 67 million can be"):
+    with pytest.raises(
+        OptionError, match=r"^the mask has 60000×60000 pixels, and at most 67 million can be"
+    ):
         PartMask(base64.b64encode(data).decode())
 
 
@@ -128,7 +135,9 @@ def test_a_cell_counts_where_any_pixel_in_it_does(size: tuple[int, int]) -> None
         assert set(np.unique(grid)) == {0, 1}
         rows = {int(y * 8 / size[0]), int(np.ceil((y + 1) * 8 / size[0])) - 1}
         columns = {int(x * 12 / size[1]), int(np.ceil((x + 1) * 12 / size[1])) - 1}
-        assert {tuple(cell) for cell in np.argwhere(grid)} == {(r, c) for r in rows for c in columns}
+        assert {tuple(cell) for cell in np.argwhere(grid)} == {
+            (r, c) for r in rows for c in columns
+        }
 
 
 LETTERBOXED = Preprocessing(64, 96, letterbox_beyond=0.1, multiple=8)

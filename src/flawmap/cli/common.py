@@ -61,6 +61,16 @@ PrecisionOption = Annotated[
         "default).",
     ),
 ]
+MaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        help="An image of the same aspect in which what does not count is black: it is neither "
+        "learned nor scored. Or auto, for the part against a plain background in the good images. "
+        "With flawmap, or patchcore with letterbox=true.",
+        metavar="FILE",
+    ),
+]
 MinAreaOption = Annotated[
     int,
     typer.Option(

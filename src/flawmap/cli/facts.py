@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flawmap.runtime.calibration import Calibration
     from flawmap.runtime.graph import Precision
+    from flawmap.runtime.mask import PartMask
 
 Facts = dict[str, Any]
 """What is known of an inspector, by key."""
@@ -40,6 +41,7 @@ def facts_of(file: Path) -> Facts:
         "width": manifest.preprocessing.width,
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
         "white_of_16_bits": manifest.preprocessing.white,
+        "mask": _mask(manifest.preprocessing.mask),
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -114,6 +116,13 @@ def calibration_facts(calibration: Calibration) -> Facts:
         "false_reject_bound": calibration.false_reject_bound,
         "guarantees": calibration.guarantees(),
     }
+
+
+def _mask(mask: PartMask | None) -> Facts | None:
+    if mask is None:
+        return None
+    height, width = mask.pixels.shape
+    return {"height": height, "width": width, "counts": mask.share}
 
 
 def _finetuning(saved: dict[str, Any] | None) -> Facts | None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_memory
+from flawmap.cli.common import (
+    EXIT_CODES,
+    ConfidenceOption,
+    ExitCode,
+    MaskOption,
+    SeedOption,
+    app,
+    parse_memory,
+)
 from flawmap.cli.console import (
     err,
     on_one_line,
@@ -23,7 +31,7 @@ from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.facts import facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
-from flawmap.cli.notes import ALL_IN_JSON, print_dataset
+from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
 from flawmap.cli.repeats import sum_up
@@ -134,6 +142,7 @@ def fit(
             metavar="LEVEL",
         ),
     ] = None,
+    mask: MaskOption = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -212,6 +221,7 @@ def fit(
         confidence=confidence,
         calibration_fraction=calibration_fraction,
         white=white,
+        mask=mask,
         memory=parse_memory(memory) if memory is not None else None,
         finetune=finetune,
         finetune_preset=finetune_preset,
@@ -307,6 +317,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> N
     add_result(training_folder=str(folder) if folder else None)
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
+    if inspector.chosen_mask:
+        print_mask(inspector.chosen_mask)
     for line in sum_up(errors, ALL_IN_JSON):
         err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
     if inspector.depth_hint:

@@ -20,6 +20,7 @@ from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.graph_check import check_interface
 from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
@@ -161,7 +162,10 @@ class Runtime:
         self._home.check()
         with library_call():
             image = decode(image_input, self.preprocessing.white)
-            preprocessed = self.preprocessing(image)
+            try:
+                preprocessed = self.preprocessing(image)
+            except ImageError as error:
+                raise ImageError(f"{name_of(image_input)}: {error}") from error
             scored = next(self._backend.score_many([preprocessed], throughput=False))
             return self._verdict(scored, image)
 

@@ -24,11 +24,11 @@ _Input = Shaped[np.ndarray, "channel _height _width"]
 """What a network reads."""
 
 _MAX_PIXELS = 2**26
-"""Most pixels of a mask, 67 million, as 8,192 × 8,192; a file of some bytes can claim any number."""
+"""Most pixels of a mask, 67 million, as 8,192 × 8,192; some bytes can claim any number."""
 
 _ASPECT_TOLERANCE = 0.01
-"""How far an image's aspect may be off the mask's, as a fraction; or by a pixel, where that is more,
-since sides are whole pixels."""
+"""How far an image's aspect may be off the mask's, as a fraction; where a pixel of the shortest
+side is more, by that, since sides are whole pixels."""
 
 _GREY = 0
 """The colour type of a grey PNG."""
@@ -99,19 +99,16 @@ class PartMask:
         return float(self.pixels.mean())
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether an image has the mask's aspect, within 1 % or a pixel.
+        """Whether an image has the mask's aspect, within 1 % or a pixel of the shortest side.
 
         Args:
             height: of the image, in pixels.
             width: of the image, in pixels.
         """
         own_height, own_width = self.pixels.shape
-        expected_width = height * own_width / own_height
-        expected_height = width * own_height / own_width
-        return (
-            abs(width - expected_width) <= max(_ASPECT_TOLERANCE * width, 1)
-            or abs(height - expected_height) <= max(_ASPECT_TOLERANCE * height, 1)
-        )
+        ratio = (width * own_height) / (height * own_width)
+        tolerance = max(_ASPECT_TOLERANCE, 1 / min(height, width, own_height, own_width))
+        return bool(max(ratio, 1 / ratio) <= 1 + tolerance)
 
     def at(self, height: int, width: int) -> Counting:
         """The mask in the size of an image, each pixel that of the mask at the same place.
@@ -139,7 +136,8 @@ def _scaled(mask: PartMask, height: int, width: int) -> Counting:
             f"{own_width}×{own_height}, an aspect of {own_width / own_height:.3g}; a mask is for "
             "images of its own aspect"
         )
-    counting = mask.pixels[_nearest(own_height, height)][:, _nearest(own_width, width)]
+    rows, columns = _nearest(own_height, height), _nearest(own_width, width)
+    counting: Counting = mask.pixels[rows][:, columns]
     if not counting.any():
         raise ImageError(f"of {width}×{height} pixels none counts: the mask's marks are too small")
     counting.flags.writeable = False
@@ -148,14 +146,15 @@ def _scaled(mask: PartMask, height: int, width: int) -> Counting:
 
 def _nearest(old: int, new: int) -> np.ndarray:
     """For each of the new pixels the old one that its middle lies in."""
-    return (2 * np.arange(new) + 1) * old // (2 * new)
+    middles: np.ndarray = (2 * np.arange(new) + 1) * old // (2 * new)
+    return middles
 
 
 def _check_size(height: int, width: int) -> None:
     if height * width > _MAX_PIXELS:
         raise OptionError(
-            f"the mask has {width}×{height} pixels, and at most {_MAX_PIXELS / 1e6:.0f} million can "
-            "be; save it smaller, in the same aspect, and it is scaled"
+            f"the mask has {width}×{height} pixels, and at most {_MAX_PIXELS / 1e6:.0f} million "
+            "can be; save it smaller, in the same aspect, and it is scaled"
         )
     if min(height, width) < 1:
         raise OptionError("the mask has no pixels")
@@ -187,10 +186,9 @@ def without_masked(
     """
     if counting.all():
         return image
-    if image.dtype != np.float32:
-        colour = tuple(map(round, colour))
+    levels = np.array(colour) if image.dtype == np.float32 else np.rint(colour)
     result = np.empty_like(image, order="C")
-    result[:] = np.array(colour, image.dtype)
+    result[:] = levels.astype(image.dtype)
     cv2.copyTo(np.ascontiguousarray(image), counting.view(np.uint8), result)
     return result
 
