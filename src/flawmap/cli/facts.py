@@ -41,7 +41,7 @@ def facts_of(file: Path) -> Facts:
         "width": manifest.preprocessing.width,
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
         "white_of_16_bits": manifest.preprocessing.white,
-        "mask": _mask(manifest.preprocessing.mask),
+        "mask": mask_facts(manifest.preprocessing.mask),
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -118,7 +118,12 @@ def calibration_facts(calibration: Calibration) -> Facts:
     }
 
 
-def _mask(mask: PartMask | None) -> Facts | None:
+def mask_facts(mask: PartMask | None) -> Facts | None:
+    """Height and width of a mask in pixels, and the fraction of them that counts.
+
+    Args:
+        mask: of an inspector; None for none.
+    """
     if mask is None:
         return None
     height, width = mask.pixels.shape

@@ -14,8 +14,10 @@ from flawmap.cli.common import (
     EXIT_CODES,
     ConfidenceOption,
     ExitCode,
+    GoodImages,
     MaskOption,
     SeedOption,
+    WhiteOption,
     app,
     parse_memory,
 )
@@ -48,14 +50,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog=EXIT_CODES)
 def fit(
-    good: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder of good images, or one with train/good, or a CSV manifest, or a "
-            "folder of such products.",
-            metavar="GOOD",
-        ),
-    ],
+    good: GoodImages,
     output: Annotated[
         str | None,
         typer.Option(
@@ -134,14 +129,7 @@ def fit(
             "manifest's calibration images go first."
         ),
     ] = 0.0,
-    white: Annotated[
-        int | None,
-        typer.Option(
-            help="The level of white in images of 16 bits, such as 4095 for a camera of 12 bits; "
-            "65535 unless given. An image with a higher level is an error.",
-            metavar="LEVEL",
-        ),
-    ] = None,
+    white: WhiteOption = None,
     mask: MaskOption = None,
     finetune: Annotated[
         FineTuneOption,
@@ -263,6 +251,7 @@ def _fit(
     output: Path,
 ) -> int:
     from flawmap.data.layouts import find_dataset
+    from flawmap.data.part_mask import check_mask_apart
     from flawmap.data.training_set import TrainingSet
     from flawmap.finetune.classes import classes_with_real_defects
 
@@ -279,6 +268,7 @@ def _fit(
         own_folder = lock_folder(folder)
     with _without_empty(folder), own_folder, progress_bars():
         training_set = TrainingSet.of(found)
+        check_mask_apart(settings.mask, training_set.images)
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, training_set))
         inspector.fit(

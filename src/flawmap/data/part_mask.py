@@ -19,6 +19,9 @@ from flawmap.runtime.preprocess import ImageInput
 AUTO: Literal["auto"] = "auto"
 """In place of a mask: it is found in the good images."""
 
+GivenMask = PartMask | Literal["auto"]
+"""A mask that was read, or that is to be found."""
+
 MaskInput = PartMask | str | os.PathLike[str] | np.ndarray
 """A mask as users have it.
 
@@ -27,7 +30,7 @@ what is not 0 counts; or `auto`, for the part against its background in the good
 """
 
 
-def read_part_mask(mask: MaskInput) -> PartMask | Literal["auto"]:
+def read_part_mask(mask: MaskInput) -> GivenMask:
     """The mask in a file or an array; `auto` as it is.
 
     Args:
@@ -49,8 +52,6 @@ def read_part_mask(mask: MaskInput) -> PartMask | Literal["auto"]:
         if mask.ndim != 2:
             raise OptionError(f"a mask of shape {mask.shape}; use (height, width)")
         return PartMask.of(mask != 0)
-    if not isinstance(mask, str | os.PathLike):
-        raise OptionError(f"{mask!r} is no mask; use a path, an array or {AUTO!r}")
     pixels = decode_mask(Path(mask))
     if not pixels.any():
         raise OptionError(
@@ -60,7 +61,7 @@ def read_part_mask(mask: MaskInput) -> PartMask | Literal["auto"]:
 
 
 def choose_mask(
-    mask: PartMask | Literal["auto"], images: Sequence[ImageInput], white: int | None = None
+    mask: GivenMask, images: Sequence[ImageInput], white: int | None = None
 ) -> ChosenMask:
     """The mask for good images: as it was given, or as they show it.
 
@@ -89,3 +90,27 @@ def choose_mask(
             raise OptionError(f"{name_of(image_input)}: {error}") from error
         break
     return ChosenMask(mask, "as given")
+
+
+def check_mask_apart(mask: str | None, images: Sequence[ImageInput]) -> None:
+    """Nothing, where the file of a mask is not among the good images.
+
+    Args:
+        mask: as it was typed; None for none.
+        images: good images.
+
+    Raises:
+        OptionError: it is one of them, and would be learned.
+
+    Example:
+        >>> check_mask_apart("mask.png", [Path("good/1.png"), Path("good/mask.png")])
+    """
+    if mask is None:
+        return
+    own = Path(mask).resolve()
+    paths = (image for image in images if isinstance(image, str | os.PathLike))
+    if any(Path(path).resolve() == own for path in paths):
+        raise OptionError(
+            f"the mask {mask} is among the good images, and would be learned; move it to another "
+            "folder"
+        )

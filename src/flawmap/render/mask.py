@@ -67,4 +67,4 @@ def outline_counted(image: ImageU8, counting: Counting) -> None:
     thickness = max(1, min(image.shape[:2]) // 250)
     edges = counting.astype(np.uint8)
     outlines, _ = cv2.findContours(edges, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(image, outlines, -1, _WHITE, thickness, cv2.LINE_AA)
+    cv2.drawContours(image, outlines, -1, _WHITE, thickness)
