@@ -12,11 +12,12 @@ from flawmap import Inspector, Runtime
 from flawmap.data.layouts import labelled_test_samples
 from flawmap.data.sample import Sample
 from flawmap.evaluation import evaluate
+from flawmap.report.data import describe_counted
 from flawmap.runtime import bundle
 from flawmap.runtime.backend import ScoredImage
 from flawmap.runtime.calibration import Budget
 from flawmap.runtime.record import Record
-from helpers import save, texture, with_defect
+from helpers import TINY, save, texture, with_defect
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +170,34 @@ def test_a_score_that_is_no_number_counts_nowhere(
     evaluation = evaluate(runtime, labelled_test_samples(dataset))
     assert [record.verdict for record in evaluation.records].count("undecided") == 1
     assert evaluation.metrics["defect prevalence"].value == pytest.approx(5 / 9)
+
+
+def test_what_a_mask_leaves_out_counts_in_no_pixel_metric(dataset: Path) -> None:
+    """The defects are at column 40; with the right part left out, they cannot be found."""
+    mask = np.ones((64, 64), bool)
+    mask[:, 26:] = False
+    good = [texture(seed) for seed in range(10)]
+    masked = Inspector(size=64, mask=mask, **TINY).fit(good)
+    for seed in range(2):
+        save(dataset / "test" / "left" / f"{seed}.png", with_defect(texture(300 + seed), 20, 26))
+        truth = with_defect(np.zeros((64, 64, 3), np.uint8), 20, 26)
+        save(dataset / "ground_truth" / "left" / f"{seed}_mask.png", truth)
+    evaluation = evaluate(masked.runtime, labelled_test_samples(dataset))
+    assert evaluation.counted_share == pytest.approx(26 / 64)
+    assert sorted(Path(path).name for path in evaluation.hidden_defects) == [
+        f"{seed}.png" for seed in range(5)
+    ]
+    assert sum(evaluation.confusion.values()) == 12
+    assert evaluation.metrics["defect prevalence"].value == pytest.approx(7 / 12)
+    reject_all = evaluation.by_defect_type["left"]["F1 of rejecting all"]
+    assert reject_all.value == pytest.approx(2 * 2 / (2 * 2 + 5))
+    share = 2 * np.count_nonzero(truth[:, :26, 0]) / (12 * 26 * 64)
+    assert evaluation.metrics["pixel F1 of rejecting all"].value == pytest.approx(
+        2 * share / (1 + share)
+    )
+    assert "no defective test image has a mask" in (
+        evaluation.by_defect_type["spot"]["AUPRO"].unavailable
+    )
+    sentences = describe_counted(evaluation)
+    assert "40.6% of their pixels count" in sentences[0]
+    assert "The defect of 5 defective images lies wholly where nothing counts" in sentences[1]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,17 @@ def tiled(good: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def masked(good: Path) -> Path:
+    file = good.parent / "masked" / "part.flawmap"
+    file.parent.mkdir()
+    mask = np.zeros((50, 50), bool)
+    mask[7:33, 9:44] = True
+    options: dict[str, Any] = {**TINY, "letterbox": True, "mask": mask}
+    Inspector(size=(64, 96), false_rejects=0.1, **options).fit(good).save(file)
+    return file
+
+
 def size_in_input(settings: dict[str, Any], rows: int, columns: int) -> tuple[int, int]:
     """Height and width of an image in the input, as the JSON says."""
     preprocessing = settings["preprocessing"]
@@ -74,9 +88,42 @@ def size_in_input(settings: dict[str, Any], rows: int, columns: int) -> tuple[in
     return min(inner_height, height), min(inner_width, width)
 
 
+def counting_pixels(settings: dict[str, Any], rows: int, columns: int) -> np.ndarray:
+    """Which pixels of an image count, as the JSON says."""
+    mask = settings["preprocessing"]["mask"]
+    if mask is None:
+        return np.ones((rows, columns), bool)
+    data = np.frombuffer(base64.b64decode(mask["png"]), np.uint8)
+    grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+    assert grey.shape == (mask["height"], mask["width"])
+    counting = np.zeros((rows, columns), bool)
+    for r, c in np.ndindex(rows, columns):
+        row = (2 * r + 1) * mask["height"] // (2 * rows)
+        column = (2 * c + 1) * mask["width"] // (2 * columns)
+        counting[r, c] = grey[row, column] > 0
+    return counting
+
+
+def blank(settings: dict[str, Any], prepared: np.ndarray, counting: np.ndarray) -> None:
+    """Give the cells that do not count their value, as the JSON says."""
+    mask = settings["preprocessing"]["mask"]
+    rows, columns = counting.shape
+    h, w = size_in_input(settings, rows, columns)
+    cell = mask["cell"]
+    for t, left in itertools.product(range(0, h, cell), range(0, w, cell)):
+        b, r = min(t + cell, h), min(left + cell, w)
+        first, last = math.floor(t * rows / h), math.ceil(b * rows / h)
+        begin, end = math.floor(left * columns / w), math.ceil(r * columns / w)
+        if not counting[first:last, begin:end].any():
+            prepared[:, t:b, left:r] = mask["padding"]
+
+
 def preprocess_as(settings: dict[str, Any], image: np.ndarray) -> np.ndarray:
     """Prepare an image as the JSON says, with nothing of flawmap's."""
     preprocessing = settings["preprocessing"]
+    counting = counting_pixels(settings, *image.shape[:2])
+    colour = np.rint(255 * np.array(preprocessing["mean"])).astype(np.uint8)
+    image = np.where(counting[:, :, None], image, colour)
     height, width = size_in_input(settings, *image.shape[:2])
     rows, columns = image.shape[:2]
     small = cv2.resize(
@@ -90,6 +137,8 @@ def preprocess_as(settings: dict[str, Any], image: np.ndarray) -> np.ndarray:
     shape = 3, preprocessing["height"], preprocessing["width"]
     padded = np.full(shape, preprocessing["letterbox"]["padding"], np.float32)
     padded[:, :height, :width] = scaled
+    if preprocessing["mask"]:
+        blank(settings, padded, counting)
     return padded
 
 
@@ -104,8 +153,16 @@ def run_graph(to: str, folder: Path, images: np.ndarray) -> list[np.ndarray]:
     return [compiled(images)[name] for name in ("score", "anomaly_map")]
 
 
-@pytest.mark.parametrize("file", ["part", "letterboxed"])
-@pytest.mark.parametrize("to", ["openvino", "onnx"])
+@pytest.mark.parametrize(
+    ("to", "file"),
+    [
+        ("openvino", "part"),
+        ("onnx", "part"),
+        ("openvino", "letterboxed"),
+        ("onnx", "letterboxed"),
+        ("openvino", "masked"),
+    ],
+)
 def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
     to: ExportFormat, file: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -120,9 +177,12 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
     hashes = {file.name: sha256_of(file) for file in exported.files[:-1]}
     assert settings["graph"]["files"] == hashes
     runtime, decision = load(part), settings["decision"]
-    inputs = np.stack([preprocess_as(settings, image) for image in NEW])
+    images = [texture(92, 80, 80), texture(93, 64, 64)] if file == "masked" else NEW
+    inputs = np.stack([preprocess_as(settings, image) for image in images])
     scores, maps = run_graph(to, tmp_path, inputs)
-    for image, score, distances in zip(NEW, scores, maps, strict=True):
+    for image, score, distances in zip(images, scores, maps, strict=True):
+        difference = preprocess_as(settings, image) - runtime.preprocessing(image)
+        assert np.abs(difference).max() < 1e-5
         verdict = runtime.inspect(image)
         assert score == pytest.approx(verdict.score, rel=1e-4)
         assert (score > decision["threshold"]) == verdict.reject
@@ -132,8 +192,9 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
         cut = distances[:inner_height, :inner_width]
         resized = cv2.resize(cut, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         heatmap = resized / decision["map_limit"]
+        heatmap[~counting_pixels(settings, *image.shape[:2])] = 0
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
-    assert (size_in_input(settings, 130, 70) == (64, 32)) == (file == "letterboxed")
+    assert (size_in_input(settings, 130, 70) == (64, 32)) == (file != "part")
     assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
 
 

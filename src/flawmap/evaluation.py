@@ -20,6 +20,7 @@ from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.inference import Inspection, Runtime
+from flawmap.runtime.mask import Counting
 from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.record import Record
 from flawmap.support.progress import track
@@ -49,12 +50,18 @@ class Evaluation:
         metrics: by name, with their intervals, or with the reason why they are unavailable.
         by_defect_type: the same for each defect type, against all good images.
         confusion: number of images that are TP, FP, FN and TN at the threshold.
+        counted_share: fraction of the pixels of the inspected images that count in metrics per
+            pixel; 1 without a mask.
+        hidden_defects: paths of defective images whose true defect lies wholly where nothing
+            counts. They stay in all metrics per image: nobody can find them.
     """
 
     records: list[Record]
     metrics: dict[str, Metric]
     by_defect_type: dict[str, dict[str, Metric]]
     confusion: dict[str, int]
+    counted_share: float = 1.0
+    hidden_defects: Sequence[str] = ()
 
 
 def evaluate(
@@ -66,8 +73,9 @@ def evaluate(
 ) -> Evaluation:
     """Inspect labelled images and compare the verdicts with the truth.
 
-    Metrics per pixel take the images that have a mask and the good ones, each in its own size. An
-    image that cannot be read has a record with the error and counts in no metric.
+    Metrics per pixel take the images that have a mask and the good ones, each in its own size, and
+    of these the pixels that count for the inspector. An image that cannot be read has a record with
+    the error and counts in no metric.
 
     Args:
         runtime: a loaded inspector.
@@ -85,15 +93,37 @@ def evaluate(
     """
     records: list[Record] = []
     pixels: dict[str, PixelCounts] = defaultdict(PixelCounts)
+    counted = _Counted()
     for sample, inspection in _inspect(runtime, samples):
         record = Record.from_inspection(inspection, runtime, min_area=min_area)
         record, mask = _with_truth(record, inspection, sample)
         records.append(record)
         if inspection.verdict and mask is not None:
-            pixels[sample.defect_type].add(inspection.verdict.heatmap, mask)
+            counting = inspection.verdict.counting
+            pixels[sample.defect_type].add(inspection.verdict.heatmap, mask, counting)
+            counted.add(record, mask, counting)
         if on_image:
             on_image(record, inspection, mask if sample.label else None)
-    return _summarise(records, pixels, runtime.calibration)
+    evaluation = _summarise(records, pixels, runtime.calibration)
+    return replace(evaluation, counted_share=counted.share, hidden_defects=counted.hidden)
+
+
+class _Counted:
+    """How much of the images counts, and which defects are where nothing does."""
+
+    def __init__(self) -> None:
+        self.hidden: list[str] = []
+        self._counted = self._pixels = 0
+
+    def add(self, record: Record, mask: Mask, counting: Counting | None) -> None:
+        self._pixels += mask.size
+        self._counted += mask.size if counting is None else int(counting.sum())
+        if counting is not None and mask.any() and not (mask & counting).any():
+            self.hidden.append(record.image)
+
+    @property
+    def share(self) -> float:
+        return self._counted / self._pixels if self._pixels else 1.0
 
 
 def _inspect(runtime: Runtime, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Inspection]]:

@@ -9,7 +9,9 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from flawmap.data.auto_mask import ChosenMask
 from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
+from flawmap.data.part_mask import MaskInput, choose_mask, read_part_mask
 from flawmap.data.tile_size import TileSize
 from flawmap.data.training_set import TrainingSet
 from flawmap.engine.backend import TorchBackend
@@ -21,7 +23,7 @@ from flawmap.methods import saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.methods.chosen_method import choose_method
-from flawmap.methods.input_size import choose_size, make_preprocessing, sides_of
+from flawmap.methods.input_size import check_masked, choose_size, make_preprocessing, sides_of
 from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Manifest
@@ -63,10 +65,16 @@ class Inspector:
         preset: settings of a method given by name that belong together; None for its default.
         white: the level of white in images of 16 bits, such as 4095 for a camera of 12 bits; None
             for 65535. It is saved with the inspector.
+        mask: which parts of an image count, with a method that masks padding: the path of an image
+            file, in which black does not count; an array (height, width), in which 0 does not; or
+            `auto`, to find the part against its background in the good images. It is for images
+            of its own aspect, in any size, and saved with the inspector. None for all.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
-        OptionError: no such method, preset or option, or a value out of its range.
+        OptionError: no such method, preset or option, a value out of its range, or a mask that
+            the method or the fine-tuning cannot heed.
+        ImageError: the mask cannot be read.
 
     Attributes:
         method: the method, with all its options.
@@ -77,6 +85,8 @@ class Inspector:
             or not one of whole patches of a transformer; else None.
         unreadable: images that `fit` skipped, and why.
         white: the level of white in images of 16 bits; None for 65535.
+        mask: as it was given, or `auto`; None for none.
+        chosen_mask: the mask that `fit` used and how it came about; None without one.
         depth_hint: what to do about images of `fit` whose values use fewer bits than they have;
             empty where none does.
         finetune_record: what the fine-tuning did; None without one.
@@ -101,6 +111,7 @@ class Inspector:
         finetune: FineTuneConfig | None = None,
         preset: str | None = None,
         white: int | None = None,
+        mask: MaskInput | None = None,
         **options: Any,
     ) -> None:
         self.method, self.name, preset_size = choose_method(method, preset, options)
@@ -113,6 +124,10 @@ class Inspector:
             Preprocessing(*sides_of(self.size))  # A size that cannot be is refused at once.
         Preprocessing(white=white)
         self.white = white
+        self.mask = None if mask is None else read_part_mask(mask)
+        self.chosen_mask: ChosenMask | None = None
+        if self.mask is not None:
+            check_masked(self.method, is_fine_tuned=finetune is not None)
         self.budget = Budget(false_rejects, confidence)
         if not (is_number(calibration_fraction) and 0 <= calibration_fraction < 1):
             message = (
@@ -135,13 +150,17 @@ class Inspector:
         """How images are made ready for the network; the first use builds the backbone.
 
         Raises:
-            NotFitted: the good images choose the size, and `fit` was not called yet.
+            NotFitted: the good images choose the size or the mask, and `fit` was not called yet.
             OptionError: timm has no such backbone, or the size cannot be letterboxed.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         sides = sides_of(self.chosen_size or self.size)
         overlap = self.chosen_size.tile_overlap if self.chosen_size else None
-        return replace(make_preprocessing(self.method, *sides, overlap), white=self.white)
+        mask = self.mask if self.chosen_mask is None else self.chosen_mask.mask
+        if isinstance(mask, str):
+            raise NotFitted("the good images choose the mask (auto); call fit first")
+        preprocessing = make_preprocessing(self.method, *sides, overlap)
+        return replace(preprocessing, white=self.white, mask=mask)
 
     def fit(
         self,
@@ -174,7 +193,8 @@ class Inspector:
 
         Raises:
             DatasetError: too few images can be read, or one has changed since its manifest.
-            OptionError: the method cannot keep to `memory`, or it is less than the least possible.
+            OptionError: the method cannot keep to `memory`, or it is less than the least possible;
+                or the mask has another aspect than the images.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         if isinstance(source, TrainingSet):
@@ -185,8 +205,11 @@ class Inspector:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
-        if isinstance(self.size, AutoSize | TileSize):
+        if isinstance(self.size, AutoSize | TileSize) or self.mask is not None:
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
+        if self.mask is not None:
+            images = training_set.training.images
+            self.chosen_mask = choose_mask(self.mask, images, self.white)
         self.chosen_size = choose_size(self.method, self.size, training_set.training.images)
         if self.finetune:
             classes = training_set.images_by_class(finetune_classes)
@@ -294,6 +317,7 @@ class Inspector:
         inspector.budget = calibration.budget
         inspector.preprocessing = manifest.preprocessing
         inspector.white = manifest.preprocessing.white
+        inspector.mask = manifest.preprocessing.mask
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config

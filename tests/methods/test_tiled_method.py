@@ -110,3 +110,19 @@ def test_sides_are_rounded_to_whole_patches(inspector: Inspector) -> None:
     assert rounded is not None
     assert rounded[:2] == (72, 72)
     assert "rounded to whole patches" in rounded.reason
+
+
+def test_what_a_mask_leaves_out_changes_nothing(tmp_path: Path) -> None:
+    pixels = np.zeros((50, 70), bool)
+    pixels[5:30, 10:60] = True
+    good = [texture(seed, 100, 140) for seed in range(5)]
+    Inspector(**TILED, mask=pixels).fit(good).save(tmp_path / "part.flawmap")
+    counts = pixels.repeat(2, 0).repeat(2, 1)
+    image = dotted(texture(80, 100, 140), 30, 50)
+    changed = np.where(counts[:, :, None], image, 255 - image)
+    for loaded in (load(tmp_path / "part.flawmap"), Inspector.load(tmp_path / "part.flawmap")):
+        verdict, same = loaded.inspect(image), loaded.inspect(changed)
+        assert verdict.score == same.score
+        assert np.array_equal(verdict.heatmap, same.heatmap)
+        assert (verdict.heatmap[~counts] == 0).all()
+        assert verdict.heatmap[counts].min() > 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flawmap.errors import OptionError
+from flawmap.runtime.mask import PartMask
 from flawmap.runtime.preprocess import PADDING, Preprocessing
 from flawmap.runtime.tiles import Tiles, join_tiles, tile_layout
 
@@ -23,7 +26,8 @@ def test_tiles_cover_the_image_and_begin_at_patches(
     settings = preprocessing(overlap, side)
     layout = tile_layout(height, width, settings)
     assert 0 <= layout.height - height < 8
-    for origins, length in ((layout.rows, layout.height), (layout.columns, layout.width)):
+    for axis, length in enumerate((layout.height, layout.width)):
+        origins = sorted({origin[axis] for origin in layout.origins})
         assert all(origin % 8 == 0 for origin in origins)
         steps = np.diff(origins)
         assert (steps > 0).all()
@@ -48,7 +52,7 @@ def test_pixels_are_those_of_the_image_and_the_edge_is_repeated() -> None:
     image = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     settings = preprocessing()
     tiles = Tiles(image, settings)
-    assert tiles.layout.origins == [(0, 0), (0, 8), (32, 0), (32, 8)]
+    assert tiles.layout.origins == ((0, 0), (0, 8), (32, 0), (32, 8))
     first, _, _, last = tiles
     assert np.array_equal(first, settings(image[:64, :64]))
     repeated = np.pad(image, ((0, 6), (0, 2), (0, 0)), mode="edge")
@@ -61,6 +65,25 @@ def test_an_image_smaller_than_a_tile_is_one_padded_tile() -> None:
     assert (tile[:, :24, :32] > PADDING).all()
     assert (tile[:, 24:] == PADDING).all()
     assert (tile[:, :, 32:] == PADDING).all()
+
+
+def test_tiles_in_which_nothing_counts_are_left_out() -> None:
+    pixels = np.zeros((128, 128), bool)
+    pixels[:20, 100:] = True
+    settings = replace(preprocessing(0.0), mask=PartMask.of(pixels))
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    tiles = Tiles(image, settings)
+    assert tiles.layout.origins == ((0, 64),)
+    (tile,) = tiles
+    assert (tile[:, 24:] == PADDING).all()
+    assert (tile[:, :, :32] == PADDING).all()
+    assert np.array_equal(tile[:, :20, 36:], preprocessing()(image[:64, 64:])[:, :20, 36:])
+    changed = image.copy()
+    changed[~pixels] = 7
+    assert np.array_equal(tile, next(iter(Tiles(changed, settings))))
+    joined = join_tiles([np.ones((8, 8))], tiles.layout, settings)
+    assert (joined[:8, 8:] == 1).all()
+    assert joined.sum() == 64
 
 
 def test_neighbours_blend_where_they_overlap() -> None:

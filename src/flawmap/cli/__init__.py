@@ -27,6 +27,7 @@ from flawmap.cli import (
     info,
     inspect,
     methods,
+    preview,
     split,
     table,
     threshold,
@@ -41,6 +42,7 @@ from flawmap.support.signals import catch_signals, received_signal
 from flawmap.support.system import is_out_of_memory
 
 _COMMAND_ORDER = (
+    "preview",
     "fit",
     "inspect",
     "info",
@@ -71,6 +73,7 @@ __all__ = [
     "inspect",
     "main",
     "methods",
+    "preview",
     "split",
     "table",
     "threshold",

@@ -154,7 +154,7 @@ def _evaluate(
 ) -> int:
     from flawmap import load
     from flawmap.data.layouts import find_dataset
-    from flawmap.report.data import from_evaluation
+    from flawmap.report.data import describe_counted, from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
 
@@ -181,6 +181,8 @@ def _evaluate(
     add_result(**summary, images=len(samples), errors=errors, files=files)
     print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
+    for line in describe_counted(evaluation):
+        out.print(line)
     for error in sum_up(errors, "scores.csv has all"):
         err.print(f"[yellow]error[/]  {on_one_line(error)}")
     if is_whole:
@@ -218,6 +220,8 @@ def _summary(evaluation: Evaluation, threshold: float) -> dict[str, Any]:
         "by_defect_type": metrics_to_dict(evaluation.by_defect_type),
         "threshold": threshold,
         "confusion": evaluation.confusion,
+        "counted_share": evaluation.counted_share,
+        "hidden_defects": list(evaluation.hidden_defects),
     }
 
 

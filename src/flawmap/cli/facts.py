@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flawmap.runtime.calibration import Calibration
     from flawmap.runtime.graph import Precision
+    from flawmap.runtime.mask import PartMask
 
 Facts = dict[str, Any]
 """What is known of an inspector, by key."""
@@ -41,6 +42,7 @@ def facts_of(file: Path) -> Facts:
         "letterbox_beyond": manifest.preprocessing.letterbox_beyond,
         "tile_overlap": manifest.preprocessing.tile_overlap,
         "white_of_16_bits": manifest.preprocessing.white,
+        "mask": mask_facts(manifest.preprocessing.mask),
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -115,6 +117,18 @@ def calibration_facts(calibration: Calibration) -> Facts:
         "false_reject_bound": calibration.false_reject_bound,
         "guarantees": calibration.guarantees(),
     }
+
+
+def mask_facts(mask: PartMask | None) -> Facts | None:
+    """Height and width of a mask in pixels, and the fraction of them that counts.
+
+    Args:
+        mask: of an inspector; None for none.
+    """
+    if mask is None:
+        return None
+    height, width = mask.pixels.shape
+    return {"height": height, "width": width, "counts": mask.share}
 
 
 def _finetuning(saved: dict[str, Any] | None) -> Facts | None:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_memory
+from flawmap.cli.common import (
+    EXIT_CODES,
+    ConfidenceOption,
+    ExitCode,
+    GoodImages,
+    MaskOption,
+    SeedOption,
+    WhiteOption,
+    app,
+    parse_memory,
+)
 from flawmap.cli.console import (
     err,
     on_one_line,
@@ -23,7 +33,7 @@ from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.facts import facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
-from flawmap.cli.notes import ALL_IN_JSON, print_dataset
+from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
 from flawmap.cli.repeats import sum_up
@@ -40,14 +50,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog=EXIT_CODES)
 def fit(
-    good: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder of good images, or one with train/good, or a CSV manifest, or a "
-            "folder of such products.",
-            metavar="GOOD",
-        ),
-    ],
+    good: GoodImages,
     output: Annotated[
         str | None,
         typer.Option(
@@ -141,14 +144,8 @@ def fit(
             "manifest's calibration images go first."
         ),
     ] = 0.0,
-    white: Annotated[
-        int | None,
-        typer.Option(
-            help="The level of white in images of 16 bits, such as 4095 for a camera of 12 bits; "
-            "65535 unless given. An image with a higher level is an error.",
-            metavar="LEVEL",
-        ),
-    ] = None,
+    white: WhiteOption = None,
+    mask: MaskOption = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -229,6 +226,7 @@ def fit(
         confidence=confidence,
         calibration_fraction=calibration_fraction,
         white=white,
+        mask=mask,
         memory=parse_memory(memory) if memory is not None else None,
         finetune=finetune,
         finetune_preset=finetune_preset,
@@ -275,6 +273,7 @@ def _fit(
     output: Path,
 ) -> int:
     from flawmap.data.layouts import find_dataset
+    from flawmap.data.part_mask import check_mask_apart
     from flawmap.data.training_set import TrainingSet
     from flawmap.finetune.classes import classes_with_real_defects
 
@@ -291,6 +290,7 @@ def _fit(
         own_folder = lock_folder(folder)
     with _without_empty(folder), own_folder, progress_bars():
         training_set = TrainingSet.of(found)
+        check_mask_apart(settings.mask, training_set.images)
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, training_set))
         inspector.fit(
@@ -329,6 +329,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> N
     add_result(training_folder=str(folder) if folder else None)
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))
+    if inspector.chosen_mask:
+        print_mask(inspector.chosen_mask)
     for line in sum_up(errors, ALL_IN_JSON):
         err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
     if inspector.depth_hint:

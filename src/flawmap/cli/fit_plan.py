@@ -73,6 +73,7 @@ def plan_fit(
         FlawmapError: the same that the fit would end with, as far as no image is decoded.
     """
     from flawmap.data.layouts import find_dataset
+    from flawmap.data.part_mask import check_mask_apart
     from flawmap.data.training_set import TrainingSet
     from flawmap.finetune.classes import classes_with_real_defects
 
@@ -81,6 +82,7 @@ def plan_fit(
     with progress_bars():
         found = find_dataset(good)
         training_set = TrainingSet.of(found)
+    check_mask_apart(settings.mask, training_set.images)
     if settings.finetune == "real-defects":
         classes_with_real_defects(found)
     folder = training_folder(inspector, output, shared=products is not None, memory=settings.memory)

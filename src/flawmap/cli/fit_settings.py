@@ -44,6 +44,7 @@ class FitSettings:
         confidence: probability that the threshold keeps to that.
         calibration_fraction: fraction of the good images held out.
         white: level of white in images of 16 bits; None for 65535.
+        mask: file of a mask, or `auto`; None for none.
         memory: most resident memory of this process, in bytes; None for no limit.
         finetune: with what the backbone is fine-tuned.
         finetune_preset: how it is: `gentle` or `paper`.
@@ -66,6 +67,7 @@ class FitSettings:
     confidence: float | None = None
     calibration_fraction: float = 0.0
     white: int | None = None
+    mask: str | None = None
     memory: int | None = None
     finetune: FineTuneOption = "none"
     finetune_preset: str = "gentle"
@@ -129,6 +131,7 @@ class FitSettings:
             confidence=self.confidence,
             calibration_fraction=self.calibration_fraction,
             white=self.white,
+            mask=self.mask,
             finetune=self._finetune_config(),
         )
         inspector.name = self.method
@@ -174,6 +177,7 @@ class FitSettings:
             "precision": method.precision,
             "seed": method.seed,
             "white": self.white,
+            "mask": self.mask,
             "memory": self.memory,
             "finetune": self.finetune,
         }

@@ -53,6 +53,7 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
         ("method", _method_text(facts)),
         ("options", _as_text(facts["changed_options"]) or "defaults"),
         ("image size", _size_text(facts)),
+        ("mask", f"{facts['mask']['counts']:.1%} of an image count" if facts["mask"] else "none"),
         ("precision", facts["precision"]),
         ("graph", facts["no_graph_reason"] or "yes"),
         ("good images", f"fitted on {facts['fitted_images']}"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from flawmap.cli.console import err, notes, on_one_line, out
 from flawmap.cli.output import add_result
 from flawmap.cli.repeats import sum_up
+from flawmap.data.auto_mask import ChosenMask
 from flawmap.data.labels import is_good_word
 from flawmap.data.layouts import skipped_folders
 from flawmap.data.sample import FoundSamples, Sample
@@ -48,6 +49,20 @@ def print_dataset(found: FoundSamples) -> None:
         out.print(f"Good images: {on_one_line(list_counts(places))}")
     add_result(good_images=dict(places))
     print_left_out(found.notes, found.unusable)
+
+
+def print_mask(chosen: ChosenMask) -> None:
+    """Print what share of an image counts, and why.
+
+    Args:
+        chosen: for good images.
+    """
+    add_result(mask_reason=chosen.reason)
+    reason = on_one_line(chosen.reason)
+    if chosen.mask is None:
+        err.print(f"[yellow]No mask, so that all of an image counts:[/] {reason}")
+    else:
+        out.print(f"Mask: {chosen.mask.share:.1%} of an image count ({reason})")
 
 
 def is_good_to_fit(sample: Sample) -> bool:

@@ -40,7 +40,8 @@ class Tuning:
             untuned: the inspector as it was typed, not fitted.
 
         Raises:
-            OptionError: no time, a method that is trained, or a backbone that is to be fine-tuned.
+            OptionError: no time, a method that is trained, a backbone that is to be fine-tuned, or
+                a mask.
         """
         from flawmap.tuning.search import check_tuning
 
@@ -49,6 +50,11 @@ class Tuning:
             raise OptionError(
                 "--tune beside --finetune: each trial would fine-tune a backbone; tune without, "
                 "then fit with --finetune and the settings that were chosen"
+            )
+        if untuned.mask is not None:
+            raise OptionError(
+                "--tune beside --mask: defects are painted wherever the part is; tune without, "
+                "then fit with --mask and the settings that were chosen"
             )
 
     def run(self, untuned: Inspector, training_set: TrainingSet) -> TuningResult:

@@ -75,6 +75,28 @@ def make_preprocessing(
     )
 
 
+def check_masked(method: Method, *, is_fine_tuned: bool) -> None:
+    """Nothing, where parts of images can be left out.
+
+    Args:
+        method: that is to leave them out.
+        is_fine_tuned: whether its backbone is fine-tuned first.
+
+    Raises:
+        OptionError: the method, or the fine-tuning, sees whole images.
+    """
+    if not method.masks_padding:
+        raise OptionError(
+            f"{type(method).__name__} cannot leave out what a mask does, since it masks no "
+            "padding; use flawmap, or patchcore or a relative of it with letterbox=true"
+        )
+    if is_fine_tuned:
+        raise OptionError(
+            "a fine-tuning learns whole images, and a mask leaves out parts of them; use one of "
+            "the two"
+        )
+
+
 def choose_size(method: Method, size: InputSize, images: Sequence[ImageInput]) -> ChosenSize | None:
     """The size of the input where it is not the one that was given, and why; else None.
 

@@ -17,6 +17,7 @@ from flawmap.metrics.ranking import (
     reject_all_f1,
 )
 from flawmap.metrics.shapes import Counts, MetricValues, ResampleWeights
+from flawmap.runtime.mask import Counting
 from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.verdict import Heatmap
 
@@ -64,17 +65,21 @@ class PixelCounts:
         self.histograms: list[_Histograms] = []
         self.labels: list[int] = []
 
-    def add(self, heatmap: Heatmap, mask: Mask) -> None:
+    def add(self, heatmap: Heatmap, mask: Mask, counting: Counting | None = None) -> None:
         """Count the pixels of an image.
 
         Args:
             heatmap: (height, width), >= 0, the higher, the more anomalous.
             mask: (height, width), True where the part is defective; all False for a good one.
+            counting: (height, width), True for the pixels that count; None for all.
         """
         # The bits of floats ≥ 0 are in the order of the numbers.
         bits = np.ascontiguousarray(heatmap, np.float32).view(np.int32)
         levels = np.clip((bits >> _SHIFT) - _LOWEST, 0, _LEVELS - 1).astype(np.int64)
-        good, defective = levels[~mask], levels[mask]
+        is_good = ~mask
+        if counting is not None:
+            is_good, mask = is_good & counting, mask & counting
+        good, defective = levels[is_good], levels[mask]
         weights = _region_weights(mask)
         np.add.at(self.good, good, 1)
         np.add.at(self.defective, defective, 1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from flawmap.render.mask import dim_uncounted
 from flawmap.runtime.images.decode import map_ahead
 from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, to_uint8
 from flawmap.runtime.verdict import Heatmap, Region, Verdict
@@ -38,7 +39,8 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
 
     Where a part is as good parts are, the image shows as it is; colour comes in as a pixel nears
     the limit of good parts. Turbo colours: blue is below the limit, green is the limit, red is half
-    as much again and beyond. Regions beyond the limit have a white outline and a box.
+    as much again and beyond. Regions beyond the limit have a white outline and a box. What does not
+    count, for a mask leaves it out, is pale and hatched.
 
     Args:
         pixels: the image, (height, width, 3), RGB of any depth.
@@ -53,10 +55,13 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     image = to_uint8(pixels)
     if image is pixels:
         image = image.copy()
+    counting = verdict.counting
     strips = [slice(top, top + _STRIP_ROWS) for top in range(0, len(image), _STRIP_ROWS)]
 
     def blend(strip: slice) -> None:
         _blend(image[strip], verdict.heatmap[strip])
+        if counting is not None:
+            dim_uncounted(image[strip], counting[strip], strip.start, min(image.shape[:2]))
 
     # Threads take longer to start than a small image takes.
     for _ in map(blend, strips) if len(strips) < _MIN_STRIPS else map_ahead(blend, strips):

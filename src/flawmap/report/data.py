@@ -93,7 +93,11 @@ def from_evaluation(
         by_defect_type=evaluation.by_defect_type,
         confusion=evaluation.confusion,
         details={**report.details, "Files": files},
-        warnings=[*report.warnings, *_mask_warnings(evaluation.records)],
+        warnings=[
+            *report.warnings,
+            *_mask_warnings(evaluation.records),
+            *describe_counted(evaluation),
+        ],
         table="scores.csv",
     )
 
@@ -127,6 +131,27 @@ def from_records(
         table="results.csv",
         figures=_finetuning_figures(runtime),
     )
+
+
+def describe_counted(evaluation: Evaluation) -> list[str]:
+    """What a mask leaves out of an evaluation, in sentences; none where all counts.
+
+    Args:
+        evaluation: of images whose truth is known.
+    """
+    if evaluation.counted_share == 1 and not evaluation.hidden_defects:
+        return []
+    sentences = [
+        f"A mask leaves out parts of the images: {evaluation.counted_share:.1%} of their pixels "
+        "count in the metrics per pixel."
+    ]
+    if hidden := len(evaluation.hidden_defects):
+        images = f"{hidden} defective image{'s' if hidden > 1 else ''}"
+        sentences.append(
+            f"The defect of {images} lies wholly where nothing counts: it cannot be found, and "
+            "counts as missed in the metrics per image unless something else is rejected."
+        )
+    return sentences
 
 
 def _dataset_sha256(records: Sequence[Record]) -> str:
@@ -181,6 +206,7 @@ def _details(inspector: Path, runtime: Runtime, records: Sequence[Record]) -> di
 
 def _settings(runtime: Runtime) -> _Section:
     preprocessing = runtime.preprocessing
+    mask = preprocessing.mask
     budget = runtime.calibration.budget
     return {
         "method": runtime.method_name,
@@ -189,6 +215,7 @@ def _settings(runtime: Runtime) -> _Section:
         "tiles": "no"
         if preprocessing.tile_overlap is None
         else f"{preprocessing.tile_overlap:.0%} overlapping",
+        **({"mask": f"{mask.share:.1%} of an image count"} if mask else {}),
         "budget of false rejects": f"{budget.false_rejects:.2%}",
         "confidence": f"{budget.confidence:.0%}" if budget.confidence else "on average",
         "calibration": "split" if runtime.calibration.exact else "leave-out",

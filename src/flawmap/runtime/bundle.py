@@ -23,8 +23,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from flawmap.errors import BundleError, FlawmapError, OptionError
+from flawmap.errors import BundleError, FlawmapError, ImageError, OptionError
 from flawmap.runtime.calibration import CalibrationSettings
+from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_arrays import check_arrays
@@ -251,6 +252,12 @@ def _check_complete(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> Non
     preprocessing = manifest.preprocessing
     map_size = None if manifest.no_graph_reason else preprocessing.map_size
     check_arrays(arrays, len(manifest.calibration.groups), map_size=map_size)
+    if map_size and preprocessing.mask:
+        try:
+            for image in Certificate.from_arrays(arrays).images:
+                preprocessing.counting(*image.shape[:2])
+        except ImageError as error:
+            raise BundleError(f"the mask does not fit a golden image: {error}") from error
 
 
 def _read_metadata(data: bytes, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,13 +7,15 @@ and scores and maps are compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from flawmap.errors import ParityError
+from flawmap.errors import ImageError, ParityError
+from flawmap.runtime.mask import PartMask
 from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
 
 _ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
@@ -61,7 +63,8 @@ class Certificate:
 
         The first is longer and larger than the network's input, so that it must be resized, and
         letterboxed where images of another aspect are. The second has the input's size and is as
-        anomalous as can be: upside down in reversed colours.
+        anomalous as can be: upside down in reversed colours. Where there is a mask, both have its
+        aspect.
 
         Args:
             good: a good image, decoded.
@@ -72,8 +75,10 @@ class Certificate:
         longer_width = width + width // 2
         if preprocessing.letterbox_beyond is not None:
             longer_width += round(preprocessing.letterbox_beyond * longer_width)
-        longer = resize(to_uint8(good), height + height // 4, longer_width)
-        reversed_colours = 255 - resize(to_uint8(good), height, width)[::-1]
+        sizes = ((height + height // 4, longer_width), (height, width))
+        large, usual = (_masked_size(*size, preprocessing.mask) for size in sizes)
+        longer = resize(to_uint8(good), *large)
+        reversed_colours = 255 - resize(to_uint8(good), *usual)[::-1]
         images = [longer, np.ascontiguousarray(reversed_colours)]
         scored = [score(preprocessing(image)) for image in images]
         scores = np.array([image_score for image_score, _ in scored])
@@ -135,3 +140,20 @@ class Certificate:
         scores = arrays[_SCORES]
         images = [arrays[f"{_PIXELS}{index}"] for index in range(len(scores))]
         return cls(images, scores, arrays[_MAPS])
+
+
+def _masked_size(height: int, width: int, mask: PartMask | None) -> tuple[int, int]:
+    """Height and width of a golden image, in pixels: of this area, in the mask's aspect."""
+    if mask is None:
+        return height, width
+    own_height, own_width = mask.pixels.shape
+    scale = math.sqrt(height * width / (own_height * own_width))
+    while scale < 1:
+        size = max(round(scale * own_height), 1), max(round(scale * own_width), 1)
+        try:
+            mask.at(*size)
+        except ImageError:
+            scale *= 2  # a mask that counts in a few pixels alone
+        else:
+            return size
+    return max(round(scale * own_height), 1), max(round(scale * own_width), 1)

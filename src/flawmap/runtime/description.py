@@ -40,6 +40,7 @@ def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
         "std": preprocessing.std,
         "letterbox": _describe_letterbox(preprocessing),
         "tiles": _describe_tiles(preprocessing),
+        "mask": _describe_mask(preprocessing),
     }
 
 
@@ -60,13 +61,19 @@ def _steps(preprocessing: Preprocessing) -> list[str]:
             f"; an image smaller than {width} × {height} lies at the top left, and the rest of "
             f"all three channels is {PADDING:g}"
         )
-    return [
+    decoding = (
         "decode; turn upright by the EXIF orientation; grey to three equal channels; "
-        "channels in RGB order",
+        "channels in RGB order"
+    )
+    masking = "give the pixels that do not count their colour (see mask)"
+    blanking = f"give the cells that do not count {PADDING:g} in all channels (see mask)"
+    return [
+        *([decoding] if preprocessing.mask is None else [decoding, masking]),
         fit,
         f"divide by white: 255, or {preprocessing.white or 65535} for 16 bits",
         "subtract mean, divide by std, channel by channel",
         layout,
+        *([] if preprocessing.mask is None else [blanking]),
     ]
 
 
@@ -112,15 +119,45 @@ def _describe_join(preprocessing: Preprocessing, scoring: PatchScoring) -> dict[
         "in its tiles. A weight is the product of one by rows and one by columns: with n patches "
         "in the tile, i from 0 and s = (tile side − step) / patch, 1 where s is 0, else 2 · "
         f"(min(i, n − 1 − i) + 0.5) / s − 0.5, but at least {LEAST_WEIGHT:g} and at most 1. "
-        "Patches of padding do not count",
+        "Patches of padding do not count, nor do those in which nothing of a mask counts: their "
+        "distance is 0, and tiles of nothing else can be left out",
         "score_rule": "the mean of the k = max(1, round(share · P)) largest distances, where P is "
-        "the number of the image's patches, at most patches_of_a_tile; half-way, to the even k",
+        "the number of the image's patches that count, at most patches_of_a_tile; half-way, to the "
+        "even k",
         "share": scoring.share,
         "patches_of_a_tile": rows * columns,
         "map_rule": "resize the distances linearly (OpenCV INTER_LINEAR) by the factor patch, cut "
         "to the image, and smooth by a Gaussian of sigma, whose kernel ends at 4 sigma and which "
-        "mirrors the border, edge pixels included (OpenCV BORDER_REFLECT)",
+        "mirrors the border, edge pixels included (OpenCV BORDER_REFLECT). With a mask, divide by "
+        "what that makes of 1 for each patch that counts and 0 for each other",
         "sigma": scoring.sigma,
+    }
+
+
+def _describe_mask(preprocessing: Preprocessing) -> dict[str, Any] | None:
+    """Which parts of an image are left out, and how; None where all of it counts."""
+    mask = preprocessing.mask
+    if mask is None:
+        return None
+    height, width = mask.pixels.shape
+    return {
+        "png": mask.png,
+        "height": height,
+        "width": width,
+        "cell": preprocessing.multiple,
+        "padding": PADDING,
+        "pixel_rule": "png is a grey PNG in base64, in which 0 does not count. A pixel of the "
+        "image in row r and column c counts where the mask does in row "
+        "floor((2 r + 1) mask height / (2 image height)) and column "
+        "floor((2 c + 1) mask width / (2 image width)). Images of another aspect are refused: "
+        "beyond 1 %, or one by the shortest side of both, where that is more",
+        "colour_rule": "before the image is resized, a pixel that does not count is white times "
+        "mean in each channel, rounded to the nearest level (half-way, to the even one)",
+        "cell_rule": "after all else, the image in the input, height h and width w, is cut into "
+        "squares of cell × cell pixels from the top left. One from row t to b and column l to r, "
+        "their ends not in it, has padding in all channels where no pixel of the image counts in "
+        "rows floor(t image height / h) to ceil(b image height / h) and columns floor(l image "
+        "width / w) to ceil(r image width / w), their ends not in it",
     }
 
 
@@ -135,6 +172,7 @@ def describe_decision(
         scoring: how distances of tiles become a score and a map; None without tiles.
     """
     cut = "cut it to the image's size in the input (see letterbox), and "
+    uncounted = "; where a pixel of the image does not count (see mask), it is 0"
     thresholds = {}
     for fraction in _EXPORTED_BUDGETS:
         thresholds[f"{fraction:g}"] = replace(calibration, budget=Budget(fraction)).threshold
@@ -143,6 +181,8 @@ def describe_decision(
     map_rule += f"{resized}resize it to the image as above"
     if scoring:
         map_rule = "the joined map / map_limit is 1 at the largest value that good parts reach"
+    if preprocessing.mask:
+        map_rule += uncounted
     return {
         "join": _describe_join(preprocessing, scoring) if scoring else None,
         "threshold": calibration.threshold,

@@ -20,6 +20,7 @@ from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.graph_check import check_interface
 from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
+from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
@@ -163,7 +164,10 @@ class Runtime:
         self._home.check()
         with library_call():
             image = decode(image_input, self.preprocessing.white)
-            network_input = prepare(image, self.preprocessing)
+            try:
+                network_input = prepare(image, self.preprocessing)
+            except ImageError as error:
+                raise ImageError(f"{name_of(image_input)}: {error}") from error
             scored = next(self._scorer.score_many([network_input], throughput=False))
             return self._verdict(scored, image)
 
@@ -231,9 +235,12 @@ class Runtime:
         heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
         into = None if cut.shape == heatmap.shape else heatmap
         heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
+        counting = self.preprocessing.counting(height, width)
+        if counting is not None:
+            heatmap *= counting
         p_value = self.calibration.p_value(scored.score)
         reject = self.calibration.rejects(scored.score)
-        return Verdict(scored.score, p_value, reject, heatmap)
+        return Verdict(scored.score, p_value, reject, heatmap, counting)
 
 
 @runtime_checkable

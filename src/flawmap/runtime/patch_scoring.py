@@ -12,14 +12,21 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from flawmap.errors import OptionError
+from flawmap.runtime.mask import Counting
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import PatchDistances
 
 _LARGEST_SIGMA = 1000.0
 """A Gaussian beyond it is no smoothing of a map but an error, pixels."""
+
+_LEAST_WEIGHT = 1e-6
+"""Of the patches around a pixel, so that what is far from all that counts divides by no zero."""
+
+PatchCounts = Bool[np.ndarray, "_row _column"]
+"""True for each patch that counts."""
 
 AnomalyMap = Float[np.ndarray, "_height _width"]
 """A distance for each pixel of an image, >= 0."""
@@ -43,9 +50,9 @@ class PatchScoring:
 
     Args:
         share: fraction q, 0…1: the score is the mean of the k = max(1, round(q·P)) largest
-            distances, where P counts the patches of the image, or of one network input where the
-            image has more; 0 for the largest alone. So a small defect counts as much in a large
-            image as in a small one.
+            distances, where P is the number of the image's patches that count, or that of all
+            patches of one network input where it is less; 0 for the largest alone. So a small
+            defect counts as much in a large image as in a small one.
         sigma: standard deviation of the Gaussian over the map, in pixels, 0…1000.
 
     Raises:
@@ -77,25 +84,45 @@ class PatchScoring:
             size: height and width of the image, in pixels.
             preprocessing: of the network's input.
         """
-        patches_of_input = math.prod(preprocessing.patch_grid)
-        score = self._image_score(distances, patches_of_input)
-        return PatchScores(score, self._anomaly_map(distances, size, preprocessing.multiple))
+        counting = preprocessing.counting(*size)
+        cells, flat = None, distances.ravel()
+        if counting is not None:
+            cells = _cells(counting, preprocessing.multiple)
+            flat = distances[cells]
+        score = self._image_score(flat, math.prod(preprocessing.patch_grid))
+        return PatchScores(score, self._anomaly_map(distances, cells, size, preprocessing.multiple))
 
-    def _image_score(self, distances: PatchDistances, patches_of_input: int) -> float:
-        count = max(1, round(self.share * min(distances.size, patches_of_input)))
-        flat = distances.ravel()
+    def _image_score(self, flat: np.ndarray, patches_of_input: int) -> float:
+        count = max(1, round(self.share * min(flat.size, patches_of_input)))
         largest = np.partition(flat, flat.size - count)[flat.size - count :]
         # Sorted, so that the sum does not depend on the order that partition leaves.
         return float(np.sort(largest).mean(dtype=np.float64))
 
     def _anomaly_map(
-        self, distances: PatchDistances, size: tuple[int, int], multiple: int
+        self,
+        distances: PatchDistances,
+        cells: PatchCounts | None,
+        size: tuple[int, int],
+        multiple: int,
     ) -> AnomalyMap:
-        """Bilinear between the patches' centres, then a Gaussian."""
-        rows, columns = distances.shape
+        """Bilinear between the patches' centres, then a Gaussian.
+
+        What does not count is 0, and counts in no average (normalised convolution).
+        """
+        if cells is None:
+            return self._smooth(distances, size, multiple)
+        weights = self._smooth(cells.astype(np.float32), size, multiple)
+        pixels = self._smooth(distances * cells, size, multiple)
+        pixels /= np.maximum(weights, _LEAST_WEIGHT)
+        height, width = size
+        pixels *= cells.repeat(multiple, 0).repeat(multiple, 1)[:height, :width]
+        return pixels
+
+    def _smooth(self, values: PatchDistances, size: tuple[int, int], multiple: int) -> AnomalyMap:
+        rows, columns = values.shape
         height, width = size
         grown = columns * multiple, rows * multiple
-        pixels = cv2.resize(distances.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
+        pixels = cv2.resize(values.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
         pixels = pixels[:height, :width]
         if self.sigma:
             # The kernel ends at 4 σ, and the border is mirrored, as in torch.
@@ -103,3 +130,11 @@ class PatchScoring:
             kernel = side, side
             pixels = cv2.GaussianBlur(pixels, kernel, self.sigma, borderType=cv2.BORDER_REFLECT)
         return np.ascontiguousarray(pixels)
+
+
+def _cells(counting: Counting, side: int) -> PatchCounts:
+    """Which patches of an image count: those with a pixel that does."""
+    height, width = counting.shape
+    padded = np.pad(counting, ((0, -height % side), (0, -width % side)))
+    blocks = padded.reshape(len(padded) // side, side, -1, side)
+    return np.asarray(blocks.any(axis=(1, 3)))

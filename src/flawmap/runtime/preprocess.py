@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 
 from flawmap.errors import OptionError
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
+from flawmap.runtime.mask import CellGrid, Counting, PartMask, blank_cells, without_masked
 
 
 @runtime_checkable
@@ -154,6 +155,8 @@ class Preprocessing:
             65535. What is decoded has white at 65535.
         tile_overlap: fraction of a tile that its neighbours share, 0…0.75, where images are cut
             into tiles of the input's size, unscaled; None where the whole image is resized.
+        mask: which pixels of an image count; None where all do. What does not count is of the mean
+            colour, and `PADDING` where nothing of a cell of `multiple` pixels counts.
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
@@ -173,6 +176,7 @@ class Preprocessing:
     multiple: int = 1
     white: int | None = None
     tile_overlap: float | None = None
+    mask: PartMask | None = None
 
     def __post_init__(self) -> None:
         if self.white is not None and not 1 <= self.white <= 65535:
@@ -224,8 +228,40 @@ class Preprocessing:
 
         Args:
             image: a decoded image.
+
+        Raises:
+            ImageError: the image has another aspect than the mask.
         """
-        return self.unscaled(resize(image, *self.placement(*image.shape[:2])))
+        counting = self.counting(*image.shape[:2])
+        place = self.placement(*image.shape[:2])
+        if counting is None:
+            return self.unscaled(resize(image, *place))
+        result = self.unscaled(resize(self.without_masked(image, counting), *place))
+        blank_cells(result, counting, CellGrid(*place, self.multiple), PADDING)
+        return result
+
+    def counting(self, height: int, width: int) -> Counting | None:
+        """Which pixels count of an image of this size; None where all do, for want of a mask.
+
+        Args:
+            height: of the decoded image, in pixels.
+            width: of the decoded image, in pixels.
+
+        Raises:
+            ImageError: the image has another aspect than the mask.
+        """
+        return None if self.mask is None else self.mask.at(height, width)
+
+    def without_masked(self, image: ImageArray, counting: Counting) -> ImageArray:
+        """The image, of the mean colour where it does not count.
+
+        Args:
+            image: a decoded image.
+            counting: which of its pixels count.
+        """
+        white = WHITE[image.dtype]
+        red, green, blue = (white * mean for mean in self.mean)
+        return without_masked(image, counting, (red, green, blue))
 
     def unscaled(self, image: ImageArray) -> Preprocessed:
         """An image that is no larger than the input, at its top left; the rest is `PADDING`.

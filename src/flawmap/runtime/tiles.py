@@ -17,7 +17,14 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.runtime.input_sides import round_up
-from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing
+from flawmap.runtime.mask import CellGrid, blank_cells
+from flawmap.runtime.preprocess import (
+    PADDING,
+    ImageArray,
+    ImageOrMap,
+    Preprocessed,
+    Preprocessing,
+)
 
 LEAST_WEIGHT = 1e-3
 """Of a patch at a tile's border; above 0, since at the image's there is no other tile."""
@@ -30,23 +37,17 @@ class TileLayout(NamedTuple):
     """Where the tiles of an image lie, in its own pixels.
 
     Args:
-        rows: the first row of each row of tiles.
-        columns: the first column of each column of tiles.
+        origins: the first row and column of each tile, row by row; a tile in which nothing counts
+            is not among them.
         image_size: height and width of the image.
         height: of what is cut: the image's, up to the next multiple of a patch.
         width: likewise.
     """
 
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
+    origins: tuple[tuple[int, int], ...]
     image_size: tuple[int, int]
     height: int
     width: int
-
-    @property
-    def origins(self) -> list[tuple[int, int]]:
-        """The first row and column of each tile, row by row."""
-        return list(product(self.rows, self.columns))
 
 
 class Tiles:
@@ -63,7 +64,7 @@ class Tiles:
         >>> preprocessing = Preprocessing(64, 64, multiple=8, tile_overlap=0.25)
         >>> tiles = Tiles(np.zeros((100, 64, 3), np.uint8), preprocessing)
         >>> tiles.layout.origins, [tile.shape for tile in tiles]
-        ([(0, 0), (40, 0)], [(3, 64, 64), (3, 64, 64)])
+        (((0, 0), (40, 0)), [(3, 64, 64), (3, 64, 64)])
     """
 
     def __init__(self, image: ImageArray, preprocessing: Preprocessing) -> None:
@@ -72,17 +73,28 @@ class Tiles:
         self._preprocessing = preprocessing
 
     def __len__(self) -> int:
-        return len(self.layout.rows) * len(self.layout.columns)
+        return len(self.layout.origins)
 
     def __iter__(self) -> Iterator[Preprocessed]:
-        for row, column in self.layout.origins:
-            yield self._preprocessing.unscaled(self._cut(row, column))
+        preprocessing = self._preprocessing
+        counting = preprocessing.counting(*self._image.shape[:2])
+        for origin in self.layout.origins:
+            tile = self._cut(self._image, origin)
+            if counting is None:
+                yield preprocessing.unscaled(tile)
+                continue
+            counts = self._cut(counting.view(np.uint8), origin).view(bool)
+            prepared = preprocessing.unscaled(preprocessing.without_masked(tile, counts))
+            grid = CellGrid(counts.shape[0], counts.shape[1], preprocessing.multiple)
+            blank_cells(prepared, counts, grid, PADDING)
+            yield prepared
 
-    def _cut(self, row: int, column: int) -> ImageArray:
+    def _cut(self, pixels: ImageOrMap, origin: tuple[int, int]) -> ImageOrMap:
         """The pixels of a tile; the last patches repeat the image's edge where it ends in them."""
+        row, column = origin
         height = min(self._preprocessing.height, self.layout.height - row)
         width = min(self._preprocessing.width, self.layout.width - column)
-        cut = self._image[row : row + height, column : column + width]
+        cut = pixels[row : row + height, column : column + width]
         missing = height - cut.shape[0], width - cut.shape[1]
         if any(missing):
             cut = cv2.copyMakeBorder(cut, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
@@ -115,14 +127,21 @@ def tile_layout(height: int, width: int, preprocessing: Preprocessing) -> TileLa
 
     Example:
         >>> preprocessing = Preprocessing(512, 512, multiple=8, tile_overlap=0.25)
-        >>> tile_layout(1000, 300, preprocessing)
-        TileLayout(rows=(0, 384, 488), columns=(0,), image_size=(1000, 300), height=1000, width=304)
+        >>> tile_layout(1000, 300, preprocessing).origins
+        ((0, 0), (384, 0), (488, 0))
     """
     image_size = height, width
     height, width = (round_up(side, preprocessing.multiple) for side in image_size)
     rows = _origins(height, preprocessing.height, preprocessing.tile_step(preprocessing.height))
     columns = _origins(width, preprocessing.width, preprocessing.tile_step(preprocessing.width))
-    return TileLayout(rows, columns, image_size, height, width)
+    counting = preprocessing.counting(*image_size)
+    origins = tuple(
+        (row, column)
+        for row, column in product(rows, columns)
+        if counting is None
+        or counting[row : row + preprocessing.height, column : column + preprocessing.width].any()
+    )
+    return TileLayout(origins, image_size, height, width)
 
 
 def _origins(length: int, tile: int, step: int) -> tuple[int, ...]:
@@ -142,7 +161,7 @@ def join_tiles(
         preprocessing: of the network's input.
 
     Returns:
-        A distance for each patch of the image, (row, column).
+        A distance for each patch of the image, (row, column); 0 where nothing counts.
 
     Example:
         >>> preprocessing = Preprocessing(64, 64, multiple=8, tile_overlap=0.25)
@@ -163,7 +182,8 @@ def join_tiles(
         part = np.s_[:rows, :columns]
         total[into][part] += weights[part] * grid[part]
         weight[into][part] += weights[part]
-    return np.asarray(total / weight, np.float32)
+    # Nothing counts where there is no tile.
+    return np.asarray(total / np.maximum(weight, LEAST_WEIGHT**2), np.float32)
 
 
 def _weights(side: int, preprocessing: Preprocessing) -> np.ndarray:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
+from flawmap.runtime.mask import Counting
+
 Heatmap = Float[np.ndarray, "height width"]
 """How unlike good parts each pixel is: (height, width) of the image, float32, >= 0; 1 is the map
 limit, which good parts reach anywhere at the chosen budget of false rejects."""
@@ -75,7 +77,9 @@ class Verdict:
         p_value: fraction of good parts that would score at least as high, 0…1; small is suspicious.
         reject: whether the score exceeds the threshold of the chosen budget.
         heatmap: where the image differs, (height, width) of the image, >= 0; 1 is the limit of
-            good parts.
+            good parts, 0 what does not count.
+        counting: which pixels of the image count, (height, width); None where all do, for want of a
+            mask.
 
     Example:
         >>> heatmap = np.zeros((9, 9), np.float32)
@@ -89,6 +93,7 @@ class Verdict:
     p_value: float
     reject: bool
     heatmap: Heatmap
+    counting: Counting | None = None
 
     def regions(self, min_area: int = 0) -> list[Region]:
         """The regions that exceed the limit of good parts, the most anomalous first.

@@ -200,7 +200,7 @@ def decode(image_input: ImageInput, white: int | None = None) -> ImageArray:
 
 
 def decode_mask(path: Path) -> Mask:
-    """The ground-truth mask in a file: True where it marks a defect.
+    """The mask in a file: True where it marks something, such as a defect or what counts.
 
     What is not 0 marks; in a lossy file, such as a JPEG, what is brighter than half. Where all
     pixels have one colour and alpha differs, alpha is the mask.
@@ -257,9 +257,10 @@ def _load(
             room.take(number, len(content) + opened.size)
             image = to_rgb(opened.read(), preprocessing.white)
             room.take(number, image.nbytes)
+            network_input = prepare(image, preprocessing)
     except ImageError as error:
         return UnreadableImage(image_input, error, sha256)
-    return DecodedImage(image_input, image, prepare(image, preprocessing), sha256)
+    return DecodedImage(image_input, image, network_input, sha256)
 
 
 @contextmanager
