@@ -213,7 +213,10 @@ class Preprocessing:
         Raises:
             ImageError: the image has another aspect than the mask.
         """
-        counting = self.counting(*image.shape[:2])
+        return self._with_mask(image, self.counting(*image.shape[:2]))
+
+    def _with_mask(self, image: ImageArray, counting: Counting | None) -> Preprocessed:
+        """An image, or a piece of one, of which some pixels count; None where all do."""
         if counting is None:
             return self._prepared(image)
         white = WHITE[image.dtype]
