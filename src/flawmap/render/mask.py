@@ -25,7 +25,7 @@ def dim_uncounted(image: ImageU8, counting: Counting, first_row: int = 0, side: 
     """Dim and hatch what does not count, in place.
 
     Args:
-        image: RGB, (height, width, 3), or some rows of it.
+        image: RGB, (height, width, 3), or some rows of it, contiguous.
         counting: which of these pixels count.
         first_row: the number of the first of the rows in the image, so that lines go on.
         side: the shorter side of the image, in pixels; 0 for that of `image`.
@@ -40,13 +40,12 @@ def dim_uncounted(image: ImageU8, counting: Counting, first_row: int = 0, side: 
         return
     period = max((side or min(image.shape[:2])) // _LINES, 4)
     rows, columns = np.ogrid[first_row : first_row + image.shape[0], : image.shape[1]]
-    is_line = (rows + columns) % period < max(period // 4, 1)
-    uncounted = ~counting
-    lines = uncounted & is_line
-    # The levels are looked up for whole rows, which is faster than for scattered pixels.
-    hatched = np.asarray(cv2.LUT(image, _HATCHED))
-    np.copyto(image, np.asarray(cv2.LUT(image, _DIMMED)), where=(uncounted & ~is_line)[:, :, None])
-    np.copyto(image, hatched, where=lines[:, :, None])
+    is_line = np.asarray((rows + columns) % period < max(period // 4, 1))
+    lines = is_line & ~counting
+    # Levels are looked up for all pixels, which is faster than for scattered ones.
+    hatched = cv2.LUT(image, _HATCHED)
+    cv2.copyTo(cv2.LUT(image, _DIMMED), (~counting).view(np.uint8), image)
+    cv2.copyTo(hatched, lines.view(np.uint8), image)
 
 
 def outline_counted(image: ImageU8, counting: Counting) -> None:
