@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -87,6 +88,25 @@ MaskOption = Annotated[
         metavar="FILE",
     ),
 ]
+RegionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        help="Named parts of an image, each with a threshold by its own budget: polygons of "
+        "LabelMe or COCO in a JSON file, or an image with one colour a region, of the same aspect. "
+        "With flawmap, or patchcore with letterbox=true.",
+        metavar="FILE",
+    ),
+]
+RegionBudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region-budget",
+        help="Fraction of good parts that a region may reject, as NAME=0.05, once for each; "
+        "elsewhere is what is in none. --false-rejects unless given.",
+        metavar="NAME=FRACTION",
+    ),
+]
 MinAreaOption = Annotated[
     int,
     typer.Option(
@@ -112,6 +132,33 @@ def parse_memory(text: str) -> int:
         raise OptionError(f"memory {text!r} is no amount; write a number and a unit, as 1GB")
     number, letter, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** (1 + "KMGT".index(letter.upper())))
+
+
+def parse_budgets(texts: Sequence[str]) -> dict[str, float]:
+    """Budgets of regions by name.
+
+    Args:
+        texts: a name and a fraction each, as bore=0.05.
+
+    Raises:
+        OptionError: a text is no such pair, or a name stands twice.
+
+    >>> parse_budgets(["bore=0.05", "#ff0000=0.01"])
+    {'bore': 0.05, '#ff0000': 0.01}
+    """
+    budgets: dict[str, float] = {}
+    for text in texts:
+        name, _, fraction = text.rpartition("=")
+        try:
+            value = float(fraction)
+        except ValueError:
+            name = ""
+        if not name:
+            raise OptionError(f"--region-budget {text}; write a name and a fraction, as bore=0.05")
+        if name in budgets:
+            raise OptionError(f"--region-budget {text}: the region {name} has a budget already")
+        budgets[name] = value
+    return budgets
 
 
 def parse_size(text: str) -> tuple[int, int]:

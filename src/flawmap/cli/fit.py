@@ -16,9 +16,12 @@ from flawmap.cli.common import (
     ExitCode,
     GoodImages,
     MaskOption,
+    RegionBudgetOption,
+    RegionsOption,
     SeedOption,
     WhiteOption,
     app,
+    parse_budgets,
     parse_memory,
 )
 from flawmap.cli.console import (
@@ -33,7 +36,7 @@ from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.facts import facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
-from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask
+from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask, print_regions
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
 from flawmap.cli.repeats import sum_up
@@ -146,6 +149,8 @@ def fit(
     ] = 0.0,
     white: WhiteOption = None,
     mask: MaskOption = None,
+    regions: RegionsOption = None,
+    region_budget: RegionBudgetOption = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -227,6 +232,8 @@ def fit(
         calibration_fraction=calibration_fraction,
         white=white,
         mask=mask,
+        regions=regions,
+        region_budgets=parse_budgets(region_budget or []),
         memory=parse_memory(memory) if memory is not None else None,
         finetune=finetune,
         finetune_preset=finetune_preset,
@@ -291,6 +298,7 @@ def _fit(
     with _without_empty(folder), own_folder, progress_bars():
         training_set = TrainingSet.of(found)
         check_mask_apart(settings.mask, training_set.images)
+        check_mask_apart(settings.regions, training_set.images, "file of regions")
         if tuning:
             inspector = settings.make_inspector(tuning.run(inspector, training_set))
         inspector.fit(
@@ -331,6 +339,8 @@ def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> N
         print_tuning(TuningRecord.from_dict(inspector.tuning))
     if inspector.chosen_mask:
         print_mask(inspector.chosen_mask)
+    if inspector.chosen_zones:
+        print_regions(inspector.chosen_zones)
     for line in sum_up(errors, ALL_IN_JSON):
         err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
     if inspector.depth_hint:

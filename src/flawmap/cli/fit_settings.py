@@ -45,6 +45,8 @@ class FitSettings:
         calibration_fraction: fraction of the good images held out.
         white: level of white in images of 16 bits; None for 65535.
         mask: file of a mask, or `auto`; None for none.
+        regions: file of regions; None for none.
+        region_budgets: of those that were given one, by name.
         memory: most resident memory of this process, in bytes; None for no limit.
         finetune: with what the backbone is fine-tuned.
         finetune_preset: how it is: `gentle` or `paper`.
@@ -68,6 +70,8 @@ class FitSettings:
     calibration_fraction: float = 0.0
     white: int | None = None
     mask: str | None = None
+    regions: str | None = None
+    region_budgets: Mapping[str, float] = field(default_factory=dict)
     memory: int | None = None
     finetune: FineTuneOption = "none"
     finetune_preset: str = "gentle"
@@ -132,6 +136,8 @@ class FitSettings:
             calibration_fraction=self.calibration_fraction,
             white=self.white,
             mask=self.mask,
+            zones=self.regions,
+            zone_budgets=self.region_budgets,
             finetune=self._finetune_config(),
         )
         inspector.name = self.method
@@ -178,6 +184,7 @@ class FitSettings:
             "seed": method.seed,
             "white": self.white,
             "mask": self.mask,
+            "regions": self.regions,
             "memory": self.memory,
             "finetune": self.finetune,
         }

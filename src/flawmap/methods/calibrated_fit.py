@@ -60,6 +60,7 @@ def fit_and_calibrate(
 
     Example:
         >>> from flawmap.methods import make_method
+        >>> from flawmap.runtime.calibration import Budget
         >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
         >>> method = make_method("patchcore", backbone="test_resnet", weights="random", coreset=1.0)
         >>> training_set = TrainingSet.of_images(good).hold_out(0.25, seed=0)

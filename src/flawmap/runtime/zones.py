@@ -28,6 +28,9 @@ ELSEWHERE = "elsewhere"
 MAX_ZONES = 64
 """Most zones of an image: each takes a threshold of its own."""
 
+_LONGEST_NAME = 100
+"""Most characters of a name, which stands in tables and beside images."""
+
 _MAP = "the map of regions"
 
 
@@ -56,6 +59,10 @@ class Zones:
             raise OptionError(f"{len(self.names)} regions; use 1 to {MAX_ZONES}")
         if "" in self.names or len(set(self.names)) < len(self.names):
             raise OptionError(f"regions {self.names}: each takes a name of its own")
+        if not all(name.isprintable() and len(name) <= _LONGEST_NAME for name in self.names):
+            raise OptionError(
+                f"regions {self.names}: use names of up to {_LONGEST_NAME} printable characters"
+            )
         found = np.flatnonzero(np.bincount(self.labels.ravel(), minlength=256))
         if found[-1] > len(self.names):
             raise OptionError(f"{_MAP} has a region {found[-1]}, and {len(self.names)} have names")
