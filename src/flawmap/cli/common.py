@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.data.tile_size import TileSize
 
 
 class ExitCode(IntEnum):
@@ -88,6 +91,24 @@ MaskOption = Annotated[
         metavar="FILE",
     ),
 ]
+TileOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Cut images into tiles of so many of their own pixels a side, such as 512, for "
+        "defects that are small in large images; auto cuts large ones. Neither --size nor "
+        "--pixels go with it.",
+        metavar="SIDE",
+    ),
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Fraction of a tile that its neighbours share, with --tile; 0.25 unless given.",
+    ),
+]
+FalseRejectsOption = Annotated[
+    float, typer.Option(help="Fraction of good parts that may be rejected.")
+]
 RegionsOption = Annotated[
     str | None,
     typer.Option(
@@ -159,6 +180,29 @@ def parse_budgets(texts: Sequence[str]) -> dict[str, float]:
             raise OptionError(f"--region-budget {text}: the region {name} has a budget already")
         budgets[name] = value
     return budgets
+
+
+def parse_tile(tile: str | None, overlap: float | None) -> TileSize:
+    """The tiles that images are cut into.
+
+    Args:
+        tile: side of a tile in pixels, or auto.
+        overlap: fraction of a tile that its neighbours share; None for the default.
+
+    Raises:
+        OptionError: there is no tile, or it is neither, or a value is out of its range.
+
+    >>> parse_tile("256", None)
+    TileSize(pixels=256, overlap=0.25)
+    """
+    from flawmap.data.tile_size import TileSize
+
+    if tile is None:
+        raise OptionError(f"--overlap {overlap} without --tile; add --tile 512")
+    if tile.lower() != "auto" and not tile.isdecimal():
+        raise OptionError(f"--tile {tile}; use the side of a tile in pixels, such as 512, or auto")
+    pixels = int(tile) if tile.isdecimal() else None
+    return TileSize(pixels) if overlap is None else TileSize(pixels, overlap)
 
 
 def parse_size(text: str) -> tuple[int, int]:

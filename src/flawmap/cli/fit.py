@@ -14,11 +14,14 @@ from flawmap.cli.common import (
     EXIT_CODES,
     ConfidenceOption,
     ExitCode,
+    FalseRejectsOption,
     GoodImages,
     MaskOption,
+    OverlapOption,
     RegionBudgetOption,
     RegionsOption,
     SeedOption,
+    TileOption,
     WhiteOption,
     app,
     parse_budgets,
@@ -114,30 +117,15 @@ def fit(
             metavar="SIDE",
         ),
     ] = None,
-    tile: Annotated[
-        str | None,
-        typer.Option(
-            help="Cut images into tiles of so many of their own pixels a side, such as 512, for "
-            "defects that are small in large images; auto cuts large ones. Neither --size nor "
-            "--pixels go with it.",
-            metavar="SIDE",
-        ),
-    ] = None,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of a tile that its neighbours share, with --tile; 0.25 unless given.",
-        ),
-    ] = None,
+    tile: TileOption = None,
+    overlap: OverlapOption = None,
     coreset: Annotated[
         float | None,
         typer.Option(
             help="Fraction of all patches kept in the bank; 0.01 unless the method has its own."
         ),
     ] = None,
-    false_rejects: Annotated[
-        float, typer.Option(help="Fraction of good parts that may be rejected.")
-    ] = 0.01,
+    false_rejects: FalseRejectsOption = 0.01,
     confidence: ConfidenceOption = None,
     calibration_fraction: Annotated[
         float,

@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flawmap.cli.common import parse_size
+from flawmap.cli.common import parse_size, parse_tile
 from flawmap.cli.tuning import Tuning
 from flawmap.errors import OptionError
 
@@ -100,21 +100,14 @@ class FitSettings:
         return AutoSize() if self.size else get_preset(self.method, self.preset).size
 
     def _tile_size(self) -> TileSize:
-        from flawmap.data.tile_size import TileSize
-
         if self.tile is None:
-            raise OptionError(f"--overlap {self.overlap} without --tile; add --tile 512")
+            return parse_tile(None, self.overlap)
         other = f"--size {self.size}" if self.size else f"--pixels {self.pixels}"
         if self.size or self.pixels is not None:
             raise OptionError(
                 f"--tile {self.tile} beside {other}: tiles are cut unscaled; give one of them"
             )
-        if self.tile.lower() != "auto" and not self.tile.isdecimal():
-            raise OptionError(
-                f"--tile {self.tile}; use the side of a tile in pixels, such as 512, or auto"
-            )
-        pixels = int(self.tile) if self.tile.isdecimal() else None
-        return TileSize(pixels) if self.overlap is None else TileSize(pixels, self.overlap)
+        return parse_tile(self.tile, self.overlap)
 
     def make_inspector(self, tuned: TuningResult | None = None) -> Inspector:
         """The inspector, not fitted.
