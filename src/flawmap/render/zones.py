@@ -24,9 +24,10 @@ _COLOURS = (
 )
 """Of zones, in turn; bright, since most images of parts are grey."""
 
-_TILE_COLOURS = ((255, 255, 255), (255, 196, 0))
+_TILE_COLOURS = ((255, 255, 255), (60, 60, 60))
 """Of neighbouring tiles, so that one can tell where they overlap."""
 
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _DARK = (20, 20, 20)
 _POINTS_PER_INCH = 72
 """At so many dots an inch a point is a pixel."""
@@ -91,7 +92,9 @@ def draw_zones(image: ImageU8, zones: Sequence[NamedZone]) -> None:
     # Names last, so that no line goes through one.
     for zone, colour in zip(zones, colours, strict=True):
         if zone.pixels.any() and zone.text:
-            _write(image, fonts.drawable(zone.text), _innermost(zone.pixels), colour, fonts)
+            missing = fonts.missing(zone.text)
+            text = zone.text.translate(dict.fromkeys(map(ord, missing), _REPLACEMENT))
+            _write(image, text, _innermost(zone.pixels), colour, fonts)
 
 
 def draw_tiles(image: ImageU8, tiles: Sequence[TileBox], scale: float) -> None:
@@ -104,7 +107,7 @@ def draw_tiles(image: ImageU8, tiles: Sequence[TileBox], scale: float) -> None:
 
     Example:
         >>> image = np.zeros((90, 90, 3), np.uint8)
-        >>> draw_tiles(image, [TileBox(0, 0, 64, 64, 0)], 1.0)
+        >>> draw_tiles(image, [TileBox(0, 0, 64, 64, colour=0)], 1.0)
         >>> image[[0, 63, 80], 5, 0].tolist()
         [255, 255, 0]
     """
