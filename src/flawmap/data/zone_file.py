@@ -162,7 +162,10 @@ def _of_image(path: Path) -> Zones:
 
 
 def _of_json(path: Path) -> Zones:
-    content = read_input(path)
+    try:
+        content = read_input(path)
+    except ImageError as error:
+        raise ImageError(f"{name_of(path)}: {error}") from error
     try:
         document = json.loads(bytes(content))
         height, width, shapes = _shapes_of(document)
