@@ -25,7 +25,7 @@ import pytest
 
 from flawmap.runtime import bundle
 from flawmap.runtime.images.decode import decode
-from helpers import SMALL, save, texture, with_defect
+from helpers import SMALL, needs_fit, save, texture, with_defect
 
 RUNS = int(os.environ.get("FLAWMAP_KILL_RUNS", "2"))
 OFTEN = ("fit", "fine-tuning", "inspect", "evaluate")
@@ -33,6 +33,7 @@ SELDOM = pytest.mark.skipif("FLAWMAP_KILL_RUNS" not in os.environ, reason="make 
 
 pytestmark = [
     pytest.mark.kill,
+    needs_fit,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unicodedata import category
 
@@ -98,9 +98,11 @@ def progress_bars() -> Iterator[None]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    # Into a file or a pipe the bars would draw nothing but an empty line.
-    disable = notes.quiet or not notes.is_terminal
-    with _ProgressBars(*columns, console=notes, transient=True, disable=disable) as progress:
+    # Into a file or a pipe the bars would draw nothing but an empty line; older versions of
+    # rich end even disabled ones with it, so they are not begun.
+    shown = notes.is_terminal and not notes.quiet
+    progress = _ProgressBars(*columns, console=notes, transient=True, disable=not shown)
+    with progress if shown else nullcontext():
         tasks: dict[str, TaskID] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
