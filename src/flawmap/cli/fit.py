@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flawmap.cli.common import (
-    EXIT_CODES,
-    ConfidenceOption,
-    ExitCode,
-    GoodImages,
-    MaskOption,
-    SeedOption,
-    WhiteOption,
-    app,
-    parse_memory,
-)
+from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_memory
 from flawmap.cli.console import (
     err,
     on_one_line,
@@ -33,6 +23,7 @@ from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.facts import facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
+from flawmap.cli.good_options import GoodImages, MaskOption, WhiteOption
 from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product

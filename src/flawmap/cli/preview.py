@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flawmap.cli.common import EXIT_CODES, ExitCode, GoodImages, MaskOption, WhiteOption, app
+from flawmap.cli.common import EXIT_CODES, ExitCode, app
 from flawmap.cli.console import on_one_line, out, progress_bars
 from flawmap.cli.facts import mask_facts
+from flawmap.cli.good_options import GoodImages, MaskOption, WhiteOption
 from flawmap.cli.notes import print_dataset, print_mask
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
