@@ -285,7 +285,9 @@ class PatchCore(MemoryMethod):
         release_free_memory()
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
         check = partial(check_memory, self._memory_limit, self.feature_extractor)
-        return patches_in_scratch(self._scratch, key, batches, self._embed, check)
+        patches = patches_in_scratch(self._scratch, key, batches, self._embed, check)
+        self.encoder_runner.release()  # What comes next takes its place.
+        return patches
 
     def _embed(self, batch: Batch) -> list[Tensor]:
         """What the encoder makes of a batch, the vectors in the precision that they are kept in."""
