@@ -277,7 +277,8 @@ def _fit(
             checkpoint_dir=folder,
             memory=settings.memory,
         )
-    facts = facts_of(output, inspector.write(output))
+    with progress_bars():
+        facts = facts_of(output, inspector.write(output))
     _remove_empty(folder)
     _print_outcome(inspector, output, facts, folder if folder and folder.exists() else None)
     is_whole = not inspector.unreadable and not found.unusable

@@ -1,7 +1,7 @@
 """Rows of numbers in a file, for more of them than memory holds.
 
-What is read becomes a tensor in memory; the rest takes none. Nothing is mapped: mapped pages count as
-this process's memory, and each row brings the pages around it, up to a whole file in the end.
+What is read becomes a tensor in memory; the rest takes none. Nothing is mapped: mapped pages count
+as this process's memory, and each row brings the pages around it, up to a whole file in the end.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class ScratchRows:
 
     def _gather(self, rows: Tensor) -> Tensor:
         result: np.ndarray[Any, Any] = np.empty((len(rows), self._channels), self._type)
-        content = memoryview(result.reshape(-1)).cast("B")
+        content = result.reshape(-1).view(np.uint8).data
         size = self._row_bytes
         with self.file.open("rb", buffering=0) as stream:
             for number, row in enumerate(rows.tolist()):
