@@ -15,6 +15,12 @@ _BYTES_PER_PATCH = 60
 _CORESET_BYTES = 45_000_000
 """Blocks of the coreset."""
 
+_SEARCH_BYTES = 50_000_000
+"""What coreset and leave-out take beside all that is counted."""
+
+_AGAIN_BYTES = 45_000_000
+"""What remains of the compiled encoder, where thinned images are embedded again."""
+
 _BLOCK_ELEMENTS = 2**21
 """Products of a block of leave-out, in single precision."""
 
@@ -24,7 +30,7 @@ _REDUCED_ROWS = 2**13
 _COPIES_OF_BANK = 3
 """The bank, the same in the order of groups, and with room behind it."""
 
-_GRAPH_BYTES = 60_000_000
+_GRAPH_BYTES = 105_000_000
 """What torch and OpenVINO take to make the saved graph, beside weights and bank."""
 
 _COPIES_OF_WEIGHTS = 2.5
@@ -94,7 +100,7 @@ class FitSizes:
     Example:
         >>> sizes = FitSizes(100, 784, 784, 152, 0, 784, 152, 2, 10_000_000, 2)
         >>> sizes.vector_bytes, sizes.search_bytes // 10**6, sizes.graph_bytes // 10**6
-        (23833600, 62, 99)
+        (23833600, 112, 144)
     """
 
     images: int
@@ -128,16 +134,16 @@ class FitSizes:
         blocks = self.threads * (products + 2 * block_rows * self.bank_channels * 4)
         reducing = 3 * _REDUCED_ROWS * self.channels * 4 if self.reduced else 0
         per_patch = _BYTES_PER_PATCH * self.images * self.kept
-        return (
-            per_patch + max(_CORESET_BYTES, reducing, blocks) + _COPIES_OF_BANK * self._bank_bytes
-        )
+        bank = _COPIES_OF_BANK * self._bank_bytes + self._again_bytes
+        return _SEARCH_BYTES + per_patch + max(_CORESET_BYTES, reducing, blocks) + bank
 
     @property
     def graph_bytes(self) -> int:
         """Memory that the saved graph takes to be made and checked."""
         bank = int(_SAVED_COPIES_OF_BANK * self._bank_bytes)
         products = _COPIES_OF_PRODUCTS * self.patches * self.rows * 4
-        return _GRAPH_BYTES + int(_COPIES_OF_WEIGHTS * self.weights) + bank + products
+        weights = int(_COPIES_OF_WEIGHTS * self.weights)
+        return _GRAPH_BYTES + weights + bank + products + self._again_bytes
 
     def seconds(self, per_image: float, left: int, per_pair: float) -> float:
         """How long it takes until the file is saved.
@@ -156,6 +162,10 @@ class FitSizes:
         graph = _GRAPH_SECONDS + _GRAPH_SECONDS_PER_BYTE * self.weights
         rest = slowness * (graph + _SCORE_SECONDS * self.images)
         return per_image * (left + again) + per_pair * (choosing + compared) + rest
+
+    @property
+    def _again_bytes(self) -> int:
+        return _AGAIN_BYTES + self.weights if self.kept < self.patches else 0
 
     @property
     def _bank_bytes(self) -> int:

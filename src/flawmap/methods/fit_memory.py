@@ -12,6 +12,9 @@ from flawmap.memory.forecast import FitSizes
 _MOST_SCRATCH = 20 * 10**9
 """Bytes of vectors on the disk beyond which each image is thinned."""
 
+_MARGIN = 30_000_000
+"""Bytes that the same fit may take more another time."""
+
 _MOST_OF_FREE = 0.5
 """Part of the free disk that vectors may take."""
 
@@ -69,7 +72,7 @@ def least_memory(sizes: FitSizes, base: int) -> int:
         sizes: of the fit.
         base: what is resident when its first images are embedded.
     """
-    return base + max(sizes.search_bytes, sizes.graph_bytes)
+    return base + max(sizes.search_bytes, sizes.graph_bytes) + _MARGIN
 
 
 def thinning_note(sizes: FitSizes) -> str:
