@@ -26,7 +26,7 @@ from flawmap.methods.chosen_method import choose_method
 from flawmap.methods.input_size import check_masked, choose_size, make_preprocessing, sides_of
 from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
-from flawmap.runtime.bundle import Manifest
+from flawmap.runtime.bundle import Bundle, Manifest
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
@@ -292,11 +292,28 @@ class Inspector:
             WriteError: the file cannot be written.
             NotFitted: `fit` was not called yet.
         """
+        self.write(file)
+
+    def write(self, file: str | Path) -> Bundle:
+        """Save the inspector as `save` does, for who needs to know what is in the file.
+
+        Args:
+            file: its path.
+
+        Returns:
+            What the file holds; to read it again would take twice its size of memory.
+
+        Raises:
+            WriteError: the file cannot be written.
+            NotFitted: `fit` was not called yet.
+        """
         calibration = self.calibration
         graph = self._graph()
         arrays = saved_method.method_to_arrays(self.method) | calibration.to_arrays() | graph.arrays
-        bundle.save(Path(file), self._manifest(calibration, graph.missing_reason), arrays)
+        manifest = self._manifest(calibration, graph.missing_reason)
+        saved = bundle.save(Path(file), manifest, arrays)
         self.method.forget_scratch()
+        return saved
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:

@@ -13,12 +13,16 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from flawmap.memory.forecast import FitForecast
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
 from flawmap.support.names import as_text
@@ -42,6 +46,29 @@ _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
+
+
+class _RateColumn(ProgressColumn):
+    """Steps a second, as images; nothing before there are two."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of a task.
+
+        Args:
+            task: of a bar.
+        """
+        return Text(_rate_text(task.speed), style="progress.data.speed")
+
+
+def _rate_text(speed: float | None) -> str:
+    """Steps a second as text.
+
+    >>> [_rate_text(speed) for speed in (None, 0.25, 12.34, 1234.5)]
+    ['', '0.25/s', '12/s', '1234/s']
+    """
+    if not speed:
+        return ""
+    return f"{speed:.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
 
 
 class _ProgressBars(Progress):
@@ -73,6 +100,9 @@ class _ProgressBars(Progress):
             self.every = max(1, event.epochs // _MAX_EPOCH_ROWS)
             self.console.print(_forecast_text(event))
             return
+        if isinstance(event, FitForecast):
+            self.console.print(_fit_text(event))
+            return
         # A sentence is a warning. Above moving bars only their own console can print.
         console = err if self.console.quiet else self.console
         console.print(escape(str(event)))
@@ -96,6 +126,7 @@ def progress_bars() -> Iterator[None]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
     # Into a file or a pipe the bars would draw nothing but an empty line; older versions of
@@ -143,6 +174,12 @@ def _forecast_text(event: TrainingForecast) -> str:
     amount = f"{event.images} images in each of {event.epochs} epochs"
     duration = _format_duration(event.seconds)
     return f"{event.what} with {amount} takes about {duration} on this machine"
+
+
+def _fit_text(event: FitForecast) -> str:
+    memory, disk = f"{event.memory / 1e9:.1f} GB of memory", f"{event.disk / 1e9:.2g} GB of disk"
+    duration = _format_duration(event.seconds)
+    return f"This fit of {event.images} images takes about {duration} more, {memory} and {disk}"
 
 
 def _format_duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from flawmap.cli.console import (
     progress_bars,
 )
 from flawmap.cli.dry_run import DryRunOption
-from flawmap.cli.facts import facts_of
+from flawmap.cli.facts import Facts, facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
 from flawmap.cli.good_options import GoodImages, MaskOption, WhiteOption
@@ -290,9 +290,10 @@ def _fit(
             checkpoint_dir=folder,
             memory=settings.memory,
         )
-    inspector.save(output)
+    with progress_bars():
+        facts = facts_of(output, inspector.write(output))
     _remove_empty(folder)
-    _print_outcome(inspector, output, folder if folder and folder.exists() else None)
+    _print_outcome(inspector, output, facts, folder if folder and folder.exists() else None)
     is_whole = not inspector.unreadable and not found.unusable
     return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
@@ -312,11 +313,11 @@ def _remove_empty(folder: Path | None) -> None:
         folder.rmdir()
 
 
-def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> None:
+def _print_outcome(inspector: Inspector, output: Path, facts: Facts, folder: Path | None) -> None:
     from flawmap.tuning.record import TuningRecord
 
     errors = [as_text(str(image.error)) for image in inspector.unreadable]
-    add_result(**facts_of(output), errors=errors, hint=inspector.depth_hint)
+    add_result(**facts, errors=errors, hint=inspector.depth_hint)
     add_result(training_folder=str(folder) if folder else None)
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))

@@ -9,6 +9,7 @@ distances between patches and bank come from one pass.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from flawmap.memory.bank import Bank
 from flawmap.memory.matmul import squared_distance_terms
-from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest
+from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest, nearest
 from flawmap.memory.scratch_rows import PatchRows
 from flawmap.memory.threads import map_in_threads
 from flawmap.support.progress import track
@@ -28,6 +29,9 @@ _FAR_CANDIDATES = 4096
 
 _FIRST_CANDIDATES = 64
 """How many of the candidates are looked at first."""
+
+_TIMED_BLOCKS = 8
+"""Blocks of each thread that tell how fast this machine is; 0.1 s."""
 
 _ROUNDING = 1e-6
 """Of the largest ‖v‖²: what products may leave of the distance between a vector and itself."""
@@ -77,6 +81,7 @@ class LeaveOut:
         counts = near_groups.bincount(minlength=int(group_ids.max()) + 1)
         self._ends = counts.cumsum(dim=0).tolist()
         self._buffer = self._make_buffer(vectors.shape[1])
+        self._without: tuple[int, Bank] | None = None
 
     def each_image(self) -> Iterator[tuple[int, Bank, Nearest]]:
         """Each image's number, the bank without its group, and distances and rows in it.
@@ -89,6 +94,17 @@ class LeaveOut:
             others = self.bank_without(group_id)
             for index in (members == group_id).nonzero()[:, 0].tolist():
                 yield index, others, self.nearest_in(index, others)
+
+    def bank_without_image(self, image_id: int) -> Bank:
+        """The bank as it would be without the group of an image; see `bank_without`.
+
+        Args:
+            image_id: number of the image, from 0.
+        """
+        group_id = int(self._group_ids[image_id * self._patches_per_image])
+        if self._without is None or self._without[0] != group_id:
+            self._without = group_id, self.bank_without(group_id)
+        return self._without[1]
 
     def bank_without(self, group_id: int) -> Bank:
         """The bank as it would be without all images of a group.
@@ -141,10 +157,24 @@ class LeaveOut:
         # As in `nearest`: which is nearest by products, how far it is by the difference.
         difference = vectors - others.vectors[rows]
         distances = difference.square().sum(dim=1).sqrt()
+        return Nearest(self._at_most(distances, vectors), rows)
+
+    def compare(self, vectors: Tensor, others: Bank) -> Nearest:
+        """Distances of vectors that are not among the bank's, as `nearest_in` gives them.
+
+        Args:
+            vectors: (patch, channel), of the type of those that the bank was chosen from.
+            others: what `bank_without` returned for the vectors' group.
+        """
+        vectors = vectors.to(others.vectors)
+        distances, rows, _ = nearest(vectors, others.vectors, squares=others.squares)
+        return Nearest(self._at_most(distances, vectors), rows)
+
+    def _at_most(self, distances: Tensor, vectors: Tensor) -> Tensor:
         if self._vectors.dtype == torch.float16:
             # A new image is not rounded; so these are what its distances can be at most.
             distances += _HALF_ROUNDING * vectors.norm(dim=1)
-        return Nearest(distances, rows)
+        return distances
 
     def _make_buffer(self, channels: int) -> Tensor:
         """The bank's vectors, and room behind them for what replaces those of any group.
@@ -194,6 +224,35 @@ class LeaveOut:
             nearest = torch.stack([bounds[more], *to_chosen]).amin(dim=0)
             distances = torch.cat([distances, nearest])
         return candidates[torch.tensor(chosen, dtype=torch.long)]
+
+
+@torch.inference_mode()
+def time_per_pair(rows: int, channels: int) -> float:
+    """Seconds that this machine takes to compare a patch with a row of a bank; by a few blocks.
+
+    Args:
+        rows: of the bank.
+        channels: numbers of a row.
+
+    Example:
+        >>> 0 < time_per_pair(100, 8) < 1
+        True
+    """
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.rand(rows, channels, generator=generator)
+    bank = Bank(vectors, torch.arange(rows))
+    patches = torch.rand(max(1, ELEMENTS_PER_BLOCK // rows), channels, generator=generator)
+    order = torch.arange(rows)
+
+    def compare(_: int) -> None:
+        _two_nearest_in_block(patches, bank, order, order + 1)
+
+    blocks = _TIMED_BLOCKS * torch.get_num_threads()
+    compare(0)
+    started = time.perf_counter()
+    for _ in map_in_threads(torch.inference_mode()(compare), range(blocks)):
+        pass
+    return (time.perf_counter() - started) / (blocks * len(patches) * rows)
 
 
 class _TwoNearest(NamedTuple):
