@@ -96,6 +96,7 @@ class FitSizes:
         weights: bytes of the network's weights.
         threads: that compare at the same time.
         can_thin: whether images may keep fewer patches than they have.
+        held: bytes of decoded images that are in memory while vectors are made.
 
     Example:
         >>> sizes = FitSizes(100, 784, 784, 152, 0, 784, 152, 2, 10_000_000, 2)
@@ -114,6 +115,7 @@ class FitSizes:
     weights: int
     threads: int
     can_thin: bool = True
+    held: int = 0
 
     @property
     def vector_bytes(self) -> int:
@@ -135,7 +137,8 @@ class FitSizes:
         reducing = 3 * _REDUCED_ROWS * self.channels * 4 if self.reduced else 0
         per_patch = _BYTES_PER_PATCH * self.images * self.kept
         bank = _COPIES_OF_BANK * self._bank_bytes + self._again_bytes
-        return _SEARCH_BYTES + per_patch + max(_CORESET_BYTES, reducing, blocks) + bank
+        gone = self.held if self.kept == self.patches else 0
+        return _SEARCH_BYTES + per_patch + max(_CORESET_BYTES, reducing, blocks) + bank - gone
 
     @property
     def graph_bytes(self) -> int:
@@ -143,7 +146,7 @@ class FitSizes:
         bank = int(_SAVED_COPIES_OF_BANK * self._bank_bytes)
         products = _COPIES_OF_PRODUCTS * self.patches * self.rows * 4
         weights = int(_COPIES_OF_WEIGHTS * self.weights)
-        return _GRAPH_BYTES + weights + bank + products + self._again_bytes
+        return _GRAPH_BYTES + weights + bank + products + self._again_bytes - self.held
 
     def seconds(self, per_image: float, left: int, per_pair: float) -> float:
         """How long it takes until the file is saved.

@@ -72,7 +72,7 @@ def least_memory(sizes: FitSizes, base: int) -> int:
         sizes: of the fit.
         base: what is resident when its first images are embedded.
     """
-    return base + max(sizes.search_bytes, sizes.graph_bytes) + _MARGIN
+    return base + max(sizes.search_bytes, sizes.graph_bytes, 0) + _MARGIN
 
 
 def thinning_note(sizes: FitSizes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from operator import length_hint
 from pathlib import Path
 
@@ -308,12 +309,13 @@ class PatchCore(MemoryMethod):
             return GoodPatches.of_shards([self.extract(batches)])
         images = batches.input_count
         if self._scratch is None:
-            embed = FitPlan(images, self._sizes).watch(self._embed)
+            embed = FitPlan(images, partial(self._sizes, batches)).watch(self._embed)
             return GoodPatches.of_shards([self._extract(batches, embed)])
         self.encoder_runner.warm_up(batches)
         release_free_memory()
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
-        plan = FitPlan(images, self._sizes, Limits(self._memory_limit, self._scratch.folder))
+        limits = Limits(self._memory_limit, self._scratch.folder)
+        plan = FitPlan(images, partial(self._sizes, batches), limits)
         embed = plan.watch(self._embed)
         patches = patches_in_scratch(self._scratch, key, batches, embed, plan)
         self.encoder_runner.release()  # What comes next takes its place.
@@ -321,7 +323,9 @@ class PatchCore(MemoryMethod):
             self.notes.append(thinning_note(plan.sizes))
         return patches
 
-    def _sizes(self, patches: int, kept: int, channels: int, images: int) -> FitSizes:
+    def _sizes(
+        self, batches: Batches, patches: int, kept: int, channels: int, images: int
+    ) -> FitSizes:
         """What the cost of the fit depends on."""
         rows = bank_rows(images * patches, self.coreset, self.max_rows)
         reduced = self.reduction.reduced_channels(images * kept)
@@ -338,6 +342,7 @@ class PatchCore(MemoryMethod):
             weights=sum(tensor.nbytes for tensor in self.feature_extractor.state_dict().values()),
             threads=torch.get_num_threads(),
             can_thin=not self.place_scaling,
+            held=batches.held_bytes,
         )
 
     def _extract(self, batches: Iterable[Batch], embed: Callable[[Batch], list[Tensor]]) -> State:
