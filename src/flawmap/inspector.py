@@ -171,6 +171,7 @@ class Inspector:
             DatasetError: too few images can be read, or one has changed since its manifest.
             OptionError: the method cannot keep to `memory`, or it is less than the least possible.
             WeightsUnavailable: the backbone's weights cannot be had.
+            WriteError: with `memory`, the disk has no room for vectors of good images.
         """
         if isinstance(source, TrainingSet):
             training_set = source

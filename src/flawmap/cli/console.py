@@ -175,9 +175,23 @@ def _forecast_text(event: TrainingForecast) -> str:
 
 
 def _fit_text(event: FitForecast) -> str:
-    memory, disk = f"{event.memory / 1e9:.1f} GB of memory", f"{event.disk / 1e9:.2g} GB of disk"
+    memory, disk = _format_bytes(event.memory), _format_bytes(event.disk)
     duration = _format_duration(event.seconds)
-    return f"This fit of {event.images} images takes about {duration} more, {memory} and {disk}"
+    return (
+        f"This fit of {event.images} images takes about {duration} more, {memory} of memory and "
+        f"{disk} of disk"
+    )
+
+
+def _format_bytes(count: int) -> str:
+    """An amount of bytes as text, in the unit that suits it.
+
+    >>> [_format_bytes(count) for count in (2_600_000, 960_000_000, 1_340_000_000, 20_000_000_000)]
+    ['3 MB', '0.96 GB', '1.3 GB', '20 GB']
+    """
+    if count < 100_000_000:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.2g} GB"
 
 
 def _format_duration(seconds: float) -> str:

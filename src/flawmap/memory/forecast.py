@@ -156,12 +156,13 @@ class FitSizes:
         """
         compared = self.images * self.kept * self.rows
         choosing = _CORESET_PAIRS_PER_ROW * self.rows + _CORESET_SHARE * compared
+        reducing = self.images * self.kept * self.reduced
         again = self.images if self.kept < self.patches else 0
         compared += again * self.patches * self.rows
         slowness = per_pair / (_PAIR_SECONDS + _CHANNEL_SECONDS * self.bank_channels)
         graph = _GRAPH_SECONDS + _GRAPH_SECONDS_PER_BYTE * self.weights
         rest = slowness * (graph + _SCORE_SECONDS * self.images)
-        return per_image * (left + again) + per_pair * (choosing + compared) + rest
+        return per_image * (left + again) + per_pair * (reducing + choosing + compared) + rest
 
     @property
     def _again_bytes(self) -> int:

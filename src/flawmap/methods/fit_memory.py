@@ -60,8 +60,8 @@ def choose_kept(
         )
     raise WriteError(
         f"{folder}: no room for the vectors of good images, which take "
-        f"{sizes.vector_bytes / 1e9:.2f} GB at least, where half of the free disk is "
-        f"{room / 1e9:.2f} GB; free some, or write to another disk"
+        f"{sizes.vector_bytes / 1e6:.1f} MB at least; of the free disk they may take half, "
+        f"{room / 1e6:.1f} MB; free some, or write to another disk"
     )
 
 
