@@ -53,10 +53,11 @@ def choose_kept(
     sizes = sizes_for(choices[-1])
     least = least_memory(sizes, base)
     if least > limit:
+        anew = f", or delete {folder} to begin anew with fewer patches" if before else ""
         raise OptionError(
             f"a memory limit of {limit / 1e9:.2f} GB; this fit takes {least / 1e9:.2f} GB at "
             "least, with its vectors on the disk; allow that, or use a smaller backbone, fewer "
-            "rows of the bank or fewer images"
+            f"rows of the bank or fewer images{anew}"
         )
     raise WriteError(
         f"{folder}: no room for the vectors of good images, which take "
