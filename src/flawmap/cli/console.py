@@ -77,6 +77,7 @@ class _ProgressBars(Progress):
     epochs: Table | None = None
     epoch_columns: tuple[str, ...] = ()
     every: int = 1
+    of_one_fit: bool = False
 
     def add_epoch(self, epoch: EpochMetrics) -> None:
         """Add a row; a method may be trained after its backbone was, and then has its own table."""
@@ -101,7 +102,8 @@ class _ProgressBars(Progress):
             self.console.print(_forecast_text(event))
             return
         if isinstance(event, FitForecast):
-            self.console.print(_fit_text(event))
+            if self.of_one_fit:
+                self.console.print(_fit_text(event))
             return
         # A sentence is a warning. Above moving bars only their own console can print.
         console = err if self.console.quiet else self.console
@@ -114,10 +116,13 @@ class _ProgressBars(Progress):
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
+def progress_bars(*, of_one_fit: bool = False) -> Iterator[None]:
     """Inside the `with` block, a bar for each stage of the work, and a table of training epochs.
 
     The table and all messages stay on the screen when the bars go.
+
+    Args:
+        of_one_fit: whether to say what a fit takes, which of many would be said too often.
 
     >>> with progress_bars():
     ...     pass
@@ -132,6 +137,7 @@ def progress_bars() -> Iterator[None]:
     # Into a file or a pipe the bars would draw nothing but an empty line.
     disable = notes.quiet or not notes.is_terminal
     with _ProgressBars(*columns, console=notes, transient=True, disable=disable) as progress:
+        progress.of_one_fit = of_one_fit
         tasks: dict[str, TaskID] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
