@@ -169,9 +169,9 @@ def fit(
         str | None,
         typer.Option(
             help="Most memory that the fit may take, such as 1GB, with flawmap, patchcore and its "
-            "relatives: vectors are kept in half precision on the disk, beside the file to write, in 20 "
-            "GB or half of what is free; each image is thinned where that is too little. A fit that was "
-            "stopped then goes on where it was.",
+            "relatives: vectors are kept in half precision on the disk, beside the file to write, "
+            "in 20 GB or half of what is free; where that is too little each image is thinned. A "
+            "fit that was stopped then goes on where it was.",
             metavar="AMOUNT",
         ),
     ] = None,
