@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flawmap.engine.batches import Batch
 from flawmap.memory.forecast import FitForecast, FitSizes
-from flawmap.memory.leave_out import time_per_pair
+from flawmap.memory.two_nearest import time_per_pair
 from flawmap.methods.fit_memory import choose_kept
 from flawmap.support.progress import emit
 
