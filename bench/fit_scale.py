@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 SIDE = 224
-FORECAST = re.compile(r"takes about ([\d.]+) (s|min|h) more, ([\d.]+) GB of\s+memory")
+FORECAST = re.compile(r"takes about ([\d.]+) (s|min|h) more, ([\d.]+) GB of memory")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -133,10 +133,12 @@ def plot(outcomes: Sequence[Outcome], memory: str, file: Path) -> None:
     images = [outcome.images for outcome in outcomes]
     left, right = figure.subplots(1, 2)
     left.plot(images, [outcome.seconds for outcome in outcomes], "o-")
-    left.set(xlabel="good images", ylabel="seconds", xlim=0, ylim=0)
+    left.set(xlabel="good images", ylabel="seconds")
     right.plot(images, [outcome.peak / 1e9 for outcome in outcomes], "o-")
-    right.set(xlabel="good images", ylabel=f"GB at the peak (--memory {memory})", xlim=0, ylim=0)
+    right.set(xlabel="good images", ylabel=f"GB at the peak (--memory {memory})")
     for axes in (left, right):
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0, top=1.1 * axes.dataLim.ymax)
         axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)
 

@@ -196,6 +196,7 @@ class Inspector:
             OptionError: the method cannot keep to `memory`, or it is less than the least possible;
                 or the mask has another aspect than the images.
             WeightsUnavailable: the backbone's weights cannot be had.
+            WriteError: with `memory`, the disk has no room for vectors of good images.
         """
         if isinstance(source, TrainingSet):
             training_set = source

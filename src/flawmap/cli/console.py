@@ -77,6 +77,7 @@ class _ProgressBars(Progress):
     epochs: Table | None = None
     epoch_columns: tuple[str, ...] = ()
     every: int = 1
+    of_one_fit: bool = False
 
     def add_epoch(self, epoch: EpochMetrics) -> None:
         """Add a row; a method may be trained after its backbone was, and then has its own table."""
@@ -101,7 +102,8 @@ class _ProgressBars(Progress):
             self.console.print(_forecast_text(event))
             return
         if isinstance(event, FitForecast):
-            self.console.print(_fit_text(event))
+            if self.of_one_fit:
+                self.console.print(_fit_text(event))
             return
         # A sentence is a warning. Above moving bars only their own console can print.
         console = err if self.console.quiet else self.console
@@ -114,10 +116,13 @@ class _ProgressBars(Progress):
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
+def progress_bars(*, of_one_fit: bool = False) -> Iterator[None]:
     """Inside the `with` block, a bar for each stage of the work, and a table of training epochs.
 
     The table and all messages stay on the screen when the bars go.
+
+    Args:
+        of_one_fit: whether to say what a fit takes, which of many would be said too often.
 
     >>> with progress_bars():
     ...     pass
@@ -133,6 +138,7 @@ def progress_bars() -> Iterator[None]:
     # rich end even disabled ones with it, so they are not begun.
     shown = notes.is_terminal and not notes.quiet
     progress = _ProgressBars(*columns, console=notes, transient=True, disable=not shown)
+    progress.of_one_fit = of_one_fit
     with progress if shown else nullcontext():
         tasks: dict[str, TaskID] = {}
 
@@ -177,9 +183,23 @@ def _forecast_text(event: TrainingForecast) -> str:
 
 
 def _fit_text(event: FitForecast) -> str:
-    memory, disk = f"{event.memory / 1e9:.1f} GB of memory", f"{event.disk / 1e9:.2g} GB of disk"
+    memory, disk = _format_bytes(event.memory), _format_bytes(event.disk)
     duration = _format_duration(event.seconds)
-    return f"This fit of {event.images} images takes about {duration} more, {memory} and {disk}"
+    return (
+        f"This fit of {event.images} images takes about {duration} more, {memory} of memory and "
+        f"{disk} of disk"
+    )
+
+
+def _format_bytes(count: int) -> str:
+    """An amount of bytes as text, in the unit that suits it.
+
+    >>> [_format_bytes(count) for count in (2_600_000, 960_000_000, 1_340_000_000, 20_000_000_000)]
+    ['3 MB', '0.96 GB', '1.3 GB', '20 GB']
+    """
+    if count < 100_000_000:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.2g} GB"
 
 
 def _format_duration(seconds: float) -> str:

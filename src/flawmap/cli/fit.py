@@ -172,8 +172,9 @@ def fit(
         str | None,
         typer.Option(
             help="Most memory that the fit may take, such as 1GB, with flawmap, patchcore and its "
-            "relatives: vectors are kept in half precision on the disk, beside the file to write. "
-            "A fit that was stopped then goes on where it was.",
+            "relatives: vectors are kept in half precision on the disk, beside the file to write, "
+            "in 20 GB or half of what is free; where that is too little each image is thinned. A "
+            "fit that was stopped then goes on where it was.",
             metavar="AMOUNT",
         ),
     ] = None,
@@ -279,17 +280,19 @@ def _fit(
     if folder:
         check_folder_target(folder)
         own_folder = lock_folder(folder)
-    with _without_empty(folder), own_folder, progress_bars():
-        training_set = TrainingSet.of(found)
-        check_mask_apart(settings.mask, training_set.images)
-        if tuning:
-            inspector = settings.make_inspector(tuning.run(inspector, training_set))
-        inspector.fit(
-            training_set,
-            finetune_classes=classes,
-            checkpoint_dir=folder,
-            memory=settings.memory,
-        )
+    with _without_empty(folder), own_folder:
+        with progress_bars():
+            training_set = TrainingSet.of(found)
+            check_mask_apart(settings.mask, training_set.images)
+            if tuning:
+                inspector = settings.make_inspector(tuning.run(inspector, training_set))
+        with progress_bars(of_one_fit=True):
+            inspector.fit(
+                training_set,
+                finetune_classes=classes,
+                checkpoint_dir=folder,
+                memory=settings.memory,
+            )
     with progress_bars():
         facts = facts_of(output, inspector.write(output))
     _remove_empty(folder)

@@ -118,6 +118,16 @@ class FitSizes:
     held: int = 0
 
     @property
+    def pairs(self) -> int:
+        """Comparisons of a patch with a row of the bank."""
+        return self.images * self.kept * self.rows
+
+    @property
+    def seconds_per_pair(self) -> float:
+        """What such a comparison takes on the machine named above when it is idle."""
+        return _PAIR_SECONDS + _CHANNEL_SECONDS * self.bank_channels
+
+    @property
     def vector_bytes(self) -> int:
         """The vectors of all images, and the copy of them."""
         return self.images * self.kept * (self.channels + self.reduced) * self.item_bytes
@@ -157,14 +167,15 @@ class FitSizes:
             per_pair: seconds to compare a patch with a row of the bank, here and now; tells how
                 slow this machine is with all the rest.
         """
-        compared = self.images * self.kept * self.rows
+        compared = self.pairs
         choosing = _CORESET_PAIRS_PER_ROW * self.rows + _CORESET_SHARE * compared
+        reducing = self.images * self.kept * self.reduced
         again = self.images if self.kept < self.patches else 0
         compared += again * self.patches * self.rows
-        slowness = per_pair / (_PAIR_SECONDS + _CHANNEL_SECONDS * self.bank_channels)
+        slowness = per_pair / self.seconds_per_pair
         graph = _GRAPH_SECONDS + _GRAPH_SECONDS_PER_BYTE * self.weights
         rest = slowness * (graph + _SCORE_SECONDS * self.images)
-        return per_image * (left + again) + per_pair * (choosing + compared) + rest
+        return per_image * (left + again) + per_pair * (reducing + choosing + compared) + rest
 
     @property
     def _again_bytes(self) -> int:

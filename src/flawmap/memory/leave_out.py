@@ -9,18 +9,15 @@ distances between patches and bank come from one pass.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from flawmap.memory.bank import Bank
-from flawmap.memory.matmul import squared_distance_terms
-from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest, nearest
+from flawmap.memory.neighbours import Nearest, nearest
 from flawmap.memory.scratch_rows import PatchRows
-from flawmap.memory.threads import map_in_threads
+from flawmap.memory.two_nearest import squared_distances, two_nearest
 from flawmap.support.progress import track
 from flawmap.support.tensors import Indices
 
@@ -29,9 +26,6 @@ _FAR_CANDIDATES = 4096
 
 _FIRST_CANDIDATES = 64
 """How many of the candidates are looked at first."""
-
-_TIMED_BLOCKS = 8
-"""Blocks of each thread that tell how fast this machine is; 0.1 s."""
 
 _ROUNDING = 1e-6
 """Of the largest ‖v‖²: what products may leave of the distance between a vector and itself."""
@@ -70,7 +64,7 @@ class LeaveOut:
         order = group_ids[bank.image_ids.cpu()].argsort(stable=True)
         self._bank = Bank(bank.vectors[order], bank.image_ids[order], bank.squares[order])
         self._bank_groups = group_ids[self._bank.image_ids.cpu()]
-        self._nearest = _two_nearest(vectors, self._bank, self._bank_groups)
+        self._nearest = two_nearest(vectors, self._bank, self._bank_groups)
         self._nearest_groups = self._bank_groups[self._nearest.rows]
         self._far = _farthest_rows(self._nearest.squared, inside)
         # The patches by the group of their nearest vector.
@@ -150,7 +144,7 @@ class LeaveOut:
         rows = torch.where(is_own, near.others_rows[patches], near.rows[patches])
         kept = len(self._bank.vectors)
         if len(others.vectors) > kept:
-            products = _squared_distances(vectors, others.vectors[kept:], others.squares[kept:])
+            products = squared_distances(vectors, others.vectors[kept:], others.squares[kept:])
             new = products.cpu().min(dim=1)
             rows = torch.where(new.values < squared, kept + new.indices, rows)
         rows = rows.to(vectors.device)
@@ -226,97 +220,9 @@ class LeaveOut:
         return candidates[torch.tensor(chosen, dtype=torch.long)]
 
 
-@torch.inference_mode()
-def time_per_pair(rows: int, channels: int) -> float:
-    """Seconds that this machine takes to compare a patch with a row of a bank; by a few blocks.
-
-    Args:
-        rows: of the bank.
-        channels: numbers of a row.
-
-    Example:
-        >>> 0 < time_per_pair(100, 8) < 1
-        True
-    """
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.rand(rows, channels, generator=generator)
-    bank = Bank(vectors, torch.arange(rows))
-    patches = torch.rand(max(1, ELEMENTS_PER_BLOCK // rows), channels, generator=generator)
-    order = torch.arange(rows)
-
-    def compare(_: int) -> None:
-        _two_nearest_in_block(patches, bank, order, order + 1)
-
-    blocks = _TIMED_BLOCKS * torch.get_num_threads()
-    compare(0)
-    started = time.perf_counter()
-    for _ in map_in_threads(torch.inference_mode()(compare), range(blocks)):
-        pass
-    return (time.perf_counter() - started) / (blocks * len(patches) * rows)
-
-
-class _TwoNearest(NamedTuple):
-    """For each patch its nearest vector, and the nearest that another group brought.
-
-    Squared distances and rows.
-    """
-
-    squared: Tensor
-    rows: Tensor
-    others_squared: Tensor
-    others_rows: Tensor
-
-
 def _farthest_rows(squared: Tensor, inside: Tensor | None) -> Indices:
     """The patches that are farthest from the bank, padding excepted."""
     if inside is not None:
         squared = torch.where(inside, squared, -torch.inf)
     rows = squared.topk(min(_FAR_CANDIDATES, len(squared))).indices
     return rows if inside is None else rows[inside[rows]]
-
-
-def _two_nearest(vectors: PatchRows, bank: Bank, bank_groups: Tensor) -> _TwoNearest:
-    """Search in blocks of patches, as many at a time as torch has threads."""
-    device = bank.vectors.device
-    starts = torch.searchsorted(bank_groups, bank_groups, side="left").to(device)
-    ends = torch.searchsorted(bank_groups, bank_groups, side="right").to(device)
-    rows_per_block = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
-    blocks = [
-        slice(first, first + rows_per_block) for first in range(0, len(vectors), rows_per_block)
-    ]
-    result = _TwoNearest(
-        torch.empty(len(vectors), dtype=torch.float32),
-        torch.empty(len(vectors), dtype=torch.int32),
-        torch.empty(len(vectors), dtype=torch.float32),
-        torch.empty(len(vectors), dtype=torch.int32),
-    )
-
-    @torch.inference_mode()  # a thread does not inherit it
-    def fill(block: slice) -> None:
-        # Written to its rows at once: small results kept one by one would settle where products
-        # were, and break up the heap (13 GB for 761 images).
-        values = _two_nearest_in_block(vectors[block].to(bank.vectors), bank, starts, ends)
-        for target, tensor in zip(result, values, strict=True):
-            target[block] = tensor
-
-    for _ in track(map_in_threads(fill, blocks), "comparing good images", len(blocks)):
-        pass
-    return result
-
-
-def _two_nearest_in_block(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:
-    squared = _squared_distances(vectors, bank.vectors, bank.squares)
-    first = squared.min(dim=1)
-    start = starts[first.indices, None]
-    end = ends[first.indices, None]
-    # The columns of the nearest one's group, the last of them again where another group has more.
-    offsets = torch.arange(int((end - start).max()), device=start.device)
-    columns = torch.minimum(start + offsets, end - 1)
-    second = squared.scatter_(1, columns, torch.inf).min(dim=1)
-    return _TwoNearest(first.values, first.indices, second.values, second.indices)
-
-
-def _squared_distances(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
-    """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    terms = squared_distance_terms(vectors, others, squares)
-    return terms.add_(vectors.square().sum(dim=1, keepdim=True))

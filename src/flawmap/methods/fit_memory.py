@@ -53,15 +53,16 @@ def choose_kept(
     sizes = sizes_for(choices[-1])
     least = least_memory(sizes, base)
     if least > limit:
+        anew = f", or delete {folder} to begin anew with fewer patches" if before else ""
         raise OptionError(
             f"a memory limit of {limit / 1e9:.2f} GB; this fit takes {least / 1e9:.2f} GB at "
             "least, with its vectors on the disk; allow that, or use a smaller backbone, fewer "
-            "rows of the bank or fewer images"
+            f"rows of the bank or fewer images{anew}"
         )
     raise WriteError(
         f"{folder}: no room for the vectors of good images, which take "
-        f"{sizes.vector_bytes / 1e9:.2f} GB at least, where half of the free disk is "
-        f"{room / 1e9:.2f} GB; free some, or write to another disk"
+        f"{sizes.vector_bytes / 1e6:.1f} MB at least; of the free disk they may take half, "
+        f"{room / 1e6:.1f} MB; free some, or write to another disk"
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flawmap.engine.batches import Batch
 from flawmap.memory.forecast import FitForecast, FitSizes
-from flawmap.memory.leave_out import time_per_pair
+from flawmap.memory.two_nearest import time_per_pair
 from flawmap.methods.fit_memory import choose_kept
 from flawmap.support.progress import emit
 
@@ -24,6 +24,9 @@ _IMAGES = 24
 
 _SHARE = 4
 """Of few images, a quarter is timed."""
+
+_PAIRS_TO_TIME = 10**8
+"""Of fewer comparisons all take no longer than to time some."""
 
 _Embed = Callable[[Batch], list[Tensor]]
 """A batch to the tensors of `Embedded.flatten`."""
@@ -129,7 +132,9 @@ class FitPlan:
         sizes = self.sizes
         assert sizes is not None, "the first batch was planned"
         left = max(0, self._images - self._done)
-        per_pair = time_per_pair(sizes.rows, sizes.bank_channels)
+        per_pair = sizes.seconds_per_pair
+        if sizes.pairs >= _PAIRS_TO_TIME:
+            per_pair = time_per_pair(sizes.rows, sizes.bank_channels)
         kept = 0 if self._limits else sizes.vector_bytes
         memory = self._base + max(kept + sizes.search_bytes, sizes.graph_bytes)
         disk = sizes.saved_bytes + (sizes.vector_bytes if self._limits else 0)
