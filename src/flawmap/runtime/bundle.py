@@ -35,7 +35,7 @@ from flawmap.support.atomic import atomic_write
 from flawmap.support.conversion import CONVERTER, describe_problems
 from flawmap.support.system import is_out_of_memory
 
-_FORMAT = 2
+_FORMAT = 3
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
 
 METHOD_PREFIX = "method."
