@@ -212,6 +212,23 @@ def test_a_thinned_fit_that_was_stopped_goes_on(
     assert "kept 32 of its 64" in method.notes[-1]
 
 
+def test_a_thinned_fit_that_was_stopped_when_all_was_extracted_goes_on(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, expected = thinned(images, tmp_path / "whole", monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchCore, "_fit_patches", stop)
+        with pytest.raises(KeyboardInterrupt):
+            thinned(images, tmp_path / "scratch", monkeypatch)
+    method, scores = thinned(images, tmp_path / "scratch", monkeypatch)
+    assert torch.equal(scores.image, expected.image)
+    assert "kept 32 of its 64" in method.notes[-1]
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_groups_are_left_out_together_from_a_thinned_fit(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

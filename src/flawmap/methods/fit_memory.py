@@ -76,16 +76,17 @@ def least_memory(sizes: FitSizes, base: int) -> int:
     return base + max(sizes.search_bytes, sizes.graph_bytes, 0) + _MARGIN
 
 
-def thinning_note(sizes: FitSizes) -> str:
+def thinning_note(kept: int, patches: int, unit: str) -> str:
     """What a user should know of a fit whose images are thinned.
 
     Args:
-        sizes: of the fit.
+        kept: patches of an image, or of a tile.
+        patches: that it has.
+        unit: `image` or `tile`.
     """
     return (
-        f"Each image kept {sizes.kept} of its {sizes.patches} patches for the bank to choose from, "
-        "since all of them had no room within --memory or on the disk. Scores are those of all "
-        "patches."
+        f"Each {unit} kept {kept} of its {patches} patches for the bank to choose from, since all "
+        "of them had no room within --memory or on the disk. Scores are those of all patches."
     )
 
 

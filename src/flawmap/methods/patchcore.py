@@ -307,20 +307,21 @@ class PatchCore(MemoryMethod):
         """The patches of all good images, in the scratch folder where there is one."""
         if not isinstance(batches, Batches):
             return GoodPatches.of_shards([self.extract(batches)])
-        images = batches.input_count
         if self._scratch is None:
-            embed = FitPlan(images, partial(self._sizes, batches)).watch(self._embed)
+            embed = FitPlan(batches, partial(self._sizes, batches)).watch(self._embed)
             return GoodPatches.of_shards([self._extract(batches, embed)])
         self.encoder_runner.warm_up(batches)
         release_free_memory()
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
         limits = Limits(self._memory_limit, self._scratch.folder)
-        plan = FitPlan(images, partial(self._sizes, batches), limits)
+        plan = FitPlan(batches, partial(self._sizes, batches), limits)
         embed = plan.watch(self._embed)
         patches = patches_in_scratch(self._scratch, key, batches, embed, plan)
         self.encoder_runner.release()  # What comes next takes its place.
-        if patches.thinned and plan.sizes:
-            self.notes.append(thinning_note(plan.sizes))
+        if patches.thinned:
+            unit = "tile" if batches.is_tiled else "image"
+            kept = patches.grid[1]
+            self.notes.append(thinning_note(kept, patches.thinned.of_each, unit))
         return patches
 
     def _sizes(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psutil
 from torch import Tensor
 
-from flawmap.engine.batches import Batch
+from flawmap.engine.batches import Batch, Batches
 from flawmap.memory.forecast import FitForecast, FitSizes
 from flawmap.memory.two_nearest import time_per_pair
 from flawmap.methods.fit_memory import choose_kept
@@ -48,8 +48,9 @@ class FitPlan:
     """Watches the first images of a fit, and says what it takes.
 
     Args:
-        images: number of good images, of which some may prove unreadable.
-        sizes_for: of the fit, by an image's patches, how many of them are kept, channels, images.
+        batches: good images, whole or as tiles, of which some may prove unreadable.
+        sizes_for: of the fit, by the patches of an image or tile, how many of them are kept,
+            channels, and the number of images or tiles.
         limits: None where vectors stay in memory.
 
     Attributes:
@@ -58,11 +59,12 @@ class FitPlan:
 
     def __init__(
         self,
-        images: int,
+        batches: Batches,
         sizes_for: Callable[[int, int, int, int], FitSizes],
         limits: Limits | None = None,
     ) -> None:
-        self._images = images
+        self._images = len(batches.image_inputs)
+        self._inputs = batches.input_count
         self._sizes_for = sizes_for
         self._limits = limits
         self.sizes: FitSizes | None = None
@@ -92,10 +94,10 @@ class FitPlan:
             memory, folder = self._limits
 
             def sizes_for(kept: int) -> FitSizes:
-                return self._sizes_for(patches, kept, channels, self._images)
+                return self._sizes_for(patches, kept, channels, self._inputs)
 
             kept = choose_kept(sizes_for, memory, self._base, folder, before)
-        self.sizes = self._sizes_for(patches, kept, channels, self._images)
+        self.sizes = self._sizes_for(patches, kept, channels, self._inputs)
         self._done += done
         return kept
 
@@ -120,18 +122,20 @@ class FitPlan:
             self._started = time.monotonic()
             if not self._limits:
                 self(tensors, 0, 0)
+            # A fit that goes on with nothing left to extract has nothing to say of it.
+            self._is_said = self.sizes is None
             return
         self._timed += images
         elapsed = time.monotonic() - self._started
         enough = self._timed >= _IMAGES and elapsed >= _SECONDS
-        if enough or self._timed * _SHARE >= self._images:
+        if enough or self._timed * _SHARE >= self._inputs:
             self._is_said = True
             self._say(elapsed / self._timed)
 
     def _say(self, per_image: float) -> None:
         sizes = self.sizes
         assert sizes is not None, "the first batch was planned"
-        left = max(0, self._images - self._done)
+        left = max(0, self._inputs - self._done)
         per_pair = sizes.seconds_per_pair
         if sizes.pairs >= _PAIRS_TO_TIME:
             per_pair = time_per_pair(sizes.rows, sizes.bank_channels)

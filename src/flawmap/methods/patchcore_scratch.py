@@ -86,7 +86,7 @@ class _Extraction:
         self._scratch = scratch
         self._batches = batches
         self._done = 0  # of the batches' images, readable or not
-        self._is_thinned = False
+        self._whole = 0  # patches of an input before it was thinned
         self.inputs = 0
         self._image_sizes: list[tuple[int, int]] = []
         self._size = (0, 0)
@@ -120,8 +120,8 @@ class _Extraction:
         self, tensors: list[Tensor], kept: int, size: tuple[int, int], *, is_complete: bool
     ) -> None:
         """Write a batch, of each input so many patches, then record it where an image ends."""
-        self._is_thinned = kept < math.prod(tensors[0].shape[1:3])
-        if self._is_thinned:
+        self._whole = math.prod(tensors[0].shape[1:3])
+        if kept < self._whole:
             tensors = _thin(tensors, kept)
         if not self._files:
             self._size = size
@@ -143,9 +143,10 @@ class _Extraction:
         ]
         rows, columns, _ = self._shapes[0]
         grid = self.inputs, rows, columns
-        if self._is_thinned:
+        if self.kept < self._whole:
             (counts,) = small
-            thinned = Thinned(int(counts.sum()), partial(self._embedded_again, embed))
+            again = partial(self._embedded_again, embed)
+            thinned = Thinned(int(counts.sum()), self._whole, again)
             is_inside = (torch.arange(rows) < counts).float()
             return GoodPatches(vectors, grid, self._size, inside=is_inside, thinned=thinned)
         _, transforms, inside = Embedded.unflatten(small)
@@ -189,7 +190,7 @@ class _Extraction:
                 "inputs": self.inputs,
                 "image sizes": new_sizes,
                 "size": self._size,
-                "is_thinned": self._is_thinned,
+                "patches": self._whole,
                 "shapes": self._shapes,
                 "dtype": str(self._files[0].dtype).removeprefix("torch."),
                 "unreadable": [
@@ -201,7 +202,7 @@ class _Extraction:
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
         self._done = entry["done"]
-        self._is_thinned = entry["is_thinned"]
+        self._whole = entry["patches"]
         self.inputs = entry["inputs"]
         self._image_sizes += [(height, width) for height, width in entry["image sizes"]]
         height, width = entry["size"]

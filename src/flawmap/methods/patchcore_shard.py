@@ -45,10 +45,12 @@ class Thinned(NamedTuple):
 
     Args:
         patches: number of patches that count, of all images together.
+        of_each: number of patches of each image, counted or not.
         images: embeds the images again, one by one and in order, each a batch of one.
     """
 
     patches: int
+    of_each: int
     images: Callable[[], Iterator[Embedded]]
 
 
