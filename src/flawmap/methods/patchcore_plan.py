@@ -122,8 +122,10 @@ class FitPlan:
             self._started = time.monotonic()
             if not self._limits:
                 self(tensors, 0, 0)
-            # A fit that goes on with nothing left to extract has nothing to say of it.
-            self._is_said = self.sizes is None
+            return
+        if self.sizes is None:
+            # Only a fit that goes on with nothing left to extract has not planned by now.
+            self._is_said = True
             return
         self._timed += images
         elapsed = time.monotonic() - self._started
