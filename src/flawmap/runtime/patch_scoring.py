@@ -7,6 +7,7 @@ gives the distances, and they become a score and a map here, in fit and inspecti
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from flawmap.runtime.tiles import PatchDistances
 
 _LARGEST_SIGMA = 1000.0
 """A Gaussian beyond it is no smoothing of a map but an error, pixels."""
+
+_PIXELS_OF_A_BAND = 2**21
+"""Pixels of a map that are made at once."""
 
 _LEAST_WEIGHT = 1e-6
 """Of the patches around a pixel, so that what is far from all that counts divides by no zero."""
@@ -105,6 +109,39 @@ class PatchScoring:
         size: tuple[int, int],
         multiple: int,
     ) -> AnomalyMap:
+        result = np.empty(size, np.float32)
+        for rows, pixels in self._bands(distances, cells, size, multiple):
+            result[rows] = pixels
+        return result
+
+    def _bands(
+        self,
+        distances: PatchDistances,
+        cells: PatchCounts | None,
+        size: tuple[int, int],
+        multiple: int,
+    ) -> Iterator[tuple[slice, AnomalyMap]]:
+        """The map from top to bottom, some rows at once, so that nothing has its size twice."""
+        height, width = size
+        step = max(1, _PIXELS_OF_A_BAND // (width * multiple))
+        # As far as the Gaussian and the interpolation see.
+        margin = -(-self._reach // multiple) + 1
+        for first in range(0, len(distances), step):
+            top, bottom = max(0, first - margin), first + step + margin
+            part = None if cells is None else cells[top:bottom]
+            part_size = min(bottom * multiple, height) - top * multiple, width
+            pixels = self._band(distances[top:bottom], part, part_size, multiple)
+            rows = slice(first * multiple, min((first + step) * multiple, height))
+            begin = rows.start - top * multiple
+            yield rows, pixels[begin : begin + rows.stop - rows.start]
+
+    def _band(
+        self,
+        distances: PatchDistances,
+        cells: PatchCounts | None,
+        size: tuple[int, int],
+        multiple: int,
+    ) -> AnomalyMap:
         """Bilinear between the patches' centres, then a Gaussian.
 
         What does not count is 0, and counts in no average (normalised convolution).
@@ -118,16 +155,20 @@ class PatchScoring:
         pixels *= cells.repeat(multiple, 0).repeat(multiple, 1)[:height, :width]
         return pixels
 
+    @property
+    def _reach(self) -> int:
+        """Pixels from the middle of the Gaussian's kernel to its end, at 4 σ as in torch."""
+        return int(4 * self.sigma + 0.5)
+
     def _smooth(self, values: PatchDistances, size: tuple[int, int], multiple: int) -> AnomalyMap:
         rows, columns = values.shape
         height, width = size
         grown = columns * multiple, rows * multiple
         pixels = cv2.resize(values.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
         pixels = pixels[:height, :width]
-        if self.sigma:
-            # The kernel ends at 4 σ, and the border is mirrored, as in torch.
-            side = 2 * int(4 * self.sigma + 0.5) + 1
-            kernel = side, side
+        if self._reach:
+            # The border is mirrored, as in torch.
+            kernel = 2 * self._reach + 1, 2 * self._reach + 1
             pixels = cv2.GaussianBlur(pixels, kernel, self.sigma, borderType=cv2.BORDER_REFLECT)
         return np.ascontiguousarray(pixels)
 
