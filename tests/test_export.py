@@ -20,6 +20,7 @@ from flawmap.errors import NotExportable, OptionError, ParityError
 from flawmap.export import ExportFormat, export
 from flawmap.memory.bank import TopShare
 from flawmap.runtime import bundle
+from flawmap.runtime.zones import Zones
 from helpers import TINY, run, save, texture, with_defect
 
 NEW = [texture(90, 80, 120), with_defect(texture(91, 130, 70), 40, 50)]
@@ -67,6 +68,22 @@ def masked(good: Path) -> Path:
     mask = np.zeros((50, 50), bool)
     mask[7:33, 9:44] = True
     options: dict[str, Any] = {**TINY, "letterbox": True, "mask": mask}
+    Inspector(size=(64, 96), false_rejects=0.1, **options).fit(good).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def zoned(good: Path) -> Path:
+    file = good.parent / "zoned" / "part.flawmap"
+    file.parent.mkdir()
+    labels = np.zeros((50, 50), np.uint8)
+    labels[:20, :30], labels[20:40, 10:20], labels[45, 45] = 1, 2, 3
+    mask = np.ones((50, 50), bool)
+    mask[33:48, 20:] = False
+    mask[44:47, 44:47] = True
+    zones = Zones.of(labels, ("bore", "edge", "point"))
+    options: dict[str, Any] = {**TINY, "mask": mask, "zones": zones}
+    options |= {"zone_budgets": {"bore": 0.2}, "image_score": TopShare(0.1)}
     Inspector(size=(64, 96), false_rejects=0.1, **options).fit(good).save(file)
     return file
 
@@ -196,6 +213,86 @@ def test_a_stranger_with_graph_and_json_comes_to_the_same_verdicts(
         assert np.abs(heatmap - verdict.heatmap).max() < 0.05 * verdict.heatmap.max()
     assert (size_in_input(settings, 130, 70) == (64, 32)) == (file != "part")
     assert decision["thresholds"]["0.1"] == pytest.approx(runtime.calibration.threshold)
+
+
+def zone_labels(settings: dict[str, Any], counting: np.ndarray) -> np.ndarray:
+    """The number of the zone of each pixel, as the JSON says."""
+    zones = settings["decision"]["zones"]
+    data = np.frombuffer(base64.b64decode(zones["png"]), np.uint8)
+    grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+    labels = np.zeros(counting.shape, np.uint8)
+    rows, columns = counting.shape
+    for r, c in zip(*counting.nonzero(), strict=True):
+        row = (2 * r + 1) * zones["height"] // (2 * rows)
+        labels[r, c] = grey[row, (2 * c + 1) * zones["width"] // (2 * columns)]
+    return labels
+
+
+def zone_patches(
+    settings: dict[str, Any], labels: np.ndarray, place: tuple[int, int]
+) -> list[np.ndarray]:
+    """Which patches each zone has, as the JSON says."""
+    patch, (h, w) = settings["decision"]["zones"]["patch"], place
+    rows, columns = labels.shape
+    count = len(settings["decision"]["zones"]["by_zone"])
+    seen = np.zeros((count, h // patch, w // patch), int)
+    for i, j in np.ndindex(h // patch, w // patch):
+        first, last = i * patch * rows // h, math.ceil((i + 1) * patch * rows / h)
+        begin, end = j * patch * columns // w, math.ceil((j + 1) * patch * columns / w)
+        cell = labels[first:last, begin:end]
+        seen[:, i, j] = [(cell == number).sum() for number in range(1, count + 1)]
+    chosen = [(seen[n] > 0) & (seen.argmax(axis=0) == n) for n in range(count)]
+    return [own if own.any() else seen[n] > 0 for n, own in enumerate(chosen)]
+
+
+def test_a_stranger_scores_each_zone_as_the_json_says(zoned: Path, tmp_path: Path) -> None:
+    export(zoned, tmp_path, "openvino")
+    settings = json.loads((tmp_path / "part.json").read_text())
+    join, zones = settings["decision"]["join"], settings["decision"]["zones"]
+    assert settings["decision"]["threshold"] is None
+    runtime = load(zoned)
+    images = [texture(92, 80, 80), with_defect(texture(93, 60, 60), 12, 12, 4)]
+    inputs = np.stack([preprocess_as(settings, image) for image in images])
+    for image, distances in zip(images, run_graph("openvino", tmp_path, inputs)[1], strict=True):
+        verdict = runtime.inspect(image)
+        counting = counting_pixels(settings, *image.shape[:2])
+        labels = zone_labels(settings, counting)
+        height, width = size_in_input(settings, *image.shape[:2])
+        patch = zones["patch"]
+        cut = distances[: height // patch, : width // patch]
+        deciding = []
+        patches = zone_patches(settings, labels, (height, width))
+        pairs = zip(zones["by_zone"], patches, verdict.by_zone, strict=True)
+        for zone, own, said in pairs:
+            count = max(1, round(join["share"] * min(own.sum(), join["patches_of_a_tile"])))
+            score = np.sort(cut[own])[-count:].mean()
+            assert score == pytest.approx(said.score, rel=1e-4)
+            assert (zone["name"], zone["threshold"]) == (said.name, said.threshold)
+            deciding.append((score > zone["threshold"], score / zone["threshold"], zone["name"]))
+        assert max(deciding)[2] == verdict.zone
+        blanked = preprocess_as(settings, image)[0, :height:patch, :width:patch]
+        counts = (blanked > -5000).astype(np.float32)
+        total, weight = (
+            cv2.GaussianBlur(
+                cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR),
+                (2 * int(4 * join["sigma"] + 0.5) + 1,) * 2,
+                join["sigma"],
+                borderType=cv2.BORDER_REFLECT,
+            )
+            for values in (cut * counts, counts)
+        )
+        inner = np.repeat(np.repeat(counts, patch, 0), patch, 1)
+        pixels = inner * total / np.maximum(weight, 1e-6)
+        small = cv2.resize(
+            pixels,
+            (min(width, image.shape[1]), min(height, image.shape[0])),
+            interpolation=cv2.INTER_AREA,
+        )
+        heatmap = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        limits = np.array([np.inf, *(zone["map_limit"] for zone in zones["by_zone"])])
+        heatmap = heatmap / limits[labels]
+        assert np.abs(heatmap - verdict.heatmap).max() < 1e-3 * verdict.heatmap.max()
+    assert runtime.inspect(images[1]).zone == "bore"
 
 
 def origins_as(length: int, tile: int, step: int) -> list[int]:

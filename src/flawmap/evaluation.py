@@ -74,8 +74,9 @@ def evaluate(
     """Inspect labelled images and compare the verdicts with the truth.
 
     Metrics per pixel take the images that have a mask and the good ones, each in its own size, and
-    of these the pixels that count for the inspector. An image that cannot be read has a record with
-    the error and counts in no metric.
+    of these the pixels that count for the inspector. Metrics per image rank by the score, and with
+    zones by that of the one that decides as a multiple of its threshold. An image that cannot be
+    read has a record with the error and counts in no metric.
 
     Args:
         runtime: a loaded inspector.
@@ -183,7 +184,7 @@ class _Scores:
     ) -> None:
         inspected = [record for record in records if record.score is not None]
         self.types = np.array([record.defect_type for record in inspected], object)
-        self.scores = np.array([record.score for record in inspected], np.float64)
+        self.scores = np.array([record.ranking for record in inspected], np.float64)
         self.rejected = np.array([record.verdict == "reject" for record in inspected], bool)
         self.labels = np.array([record.truth == "defective" for record in inspected], np.int64)
         self.pixels = pixels

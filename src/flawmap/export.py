@@ -262,7 +262,7 @@ def _describe_graph(
 ) -> dict[str, Any]:
     size = [preprocessing.height, preprocessing.width]
     map_size = preprocessing.map_size
-    unit = "pixel" if preprocessing.tile_overlap is None else "patch"
+    unit = "patch" if preprocessing.joins_patches else "pixel"
     return {
         "format": {"openvino": "OpenVINO IR", "onnx": "ONNX"}[export_format],
         "files": {path.name: sha256(data).hexdigest() for path, data in files.items()},

@@ -14,6 +14,13 @@ from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
 from flawmap.data.part_mask import MaskInput, choose_mask, read_part_mask
 from flawmap.data.tile_size import TileSize
 from flawmap.data.training_set import TrainingSet
+from flawmap.data.zone_file import (
+    ZoneInput,
+    check_budgets,
+    choose_zones,
+    read_zones,
+    zone_names,
+)
 from flawmap.engine.backend import TorchBackend
 from flawmap.errors import NotFitted, OptionError
 from flawmap.finetune.config import FineTuneConfig
@@ -27,12 +34,14 @@ from flawmap.methods.input_size import check_masked, choose_size, make_preproces
 from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Bundle, Manifest
-from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.calibration import Budget, Calibration, CalibrationSettings, ZoneBudget
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.verdict import Verdict
+from flawmap.runtime.zone_calibration import calibration_from_arrays
+from flawmap.runtime.zones import Zones
 from flawmap.support.options import is_number
 
 _DEFAULT_SIZE = 224
@@ -69,12 +78,19 @@ class Inspector:
             file, in which black does not count; an array (height, width), in which 0 does not; or
             `auto`, to find the part against its background in the good images. It is for images
             of its own aspect, in any size, and saved with the inspector. None for all.
+        zones: named parts of an image, each with a threshold by a budget of its own, with a method
+            that has a bank of patches and masks padding: the path of a JSON file of LabelMe or
+            COCO, whose polygons of one name are one zone; or of an image file in which each colour
+            but black is a zone. What counts and is in none is the zone `elsewhere`. They are for
+            images of their own aspect, and saved with the inspector. None for one score an image.
+        zone_budgets: fraction of the good parts that each zone may reject, by its name; without
+            one, `false_rejects`.
         options: options of a method given by name: `backbone`, `coreset`, `seed`, …
 
     Raises:
-        OptionError: no such method, preset or option, a value out of its range, or a mask that
-            the method or the fine-tuning cannot heed.
-        ImageError: the mask cannot be read.
+        OptionError: no such method, preset or option, a value out of its range, a mask that the
+            method or the fine-tuning cannot heed, or zones that overlap or that it cannot score.
+        ImageError: the mask or the zones cannot be read.
 
     Attributes:
         method: the method, with all its options.
@@ -87,6 +103,9 @@ class Inspector:
         white: the level of white in images of 16 bits; None for 65535.
         mask: as it was given, or `auto`; None for none.
         chosen_mask: the mask that `fit` used and how it came about; None without one.
+        zones: as they were given, without what is in none; None for none.
+        zone_budgets: of those that were given one, by name.
+        chosen_zones: those that `fit` used, `elsewhere` among them where it is; None without.
         depth_hint: what to do about images of `fit` whose values use fewer bits than they have;
             empty where none does.
         finetune_record: what the fine-tuning did; None without one.
@@ -112,6 +131,8 @@ class Inspector:
         preset: str | None = None,
         white: int | None = None,
         mask: MaskInput | None = None,
+        zones: ZoneInput | None = None,
+        zone_budgets: Mapping[str, float] | None = None,
         **options: Any,
     ) -> None:
         self.method, self.name, preset_size = choose_method(method, preset, options)
@@ -119,7 +140,8 @@ class Inspector:
         self.size = _DEFAULT_SIZE if size is None else size
         self.chosen_size: ChosenSize | None = None
         if isinstance(self.size, TileSize):
-            patch_scoring_of(self.method)  # A method that cannot score tiles is refused at once.
+            # A method that cannot score tiles is refused at once.
+            patch_scoring_of(self.method, is_tiled=True)
         elif not isinstance(self.size, AutoSize):
             Preprocessing(*sides_of(self.size))  # A size that cannot be is refused at once.
         Preprocessing(white=white)
@@ -129,6 +151,7 @@ class Inspector:
         if self.mask is not None:
             check_masked(self.method, is_fine_tuned=finetune is not None)
         self.budget = Budget(false_rejects, confidence)
+        self._set_zones(zones, zone_budgets or {})
         if not (is_number(calibration_fraction) and 0 <= calibration_fraction < 1):
             message = (
                 f"calibration_fraction is {calibration_fraction!r}; use 0 or more, less than 1"
@@ -159,8 +182,10 @@ class Inspector:
         mask = self.mask if self.chosen_mask is None else self.chosen_mask.mask
         if isinstance(mask, str):
             raise NotFitted("the good images choose the mask (auto); call fit first")
+        if self.zones is not None and self.chosen_zones is None:
+            raise NotFitted("the good images choose what is in no region; call fit first")
         preprocessing = make_preprocessing(self.method, *sides, overlap)
-        return replace(preprocessing, white=self.white, mask=mask)
+        return replace(preprocessing, white=self.white, mask=mask, zones=self.chosen_zones)
 
     def fit(
         self,
@@ -194,7 +219,7 @@ class Inspector:
         Raises:
             DatasetError: too few images can be read, or one has changed since its manifest.
             OptionError: the method cannot keep to `memory`, or it is less than the least possible;
-                or the mask has another aspect than the images.
+                or the mask or the zones have another aspect than the images.
             WeightsUnavailable: the backbone's weights cannot be had.
             WriteError: with `memory`, the disk has no room for vectors of good images.
         """
@@ -206,11 +231,12 @@ class Inspector:
             training_set = TrainingSet.of_images(source, groups)
         fraction = self.calibration_fraction or self.method.holdout_fraction
         training_set = training_set.hold_out(fraction, seed=self.method.seed)
-        if isinstance(self.size, AutoSize | TileSize) or self.mask is not None:
+        if isinstance(self.size, AutoSize | TileSize) or self.mask or self.zones:
             self.__dict__.pop("preprocessing", None)  # of an earlier fit
         if self.mask is not None:
             images = training_set.training.images
             self.chosen_mask = choose_mask(self.mask, images, self.white)
+        self._choose_zones(training_set.training.images)
         self.chosen_size = choose_size(self.method, self.size, training_set.training.images)
         if self.finetune:
             classes = training_set.images_by_class(finetune_classes)
@@ -221,7 +247,7 @@ class Inspector:
         if memory is not None:
             self.method.limit_memory(memory, checkpoint_dir or self._temporary_folder())
         fitted = fit_and_calibrate(
-            self.method, training_set, self.preprocessing, self.budget, checkpoint_dir
+            self.method, training_set, self.preprocessing, self._budgets, checkpoint_dir
         )
         self.unreadable = fitted.unreadable
         self.depth_hint = fitted.depth_hint
@@ -330,12 +356,16 @@ class Inspector:
         manifest, arrays, sha256 = bundle.load(as_path(file))
         with bundle.refusals_named(file):
             inspector = cls(saved_method.method_from_arrays(manifest, arrays))
-            calibration = Calibration.from_arrays(manifest.calibration, arrays)
+            calibration = calibration_from_arrays(manifest.calibration, arrays)
         inspector.name = manifest.method_name
         inspector.budget = calibration.budget
         inspector.preprocessing = manifest.preprocessing
         inspector.white = manifest.preprocessing.white
         inspector.mask = manifest.preprocessing.mask
+        inspector.zones = inspector.chosen_zones = manifest.preprocessing.zones
+        inspector.zone_budgets = {
+            zone.name: zone.budget.false_rejects for zone in manifest.calibration.zones
+        }
         if manifest.finetuning:
             inspector.finetune_record = FineTuneRecord.from_dict(manifest.finetuning)
             inspector.finetune = inspector.finetune_record.config
@@ -350,6 +380,41 @@ class Inspector:
             scorer_sha256=manifest.scorer_sha256,
         )
         return inspector
+
+    def _set_zones(self, zones: ZoneInput | None, budgets: Mapping[str, float]) -> None:
+        self.zones = None if zones is None else read_zones(zones)
+        self.zone_budgets = dict(budgets)
+        self.chosen_zones: Zones | None = None
+        if self.zones is None:
+            if budgets:
+                raise OptionError(f"budgets for regions {', '.join(budgets)} without regions")
+            return
+        check_budgets(budgets, zone_names(self.zones))
+        for fraction in budgets.values():
+            Budget(fraction)  # One that cannot be is refused at once.
+        patch_scoring_of(self.method, is_tiled=isinstance(self.size, TileSize))
+
+    def _choose_zones(self, images: Sequence[ImageInput]) -> None:
+        if self.zones is None:
+            return
+        mask = self.chosen_mask.mask if self.chosen_mask else None
+        self.chosen_zones = choose_zones(self.zones, mask, images, self.white)
+        check_budgets(self.zone_budgets, self.chosen_zones.names)
+
+    @property
+    def _budgets(self) -> CalibrationSettings:
+        """The budget of an image, and those of its zones."""
+        names = self.chosen_zones.names if self.chosen_zones else ()
+        zones = tuple(
+            ZoneBudget(
+                name,
+                Budget(
+                    self.zone_budgets.get(name, self.budget.false_rejects), self.budget.confidence
+                ),
+            )
+            for name in names
+        )
+        return CalibrationSettings(self.budget, zones=zones)
 
     def _fine_tune(
         self, config: FineTuneConfig, classes: dict[str, list[ImageInput]], folder: Path | None

@@ -10,7 +10,7 @@ from flawmap.errors import DatasetError
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import CalibratedFit, fit_and_calibrate
-from flawmap.runtime.calibration import Budget
+from flawmap.runtime.calibration import Budget, CalibrationSettings
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 from helpers import texture
 
@@ -24,7 +24,8 @@ def method() -> Method:
 
 
 def fit(training_set: TrainingSet) -> CalibratedFit:
-    return fit_and_calibrate(method(), training_set, Preprocessing(64, 64), Budget(0.1))
+    budgets = CalibrationSettings(Budget(0.1))
+    return fit_and_calibrate(method(), training_set, Preprocessing(64, 64), budgets)
 
 
 def test_leave_out_scores_all_readable_images() -> None:

@@ -12,7 +12,7 @@ from flawmap.report.data import from_evaluation, from_records
 from flawmap.report.gallery import Gallery
 from flawmap.report.page import render_page
 from helpers import TINY, save, texture, with_defect
-from records import THRESHOLD, make_record
+from records import make_record
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_records_without_truth_say_what_inspected_them(runtime: Runtime) -> None:
     records = [make_record("a.png", 3.0, inference_ms=10.0), make_record("b.png", None)]
-    report = from_records(Path("line 1/bolt.flawmap"), runtime, records, Gallery(THRESHOLD))
+    report = from_records(Path("line 1/bolt.flawmap"), runtime, records, Gallery())
     assert (report.title, report.table, report.confusion) == ("bolt", "results.csv", None)
     assert report.subtitle.startswith("flawmap · calibrated on 20 good images · ")
     assert report.threshold == runtime.calibration.threshold
@@ -50,7 +50,7 @@ def test_records_without_truth_say_what_inspected_them(runtime: Runtime) -> None
 
 def test_without_an_inspected_image_there_are_no_timings(runtime: Runtime) -> None:
     records = [make_record("b.png", None)]
-    report = from_records(Path("bolt.flawmap"), runtime, records, Gallery(THRESHOLD))
+    report = from_records(Path("bolt.flawmap"), runtime, records, Gallery())
     assert report.details["Timings"] == {}
     assert "bolt" in render_page(report)
 
@@ -61,7 +61,7 @@ def test_an_evaluation_names_its_images_by_one_hash(runtime: Runtime, dataset: P
     expected = dataset_sha256(samples)
     for sample in samples:
         sample.path.unlink()
-    gallery = Gallery(runtime.calibration.threshold)
+    gallery = Gallery()
     report = from_evaluation(Path("part.flawmap"), runtime, dataset, evaluation, gallery)
     assert (report.title, report.table) == ("bolts", "scores.csv")
     assert report.details["Files"]["SHA-256 of all images"] == expected
@@ -74,7 +74,7 @@ def test_masks_that_cannot_be_used_are_named_and_counted(runtime: Runtime) -> No
     records = [make_record(f"{n}.png", 3.0, "dent", error=f"mask {n} is bad") for n in range(5)]
     records.append(make_record("b.png", None, "dent", error="no image"))
     evaluation = Evaluation(records, {}, {}, {})
-    gallery = Gallery(THRESHOLD)
+    gallery = Gallery()
     report = from_evaluation(Path("part.flawmap"), runtime, Path("bolts"), evaluation, gallery)
     assert report.warnings[-1] == (
         "5 masks cannot be used; their images count in no metric per pixel: "

@@ -9,7 +9,7 @@ from flawmap.report.gallery import Card, Gallery
 from flawmap.runtime.inference import Inspection
 from flawmap.runtime.verdict import Verdict
 from helpers import texture
-from records import THRESHOLD, add_to_gallery, make_record, make_verdict
+from records import add_to_gallery, make_record, make_verdict
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -24,7 +24,7 @@ def red(image: np.ndarray) -> np.ndarray:
 
 
 def test_the_gallery_keeps_the_worst_first() -> None:
-    gallery = Gallery(THRESHOLD, capacity=4)
+    gallery = Gallery(capacity=4)
     for path, defect_type, score in [
         ("sure pass", "good", 0.5),
         ("false reject", "good", 3.0),
@@ -44,7 +44,7 @@ def test_the_gallery_keeps_the_worst_first() -> None:
 
 
 def test_without_labels_the_gallery_keeps_the_highest_scores_and_of_equal_ones_the_first() -> None:
-    gallery = Gallery(THRESHOLD, capacity=3)
+    gallery = Gallery(capacity=3)
     for number, score in enumerate([1.0, 3.0, 1.0, 2.0, 1.0]):
         add_to_gallery(gallery, str(number), None, score)
     assert [card.record.image for card in gallery.cards()] == ["1", "3", "0"]
@@ -62,7 +62,7 @@ def inspected(image: np.ndarray | None, verdict: Verdict) -> Inspection:
 
 
 def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
-    gallery = Gallery(THRESHOLD, capacity=1)
+    gallery = Gallery(capacity=1)
     add_to_gallery(gallery, "worst", None, 5.0)
     without_image = inspected(None, make_verdict(1.0))
     gallery.add(make_record("harmless", 1.0), without_image)
@@ -72,13 +72,13 @@ def test_an_image_that_is_not_kept_costs_no_thumbnail() -> None:
 
 
 def test_a_gallery_without_room_keeps_nothing() -> None:
-    gallery = Gallery(THRESHOLD, capacity=0)
+    gallery = Gallery(capacity=0)
     add_to_gallery(gallery, "a", None, 5.0)
     assert (gallery.cards(), gallery.omitted) == ([], 1)
 
 
 def test_images_that_could_not_be_inspected_are_not_shown() -> None:
-    gallery = Gallery(THRESHOLD)
+    gallery = Gallery()
     unreadable = Inspection("a", None, ImageError("a: the file is empty"), None, 0.0)
     gallery.add(make_record("a", None), unreadable)
     assert (gallery.cards(), gallery.omitted) == ([], 0)
@@ -91,7 +91,7 @@ def test_images_that_could_not_be_inspected_are_not_shown() -> None:
 def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
     mask = np.zeros((height, width), bool)
     mask[0, 0] = True
-    card = add(Gallery(THRESHOLD), texture(0, height, width), "dent", mask)
+    card = add(Gallery(), texture(0, height, width), "dent", mask)
     factor = min(1, 320 / max(height, width))
     expected = (max(1, round(height * factor)), max(1, round(width * factor)), 3)
     assert card.truth_outline
@@ -103,7 +103,7 @@ def test_thumbnails_fit_and_are_never_enlarged(height: int, width: int) -> None:
 def test_a_defect_of_one_pixel_stays_visible(position: tuple[int, int]) -> None:
     mask = np.zeros((1400, 2000), bool)
     mask[position] = True
-    card = add(Gallery(THRESHOLD), np.full((1400, 2000, 3), 128, np.uint8), "dent", mask)
+    card = add(Gallery(), np.full((1400, 2000, 3), 128, np.uint8), "dent", mask)
     assert card.truth_outline
     red_pixels = np.argwhere(red(decode(card.truth_outline)))
     assert len(red_pixels) >= 4
@@ -111,13 +111,13 @@ def test_a_defect_of_one_pixel_stays_visible(position: tuple[int, int]) -> None:
 
 
 def test_a_good_image_has_no_outline() -> None:
-    card = add(Gallery(THRESHOLD), texture(0, 48, 64), "good", np.zeros((48, 64), bool))
+    card = add(Gallery(), texture(0, 48, 64), "good", np.zeros((48, 64), bool))
     assert card.truth_outline is None
 
 
 def test_small_regions_are_not_marked() -> None:
     def overlay(min_area: int) -> bytes:
-        gallery = Gallery(THRESHOLD, min_area=min_area)
+        gallery = Gallery(min_area=min_area)
         return add(gallery, texture(0, 48, 64), None, np.zeros((48, 64), bool)).overlay
 
     assert overlay(0) == overlay(32)
@@ -125,7 +125,7 @@ def test_small_regions_are_not_marked() -> None:
 
 
 def test_an_overlay_that_was_painted_already_is_taken() -> None:
-    gallery = Gallery(THRESHOLD)
+    gallery = Gallery()
     painted = np.full((48, 64, 3), (0, 200, 0), np.uint8)
     image = texture(0, 48, 64)
     gallery.add(make_record("a", 3.0), inspected(image, make_verdict(3.0)), painted=painted)
@@ -137,5 +137,5 @@ def test_an_overlay_that_was_painted_already_is_taken() -> None:
 @pytest.mark.parametrize("white", [np.uint16(65535), np.float32(1)])
 def test_images_of_any_depth_have_thumbnails(white: np.generic) -> None:
     image: np.ndarray = np.full((48, 64, 3), white, white.dtype)
-    card = add(Gallery(THRESHOLD), image, None, np.zeros((48, 64), bool))
+    card = add(Gallery(), image, None, np.zeros((48, 64), bool))
     assert decode(card.image).min() >= 250

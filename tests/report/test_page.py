@@ -45,7 +45,7 @@ def make_report(
     images: Sequence[tuple[str | None, float]], paths: Sequence[str] = (), **changes: Any
 ) -> ReportData:
     """A report on images of some defect types and scores."""
-    gallery = Gallery(THRESHOLD)
+    gallery = Gallery()
     records = []
     for number, (defect_type, score) in enumerate(images):
         path = paths[number] if paths else f"parts/{defect_type}/{number:03}.png"
@@ -217,7 +217,7 @@ def test_without_labels_the_labelled_sections_are_not_there() -> None:
 
 
 def test_images_that_are_not_shown_are_counted() -> None:
-    gallery = Gallery(THRESHOLD, capacity=2)
+    gallery = Gallery(capacity=2)
     for number in range(1500):
         add_to_gallery(gallery, str(number), "good", 1.0)
     page = render_page(make_report([], gallery=gallery))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flawmap.errors import OptionError
 from flawmap.runtime.calibration import Budget, Calibration
 from flawmap.runtime.rank_bounds import confidence_at_rank, false_reject_upper_bound
+from flawmap.runtime.zone_calibration import calibration_from_arrays
 
 
 def calibrate(count: int, false_rejects: float, confidence: float | None = None) -> Calibration:
@@ -169,7 +170,7 @@ def test_groups_that_differ_are_reported() -> None:
 
 def test_a_saved_calibration_comes_back() -> None:
     calibration = replace(calibrate(50, 0.1, 0.9), groups=("a", "b") * 25, exact=True)
-    again = Calibration.from_arrays(calibration.settings, calibration.to_arrays())
+    again = calibration_from_arrays(calibration.settings, calibration.to_arrays())
     assert again.budget == calibration.budget
     assert (again.exact, again.groups) == (True, calibration.groups)
     assert again.threshold == calibration.threshold

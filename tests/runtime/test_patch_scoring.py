@@ -23,7 +23,7 @@ def test_one_tile_is_scored_as_torch_scores_an_image() -> None:
     grid = torch.from_numpy(DISTANCES)[None]
     bank = Bank(torch.zeros(1, 2), torch.tensor([0]))
     expected = TopShare(0.1)(grid[..., None], Nearest(grid, torch.zeros_like(grid).long()), bank)
-    score, pixels = PatchScoring(0.1, sigma=2.0)(DISTANCES, (64, 96), SETTINGS)
+    score, pixels, _ = PatchScoring(0.1, sigma=2.0)(DISTANCES, (64, 96), SETTINGS)
     assert score == pytest.approx(float(expected), rel=1e-6)
     assert np.allclose(pixels, AnomalyMap(2.0)(grid, 64, 96)[0].numpy(), atol=1e-5)
 

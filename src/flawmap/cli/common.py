@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flawmap.errors import OptionError
+
+if TYPE_CHECKING:
+    from flawmap.data.tile_size import TileSize
 
 
 class ExitCode(IntEnum):
@@ -86,6 +90,56 @@ def parse_memory(text: str) -> int:
         raise OptionError(f"memory {text!r} is no amount; write a number and a unit, as 1GB")
     number, letter, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** (1 + "KMGT".index(letter.upper())))
+
+
+def parse_budgets(texts: Sequence[str]) -> dict[str, float]:
+    """Budgets of regions by name.
+
+    Args:
+        texts: a name and a fraction each, as bore=0.05.
+
+    Raises:
+        OptionError: a text is no such pair, or a name stands twice.
+
+    >>> parse_budgets(["bore=0.05", "#ff0000=0.01"])
+    {'bore': 0.05, '#ff0000': 0.01}
+    """
+    budgets: dict[str, float] = {}
+    for text in texts:
+        name, _, fraction = text.rpartition("=")
+        try:
+            value = float(fraction)
+        except ValueError:
+            name = ""
+        if not name:
+            raise OptionError(f"--region-budget {text}; write a name and a fraction, as bore=0.05")
+        if name in budgets:
+            raise OptionError(f"--region-budget {text}: the region {name} has a budget already")
+        budgets[name] = value
+    return budgets
+
+
+def parse_tile(tile: str | None, overlap: float | None) -> TileSize:
+    """The tiles that images are cut into.
+
+    Args:
+        tile: side of a tile in pixels, or auto.
+        overlap: fraction of a tile that its neighbours share; None for the default.
+
+    Raises:
+        OptionError: there is no tile, or it is neither, or a value is out of its range.
+
+    >>> parse_tile("256", None)
+    TileSize(pixels=256, overlap=0.25)
+    """
+    from flawmap.data.tile_size import TileSize
+
+    if tile is None:
+        raise OptionError(f"--overlap {overlap} without --tile; add --tile 512")
+    if tile.lower() != "auto" and not tile.isdecimal():
+        raise OptionError(f"--tile {tile}; use the side of a tile in pixels, such as 512, or auto")
+    pixels = int(tile) if tile.isdecimal() else None
+    return TileSize(pixels) if overlap is None else TileSize(pixels, overlap)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from flawmap.memory.forecast import FitForecast
 from flawmap.runtime.calibration import Calibration
-from flawmap.runtime.rank_bounds import DEFAULT_CONFIDENCE
+from flawmap.runtime.zone_calibration import ZoneCalibration
 from flawmap.support.names import as_text
 from flawmap.support.progress import Event, listen
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
@@ -246,13 +246,22 @@ def print_fit_summary(calibration: Calibration, file: Path) -> None:
     if calibration.exact:
         fitted = f"Calibrated on {images} that it was not fitted to"
     out.print(f"{fitted} → {on_one_line(str(file))} ({file.stat().st_size / 1e6:.1f} MB)")
-    confidence = calibration.budget.confidence or DEFAULT_CONFIDENCE
-    out.print(
-        f"Rejects beyond score {calibration.threshold:.4f}: "
-        f"{calibration.expected_false_rejects:.2%} of good parts expected, at most "
-        f"{calibration.false_reject_bound:.2%} with {confidence:.0%} confidence"
-    )
+    if isinstance(calibration, ZoneCalibration):
+        for name, part in calibration.by_zone.items():
+            images = part.budget.images_text(len(part.scores))
+            out.print(f"Region {on_one_line(name)} rejects {_threshold_text(part)}; {images}")
+        out.print(calibration.total_text())
+    else:
+        out.print(f"Rejects {_threshold_text(calibration)}")
     print_warnings(calibration.warnings())
+
+
+def _threshold_text(calibration: Calibration) -> str:
+    return (
+        f"beyond score {calibration.threshold:.4f}: "
+        f"{calibration.expected_false_rejects:.2%} of good parts expected, at most "
+        f"{calibration.false_reject_bound:.2%} with {calibration.certainty:.0%} confidence"
+    )
 
 
 def print_warnings(warnings: Sequence[str]) -> None:

@@ -154,7 +154,7 @@ def _evaluate(
 ) -> int:
     from flawmap import load
     from flawmap.data.layouts import find_dataset
-    from flawmap.report.data import describe_counted, from_evaluation
+    from flawmap.report.data import RANKED_BY_REGION, describe_counted, from_evaluation
     from flawmap.report.gallery import Gallery
     from flawmap.report.page import write_page
 
@@ -164,7 +164,7 @@ def _evaluate(
     print_left_out(found.notes, found.unusable)
     record = runtime.finetune_record
     samples = _test_samples(found, record["excluded_sha256"] if record else [])
-    gallery = Gallery(runtime.calibration.threshold, min_area=min_area)
+    gallery = Gallery(min_area=min_area)
     evaluation = _run(runtime, samples, min_area, gallery)
     scores = [record.to_csv_row() for record in evaluation.records]
     summary = _summary(evaluation, runtime.calibration.threshold)
@@ -181,7 +181,8 @@ def _evaluate(
     add_result(**summary, images=len(samples), errors=errors, files=files)
     print_defects_found(name, evaluation)
     print_metrics(name, evaluation.metrics)
-    for line in describe_counted(evaluation):
+    ranked_by_region = [RANKED_BY_REGION] if runtime.preprocessing.zones else []
+    for line in [*describe_counted(evaluation), *ranked_by_region]:
         out.print(line)
     for error in sum_up(errors, "scores.csv has all"):
         err.print(f"[yellow]error[/]  {on_one_line(error)}")

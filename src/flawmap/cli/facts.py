@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flawmap.runtime.calibration import Calibration
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.mask import PartMask
+    from flawmap.runtime.zones import Zones
 
 Facts = dict[str, Any]
 """What is known of an inspector, by key."""
@@ -26,11 +27,11 @@ def facts_of(file: Path, loaded: Bundle | None = None) -> Facts:
         BundleError: the file is missing, damaged or no saved inspector.
     """
     from flawmap.runtime import bundle
-    from flawmap.runtime.calibration import Calibration
+    from flawmap.runtime.zone_calibration import calibration_from_arrays
 
     loaded = loaded or bundle.load(file)
     manifest = loaded.manifest
-    calibration = Calibration.from_arrays(manifest.calibration, loaded.arrays)
+    calibration = calibration_from_arrays(manifest.calibration, loaded.arrays)
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
@@ -45,6 +46,7 @@ def facts_of(file: Path, loaded: Bundle | None = None) -> Facts:
         "tile_overlap": manifest.preprocessing.tile_overlap,
         "white_of_16_bits": manifest.preprocessing.white,
         "mask": mask_facts(manifest.preprocessing.mask),
+        "zones": zone_facts(manifest.preprocessing.zones, calibration),
         "precision": manifest.precision,
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
@@ -72,13 +74,13 @@ def inspector_settings(file: Path, precision: Precision | None) -> Facts:
         OptionError: it cannot be run in that precision.
     """
     from flawmap.runtime import bundle
-    from flawmap.runtime.calibration import Calibration
     from flawmap.runtime.inference import choose_precision
+    from flawmap.runtime.zone_calibration import calibration_from_arrays
 
     manifest, arrays, _ = bundle.load(file)
     with bundle.refusals_named(file):
         chosen = choose_precision(precision, manifest)
-        calibration = Calibration.from_arrays(manifest.calibration, arrays)
+        calibration = calibration_from_arrays(manifest.calibration, arrays)
     return {
         "inspector": str(file),
         "method": manifest.method_name,
@@ -119,6 +121,32 @@ def calibration_facts(calibration: Calibration) -> Facts:
         "false_reject_bound": calibration.false_reject_bound,
         "guarantees": calibration.guarantees(),
     }
+
+
+def zone_facts(zones: Zones | None, calibration: Calibration) -> list[Facts]:
+    """Of each zone its share of the image, its budget and what it guarantees; empty without zones.
+
+    Args:
+        zones: of an inspector; None for none.
+        calibration: of the same.
+    """
+    from flawmap.runtime.zone_calibration import ZoneCalibration
+
+    if zones is None or not isinstance(calibration, ZoneCalibration):
+        return []
+    keys = ("threshold", "map_limit", "expected_false_rejects", "false_reject_bound")
+    return [
+        {
+            "name": name,
+            "share": zones.share(name),
+            "false_rejects": part.budget.false_rejects,
+            "confidence": part.budget.confidence,
+            **{key: getattr(part, key) for key in keys},
+            "images_needed": part.budget.images_needed,
+            "images_missing": part.images_missing,
+        }
+        for name, part in calibration.by_zone.items()
+    ]
 
 
 def mask_facts(mask: PartMask | None) -> Facts | None:

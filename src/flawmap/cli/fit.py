@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flawmap.cli.common import EXIT_CODES, ConfidenceOption, ExitCode, SeedOption, app, parse_memory
+from flawmap.cli.common import (
+    EXIT_CODES,
+    ConfidenceOption,
+    ExitCode,
+    SeedOption,
+    app,
+    parse_budgets,
+    parse_memory,
+)
 from flawmap.cli.console import (
     err,
     on_one_line,
@@ -23,8 +31,17 @@ from flawmap.cli.dry_run import DryRunOption
 from flawmap.cli.facts import Facts, facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
-from flawmap.cli.good_options import GoodImages, MaskOption, WhiteOption
-from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask
+from flawmap.cli.good_options import (
+    FalseRejectsOption,
+    GoodImages,
+    MaskOption,
+    OverlapOption,
+    RegionBudgetOption,
+    RegionsOption,
+    TileOption,
+    WhiteOption,
+)
+from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask, print_regions
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
 from flawmap.cli.repeats import sum_up
@@ -102,30 +119,15 @@ def fit(
             metavar="SIDE",
         ),
     ] = None,
-    tile: Annotated[
-        str | None,
-        typer.Option(
-            help="Cut images into tiles of so many of their own pixels a side, such as 512, for "
-            "defects that are small in large images; auto cuts large ones. Neither --size nor "
-            "--pixels go with it.",
-            metavar="SIDE",
-        ),
-    ] = None,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of a tile that its neighbours share, with --tile; 0.25 unless given.",
-        ),
-    ] = None,
+    tile: TileOption = None,
+    overlap: OverlapOption = None,
     coreset: Annotated[
         float | None,
         typer.Option(
             help="Fraction of all patches kept in the bank; 0.01 unless the method has its own."
         ),
     ] = None,
-    false_rejects: Annotated[
-        float, typer.Option(help="Fraction of good parts that may be rejected.")
-    ] = 0.01,
+    false_rejects: FalseRejectsOption = 0.01,
     confidence: ConfidenceOption = None,
     calibration_fraction: Annotated[
         float,
@@ -137,6 +139,8 @@ def fit(
     ] = 0.0,
     white: WhiteOption = None,
     mask: MaskOption = None,
+    regions: RegionsOption = None,
+    region_budget: RegionBudgetOption = None,
     finetune: Annotated[
         FineTuneOption,
         typer.Option(
@@ -219,6 +223,8 @@ def fit(
         calibration_fraction=calibration_fraction,
         white=white,
         mask=mask,
+        regions=regions,
+        region_budgets=parse_budgets(region_budget or []),
         memory=parse_memory(memory) if memory is not None else None,
         finetune=finetune,
         finetune_preset=finetune_preset,
@@ -284,6 +290,7 @@ def _fit(
         with progress_bars():
             training_set = TrainingSet.of(found)
             check_mask_apart(settings.mask, training_set.images)
+            check_mask_apart(settings.regions, training_set.images, "file of regions")
             if tuning:
                 inspector = settings.make_inspector(tuning.run(inspector, training_set))
         with progress_bars(of_one_fit=True):
@@ -326,6 +333,8 @@ def _print_outcome(inspector: Inspector, output: Path, facts: Facts, folder: Pat
         print_tuning(TuningRecord.from_dict(inspector.tuning))
     if inspector.chosen_mask:
         print_mask(inspector.chosen_mask)
+    if inspector.chosen_zones:
+        print_regions(inspector.chosen_zones)
     for line in sum_up(errors, ALL_IN_JSON):
         err.print(f"[yellow]skipped:[/] {on_one_line(line)}")
     if inspector.depth_hint:

@@ -83,6 +83,7 @@ def plan_fit(
         found = find_dataset(good)
         training_set = TrainingSet.of(found)
     check_mask_apart(settings.mask, training_set.images)
+    check_mask_apart(settings.regions, training_set.images, "file of regions")
     if settings.finetune == "real-defects":
         classes_with_real_defects(found)
     folder = training_folder(inspector, output, shared=products is not None, memory=settings.memory)
@@ -133,4 +134,19 @@ def _calibration(inspector: Inspector, training_set: TrainingSet) -> dict[str, A
         "calibration_images": count,
         "images_needed": needed,
         "images_missing": max(0, needed - count),
+        **_regions(inspector),
     }
+
+
+def _regions(inspector: Inspector) -> dict[str, Any]:
+    """The budget of each region, and how many good images it takes; nothing without regions."""
+    from flawmap.data.zone_file import zone_names
+    from flawmap.runtime.calibration import Budget
+
+    if inspector.zones is None:
+        return {}
+    usual, confidence = inspector.budget.false_rejects, inspector.budget.confidence
+    names = zone_names(inspector.zones)
+    budgets = {name: inspector.zone_budgets.get(name, usual) for name in names}
+    needed = {name: Budget(part, confidence).images_needed for name, part in budgets.items()}
+    return {"region_budgets": budgets, "region_images_needed": needed}

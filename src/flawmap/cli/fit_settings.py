@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flawmap.cli.common import parse_size
+from flawmap.cli.common import parse_size, parse_tile
 from flawmap.cli.tuning import Tuning
 from flawmap.errors import OptionError
 
@@ -45,6 +45,8 @@ class FitSettings:
         calibration_fraction: fraction of the good images held out.
         white: level of white in images of 16 bits; None for 65535.
         mask: file of a mask, or `auto`; None for none.
+        regions: file of regions; None for none.
+        region_budgets: of those that were given one, by name.
         memory: most resident memory of this process, in bytes; None for no limit.
         finetune: with what the backbone is fine-tuned.
         finetune_preset: how it is: `gentle` or `paper`.
@@ -68,6 +70,8 @@ class FitSettings:
     calibration_fraction: float = 0.0
     white: int | None = None
     mask: str | None = None
+    regions: str | None = None
+    region_budgets: Mapping[str, float] = field(default_factory=dict)
     memory: int | None = None
     finetune: FineTuneOption = "none"
     finetune_preset: str = "gentle"
@@ -96,21 +100,14 @@ class FitSettings:
         return AutoSize() if self.size else get_preset(self.method, self.preset).size
 
     def _tile_size(self) -> TileSize:
-        from flawmap.data.tile_size import TileSize
-
         if self.tile is None:
-            raise OptionError(f"--overlap {self.overlap} without --tile; add --tile 512")
+            return parse_tile(None, self.overlap)
         other = f"--size {self.size}" if self.size else f"--pixels {self.pixels}"
         if self.size or self.pixels is not None:
             raise OptionError(
                 f"--tile {self.tile} beside {other}: tiles are cut unscaled; give one of them"
             )
-        if self.tile.lower() != "auto" and not self.tile.isdecimal():
-            raise OptionError(
-                f"--tile {self.tile}; use the side of a tile in pixels, such as 512, or auto"
-            )
-        pixels = int(self.tile) if self.tile.isdecimal() else None
-        return TileSize(pixels) if self.overlap is None else TileSize(pixels, self.overlap)
+        return parse_tile(self.tile, self.overlap)
 
     def make_inspector(self, tuned: TuningResult | None = None) -> Inspector:
         """The inspector, not fitted.
@@ -132,6 +129,8 @@ class FitSettings:
             calibration_fraction=self.calibration_fraction,
             white=self.white,
             mask=self.mask,
+            zones=self.regions,
+            zone_budgets=self.region_budgets,
             finetune=self._finetune_config(),
         )
         inspector.name = self.method
@@ -178,6 +177,7 @@ class FitSettings:
             "seed": method.seed,
             "white": self.white,
             "mask": self.mask,
+            "regions": self.regions,
             "memory": self.memory,
             "finetune": self.finetune,
         }

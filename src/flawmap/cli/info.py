@@ -41,11 +41,13 @@ def _show(file: Path) -> int:
 def _print(facts: Facts) -> None:
     table = Table.grid(padding=(0, 2))
     for label, text in _rows(facts):
-        table.add_row(f"[bold]{label}[/]", on_one_line(text))
+        lines = [text] if isinstance(text, str) else text
+        table.add_row(f"[bold]{on_one_line(label)}[/]", "\n".join(map(on_one_line, lines)))
     out.print(table)
 
 
-def _rows(facts: Facts) -> list[tuple[str, str]]:
+def _rows(facts: Facts) -> list[tuple[str, str | list[str]]]:
+    """Labels with texts, or with several lines each."""
     calibration = facts["calibration"]
     groups = f", {len(calibration['groups'])} groups" if calibration["groups"] else ""
     return [
@@ -54,19 +56,32 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
         ("options", _as_text(facts["changed_options"]) or "defaults"),
         ("image size", _size_text(facts)),
         ("mask", f"{facts['mask']['counts']:.1%} of an image count" if facts["mask"] else "none"),
+        *_region_rows(facts),
         ("precision", facts["precision"]),
         ("graph", facts["no_graph_reason"] or "yes"),
         ("good images", f"fitted on {facts['fitted_images']}"),
         ("calibration", f"{calibration['kind']}, {calibration['images']} good images{groups}"),
-        ("budget", _budget_text(calibration)),
-        ("threshold", f"{calibration['threshold']:.4f}"),
-        ("guarantee", "\n".join(calibration["guarantees"])),
+        *([] if facts["zones"] else [("budget", _budget_text(calibration))]),
+        *([] if facts["zones"] else [("threshold", f"{calibration['threshold']:.4f}")]),
+        ("guarantee", calibration["guarantees"]),
         ("fine-tuning", _finetuning_text(facts["finetuning"])),
         ("tuning", facts["tuning"]["reason"] if facts["tuning"] else "none"),
         ("versions", _as_text(facts["versions"])),
         ("model hash", facts["model_sha256"]),
         ("scorer hash", facts["scorer_sha256"]),
         ("weights hash", facts["weights_sha256"]),
+    ]
+
+
+def _region_rows(facts: Facts) -> list[tuple[str, str]]:
+    """A row for each region: its share, its budget and its threshold."""
+    return [
+        (
+            f"region {zone['name']}",
+            f"{zone['share']:.1%} of an image; {_budget_text(zone)}; threshold "
+            f"{zone['threshold']:.4f}; takes {zone['images_needed']} good images",
+        )
+        for zone in facts["zones"]
     ]
 
 

@@ -111,7 +111,7 @@ def _inspect(
     images, passed_over, unusable = images_to_inspect(arguments)
     runtime = load(inspector, precision)
     print_left_out(passed_over, unusable)
-    gallery = Gallery(runtime.calibration.threshold)
+    gallery = Gallery()
     outcome = _Outcome(len(images) + len(unusable), output, gallery if report else None)
     outcome.verdicts["undecided"] = len(unusable)
     repeats = Repeats("results.csv has all")
@@ -251,6 +251,8 @@ def _print_record(record: Record, repeats: Repeats) -> None:
     if record.score is not None and record.p_value is not None:
         word = "[red]reject[/]" if record.verdict == "reject" else "[green]good  [/]"
         numbers = f"p {record.p_value:.4f}  score {record.score:9.4f}"
+        if record.zone:
+            numbers += f"  in {on_one_line(record.zone)}"
         out.print(f"{word}  {numbers}  {on_one_line(record.image)}")
     if record.error and repeats.shows(record.error, record.image):
         _print_error(record.error)

@@ -14,6 +14,7 @@ from flawmap.data.labels import is_good_word
 from flawmap.data.layouts import skipped_folders
 from flawmap.data.sample import FoundSamples, Sample
 from flawmap.data.wording import list_counts
+from flawmap.runtime.zones import Zones
 
 ALL_IN_JSON = "--json has all"
 """Where every error can be read that no file holds."""
@@ -63,6 +64,16 @@ def print_mask(chosen: ChosenMask) -> None:
         err.print(f"[yellow]No mask, so that all of an image counts:[/] {reason}")
     else:
         out.print(f"Mask: {chosen.mask.share:.1%} of an image count ({reason})")
+
+
+def print_regions(zones: Zones) -> None:
+    """Print what share of an image is in each region.
+
+    Args:
+        zones: for good images.
+    """
+    shares = (f"{on_one_line(name)} {zones.share(name):.1%}" for name in zones.names)
+    out.print(f"Regions, by their share of an image: {', '.join(shares)}")
 
 
 def is_good_to_fit(sample: Sample) -> bool:

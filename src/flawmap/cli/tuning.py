@@ -40,8 +40,8 @@ class Tuning:
             untuned: the inspector as it was typed, not fitted.
 
         Raises:
-            OptionError: no time, a method that is trained, a backbone that is to be fine-tuned, or
-                a mask.
+            OptionError: no time, a method that is trained, a backbone that is to be fine-tuned,
+                regions or a mask.
         """
         from flawmap.tuning.search import check_tuning
 
@@ -50,6 +50,11 @@ class Tuning:
             raise OptionError(
                 "--tune beside --finetune: each trial would fine-tune a backbone; tune without, "
                 "then fit with --finetune and the settings that were chosen"
+            )
+        if untuned.zones is not None:
+            raise OptionError(
+                "--tune beside --regions: a tuning compares scores of whole images; tune without, "
+                "then fit with --regions and the settings that were chosen"
             )
         if untuned.mask is not None:
             raise OptionError(

@@ -92,12 +92,13 @@ def choose_mask(
     return ChosenMask(mask, "as given")
 
 
-def check_mask_apart(mask: str | None, images: Sequence[ImageInput]) -> None:
+def check_mask_apart(mask: str | None, images: Sequence[ImageInput], what: str = "mask") -> None:
     """Nothing, where the file of a mask is not among the good images.
 
     Args:
         mask: as it was typed; None for none.
         images: good images.
+        what: it is, for the message.
 
     Raises:
         OptionError: it is one of them, and would be learned.
@@ -111,6 +112,6 @@ def check_mask_apart(mask: str | None, images: Sequence[ImageInput]) -> None:
     paths = (image for image in images if isinstance(image, str | os.PathLike))
     if any(Path(path).resolve() == own for path in paths):
         raise OptionError(
-            f"the mask {mask} is among the good images, and would be learned; move it to another "
+            f"the {what} {mask} is among the good images, and would be learned; move it to another "
             "folder"
         )

@@ -81,7 +81,7 @@ class Batches:
         unreadable: images that the last iteration skipped, and why.
         depth_hint: what to do about the first image whose values use fewer bits than it has.
         readable_indices: indices in `image_inputs` of those that it did not skip.
-        layouts: of the tiles of each of these; empty where images are resized as a whole.
+        layouts: of the tiles of each of these; empty where a graph scores images as a whole.
 
     Example:
         >>> grey = np.full((64, 64, 3), 128, np.uint8)
@@ -126,6 +126,11 @@ class Batches:
     def is_tiled(self) -> bool:
         """Whether images are cut into tiles."""
         return self.preprocessing.tile_overlap is not None
+
+    @property
+    def joins_patches(self) -> bool:
+        """Whether images are scored by the distances of their patches, with tiles or zones."""
+        return self.preprocessing.joins_patches
 
     @property
     def input_count(self) -> int:
@@ -186,7 +191,7 @@ class Batches:
     @property
     def input_group_ids(self) -> Indices:
         """The group of each input of the network: of each image, or of each of its tiles."""
-        if not self.is_tiled:
+        if not self.joins_patches:
             return self.group_ids
         counts = torch.tensor([len(layout.origins) for layout in self.layouts])
         return self.group_ids.repeat_interleave(counts)

@@ -18,7 +18,7 @@ from flawmap.features import backbone as backbones
 from flawmap.methods.head import Head, ScoringModule
 from flawmap.methods.method_options import MethodOptions
 from flawmap.support.options import from_dict, to_dict
-from flawmap.support.tensors import Images, PerImage, Scores
+from flawmap.support.tensors import Images, Scores
 
 State = dict[str, Tensor]
 """Tensors by name: all that was fitted, or one shard of what will be fitted."""
@@ -30,12 +30,12 @@ class HeldOutScores(NamedTuple):
     """Scores of good images, each by a model that was fitted without it.
 
     Args:
-        image: the score of each image, >= 0.
-        peak: the largest value of each image's anomaly map, >= 0.
+        image: the score of each image, (image,), >= 0; (image, zone) where zones are scored.
+        peak: the largest value of each image's anomaly map, >= 0, or of that in each zone.
     """
 
-    image: PerImage
-    peak: PerImage
+    image: Tensor
+    peak: Tensor
 
 
 @dataclass(eq=False)

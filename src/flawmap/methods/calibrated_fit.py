@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ from flawmap.engine.batches import Batches
 from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
 from flawmap.methods.tiled_method import score_held_out
-from flawmap.runtime.calibration import Budget, Calibration
+from flawmap.runtime.calibration import Calibration, CalibrationSettings
 from flawmap.runtime.images.decode import UnreadableImage, decode
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
+from flawmap.runtime.zone_calibration import calibrate
 
 
 class CalibratedFit(NamedTuple):
@@ -38,7 +40,7 @@ def fit_and_calibrate(
     method: Method,
     training_set: TrainingSet,
     preprocessing: Preprocessing,
-    budget: Budget,
+    budgets: CalibrationSettings,
     checkpoint_dir: Path | None = None,
 ) -> CalibratedFit:
     """Fit a method, and score good images that it was not fitted to.
@@ -50,7 +52,7 @@ def fit_and_calibrate(
         method: the method, which is fitted afterwards.
         training_set: the good images.
         preprocessing: how images are made ready for the network.
-        budget: which fraction of good parts may be rejected.
+        budgets: which fractions of good parts may be rejected; the fit fills in the rest.
         checkpoint_dir: folder where a training keeps checkpoints to resume from; None for none.
 
     Raises:
@@ -58,10 +60,12 @@ def fit_and_calibrate(
 
     Example:
         >>> from flawmap.methods import make_method
+        >>> from flawmap.runtime.calibration import Budget
         >>> good = [np.full((64, 64, 3), level, np.uint8) for level in (100, 110, 120, 130)]
         >>> method = make_method("patchcore", backbone="test_resnet", weights="random", coreset=1.0)
         >>> training_set = TrainingSet.of_images(good).hold_out(0.25, seed=0)
-        >>> fitted = fit_and_calibrate(method, training_set, Preprocessing(64, 64), Budget(0.1))
+        >>> budgets = CalibrationSettings(Budget(0.1))
+        >>> fitted = fit_and_calibrate(method, training_set, Preprocessing(64, 64), budgets)
         >>> fitted.fitted_images
         3
     """
@@ -80,13 +84,12 @@ def fit_and_calibrate(
     except DatasetError as error:
         reasons = first_errors([image.error for image in _unreadable(training, calibrating)])
         raise DatasetError(f"{error}{reasons}") from error
-    calibration = Calibration(
-        scores.image.numpy(),
-        scores.peak.numpy(),
-        budget,
+    settings = replace(
+        budgets,
         exact=bool(training_set.held_out),
         groups=tuple(calibrating.readable_groups),
     )
+    calibration = calibrate(settings, scores.image.numpy(), scores.peak.numpy())
     golden = decode(training.image_inputs[readable[0]], preprocessing.white)
     unreadable = _unreadable(training, calibrating)
     hint = training.depth_hint or calibrating.depth_hint

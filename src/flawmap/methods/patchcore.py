@@ -143,15 +143,17 @@ class PatchCore(MemoryMethod):
         """Whether padded patches are neither fitted nor scored, so that images may be padded."""
         return self.letterbox
 
-    @property
-    def patch_scoring(self) -> PatchScoring:
-        """How the distances of patches make an image's score and map, where tiles are joined.
+    def patch_scoring(self, *, is_tiled: bool) -> PatchScoring:
+        """How the distances of patches make an image's score and map, with tiles or zones.
+
+        Args:
+            is_tiled: whether images are cut into tiles.
 
         Raises:
-            OptionError: an option that cannot be with tiles.
+            OptionError: an option that cannot be with tiles or zones.
         """
         return make_patch_scoring(
-            self.tile_score,
+            self.tile_score if is_tiled else self.image_score,
             self.sigma,
             masks_padding=self.masks_padding,
             place_scaling=self.place_scaling,
@@ -224,10 +226,12 @@ class PatchCore(MemoryMethod):
         self.fit_features(batches, folder)
         patches = self._good_patches(batches)
         self._fit_patches(patches)
-        if not batches.is_tiled:
+        preprocessing = batches.preprocessing
+        if not batches.joins_patches:
             return self._left_out_scores(patches, batches.group_ids)
         left_out, reduced = self._leave_out(patches, batches.input_group_ids)
-        joined = JoinedScores(self.patch_scoring, batches.preprocessing)
+        scoring = self.patch_scoring(is_tiled=preprocessing.tile_overlap is not None)
+        joined = JoinedScores(scoring, preprocessing)
         compared = compare_images(left_out, patches, reduced)
         return leave_out_tiled(compared, batches.layouts, joined)
 

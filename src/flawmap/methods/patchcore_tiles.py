@@ -1,4 +1,4 @@
-"""PatchCore on tiles of images: distances of their patches, joined before they become a score."""
+"""PatchCore by distances of patches, of tiles or for zones, joined before they become scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flawmap.memory.bank import ImageScore, Maximum, TopShare
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore_leave_out import Compared
-from flawmap.runtime.patch_scoring import PatchScoring
+from flawmap.runtime.patch_scoring import PatchScoring, PeakScores
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import TileLayout, join_tiles
 from flawmap.support.tensors import Distances, Inside, Maps
@@ -37,18 +37,18 @@ class PatchMap(nn.Module):
 
 
 def make_patch_scoring(
-    tile_score: ImageScore, sigma: float, *, masks_padding: bool, place_scaling: bool
+    image_score: ImageScore, sigma: float, *, masks_padding: bool, place_scaling: bool
 ) -> PatchScoring:
-    """How the distances of all patches make an image's score and map, where tiles are joined.
+    """How the distances of all patches make an image's score and map, with tiles or zones.
 
     Args:
-        tile_score: of the method.
+        image_score: of the method, or that of its tiles.
         sigma: of the Gaussian over the map, in pixels.
         masks_padding: whether the method leaves padding out.
         place_scaling: whether it scales distances by place.
 
     Raises:
-        OptionError: one of them cannot be with tiles.
+        OptionError: one of them cannot be with tiles or zones.
 
     Example:
         >>> make_patch_scoring(TopShare(0.001), 4.0, masks_padding=True, place_scaling=False)
@@ -56,24 +56,26 @@ def make_patch_scoring(
     """
     if not masks_padding:
         raise OptionError(
-            "tiles need a method that leaves padding out, since an image may be smaller than a "
-            "tile; use letterbox=true, or flawmap, which has it"
+            "tiles and regions need a method that leaves padding out, since an image may be "
+            "smaller than a tile, or of another aspect; use letterbox=true, or flawmap, which has "
+            "it"
         )
     if place_scaling:
         raise OptionError(
-            "place_scaling=true: a place in a tile is no place of the part; use "
-            "place_scaling=false with tiles"
+            "place_scaling=true: a place in a tile is no place of the part, and a region has a "
+            "threshold of its own; use place_scaling=false with tiles and regions"
         )
-    return PatchScoring(_share_of(tile_score), sigma)
+    return PatchScoring(_share_of(image_score), sigma)
 
 
-def _share_of(tile_score: ImageScore) -> float:
-    if isinstance(tile_score, Maximum):
+def _share_of(image_score: ImageScore) -> float:
+    if isinstance(image_score, Maximum):
         return 0.0
-    if isinstance(tile_score, TopShare):
-        return tile_score.fraction
+    if isinstance(image_score, TopShare):
+        return image_score.fraction
     raise OptionError(
-        f"tile_score={type(tile_score).__name__} cannot be joined; use TopShare or Maximum"
+        f"a score by {type(image_score).__name__} cannot be had of tiles or regions; use TopShare "
+        "or Maximum"
     )
 
 
@@ -90,7 +92,7 @@ class JoinedScores:
         self._preprocessing = preprocessing
         self._tiles: list[Tensor] = []
 
-    def add(self, distances: Tensor, layout: TileLayout) -> tuple[float, float] | None:
+    def add(self, distances: Tensor, layout: TileLayout) -> PeakScores | None:
         """Add the next tile of an image.
 
         Args:
@@ -98,7 +100,8 @@ class JoinedScores:
             layout: of the image's tiles.
 
         Returns:
-            The image's score and the largest value of its map; None until its last tile.
+            The image's score and the largest value of its map, or those of each zone; None until
+            its last tile.
         """
         self._tiles.append(distances)
         if len(self._tiles) < len(layout.origins):
@@ -107,8 +110,7 @@ class JoinedScores:
         grids = [tile.cpu().numpy().reshape(shape) for tile in self._tiles]
         self._tiles.clear()
         joined = join_tiles(grids, layout, self._preprocessing)
-        scored = self._scoring(joined, layout.image_size, self._preprocessing)
-        return scored.score, float(scored.pixels.max())
+        return self._scoring.with_peaks(joined, layout.image_size, self._preprocessing)
 
 
 @torch.inference_mode()
@@ -127,21 +129,22 @@ def leave_out_tiled(
         Scores in the order of the images.
     """
     images = [image for image, layout in enumerate(layouts) for _ in layout.origins]
-    scores = [(0.0, 0.0)] * len(layouts)
+    scores: dict[int, PeakScores] = {}
     for tile, _, nearest, _ in compared:
         image = images[tile]
         # The tiles of an image are of one group, so they follow one another.
         scored = joined.add(nearest.distances, layouts[image])
         if scored:
             scores[image] = scored
-    return held_out_scores(scores)
+    return held_out_scores([scores[image] for image in range(len(layouts))])
 
 
-def held_out_scores(scores: Sequence[tuple[float, float]]) -> HeldOutScores:
-    """Scores of images as tensors.
+def held_out_scores(scores: Sequence[PeakScores]) -> HeldOutScores:
+    """Scores of images as tensors, (image,), or (image, zone) for more than one of each.
 
     Args:
-        scores: image score and map peak of each.
+        scores: image score and map peak of each, or those of its zones.
     """
-    image, peak = torch.tensor(scores).reshape(-1, 2).T
-    return HeldOutScores(image.contiguous(), peak.contiguous())
+    image = torch.tensor([one.scores for one in scores])
+    peak = torch.tensor([one.peaks for one in scores])
+    return HeldOutScores(image.squeeze(1), peak.squeeze(1))

@@ -91,8 +91,10 @@ def make_manifest(
     options = method.options()
     usual = make_method(name) if name in METHODS else type(method)()
     method_class, method_source = METHODS.name_of(type(method))
-    is_tiled = preprocessing.tile_overlap is not None
-    patch_scoring = patch_scoring_of(method) if is_tiled else None
+    patch_scoring = None
+    if preprocessing.joins_patches:
+        is_tiled = preprocessing.tile_overlap is not None
+        patch_scoring = patch_scoring_of(method, is_tiled=is_tiled)
     return Manifest(
         version=__version__,
         libraries={library: version(library) for library in ("openvino", "torch")},

@@ -1,4 +1,4 @@
-"""Methods on tiles: what they score in torch, and the heads that their graphs hold."""
+"""Methods on tiles or zones: what they score in torch, and the heads that their graphs hold."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from flawmap.methods.head import Head
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.methods.patchcore_tiles import JoinedScores, PatchMap, held_out_scores
-from flawmap.runtime.patch_scoring import PatchScoring
+from flawmap.runtime.patch_scoring import PatchScoring, PeakScores
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.tensors import Images, Scores
 
 
-def patch_scoring_of(method: Method) -> PatchScoring:
-    """How the distances of all patches make an image's score and map, where tiles are joined.
+def patch_scoring_of(method: Method, *, is_tiled: bool) -> PatchScoring:
+    """How the distances of all patches make an image's score and map, with tiles or zones.
 
     Args:
         method: fitted or not.
+        is_tiled: whether images are cut into tiles.
 
     Raises:
-        OptionError: the method cannot score tiles.
+        OptionError: the method cannot score by patches.
 
     Example:
         >>> from flawmap.methods import make_method
-        >>> patch_scoring_of(make_method("flawmap"))
+        >>> patch_scoring_of(make_method("flawmap"), is_tiled=True)
         PatchScoring(share=0.001, sigma=4.0)
     """
-    return _bank_method(method).patch_scoring
+    return _bank_method(method).patch_scoring(is_tiled=is_tiled)
 
 
 def _bank_method(method: Method) -> PatchCore:
     if isinstance(method, PatchCore):
         return method
     raise OptionError(
-        f"{type(method).__name__} scores images as a whole; tiles are for methods with a bank of "
-        "patches, as flawmap"
+        f"{type(method).__name__} scores images as a whole; tiles and regions are for methods with "
+        "a bank of patches, as flawmap"
     )
 
 
@@ -53,7 +54,7 @@ def _patch_head(method: PatchCore) -> PatchCoreHead:
 
 
 def head_for(method: Method, preprocessing: Preprocessing) -> Head:
-    """The head that a graph for this input holds: of the whole image, or of a tile's patches.
+    """The head that a graph for this input holds: of the whole image, or of its patches.
 
     Args:
         method: fitted.
@@ -64,19 +65,19 @@ def head_for(method: Method, preprocessing: Preprocessing) -> Head:
         NotFitted: the method is not fitted yet.
     """
     head = method.exportable_head()
-    if preprocessing.tile_overlap is None:
+    if not preprocessing.joins_patches:
         return head
     return _patch_head(_bank_method(method))
 
 
 def score_function(method: Method, preprocessing: Preprocessing) -> Callable[[Images], Scores]:
-    """What scores a batch of network inputs in torch: whole images, or tiles.
+    """What scores a batch of network inputs in torch: whole images, or their patches.
 
     Args:
         method: fitted.
         preprocessing: of the network's input.
     """
-    if preprocessing.tile_overlap is None:
+    if not preprocessing.joins_patches:
         return method.score
     head = _patch_head(_bank_method(method)).eval().to(best_device())
 
@@ -96,14 +97,15 @@ def score_held_out(method: Method, batches: Batches) -> HeldOutScores:
         method: fitted.
         batches: the images, whole or cut into tiles.
     """
-    if not batches.is_tiled:
+    if not batches.joins_patches:
         return method.score_batches(batches)
-    joined = JoinedScores(patch_scoring_of(method), batches.preprocessing)
+    is_tiled = batches.preprocessing.tile_overlap is not None
+    joined = JoinedScores(patch_scoring_of(method, is_tiled=is_tiled), batches.preprocessing)
     score = score_function(method, batches.preprocessing)
-    scores = []
+    scores: list[PeakScores] = []
     for batch in batches:
         for tile in score(batch.images).pixel:
-            scored = joined.add(tile, batches.layouts[-1])
+            scored = joined.add(tile, batches.layouts[len(scores)])
             if scored:
                 scores.append(scored)
     return held_out_scores(scores)

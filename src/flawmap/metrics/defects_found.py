@@ -14,7 +14,6 @@ Both need k >= 1, that is n >= 1/b − 1: 99 good images for 1 %, 19 for 5 %.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -130,7 +129,7 @@ def _calibrated(
     point: OperatingPoint, scores: ImageScores, labels: Labels, calibration: Calibration
 ) -> dict[str, Metric]:
     """Two proportions with exact intervals: the test images have no part in the threshold."""
-    moved = replace(calibration, budget=Budget(point.budget))
+    moved = calibration.at(Budget(point.budget))
     if reason := _too_few(moved.budget, len(moved.scores), "good images to calibrate on"):
         return _unavailable(point, reason)
     rejected = scores > moved.threshold

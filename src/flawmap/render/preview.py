@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from flawmap.render.mask import dim_uncounted, outline_counted
+from flawmap.render.zones import NamedZone, TileBox, draw_tiles, draw_zones
+from flawmap.runtime.grey_png import scaled_nearest
 from flawmap.runtime.mask import Counting
 from flawmap.runtime.preprocess import ImageArray, ImageU8, resize, to_uint8
 
@@ -12,13 +16,21 @@ _LONGER_SIDE = 2048
 """Of a preview, in pixels, at most: more is more than a screen has."""
 
 
-def draw_preview(image: ImageArray, *, counting: Counting | None = None) -> ImageU8:
+def draw_preview(
+    image: ImageArray,
+    *,
+    counting: Counting | None = None,
+    zones: Sequence[NamedZone] = (),
+    tiles: Sequence[TileBox] = (),
+) -> ImageU8:
     """The image with all that a fit will heed, its longer side up to 2,048 pixels.
 
     Args:
         image: decoded, of any depth; it is not changed.
         counting: which of its pixels count; what does not is pale and hatched, and a white line
             goes around what does. None where all count.
+        zones: named parts of the image, in its own pixels.
+        tiles: that it is cut into, in its own pixels; neighbours differ in colour.
 
     Example:
         >>> counting = np.zeros((60, 90), bool)
@@ -35,4 +47,11 @@ def draw_preview(image: ImageArray, *, counting: Counting | None = None) -> Imag
         small = resize(counting.astype(np.uint8), rows, columns) > 0
         dim_uncounted(drawn, small)
         outline_counted(drawn, small)
+    draw_tiles(drawn, tiles, scale)
+    draw_zones(drawn, [_shrunk(zone, rows, columns) for zone in zones])
     return drawn
+
+
+def _shrunk(zone: NamedZone, rows: int, columns: int) -> NamedZone:
+    """The same zone in the size of the preview."""
+    return zone._replace(pixels=scaled_nearest(zone.pixels, rows, columns))

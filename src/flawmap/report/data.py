@@ -28,6 +28,12 @@ from flawmap.support.flat import flatten
 _MAX_NAMED_MASKS = 3
 """Masks that the page names; of the others it says how many they are."""
 
+RANKED_BY_REGION = (
+    "Images are ranked by the score of the region that decides, as a multiple of its threshold: "
+    "above 1 is rejected."
+)
+"""What is said of the scores of images with regions."""
+
 _Section = dict[str, str]
 
 
@@ -120,7 +126,7 @@ def from_records(
         subtitle=f"{runtime.method_name} · {calibrated} · {datetime.now():%Y-%m-%d %H:%M}",
         threshold=calibration.threshold,
         calibration_scores=calibration.scores.tolist(),
-        guarantees=calibration.guarantees(),
+        guarantees=[*calibration.guarantees(), *_ranking_note(runtime)],
         records=records,
         gallery=gallery,
         metrics={},
@@ -152,6 +158,11 @@ def describe_counted(evaluation: Evaluation) -> list[str]:
             "counts as missed in the metrics per image unless something else is rejected."
         )
     return sentences
+
+
+def _ranking_note(runtime: Runtime) -> list[str]:
+    """What scores on the page are where there are regions; nothing without."""
+    return [RANKED_BY_REGION] if runtime.preprocessing.zones else []
 
 
 def _dataset_sha256(records: Sequence[Record]) -> str:
@@ -208,6 +219,11 @@ def _settings(runtime: Runtime) -> _Section:
     preprocessing = runtime.preprocessing
     mask = preprocessing.mask
     budget = runtime.calibration.budget
+    zones = preprocessing.zones
+    budgets = {
+        f"region {zone.name}": f"{zone.budget.false_rejects:.2%} false rejects"
+        for zone in runtime.calibration.settings.zones
+    }
     return {
         "method": runtime.method_name,
         **_flat(runtime.method_options),
@@ -216,7 +232,7 @@ def _settings(runtime: Runtime) -> _Section:
         if preprocessing.tile_overlap is None
         else f"{preprocessing.tile_overlap:.0%} overlapping",
         **({"mask": f"{mask.share:.1%} of an image count"} if mask else {}),
-        "budget of false rejects": f"{budget.false_rejects:.2%}",
+        **(budgets if zones else {"budget of false rejects": f"{budget.false_rejects:.2%}"}),
         "confidence": f"{budget.confidence:.0%}" if budget.confidence else "on average",
         "calibration": "split" if runtime.calibration.exact else "leave-out",
     }

@@ -45,7 +45,6 @@ class Gallery:
     truth is not known, one with a high score.
 
     Args:
-        threshold: score beyond which a part is rejected.
         capacity: how many images are kept.
         min_area: regions of fewer pixels are not marked in overlays.
 
@@ -53,14 +52,13 @@ class Gallery:
         omitted: how many images were added and are not kept.
 
     Example:
-        >>> gallery = Gallery(threshold=2.0, capacity=500)
+        >>> gallery = Gallery(capacity=500)
         >>> gallery.cards(), gallery.omitted
         ([], 0)
     """
 
-    def __init__(self, threshold: float, capacity: int = 500, min_area: int = 0) -> None:
+    def __init__(self, capacity: int = 500, min_area: int = 0) -> None:
         self.omitted = 0
-        self._threshold = threshold
         self._capacity = capacity
         self._min_area = min_area
         self._added = 0
@@ -84,7 +82,7 @@ class Gallery:
         if record.score is None:
             return
         self._added += 1
-        rank = (_badness(record, self._threshold), -self._added)
+        rank = (_badness(record), -self._added)
         is_full = len(self._kept) >= self._capacity
         self.omitted += is_full
         if is_full and (not self._kept or rank < self._kept[0][:2]):
@@ -129,7 +127,7 @@ def _jpeg(image: ImageU8) -> bytes:
     return encode_image(image, ".jpg", jpeg_quality=_JPEG_QUALITY)
 
 
-def _badness(record: Record, threshold: float) -> float:
-    score = record.score or 0.0
+def _badness(record: Record) -> float:
+    score, threshold = record.score or 0.0, record.threshold or 0.0
     excess = score / max(threshold, float(np.finfo(float).tiny)) - 1
     return -excess if record.truth == "defective" else excess

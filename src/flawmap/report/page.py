@@ -121,15 +121,15 @@ def _data(report: ReportData, cards: Sequence[Card], inspected: Sequence[Record]
     return {
         "threshold": report.threshold,
         "calibrationScores": sorted(filter(math.isfinite, report.calibration_scores)),
-        "scores": [[record.defect_type, record.score] for record in inspected],
+        "scores": [[record.defect_type, record.ranking] for record in inspected],
         "labels": _OUTCOME_LABELS,
         "cards": [_card_data(card.record) for card in cards],
     }
 
 
 def _card_data(record: Record) -> dict[str, Any]:
-    names = ("image", "image_width", "image_height", "defect_type", "score", "p_value")
-    values = {name: getattr(record, name) for name in names}
+    names = ("image", "image_width", "image_height", "defect_type", "p_value")
+    values = {name: getattr(record, name) for name in names} | {"score": record.ranking}
     regions = [region.to_dict() for region in record.regions[:_MAX_LISTED_REGIONS]]
     for region in regions:
         del region["outline"]

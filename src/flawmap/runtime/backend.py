@@ -25,11 +25,13 @@ class ScoredImage(NamedTuple):
         score: the image score, >= 0.
         distances: the anomaly map, (height, width) of the network's input, >= 0.
         inference_ms: time that it took, in milliseconds.
+        by_zone: the score of each zone; empty without zones.
     """
 
     score: float
     distances: np.ndarray
     inference_ms: float
+    by_zone: tuple[float, ...] = ()
 
 
 @runtime_checkable

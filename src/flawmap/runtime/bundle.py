@@ -74,8 +74,8 @@ class Manifest:
         tuning: record of how the settings were chosen for the part; None where they were given.
         no_graph_reason: why the file holds no graph; empty where it holds one.
         scorer_sha256: hash of all that determines scores; `save` computes it.
-        patch_scoring: how the distances of all tiles' patches make an image's score and map; None
-            where the graph makes them, of the image in one piece.
+        patch_scoring: how the distances of patches make an image's score and map, with tiles or
+            zones; None where the graph makes them, of the image in one piece.
 
     Example:
         >>> from flawmap.runtime.calibration import Budget, CalibrationSettings
@@ -116,8 +116,11 @@ class Manifest:
         if not isinstance(self.method_options.get("precision"), str):
             raise OptionError("method_options have no precision")
         check_records(self.finetuning, self.tuning)
-        if (self.preprocessing.tile_overlap is None) != (self.patch_scoring is None):
-            raise OptionError("tiles and patch_scoring belong together")
+        if self.preprocessing.joins_patches != (self.patch_scoring is not None):
+            raise OptionError("tiles or zones, and patch_scoring, belong together")
+        zones = self.preprocessing.zones
+        if tuple(zone.name for zone in self.calibration.zones) != (zones.names if zones else ()):
+            raise OptionError("zones and their budgets belong together")
 
     @property
     def precision(self) -> str:
@@ -255,7 +258,8 @@ def _one_line(error: Exception) -> str:
 def _check_complete(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
     preprocessing = manifest.preprocessing
     map_size = None if manifest.no_graph_reason else preprocessing.map_size
-    check_arrays(arrays, len(manifest.calibration.groups), map_size=map_size)
+    zone_count = len(manifest.calibration.zones)
+    check_arrays(arrays, len(manifest.calibration.groups), map_size=map_size, zones=zone_count)
     if map_size and preprocessing.mask:
         try:
             for image in Certificate.from_arrays(arrays).images:

@@ -16,8 +16,7 @@ measurements.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,8 +39,11 @@ A network's output for one image differs by about this much between two batches.
 _GROUP_P_VALUE = 0.01
 """Groups count as different where chance alone would make them so less often than this."""
 
-_SCORES = "calibration.scores"
-_PEAKS = "calibration.peaks"
+SCORES = "calibration.scores"
+"""Name of the scores in a saved file, (image,); with zones (image, zone)."""
+
+MAP_PEAKS = "calibration.peaks"
+"""Name of the map peaks in a saved file, likewise."""
 
 _TINY = 1e-9
 """So that 0.29 × 100 counts as 29."""
@@ -90,6 +92,21 @@ class Budget:
             return math.ceil(1 / self.false_rejects - _TINY) - 1
         return math.ceil(math.log1p(-self.confidence) / math.log1p(-self.false_rejects) - _TINY)
 
+    def images_text(self, count: int) -> str:
+        """How many good images the budget takes, and how many there are, in words.
+
+        Args:
+            count: number of held-out good images.
+
+        Example:
+            >>> Budget(0.001).images_text(200)
+            'a budget of 0.10% takes 999 good images, and there are 200'
+        """
+        budget = f"{self.false_rejects:.2%}"
+        if self.confidence is not None:
+            budget += f", {self.confidence:.0%} sure,"
+        return f"a budget of {budget} takes {self.images_needed} good images, and there are {count}"
+
     def rank(self, count: int) -> int:
         """Rank of the score that is the threshold, counted from the largest.
 
@@ -113,13 +130,27 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class ZoneBudget:
+    """The budget of a zone.
+
+    Args:
+        name: of the zone.
+        budget: of false rejects in it.
+    """
+
+    name: str
+    budget: Budget
+
+
+@dataclass(frozen=True)
 class CalibrationSettings:
     """All of a calibration but the scores, as the manifest of a saved file holds it.
 
     Args:
-        budget: of false rejects.
+        budget: of false rejects; with zones, of those that were given none.
         exact: whether the calibration's images never entered the model (`split`).
         groups: the lot, day or camera of each image; empty where none are known.
+        zones: budgets of the zones, in the order of their scores; empty without zones.
 
     Example:
         >>> CalibrationSettings(Budget(0.01)).exact
@@ -129,6 +160,7 @@ class CalibrationSettings:
     budget: Budget
     exact: bool = False
     groups: tuple[str, ...] = ()
+    zones: tuple[ZoneBudget, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +219,19 @@ class Calibration:
         """Map value that good parts reach anywhere at the budget; the same rank among map peaks."""
         return self._at_rank(self.map_peaks)
 
+    def at(self, budget: Budget) -> Calibration:
+        """The same scores with another budget.
+
+        Args:
+            budget: of false rejects.
+        """
+        return replace(self, budget=budget)
+
+    @property
+    def certainty(self) -> float:
+        """How sure the upper bound on the false reject rate is, 0…1."""
+        return self.budget.confidence or DEFAULT_CONFIDENCE
+
     @property
     def expected_false_rejects(self) -> float:
         """Fraction of good parts rejected on average; at most the budget with enough images."""
@@ -195,7 +240,7 @@ class Calibration:
     @property
     def false_reject_bound(self) -> float:
         """Upper bound on the false reject rate of this threshold, at the budget's confidence."""
-        return false_reject_upper_bound(self._rank, len(self.scores), self._confidence)
+        return false_reject_upper_bound(self._rank, len(self.scores), self.certainty)
 
     @property
     def images_missing(self) -> int:
@@ -204,17 +249,20 @@ class Calibration:
 
     def guarantees(self) -> list[str]:
         """What the threshold guarantees, in sentences."""
-        if self.exact:
-            source = "that the model was not fitted on: exact for parts like these"
-        else:
-            source = "each scored by a model fitted without it: nearly exact"
         return [
             f"{self.expected_false_rejects:.2%} of good parts will be rejected on average over "
             "sets of images like this one.",
             f"With this very threshold at most {self.false_reject_bound:.2%}, "
-            f"{self._confidence:.0%} sure.",
-            f"By rank among {len(self.scores)} good images, {source}.",
+            f"{self.certainty:.0%} sure.",
+            self._source(),
         ]
+
+    def _source(self) -> str:
+        if self.exact:
+            source = "that the model was not fitted on: exact for parts like these"
+        else:
+            source = "each scored by a model fitted without it: nearly exact"
+        return f"By rank among {len(self.scores)} good images, {source}."
 
     def warnings(self) -> list[str]:
         """What weakens the guarantee, in sentences: too few images, groups that differ."""
@@ -226,33 +274,12 @@ class Calibration:
         return CalibrationSettings(self.budget, self.exact, self.groups)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The scores and map peaks by name, for a saved file; `from_arrays` takes them."""
-        return {_SCORES: self.scores, _PEAKS: self.map_peaks}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: CalibrationSettings, arrays: Mapping[str, np.ndarray]
-    ) -> Calibration:
-        """The calibration in a saved file.
-
-        Args:
-            settings: those in the manifest.
-            arrays: those of the file, by name; others than `to_arrays` returned are ignored.
-
-        Raises:
-            KeyError: scores or map peaks are missing.
-        """
-        return cls(
-            arrays[_SCORES], arrays[_PEAKS], settings.budget, settings.exact, settings.groups
-        )
+        """The scores and map peaks by name, for a saved file."""
+        return {SCORES: self.scores, MAP_PEAKS: self.map_peaks}
 
     @cached_property
     def _rank(self) -> int:
         return self.budget.rank(len(self.scores))
-
-    @property
-    def _confidence(self) -> float:
-        return self.budget.confidence or DEFAULT_CONFIDENCE
 
     def _at_rank(self, values: _PerGoodImage) -> float:
         return max(float(np.sort(values)[-self._rank]), _SCORE_FLOOR)

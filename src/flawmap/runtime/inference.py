@@ -29,6 +29,8 @@ from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.tile_backend import TileScorer
 from flawmap.runtime.tiles import prepare
 from flawmap.runtime.verdict import Heatmap, Verdict
+from flawmap.runtime.zone_calibration import ZoneCalibration, calibration_from_arrays
+from flawmap.runtime.zone_layout import zone_layout
 from flawmap.support.process import HomeProcess, library_call
 
 _MIN_IMAGES_FOR_THROUGHPUT = 16
@@ -65,7 +67,7 @@ class Runtime:
     Args:
         manifest: settings of the inspector.
         calibration: scores of good images, and the threshold.
-        backend: network inputs to scores and maps; tiles to the distances of their patches.
+        backend: network inputs to scores and maps; with tiles or zones, to distances of patches.
         model_sha256: hash of the saved file; empty where there is none.
         scorer_sha256: hash of all that determines scores; empty where there is no saved file.
 
@@ -135,7 +137,7 @@ class Runtime:
             model = _graph(arrays)
             check_interface(model.model, manifest.preprocessing)
             backend = GraphBackend(model, choose_precision(precision, manifest))
-            calibration = Calibration.from_arrays(manifest.calibration, arrays)
+            calibration = calibration_from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
             backend.check_certificate(certificate, manifest.preprocessing, str(file))
         scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
@@ -233,9 +235,14 @@ class Runtime:
             cut = cut[: place.height, : place.width]
         # In place unless it has its size already: of a large image it takes four bytes a pixel.
         heatmap: Heatmap = np.array(resize(cut, height, width), np.float32, copy=None)
+        counting = self.preprocessing.counting(height, width)
+        if isinstance(self.calibration, ZoneCalibration):
+            layout = zone_layout(self.preprocessing, height, width)
+            layout.divide(heatmap, self.calibration.map_limits)
+            by_zone = self.calibration.verdicts(scored.by_zone)
+            return Verdict.of_zones(by_zone, heatmap, counting)
         into = None if cut.shape == heatmap.shape else heatmap
         heatmap = np.divide(heatmap, np.float32(self.calibration.map_limit), out=into)
-        counting = self.preprocessing.counting(height, width)
         if counting is not None:
             heatmap *= counting
         p_value = self.calibration.p_value(scored.score)

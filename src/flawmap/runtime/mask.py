@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -12,7 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from flawmap.errors import ImageError, OptionError
-from flawmap.runtime.images.image_headers import read_png
+from flawmap.runtime.grey_png import (
+    PixelSize,
+    check_size,
+    decode_grey,
+    encode_grey,
+    has_aspect,
+    scaled_nearest,
+)
 
 Counting = Bool[np.ndarray, "height width"]
 """True where an image counts."""
@@ -22,19 +28,6 @@ _Pixels = Shaped[np.ndarray, "height width channel"]
 
 _Input = Shaped[np.ndarray, "channel _height _width"]
 """What a network reads."""
-
-_MAX_PIXELS = 2**26
-"""Most pixels of a mask, 67 million, as 8,192 × 8,192; some bytes can claim any number."""
-
-_ASPECT_TOLERANCE = 0.01
-"""How far an image's aspect may be off the mask's, as a fraction; where a pixel of the shortest
-side is more, by that, since sides are whole pixels."""
-
-_GREY = 0
-"""The colour type of a grey PNG."""
-
-_DEPTH_AND_COLOUR = slice(24, 26)
-"""Where a PNG has its bits and its colour type: in the first block, which has a fixed place."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +62,15 @@ class PartMask:
         Raises:
             OptionError: nothing counts, or there are too many pixels.
         """
-        _check_size(*pixels.shape)
+        height, width = pixels.shape
+        check_size(height, width, "the mask")
         grey = np.where(pixels, np.uint8(255), np.uint8(0))
-        data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_BILEVEL, 1])[1]
-        return cls(base64.b64encode(data.tobytes()).decode())
+        return cls(encode_grey(grey, bilevel=True))
 
     @cached_property
     def pixels(self) -> Counting:
         """The mask in its own size."""
-        try:
-            data = base64.b64decode(self.png, validate=True)
-            header = read_png(data)
-        except (ValueError, ImageError) as error:
-            raise OptionError(f"the mask is no PNG in base64 ({error})") from error
-        if data[_DEPTH_AND_COLOUR] not in (bytes([1, _GREY]), bytes([8, _GREY])):
-            raise OptionError("the mask is no grey PNG of 1 or 8 bits")
-        _check_size(header.height, header.width)
-        try:
-            grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        except cv2.error:
-            grey = None
-        if grey is None or grey.shape != (header.height, header.width):
-            raise OptionError("the mask is a damaged PNG")
-        return np.asarray(grey > 0)
+        return np.asarray(decode_grey(self.png, "the mask") > 0)
 
     @property
     def share(self) -> float:
@@ -105,10 +84,7 @@ class PartMask:
             height: of the image, in pixels.
             width: of the image, in pixels.
         """
-        own_height, own_width = self.pixels.shape
-        ratio = (width * own_height) / (height * own_width)
-        tolerance = max(_ASPECT_TOLERANCE, 1 / min(height, width, own_height, own_width))
-        return bool(max(ratio, 1 / ratio) <= 1 + tolerance)
+        return has_aspect(PixelSize(*self.pixels.shape), height, width)
 
     def at(self, height: int, width: int) -> Counting:
         """The mask in the size of an image, each pixel that of the mask at the same place.
@@ -136,28 +112,11 @@ def _scaled(mask: PartMask, height: int, width: int) -> Counting:
             f"{own_width}×{own_height}, an aspect of {own_width / own_height:.3g}; a mask is for "
             "images of its own aspect"
         )
-    rows, columns = _nearest(own_height, height), _nearest(own_width, width)
-    counting: Counting = mask.pixels[rows][:, columns]
+    counting: Counting = scaled_nearest(mask.pixels, height, width)
     if not counting.any():
         raise ImageError(f"of {width}×{height} pixels none counts: the mask's marks are too small")
     counting.flags.writeable = False
     return counting
-
-
-def _nearest(old: int, new: int) -> np.ndarray:
-    """For each of the new pixels the old one that its middle lies in."""
-    middles: np.ndarray = (2 * np.arange(new) + 1) * old // (2 * new)
-    return middles
-
-
-def _check_size(height: int, width: int) -> None:
-    if height * width > _MAX_PIXELS:
-        raise OptionError(
-            f"the mask has {width}×{height} pixels, and at most {_MAX_PIXELS / 1e6:.0f} million "
-            "can be; save it smaller, in the same aspect, and it is scaled"
-        )
-    if min(height, width) < 1:
-        raise OptionError("the mask has no pixels")
 
 
 class CellGrid(NamedTuple):
@@ -211,9 +170,37 @@ def blank_cells(prepared: _Input, counting: Counting, grid: CellGrid, value: flo
         >>> prepared[0].tolist()
         [[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
     """
-    cells = _any_in(_any_in(counting, grid.height, grid.side).T, grid.width, grid.side).T
+    cells = counting_cells(counting, grid)
     blank = ~cells.repeat(grid.side, 0).repeat(grid.side, 1)[: grid.height, : grid.width]
     prepared[:, : grid.height, : grid.width][:, blank] = value
+
+
+def counting_cells(counting: Counting, grid: CellGrid) -> np.ndarray:
+    """In which cells of a network's input any pixel of the image counts, (row, column).
+
+    Args:
+        counting: which pixels of the image count, in its own size.
+        grid: where the image lies in the input, and its cells.
+
+    Example:
+        >>> counting_cells(np.eye(8, dtype=bool), CellGrid(4, 4, 2)).tolist()
+        [[True, False], [False, True]]
+    """
+    return _any_in(_any_in(counting, grid.height, grid.side).T, grid.width, grid.side).T
+
+
+def pixels_in_cells(chosen: Counting, grid: CellGrid) -> np.ndarray:
+    """How many of some pixels of the image lie, wholly or in part, in each cell, (row, column).
+
+    Args:
+        chosen: the pixels, in the image's own size.
+        grid: where the image lies in the input, and its cells.
+
+    Example:
+        >>> pixels_in_cells(np.eye(8, dtype=bool), CellGrid(4, 4, 2)).tolist()
+        [[4, 0], [0, 4]]
+    """
+    return _sums_in(_sums_in(chosen, grid.height, grid.side).T, grid.width, grid.side).T
 
 
 def _any_in(rows: np.ndarray, length: int, side: int) -> np.ndarray:
@@ -224,8 +211,18 @@ def _any_in(rows: np.ndarray, length: int, side: int) -> np.ndarray:
         length: what the rows are resized to, in pixels.
         side: of a cell, in those pixels.
     """
-    count = len(rows)
+    return np.stack([rows[cell].any(axis=0) for cell in _ranges(len(rows), length, side)])
+
+
+def _sums_in(rows: np.ndarray, length: int, side: int) -> np.ndarray:
+    """The sums of rows that lie, wholly or in part, in each cell."""
+    ranges = _ranges(len(rows), length, side)
+    return np.stack([rows[cell].sum(axis=0, dtype=np.int32) for cell in ranges])
+
+
+def _ranges(count: int, length: int, side: int) -> list[slice]:
+    """The rows of an image in each cell, as `_any_in` has them."""
     starts = np.arange(0, length, side)
     first = starts * count // length
     last = -(-np.minimum(starts + side, length) * count // length)
-    return np.stack([rows[a:b].any(axis=0) for a, b in zip(first, last, strict=True)])
+    return [slice(a, b) for a, b in zip(first, last, strict=True)]

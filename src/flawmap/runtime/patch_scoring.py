@@ -1,7 +1,8 @@
 """From the distances of an image's patches to its score and its anomaly map, without torch.
 
-A graph does both for an image that it sees as a whole. Where it sees only a part, as with tiles, it
-gives the distances, and they become a score and a map here, in fit and inspection alike.
+A graph does both for an image that it sees as a whole. Where it sees only a part, as with tiles, or
+where zones are scored apart, it gives the distances, and they become scores and a map here, in fit
+and inspection alike.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from flawmap.errors import OptionError
-from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.mask import CellGrid, counting_cells
+from flawmap.runtime.preprocess import Preprocessing, resize
 from flawmap.runtime.tiles import PatchDistances
+from flawmap.runtime.zone_layout import zone_layout
 
 _LARGEST_SIGMA = 1000.0
 """A Gaussian beyond it is no smoothing of a map but an error, pixels."""
@@ -40,12 +42,26 @@ class PatchScores(NamedTuple):
     """What the distances of an image's patches make.
 
     Args:
-        score: the image score, >= 0.
-        pixels: the anomaly map, in the image's own pixels.
+        score: the image score, >= 0; with zones the largest of theirs.
+        pixels: the anomaly map, in the pixels that the network saw: those of the image in tiles.
+        by_zone: the score of each zone; empty without zones.
     """
 
     score: float
     pixels: AnomalyMap
+    by_zone: tuple[float, ...] = ()
+
+
+class PeakScores(NamedTuple):
+    """What calibrates an image: its score and the largest value of its map, or those of each zone.
+
+    Args:
+        scores: the image score, or that of each zone, >= 0.
+        peaks: largest value of the anomaly map, or of the map in each zone, >= 0.
+    """
+
+    scores: tuple[float, ...]
+    peaks: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class PatchScoring:
         share: fraction q, 0…1: the score is the mean of the k = max(1, round(q·P)) largest
             distances, where P is the number of the image's patches that count, or that of all
             patches of one network input where it is less; 0 for the largest alone. So a small
-            defect counts as much in a large image as in a small one.
+            defect counts as much in a large image as in a small one. Of a zone likewise.
         sigma: standard deviation of the Gaussian over the map, in pixels, 0…1000.
 
     Raises:
@@ -88,15 +104,39 @@ class PatchScoring:
             size: height and width of the image, in pixels.
             preprocessing: of the network's input.
         """
-        counting = preprocessing.counting(*size)
-        cells, flat = None, distances.ravel()
-        if counting is not None:
-            cells = _cells(counting, preprocessing.multiple)
-            flat = distances[cells]
-        score = self._image_score(flat, math.prod(preprocessing.patch_grid))
-        return PatchScores(score, self._anomaly_map(distances, cells, size, preprocessing.multiple))
+        place = preprocessing.place_of(*size)
+        cells = _cells_of(size, preprocessing)
+        pixels = self._anomaly_map(distances, cells, place, preprocessing.multiple)
+        patches_of_input = math.prod(preprocessing.patch_grid)
+        if preprocessing.zones is None:
+            return PatchScores(self._score(_counted(distances, cells), patches_of_input), pixels)
+        layout = zone_layout(preprocessing, *size)
+        by_zone = [self._score(distances[zone], patches_of_input) for zone in layout.cells]
+        return PatchScores(max(by_zone), pixels, tuple(by_zone))
 
-    def _image_score(self, flat: np.ndarray, patches_of_input: int) -> float:
+    def with_peaks(
+        self, distances: PatchDistances, size: tuple[int, int], preprocessing: Preprocessing
+    ) -> PeakScores:
+        """The score of an image and the peak of its map, or those of each zone.
+
+        Args:
+            distances: of all its patches, from its top left corner on.
+            size: height and width of the image, in pixels.
+            preprocessing: of the network's input.
+        """
+        if preprocessing.zones is None:
+            # Without the map as a whole, which takes four bytes a pixel.
+            cells = _cells_of(size, preprocessing)
+            score = self._score(_counted(distances, cells), math.prod(preprocessing.patch_grid))
+            place = preprocessing.place_of(*size)
+            bands = self._bands(distances, cells, place, preprocessing.multiple)
+            return PeakScores((score,), (max(float(pixels.max()) for _, pixels in bands),))
+        scored = self(distances, size, preprocessing)
+        # In the image's own pixels, as the heat map is: resizing mixes neighbouring zones.
+        peaks = zone_layout(preprocessing, *size).peaks(resize(scored.pixels, *size))
+        return PeakScores(scored.by_zone, tuple(peaks.tolist()))
+
+    def _score(self, flat: np.ndarray, patches_of_input: int) -> float:
         count = max(1, round(self.share * min(flat.size, patches_of_input)))
         largest = np.partition(flat, flat.size - count)[flat.size - count :]
         # Sorted, so that the sum does not depend on the order that partition leaves.
@@ -173,9 +213,15 @@ class PatchScoring:
         return np.ascontiguousarray(pixels)
 
 
-def _cells(counting: Counting, side: int) -> PatchCounts:
-    """Which patches of an image count: those with a pixel that does."""
-    height, width = counting.shape
-    padded = np.pad(counting, ((0, -height % side), (0, -width % side)))
-    blocks = padded.reshape(len(padded) // side, side, -1, side)
-    return np.asarray(blocks.any(axis=(1, 3)))
+def _cells_of(size: tuple[int, int], preprocessing: Preprocessing) -> PatchCounts | None:
+    """Which patches of an image count; None where all do."""
+    counting = preprocessing.counting(*size)
+    if counting is None:
+        return None
+    grid = CellGrid(*preprocessing.place_of(*size), preprocessing.multiple)
+    return np.asarray(counting_cells(counting, grid))
+
+
+def _counted(distances: PatchDistances, cells: PatchCounts | None) -> np.ndarray:
+    """The distances of the patches that count."""
+    return distances.ravel() if cells is None else distances[cells]

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from flawmap.errors import OptionError
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
 from flawmap.runtime.mask import CellGrid, Counting, PartMask, blank_cells, without_masked
+from flawmap.runtime.zones import Zones
 
 
 @runtime_checkable
@@ -157,11 +158,12 @@ class Preprocessing:
             into tiles of the input's size, unscaled; None where the whole image is resized.
         mask: which pixels of an image count; None where all do. What does not count is of the mean
             colour, and `PADDING` where nothing of a cell of `multiple` pixels counts.
+        zones: named parts of an image, each scored by itself; None where the image has one score.
 
     Raises:
         OptionError: a side is below 32 or above 8192 pixels, or no multiple of `multiple` where
-            images are letterboxed or cut; `std` or `multiple` is not above 0; `white` is no level
-            of 16 bits; or tiles overlap too much, or are letterboxed.
+            images are letterboxed or cut, or have zones; `std` or `multiple` is not above 0;
+            `white` is no level of 16 bits; or tiles overlap too much, or are letterboxed.
 
     Example:
         >>> Preprocessing(height=32, width=48)(np.zeros((100, 40, 3), np.uint8)).shape
@@ -177,6 +179,7 @@ class Preprocessing:
     white: int | None = None
     tile_overlap: float | None = None
     mask: PartMask | None = None
+    zones: Zones | None = None
 
     def __post_init__(self) -> None:
         if self.white is not None and not 1 <= self.white <= 65535:
@@ -201,12 +204,18 @@ class Preprocessing:
                 f"mean {self.mean} and std {self.std} are no statistics of pixels in 0…1"
             )
         self._check_tiles()
-        if self.letterbox_beyond is None and self.tile_overlap is None:
+        self._check_patches()
+
+    def _check_patches(self) -> None:
+        """That the input is of whole patches, where it must be."""
+        if self.letterbox_beyond is None and not self.joins_patches:
             return
         sides = self.height, self.width
         if any(side % self.multiple for side in sides):
             height, width = (round_to_multiple(side, self.multiple) for side in sides)
-            use = "letterboxed" if self.tile_overlap is None else "that of tiles"
+            use = "letterboxed"
+            if self.joins_patches:
+                use = "with regions" if self.tile_overlap is None else "that of tiles"
             raise OptionError(
                 f"size {self.height}×{self.width} cannot be {use}: a patch would be partly "
                 f"image and partly padding; use multiples of {self.multiple}, as {height}x{width}"
@@ -279,9 +288,14 @@ class Preprocessing:
         return result
 
     @property
+    def joins_patches(self) -> bool:
+        """Whether a graph gives distances of patches alone: of tiles, or for zones."""
+        return self.tile_overlap is not None or self.zones is not None
+
+    @property
     def map_size(self) -> tuple[int, int]:
-        """Rows and columns of what a graph says of one input: pixels, or a tile's patches."""
-        return (self.height, self.width) if self.tile_overlap is None else self.patch_grid
+        """Rows and columns of what a graph says of one input: of its pixels, or of its patches."""
+        return self.patch_grid if self.joins_patches else (self.height, self.width)
 
     @property
     def patch_grid(self) -> tuple[int, int]:
@@ -314,6 +328,15 @@ class Preprocessing:
         std = np.float32(self.std[channel])
         white = np.float32(WHITE[levels.dtype])
         return levels.astype(np.float32) / (std * white) - mean / std
+
+    def place_of(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in which a network sees an image: its own where it is cut into tiles.
+
+        Args:
+            height: of the decoded image, in pixels.
+            width: of the decoded image, in pixels.
+        """
+        return (height, width) if self.tile_overlap is not None else self.placement(height, width)
 
     def placement(self, height: int, width: int) -> _Placement:
         """Where an image of this size lies in the input; all of it unless it is letterboxed.

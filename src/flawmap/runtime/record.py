@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from flawmap._version import __version__
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.inference import Inspection, Runtime
-from flawmap.runtime.verdict import Outline, Region, Verdict
+from flawmap.runtime.verdict import Outline, Region, Verdict, ZoneVerdict
 from flawmap.support.names import as_text
 
-_JSON_TYPES = {int: "integer", float: "number", str: "string"}
+_JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,8 @@ class Record:
             empty where the inspector was not loaded from a file.
         version: version of flawmap that inspected the image.
         score: image score, a distance >= 0 without a unit; null where there is none.
-        threshold: score beyond which a part is rejected.
+        threshold: score beyond which a part is rejected; with zones, in the one that decides, and
+            null where none does.
         p_value: fraction of good parts that would score at least as high, 0…1; null without score.
         verdict: `good`, `reject`, or `undecided` where the image could not be inspected.
         regions: where the heat map exceeds the limit of good parts, the most anomalous first.
@@ -48,6 +49,8 @@ class Record:
         inference_ms: time from the preprocessed image to the verdict, in milliseconds; 0 where
             there was none.
         inspected_at: when the verdict was there: UTC, ISO 8601.
+        zone: name of the zone that decides (a region of `fit --regions`); empty without zones.
+        by_zone: what each zone says; empty without zones.
         truth: `good` or `defective` in an evaluation; null where it is not known.
         defect_type: `good` or the name of the defect type in an evaluation; null where it is not
             known.
@@ -72,7 +75,7 @@ class Record:
     scorer_sha256: str
     version: str
     score: float | None
-    threshold: float
+    threshold: float | None
     p_value: float | None
     verdict: Literal["good", "reject", "undecided"]
     regions: tuple[Region, ...]
@@ -80,6 +83,8 @@ class Record:
     error: str
     inference_ms: float
     inspected_at: str
+    zone: str = ""
+    by_zone: tuple[ZoneVerdict, ...] = ()
     truth: Literal["good", "defective"] | None = None
     defect_type: str | None = None
 
@@ -108,7 +113,7 @@ class Record:
             scorer_sha256=runtime.scorer_sha256,
             version=__version__,
             score=None,
-            threshold=runtime.calibration.threshold,
+            threshold=None if runtime.preprocessing.zones else runtime.calibration.threshold,
             p_value=None,
             verdict="undecided",
             regions=(),
@@ -129,20 +134,33 @@ class Record:
             score=verdict.score,
             p_value=verdict.p_value,
             verdict="reject" if verdict.reject else "good",
+            threshold=verdict.zone_threshold if verdict.by_zone else self.threshold,
             regions=tuple(verdict.regions(min_area)),
             overlay=overlay,
+            zone=verdict.zone,
+            by_zone=verdict.by_zone,
         )
+
+    @property
+    def ranking(self) -> float | None:
+        """What images compare by: the score; with zones its multiple of the threshold."""
+        if self.score is None or self.threshold is None or not self.by_zone:
+            return self.score
+        return self.score / self.threshold
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for JSON, as `record_schema` describes them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         regions = [region.to_dict() for region in self.regions]
-        return values | {"regions": regions, "inference_ms": round(self.inference_ms, 1)}
+        by_zone = [asdict(zone) for zone in self.by_zone]
+        inference_ms = round(self.inference_ms, 1)
+        return values | {"regions": regions, "inference_ms": inference_ms, "by_zone": by_zone}
 
     def to_csv_row(self) -> dict[str, Any]:
         """The cells of a CSV row, by `CSV_COLUMNS`.
 
-        In place of the regions stand their number, and the pixels that they have together.
+        In place of the regions stand their number, and the pixels that they have together. Of zones
+        there is the one that decides.
         """
         area = sum(region.area for region in self.regions)
         values = self.to_dict() | {"regions": len(self.regions), "area": area}
@@ -150,7 +168,7 @@ class Record:
 
 
 def _csv_columns() -> tuple[str, ...]:
-    names = [field.name for field in fields(Record)]
+    names = [field.name for field in fields(Record) if field.name != "by_zone"]
     names.insert(names.index("regions") + 1, "area")
     return tuple(names)
 
@@ -162,11 +180,12 @@ CSV_COLUMNS = _csv_columns()
 def record_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of what `Record.to_dict` returns.
 
-    Types come from the fields of `Record` and `Region`, descriptions from their docstrings.
+    Types come from the fields of `Record`, `Region` and `ZoneVerdict`, descriptions from their
+    docstrings.
 
     Example:
         >>> record_schema()["properties"]["threshold"]["type"]
-        'number'
+        ['number', 'null']
     """
     draft = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": draft, "title": "Record"} | _object_schema(Record)

@@ -25,7 +25,7 @@ class _Kind(NamedTuple):
 _LARGEST = float(np.finfo(np.float32).max)
 """What a graph computes is no larger."""
 
-_CALIBRATION = {"calibration.scores": _Kind("f", 1), "calibration.peaks": _Kind("f", 1)}
+_CALIBRATION = ("calibration.scores", "calibration.peaks")
 _BYTES = _Kind("u", 1)
 _GRAPH = {"graph.xml": _BYTES, "graph.weights": _BYTES}
 _GOLDEN = {"golden.scores": _Kind("f", 1), "golden.maps": _Kind("f", 3)}
@@ -33,7 +33,11 @@ _PIXELS = _Kind("u", 3)
 
 
 def check_arrays(
-    arrays: Mapping[str, np.ndarray], group_count: int, *, map_size: tuple[int, int] | None
+    arrays: Mapping[str, np.ndarray],
+    group_count: int,
+    *,
+    map_size: tuple[int, int] | None,
+    zones: int = 0,
 ) -> None:
     """Refuse arrays that are no complete inspector.
 
@@ -41,16 +45,19 @@ def check_arrays(
         arrays: those of a saved file, by name.
         group_count: number of groups that the manifest has, one for each good image or none.
         map_size: rows and columns of the graph's map; None where the file holds no graph.
+        zones: number of zones, each with scores of its own; 0 for one score an image.
 
     Raises:
         BundleError: an array is missing, of another type or shape, or holds what is no score.
     """
-    _check_kinds(arrays, _CALIBRATION)
+    _check_kinds(arrays, dict.fromkeys(_CALIBRATION, _Kind("f", 2 if zones else 1)))
     scores, peaks = (arrays[name] for name in _CALIBRATION)
     if not len(scores) or len(scores) != len(peaks) or group_count not in (0, len(scores)):
         raise BundleError(
             f"{len(scores)} calibration scores, {len(peaks)} peaks and {group_count} groups"
         )
+    if zones and not scores.shape[1] == peaks.shape[1] == zones:
+        raise BundleError(f"{scores.shape[1]} columns of scores, and {zones} zones")
     if map_size is None:
         return
     _check_kinds(arrays, _GRAPH | _GOLDEN)

@@ -1,4 +1,4 @@
-"""Scoring of images that are cut into tiles: a backend scores the tiles, and they are joined."""
+"""Scoring by distances of patches: a backend scores tiles or whole images, and they are joined."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TileScorer:
         self._preprocessing = preprocessing
 
     def score_many(self, images: Iterable[Tiles], *, throughput: bool) -> Iterator[ScoredImage]:
-        """Score and anomaly map of each image, in order; the map is in the image's own pixels.
+        """Score and anomaly map of each image, in order; the map is in the pixels that were seen.
 
         Args:
             images: as tiles.
@@ -60,6 +60,7 @@ class TileScorer:
         """The next tiles, as many as the layout has, as one image."""
         grids = (tile.distances for tile in islice(scored, len(layout.origins)))
         distances = join_tiles(grids, layout, self._preprocessing)
-        score, pixels = self._scoring(distances, layout.image_size, self._preprocessing)
+        made = self._scoring(distances, layout.image_size, self._preprocessing)
         # Tiles are computed side by side, so their own times add up to more.
-        return ScoredImage(score, pixels, 1000 * (time.perf_counter() - started))
+        elapsed_ms = 1000 * (time.perf_counter() - started)
+        return ScoredImage(made.score, made.pixels, elapsed_ms, made.by_zone)

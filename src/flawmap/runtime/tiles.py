@@ -25,6 +25,7 @@ from flawmap.runtime.preprocess import (
     Preprocessed,
     Preprocessing,
 )
+from flawmap.runtime.zone_layout import zone_layout
 
 LEAST_WEIGHT = 1e-3
 """Of a patch at a tile's border; above 0, since at the image's there is no other tile."""
@@ -40,7 +41,8 @@ class TileLayout(NamedTuple):
         origins: the first row and column of each tile, row by row; a tile in which nothing counts
             is not among them.
         image_size: height and width of the image.
-        height: of what is cut: the image's, up to the next multiple of a patch.
+        height: of what is cut: the image's, up to the next multiple of a patch; or what it is
+            resized to.
         width: likewise.
     """
 
@@ -52,6 +54,8 @@ class TileLayout(NamedTuple):
 
 class Tiles:
     """An image as tiles, each made ready for the network only when it is its turn.
+
+    An image that is resized as a whole is one tile, which is ready from the start.
 
     Args:
         image: a decoded image.
@@ -68,14 +72,21 @@ class Tiles:
     """
 
     def __init__(self, image: ImageArray, preprocessing: Preprocessing) -> None:
-        self.layout = tile_layout(image.shape[0], image.shape[1], preprocessing)
+        height, width = image.shape[:2]
+        self.layout = tile_layout(height, width, preprocessing)
+        if preprocessing.zones is not None:
+            zone_layout(preprocessing, height, width)  # An image without one is refused at once.
         self._image = image
         self._preprocessing = preprocessing
+        self._whole = preprocessing(image) if preprocessing.tile_overlap is None else None
 
     def __len__(self) -> int:
         return len(self.layout.origins)
 
     def __iter__(self) -> Iterator[Preprocessed]:
+        if self._whole is not None:
+            yield self._whole
+            return
         preprocessing = self._preprocessing
         counting = preprocessing.counting(*self._image.shape[:2])
         for origin in self.layout.origins:
@@ -111,14 +122,17 @@ def prepare(image: ImageArray, preprocessing: Preprocessing) -> NetworkInput:
     Args:
         image: a decoded image.
         preprocessing: of the network's input.
+
+    Raises:
+        ImageError: the image has another aspect than the mask or the zones.
     """
-    if preprocessing.tile_overlap is None:
+    if not preprocessing.joins_patches:
         return preprocessing(image)
     return Tiles(image, preprocessing)
 
 
 def tile_layout(height: int, width: int, preprocessing: Preprocessing) -> TileLayout:
-    """Where the tiles of an image lie.
+    """Where the tiles of an image lie; one for all of it where it is resized.
 
     Args:
         height: of the image, in pixels.
@@ -131,6 +145,8 @@ def tile_layout(height: int, width: int, preprocessing: Preprocessing) -> TileLa
         ((0, 0), (384, 0), (488, 0))
     """
     image_size = height, width
+    if preprocessing.tile_overlap is None:
+        return TileLayout(((0, 0),), image_size, *preprocessing.placement(height, width))
     height, width = (round_up(side, preprocessing.multiple) for side in image_size)
     rows = _origins(height, preprocessing.height, preprocessing.tile_step(preprocessing.height))
     columns = _origins(width, preprocessing.width, preprocessing.tile_step(preprocessing.width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -68,9 +68,40 @@ class Region:
         }
 
 
+@dataclass(frozen=True)
+class ZoneVerdict:
+    """What a zone says of one image: a part of it that the user named, with a budget of its own.
+
+    Args:
+        name: of the zone.
+        score: how unlike good parts it is, a distance >= 0 without a unit.
+        threshold: score beyond which a part is rejected for this zone.
+        p_value: fraction of good parts that would score at least as high in it, 0…1.
+        reject: whether the score exceeds the threshold.
+
+    Example:
+        >>> ZoneVerdict("bore", score=3.0, threshold=2.0, p_value=0.01, reject=True).excess
+        1.5
+    """
+
+    name: str
+    score: float
+    threshold: float
+    p_value: float
+    reject: bool
+
+    @property
+    def excess(self) -> float:
+        """The score as a multiple of the threshold, so that zones compare."""
+        return self.score / self.threshold
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """The result of inspecting one image.
+
+    Where there are zones, score, p-value and verdict are those of the zone whose score is the
+    largest multiple of its threshold; any zone that rejects rejects the part.
 
     Args:
         score: image score: how unlike good parts the image is, a distance >= 0 without a unit.
@@ -80,6 +111,8 @@ class Verdict:
             good parts, 0 what does not count.
         counting: which pixels of the image count, (height, width); None where all do, for want of a
             mask.
+        zone: name of the zone that decides; empty without zones.
+        by_zone: what each zone says; empty without zones.
 
     Example:
         >>> heatmap = np.zeros((9, 9), np.float32)
@@ -94,6 +127,34 @@ class Verdict:
     reject: bool
     heatmap: Heatmap
     counting: Counting | None = None
+    zone: str = ""
+    by_zone: tuple[ZoneVerdict, ...] = ()
+
+    @classmethod
+    def of_zones(
+        cls, by_zone: tuple[ZoneVerdict, ...], heatmap: Heatmap, counting: Counting | None = None
+    ) -> Verdict:
+        """The verdict of the zone whose score is the largest multiple of its threshold.
+
+        Args:
+            by_zone: what each zone says, one or more.
+            heatmap: 1 is everywhere the limit of the zone there.
+            counting: which pixels of the image count.
+
+        Example:
+            >>> face = ZoneVerdict("face", 3.0, threshold=4.0, p_value=0.1, reject=False)
+            >>> bore = ZoneVerdict("bore", 2.0, threshold=1.0, p_value=0.01, reject=True)
+            >>> Verdict.of_zones((face, bore), np.zeros((9, 9), np.float32)).zone
+            'bore'
+        """
+        # A multiple can be rounded to 1, and the zone rejects all the same.
+        zone = max(by_zone, key=lambda one: (one.reject, one.excess))
+        return cls(zone.score, zone.p_value, zone.reject, heatmap, counting, zone.name, by_zone)
+
+    @property
+    def zone_threshold(self) -> float | None:
+        """Threshold of the zone that decides; None without zones."""
+        return next((one.threshold for one in self.by_zone if one.name == self.zone), None)
 
     def regions(self, min_area: int = 0) -> list[Region]:
         """The regions that exceed the limit of good parts, the most anomalous first.
@@ -112,17 +173,20 @@ class Verdict:
             min_area: regions of fewer pixels are omitted.
 
         Returns:
-            `score`, `p_value`, `verdict` (`good` or `reject`) and `regions`, as in a `Record`.
+            `score`, `p_value`, `verdict` (`good` or `reject`) and `regions`, as in a `Record`;
+            where there are zones also `zone` and `by_zone`.
 
         Example:
             >>> Verdict(2.5, 0.01, True, np.zeros((9, 9), np.float32)).to_dict()
             {'score': 2.5, 'p_value': 0.01, 'verdict': 'reject', 'regions': []}
         """
+        zones = {"zone": self.zone, "by_zone": [asdict(zone) for zone in self.by_zone]}
         return {
             "score": self.score,
             "p_value": self.p_value,
             "verdict": "reject" if self.reject else "good",
             "regions": [region.to_dict() for region in self.regions(min_area)],
+            **(zones if self.by_zone else {}),
         }
 
     # The record, the overlay and the page each ask.
