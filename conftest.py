@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator, Iterator
 from doctest import UnexpectedException
 from importlib.util import find_spec
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -39,17 +40,26 @@ def _skip(report: Any, call: Any) -> None:
         report.longrepr = (report.nodeid, 0, f"Skipped: needs {missing}")
 
 
+def _half_made(error: BaseException | None) -> Iterator[str]:
+    """Names of the modules that an error left before their end."""
+    while error is not None:
+        for frame, _ in walk_tb(error.__traceback__):
+            if frame.f_code.co_name == "<module>":
+                yield frame.f_globals["__name__"]
+        error = error.__cause__ or error.__context__
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """A file that imports a missing extra is skipped."""
-    before = set(sys.modules)
     report = yield
     _skip(report, report.call)
-    if report.skipped:
-        # pytest leaves what it could not import, and the next import would find it, half made.
-        for name in set(sys.modules) - before:
+    if report.skipped and report.call.excinfo:
+        # pytest leaves what it could not import, and the next import would find it, half made. What
+        # that had imported is whole, and others have it: it stays, lest its classes be there twice.
+        for name in _half_made(report.call.excinfo.value):
             if name.startswith("flawmap."):
-                del sys.modules[name]
+                sys.modules.pop(name, None)
     return report
 
 

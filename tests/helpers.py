@@ -127,3 +127,20 @@ def run_in_a_process(*arguments: Any) -> subprocess.CompletedProcess[str]:
     """Type a command where its start and its exit matter."""
     command = [sys.executable, "-m", "flawmap", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def begin_as_in_a_terminal(command: Sequence[str], **settings: Any) -> subprocess.Popen[str]:
+    """Start a process that heeds signals, with pipes for what it prints.
+
+    Whoever starts the tests by nohup ignores SIGHUP, and a script's `&` ignores SIGINT; a process
+    that the tests start would ignore them too.
+    """
+
+    def heed_signals() -> None:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    settings = {"preexec_fn": heed_signals, "text": True, **pipes, **settings}
+    process: subprocess.Popen[str] = subprocess.Popen(command, **settings)
+    return process

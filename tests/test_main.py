@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import run_in_a_process
+from helpers import begin_as_in_a_terminal, run_in_a_process
 
 WITHOUT = """
 import sys
@@ -41,9 +41,7 @@ main()
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_while_it_imports_ends_it_without_a_word(name: str) -> None:
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", SLOW_IMPORT]
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with begin_as_in_a_terminal([sys.executable, "-c", SLOW_IMPORT]) as process:
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline() == "importing\n"

@@ -33,7 +33,7 @@ from flawmap.methods.chosen_method import choose_method
 from flawmap.methods.input_size import check_masked, choose_size, make_preprocessing, sides_of
 from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
-from flawmap.runtime.bundle import Manifest
+from flawmap.runtime.bundle import Bundle, Manifest
 from flawmap.runtime.calibration import Budget, Calibration, CalibrationSettings, ZoneBudget
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
@@ -221,6 +221,7 @@ class Inspector:
             OptionError: the method cannot keep to `memory`, or it is less than the least possible;
                 or the mask or the zones have another aspect than the images.
             WeightsUnavailable: the backbone's weights cannot be had.
+            WriteError: with `memory`, the disk has no room for vectors of good images.
         """
         if isinstance(source, TrainingSet):
             training_set = source
@@ -318,11 +319,28 @@ class Inspector:
             WriteError: the file cannot be written.
             NotFitted: `fit` was not called yet.
         """
+        self.write(file)
+
+    def write(self, file: str | Path) -> Bundle:
+        """Save the inspector as `save` does, for who needs to know what is in the file.
+
+        Args:
+            file: its path.
+
+        Returns:
+            What the file holds; to read it again would take twice its size of memory.
+
+        Raises:
+            WriteError: the file cannot be written.
+            NotFitted: `fit` was not called yet.
+        """
         calibration = self.calibration
         graph = self._graph()
         arrays = saved_method.method_to_arrays(self.method) | calibration.to_arrays() | graph.arrays
-        bundle.save(Path(file), self._manifest(calibration, graph.missing_reason), arrays)
+        manifest = self._manifest(calibration, graph.missing_reason)
+        saved = bundle.save(Path(file), manifest, arrays)
         self.method.forget_scratch()
+        return saved
 
     @classmethod
     def load(cls, file: str | Path) -> Inspector:

@@ -6,6 +6,7 @@ import pytest
 
 from flawmap.cli import console
 from flawmap.cli.console import on_one_line, progress_bars
+from flawmap.memory.forecast import FitForecast
 from flawmap.support.progress import emit, report_progress
 from flawmap.training.metrics import EpochMetrics, TrainingForecast
 
@@ -75,6 +76,16 @@ def test_durations(screen: io.StringIO, seconds: float, text: str) -> None:
 def test_a_name_is_shown_on_one_line_as_it_is(name: str, shown: str, screen: io.StringIO) -> None:
     console.out.print(f"[bold]{on_one_line(name)}[/]")
     assert screen.getvalue() == f"{shown}\n"
+
+
+def test_what_a_fit_takes_is_one_line(screen: io.StringIO) -> None:
+    with progress_bars():
+        emit(FitForecast(100, 46.2, 812_000_000, 31_800_000))
+    assert "takes about" not in screen.getvalue()
+    with progress_bars(of_one_fit=True):
+        emit(FitForecast(400, 46.2, 812_000_000, 31_800_000))
+    text = "This fit of 400 images takes about 46 s more, 0.81 GB of memory and 32 MB of disk"
+    assert text in screen.getvalue()
 
 
 def test_a_stage_may_have_any_name(screen: io.StringIO) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers import save, texture
+from helpers import needs_fit, save, texture
 
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell and devices of Unix")
 
@@ -110,7 +110,9 @@ def test_a_closed_pipe_ends_the_lines_and_not_the_work(part: Path, tmp_path: Pat
 
 
 @unix_only
-@pytest.mark.parametrize("arguments", ["--version", "fit --help", "methods"])
+@pytest.mark.parametrize(
+    "arguments", ["--version", "fit --help", pytest.param("methods", marks=needs_fit)]
+)
 def test_a_reader_who_left_is_no_failure(arguments: str) -> None:
     done = shell(f"flawmap {arguments} | true")
     assert (done.returncode, done.stderr) == (0, b"")

@@ -64,8 +64,11 @@ def test_a_changed_copy_is_found(tmp_path: Path, count: int, change: str) -> Non
 
 @pytest.mark.parametrize("product", ["Black", "White"])
 @pytest.mark.parametrize("count", [84, 10, 3, 2])
-def test_different_parts_are_not(tmp_path: Path, product: str, count: int) -> None:
-    assert names(heatsinks(tmp_path, count, product)) == []
+def test_different_parts_hardly_ever_are(tmp_path: Path, product: str, count: int) -> None:
+    # White parts in one pose differ in 20 bits or more, 1 pair of 1,000 in 24 or fewer, depending
+    # on OpenCV, whose versions print the words with different fonts.
+    found = names(heatsinks(tmp_path, count, product))
+    assert len(found) <= (count / 2) ** 2 / 500
 
 
 @pytest.mark.parametrize("count", [84, 10, 2, 1])

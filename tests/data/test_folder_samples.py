@@ -24,6 +24,14 @@ FILES = st.sampled_from(
 )
 
 
+def test_below_a_folder_of_defects_a_type_that_is_named_as_good_is_not(tmp_path: Path) -> None:
+    for folder in ("NG/0/S0001", "OK/S0002"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").touch()
+    labels = {sample.path.parent.name: sample.label for sample in find_dataset(tmp_path).samples}
+    assert labels == {"S0001": 1, "S0002": 0}
+
+
 @given(files=st.lists(st.tuples(FOLDERS, FILES), min_size=1, max_size=12, unique_by=str))
 def test_any_tree_of_folders(files: list[tuple[list[str], str]]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -112,7 +112,6 @@ def test_the_networks_own_stride_changes_nothing() -> None:
         ({"name": "test_convnext", "layers": (3,), "stride": 2}, "8, 16"),
         ({"name": "tf_efficientnet_lite0", "layers": (3,), "stride": 1}, "2, 4, 8, 16"),
         ({"name": "mobilenetv3_small_100", "layers": (2, 3), "stride": 8}, "16"),
-        ({"name": "hrnet_w18_small", "layers": (2, 3), "stride": 8}, "16"),
         ({"name": "test_mambaout", "layers": (2, 4), "stride": 16}, "32"),
     ],
 )
@@ -122,6 +121,12 @@ def test_a_stride_that_the_network_cannot_have(options: dict[str, Any], availabl
         match=rf"cannot have stride {options['stride']}; with these layers it has {available}$",
     ):
         Backbone(**options, weights="random")
+
+
+def test_a_network_that_older_versions_of_timm_cannot_cut() -> None:
+    refused = "timm cannot cut hrnet_w18_small after a layer|cannot have stride 8; .* it has 16$"
+    with pytest.raises(OptionError, match=refused):
+        Backbone("hrnet_w18_small", (2, 3), "random", 8)
 
 
 @pytest.mark.parametrize(

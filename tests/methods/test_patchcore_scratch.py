@@ -11,13 +11,17 @@ import pytest
 import torch
 
 from flawmap.engine.batches import Batch, Batches
-from flawmap.errors import DatasetError, OptionError
+from flawmap.errors import DatasetError, OptionError, WriteError
 from flawmap.features.reducers import PCA, SparseRandomProjection
 from flawmap.inspector import Inspector
-from flawmap.methods import METHODS, make_method
+from flawmap.memory.forecast import FitForecast
+from flawmap.memory.leave_out import LeaveOut
+from flawmap.memory.thin import thin
+from flawmap.methods import METHODS, fit_memory, make_method
 from flawmap.methods.base import HeldOutScores
 from flawmap.methods.patchcore import PatchCore
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.support.progress import listen
 from helpers import save, texture
 
 SIZE = Preprocessing(64, 64, letterbox_beyond=0.1, multiple=8)
@@ -161,6 +165,126 @@ def test_less_memory_than_the_least_is_refused_with_that_figure(
         OptionError, match=r"limit of 0\.20 GB; this fit takes \d\.\d\d GB at least"
     ):
         fit(method, images)
+
+
+def thinned(
+    images: list[Path], scratch: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> tuple[PatchCore, HeldOutScores]:
+    """A fit whose images have room for half of their patches."""
+    monkeypatch.setattr(fit_memory, "_MOST_SCRATCH", 14 * 64 * options.pop("bytes", 300))
+    method = make("flawmap", scratch, **options)
+    return method, fit(method, images)[0]
+
+
+def test_beyond_the_scratch_limit_images_are_thinned_and_all_their_patches_scored(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, scores = thinned(images, tmp_path / "scratch", monkeypatch)
+    assert "Each image kept 32 of its 64 patches" in method.notes[-1]
+    whole = make()
+    batches = Batches(images, SIZE)
+    shard = whole.extract(batches)
+    grid = shard["grid"].flatten(1, 2)
+    pairs = zip(grid, shard["inside"] > 0, strict=True)
+    kept = torch.cat([image[thin(image, 32, inside)] for image, inside in pairs])
+    is_chosen = (method.bank_.vectors[:, None] == kept).all(dim=2)  # type: ignore[union-attr]
+    assert is_chosen.any(dim=1).all()
+    left_out = LeaveOut(method._bank(), kept, torch.arange(12))
+    for index in (0, 5, 11):  # none of them is padded
+        others = left_out.bank_without(index)
+        near = torch.cdist(grid[index].float(), others.vectors[others.squares.isfinite()])
+        distances = near.amin(dim=1) + 2**-11 * grid[index].float().norm(dim=1)
+        assert scores.image[index] == pytest.approx(float(distances.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize("batches_done", [1, 2])
+def test_a_thinned_fit_that_was_stopped_goes_on(
+    batches_done: int, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reducer: dict[str, Any] = {"reducer": SparseRandomProjection(dim=9), "reducer_scope": "bank"}
+    _, expected = thinned(images, tmp_path / "whole", monkeypatch, **reducer)
+    scratch = tmp_path / "scratch"
+    with pytest.raises(KeyboardInterrupt):
+        make("flawmap", scratch, **reducer).cross_fit_scores(Stopped(images, batches_done))
+    # Another disk is fuller; what was begun is finished as it was begun.
+    method, scores = thinned(images, scratch, monkeypatch, bytes=100, **reducer)
+    assert torch.equal(scores.image, expected.image)
+    assert "kept 32 of its 64" in method.notes[-1]
+
+
+def test_a_thinned_fit_that_was_stopped_when_all_was_extracted_goes_on(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, expected = thinned(images, tmp_path / "whole", monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchCore, "_fit_patches", stop)
+        with pytest.raises(KeyboardInterrupt):
+            thinned(images, tmp_path / "scratch", monkeypatch)
+    method, scores = thinned(images, tmp_path / "scratch", monkeypatch)
+    assert torch.equal(scores.image, expected.image)
+    assert "kept 32 of its 64" in method.notes[-1]
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_groups_are_left_out_together_from_a_thinned_fit(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = [*images[:2], *images[:2]]
+    monkeypatch.setattr(fit_memory, "_MOST_SCRATCH", 4 * 64 * 300)
+    scores = {}
+    for groups in ("abcd", "abab"):
+        method = make("flawmap", tmp_path / groups)
+        scores[groups] = method.cross_fit_scores(Batches(twice, SIZE, groups=list(groups))).image
+    assert (scores["abab"] > 1.5 * scores["abcd"]).all()
+
+
+def test_no_room_for_the_least_is_said_before_the_fit(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WriteError, match=r"no room for the vectors .* at least"):
+        thinned(images, tmp_path / "scratch", monkeypatch, bytes=1)
+    assert not (tmp_path / "scratch" / "vectors").exists()
+
+
+def test_scaling_by_place_needs_all_patches(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WriteError, match="no room"):
+        thinned(images, tmp_path / "scratch", monkeypatch, place_scaling=True)
+
+
+def test_an_image_that_cannot_be_read_again_ends_a_thinned_fit(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_memory, "_MOST_SCRATCH", 14 * 64 * 300)
+    method = make("flawmap", tmp_path / "scratch")
+    batches = Batches(images, SIZE)
+    patches = method._good_patches(batches)
+    images[4].write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="12 good images could be read at first, and then 11"):
+        method._fit_patches(patches)._left_out_scores(patches, batches.group_ids)
+
+
+def forecast_of(method: PatchCore, images: list[Path]) -> FitForecast:
+    events: list[object] = []
+    with listen(lambda *_: None, events.append):
+        fit(method, images)
+    (forecast,) = [event for event in events if isinstance(event, FitForecast)]
+    return forecast
+
+
+def test_what_a_fit_takes_is_said_once_its_first_images_are_timed(
+    images: list[Path], tmp_path: Path
+) -> None:
+    forecast = forecast_of(make(), images)
+    assert forecast.images == 14
+    assert 0 < forecast.seconds < 600
+    assert 10**8 < forecast.memory < 10**10
+    with_scratch = forecast_of(make("flawmap", tmp_path / "scratch"), images)
+    assert with_scratch.disk - forecast.disk == 14 * 64 * 240 * 2
 
 
 def test_a_method_without_a_bank_cannot_limit_its_memory(tmp_path: Path) -> None:

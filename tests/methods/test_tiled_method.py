@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from flawmap import Inspector, TileSize, load
+from flawmap.engine.batches import Batch
 from flawmap.errors import NotFitted, OptionError
+from flawmap.methods import fit_memory
+from flawmap.methods.patchcore import PatchCore
 from flawmap.runtime.preprocess import ImageU8
-from helpers import TINY, texture
+from helpers import TINY, save, texture
 
 TILED: dict[str, Any] = {**TINY, "size": TileSize(64, overlap=0.25), "false_rejects": 0.2}
 SIZES = [(150, 130), (100, 200), (130, 150), (64, 64), (40, 90), (141, 133)]
@@ -68,6 +72,42 @@ def test_held_out_images_are_scored_by_their_tiles() -> None:
     inspector = Inspector(**TILED, calibration_fraction=0.4).fit(GOOD)
     assert inspector.calibration.exact
     assert len(inspector.calibration.scores) == 3
+
+
+def test_tiles_in_scratch_change_nothing(
+    inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = inspector.calibration.scores
+    fitted = Inspector(**TILED).fit(GOOD, memory=10**10, checkpoint_dir=tmp_path / "all")
+    assert np.array_equal(fitted.calibration.scores, expected)
+    # With half of the patches to choose from, the bank is another one, but all are scored.
+    monkeypatch.setattr(fit_memory, "_MOST_SCRATCH", 900_000)
+    thinned = Inspector(**TILED).fit(GOOD, memory=10**10, checkpoint_dir=tmp_path / "half")
+    assert "kept 32 of its 64 patches" in thinned.method.notes[-1]
+    assert len(thinned.calibration.scores) == len(GOOD)
+
+
+def test_a_stopped_fit_of_tiles_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [save(tmp_path / f"{number}.png", image) for number, image in enumerate(GOOD)]
+    whole = Inspector(**TILED).fit(files, memory=10**10, checkpoint_dir=tmp_path / "whole")
+    expected = whole.calibration.scores
+    embedded = 0
+    embed = PatchCore._embed
+
+    def stop(method: PatchCore, batch: Batch) -> list[Tensor]:
+        nonlocal embedded
+        embedded += 1
+        if embedded == 5:  # in the middle of an image
+            raise KeyboardInterrupt
+        return embed(method, batch)
+
+    monkeypatch.setattr(PatchCore, "_embed", stop)
+    folder = tmp_path / "scratch"
+    with pytest.raises(KeyboardInterrupt):
+        Inspector(**TILED).fit(files, memory=10**10, checkpoint_dir=folder)
+    embedded = 100
+    scores = Inspector(**TILED).fit(files, memory=10**10, checkpoint_dir=folder).calibration.scores
+    assert np.array_equal(scores, expected)
 
 
 def test_a_dot_counts_as_much_wherever_tiles_end(inspector: Inspector) -> None:

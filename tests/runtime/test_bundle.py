@@ -189,7 +189,7 @@ def test_a_file_cut_short_is_noticed(file: Path, fraction: float) -> None:
     ("written", "message"),
     [
         (99, r"part\.flawmap: written in format 99 by flawmap 0\.1\.0.*install a newer flawmap"),
-        (1, r"part\.flawmap: written in format 1 by flawmap 0\.1\.0.*reads format 2; fit again"),
+        (1, r"part\.flawmap: written in format 1 by flawmap 0\.1\.0.*reads format 3; fit again"),
     ],
 )
 def test_a_file_of_another_format_is_refused(file: Path, written: int, message: str) -> None:

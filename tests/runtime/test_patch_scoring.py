@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from flawmap.errors import OptionError
 from flawmap.features.anomaly_map import AnomalyMap
 from flawmap.memory.bank import Bank, TopShare
 from flawmap.memory.neighbours import Nearest
+from flawmap.runtime import patch_scoring
+from flawmap.runtime.mask import PartMask
 from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.runtime.preprocess import Preprocessing
 
@@ -35,6 +39,20 @@ def test_a_share_is_of_one_tile_where_the_image_is_larger() -> None:
 
 def test_the_map_is_cut_to_the_image() -> None:
     assert PatchScoring(0.0, 2.0)(DISTANCES, (61, 90), SETTINGS).pixels.shape == (61, 90)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_map_made_in_bands_is_the_whole_one(
+    monkeypatch: pytest.MonkeyPatch, *, masked: bool
+) -> None:
+    mask = PartMask.of(np.random.default_rng(1).random((20, 13)) > 0.3)
+    settings = replace(SETTINGS, mask=mask) if masked else SETTINGS
+    distances = np.random.default_rng(0).random((50, 33)).astype(np.float32)
+    scoring, size = PatchScoring(0.0, 3.0), (397, 258)
+    whole = scoring(distances, size, settings).pixels
+    for pixels in (1, 6_000, 20_000):
+        monkeypatch.setattr(patch_scoring, "_PIXELS_OF_A_BAND", pixels)
+        assert np.allclose(scoring(distances, size, settings).pixels, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(("share", "sigma"), [(-0.1, 1), (1.1, 1), (0.1, -1), (0.1, 1e9)])

@@ -37,7 +37,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_script(saved: Path, script: str) -> tuple[int, list[str], str]:
-    command = [sys.executable, "-c", START + textwrap.dedent(script), str(saved)]
+    # From Python 3.12 on a fork beside threads is warned of, which these tests do on purpose.
+    quiet = "-W", "ignore:This process:DeprecationWarning"
+    command = [sys.executable, *quiet, "-c", START + textwrap.dedent(script), str(saved)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout.split("\n")[:-1], done.stderr
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unicodedata import category
 
@@ -13,12 +13,16 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from flawmap.memory.forecast import FitForecast
 from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.zone_calibration import ZoneCalibration
 from flawmap.support.names import as_text
@@ -44,12 +48,36 @@ _MAX_EPOCH_ROWS = 20
 """About how many epochs of a long training are shown."""
 
 
+class _RateColumn(ProgressColumn):
+    """Steps a second, as images; nothing before there are two."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of a task.
+
+        Args:
+            task: of a bar.
+        """
+        return Text(_rate_text(task.speed), style="progress.data.speed")
+
+
+def _rate_text(speed: float | None) -> str:
+    """Steps a second as text.
+
+    >>> [_rate_text(speed) for speed in (None, 0.25, 12.34, 1234.5)]
+    ['', '0.25/s', '12/s', '1234/s']
+    """
+    if not speed:
+        return ""
+    return f"{speed:.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
+
+
 class _ProgressBars(Progress):
     """Bars, and above them a table of epochs that fills while the bars move."""
 
     epochs: Table | None = None
     epoch_columns: tuple[str, ...] = ()
     every: int = 1
+    of_one_fit: bool = False
 
     def add_epoch(self, epoch: EpochMetrics) -> None:
         """Add a row; a method may be trained after its backbone was, and then has its own table."""
@@ -73,6 +101,10 @@ class _ProgressBars(Progress):
             self.every = max(1, event.epochs // _MAX_EPOCH_ROWS)
             self.console.print(_forecast_text(event))
             return
+        if isinstance(event, FitForecast):
+            if self.of_one_fit:
+                self.console.print(_fit_text(event))
+            return
         # A sentence is a warning. Above moving bars only their own console can print.
         console = err if self.console.quiet else self.console
         console.print(escape(str(event)))
@@ -84,10 +116,13 @@ class _ProgressBars(Progress):
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
+def progress_bars(*, of_one_fit: bool = False) -> Iterator[None]:
     """Inside the `with` block, a bar for each stage of the work, and a table of training epochs.
 
     The table and all messages stay on the screen when the bars go.
+
+    Args:
+        of_one_fit: whether to say what a fit takes, which of many would be said too often.
 
     >>> with progress_bars():
     ...     pass
@@ -96,11 +131,15 @@ def progress_bars() -> Iterator[None]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
-    # Into a file or a pipe the bars would draw nothing but an empty line.
-    disable = notes.quiet or not notes.is_terminal
-    with _ProgressBars(*columns, console=notes, transient=True, disable=disable) as progress:
+    # Into a file or a pipe the bars would draw nothing but an empty line; older versions of
+    # rich end even disabled ones with it, so they are not begun.
+    shown = notes.is_terminal and not notes.quiet
+    progress = _ProgressBars(*columns, console=notes, transient=True, disable=not shown)
+    progress.of_one_fit = of_one_fit
+    with progress if shown else nullcontext():
         tasks: dict[str, TaskID] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
@@ -141,6 +180,26 @@ def _forecast_text(event: TrainingForecast) -> str:
     amount = f"{event.images} images in each of {event.epochs} epochs"
     duration = _format_duration(event.seconds)
     return f"{event.what} with {amount} takes about {duration} on this machine"
+
+
+def _fit_text(event: FitForecast) -> str:
+    memory, disk = _format_bytes(event.memory), _format_bytes(event.disk)
+    duration = _format_duration(event.seconds)
+    return (
+        f"This fit of {event.images} images takes about {duration} more, {memory} of memory and "
+        f"{disk} of disk"
+    )
+
+
+def _format_bytes(count: int) -> str:
+    """An amount of bytes as text, in the unit that suits it.
+
+    >>> [_format_bytes(count) for count in (2_600_000, 960_000_000, 1_340_000_000, 20_000_000_000)]
+    ['3 MB', '0.96 GB', '1.3 GB', '20 GB']
+    """
+    if count < 100_000_000:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.2g} GB"
 
 
 def _format_duration(seconds: float) -> str:

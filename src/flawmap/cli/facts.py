@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flawmap.runtime.bundle import Bundle
     from flawmap.runtime.calibration import Calibration
     from flawmap.runtime.graph import Precision
     from flawmap.runtime.mask import PartMask
@@ -15,11 +16,12 @@ Facts = dict[str, Any]
 """What is known of an inspector, by key."""
 
 
-def facts_of(file: Path) -> Facts:
+def facts_of(file: Path, loaded: Bundle | None = None) -> Facts:
     """What a saved inspector holds, by the keys of docs/commands.md.
 
     Args:
         file: that `flawmap fit` wrote.
+        loaded: what it holds, where that is known; None to read it.
 
     Raises:
         BundleError: the file is missing, damaged or no saved inspector.
@@ -27,7 +29,7 @@ def facts_of(file: Path) -> Facts:
     from flawmap.runtime import bundle
     from flawmap.runtime.zone_calibration import calibration_from_arrays
 
-    loaded = bundle.load(file)
+    loaded = loaded or bundle.load(file)
     manifest = loaded.manifest
     calibration = calibration_from_arrays(manifest.calibration, loaded.arrays)
     return {

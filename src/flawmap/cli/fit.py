@@ -14,15 +14,7 @@ from flawmap.cli.common import (
     EXIT_CODES,
     ConfidenceOption,
     ExitCode,
-    FalseRejectsOption,
-    GoodImages,
-    MaskOption,
-    OverlapOption,
-    RegionBudgetOption,
-    RegionsOption,
     SeedOption,
-    TileOption,
-    WhiteOption,
     app,
     parse_budgets,
     parse_memory,
@@ -36,9 +28,19 @@ from flawmap.cli.console import (
     progress_bars,
 )
 from flawmap.cli.dry_run import DryRunOption
-from flawmap.cli.facts import facts_of
+from flawmap.cli.facts import Facts, facts_of
 from flawmap.cli.fit_plan import plan_fit, training_folder
 from flawmap.cli.fit_settings import FineTuneOption, FitSettings
+from flawmap.cli.good_options import (
+    FalseRejectsOption,
+    GoodImages,
+    MaskOption,
+    OverlapOption,
+    RegionBudgetOption,
+    RegionsOption,
+    TileOption,
+    WhiteOption,
+)
 from flawmap.cli.notes import ALL_IN_JSON, print_dataset, print_mask, print_regions
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product
@@ -174,8 +176,9 @@ def fit(
         str | None,
         typer.Option(
             help="Most memory that the fit may take, such as 1GB, with flawmap, patchcore and its "
-            "relatives: vectors are kept in half precision on the disk, beside the file to write. "
-            "A fit that was stopped then goes on where it was.",
+            "relatives: vectors are kept in half precision on the disk, beside the file to write, "
+            "in 20 GB or half of what is free; where that is too little each image is thinned. A "
+            "fit that was stopped then goes on where it was.",
             metavar="AMOUNT",
         ),
     ] = None,
@@ -283,21 +286,24 @@ def _fit(
     if folder:
         check_folder_target(folder)
         own_folder = lock_folder(folder)
-    with _without_empty(folder), own_folder, progress_bars():
-        training_set = TrainingSet.of(found)
-        check_mask_apart(settings.mask, training_set.images)
-        check_mask_apart(settings.regions, training_set.images, "file of regions")
-        if tuning:
-            inspector = settings.make_inspector(tuning.run(inspector, training_set))
-        inspector.fit(
-            training_set,
-            finetune_classes=classes,
-            checkpoint_dir=folder,
-            memory=settings.memory,
-        )
-    inspector.save(output)
+    with _without_empty(folder), own_folder:
+        with progress_bars():
+            training_set = TrainingSet.of(found)
+            check_mask_apart(settings.mask, training_set.images)
+            check_mask_apart(settings.regions, training_set.images, "file of regions")
+            if tuning:
+                inspector = settings.make_inspector(tuning.run(inspector, training_set))
+        with progress_bars(of_one_fit=True):
+            inspector.fit(
+                training_set,
+                finetune_classes=classes,
+                checkpoint_dir=folder,
+                memory=settings.memory,
+            )
+    with progress_bars():
+        facts = facts_of(output, inspector.write(output))
     _remove_empty(folder)
-    _print_outcome(inspector, output, folder if folder and folder.exists() else None)
+    _print_outcome(inspector, output, facts, folder if folder and folder.exists() else None)
     is_whole = not inspector.unreadable and not found.unusable
     return ExitCode.ALL_GOOD if is_whole else ExitCode.SOME_UNREADABLE
 
@@ -317,11 +323,11 @@ def _remove_empty(folder: Path | None) -> None:
         folder.rmdir()
 
 
-def _print_outcome(inspector: Inspector, output: Path, folder: Path | None) -> None:
+def _print_outcome(inspector: Inspector, output: Path, facts: Facts, folder: Path | None) -> None:
     from flawmap.tuning.record import TuningRecord
 
     errors = [as_text(str(image.error)) for image in inspector.unreadable]
-    add_result(**facts_of(output), errors=errors, hint=inspector.depth_hint)
+    add_result(**facts, errors=errors, hint=inspector.depth_hint)
     add_result(training_folder=str(folder) if folder else None)
     if inspector.tuning:
         print_tuning(TuningRecord.from_dict(inspector.tuning))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from flawmap.cli.common import (
-    EXIT_CODES,
-    ExitCode,
+from flawmap.cli.common import EXIT_CODES, ExitCode, app, parse_budgets, parse_tile
+from flawmap.cli.console import on_one_line, out, progress_bars
+from flawmap.cli.facts import Facts, mask_facts
+from flawmap.cli.good_options import (
     FalseRejectsOption,
     GoodImages,
     MaskOption,
@@ -21,12 +22,7 @@ from flawmap.cli.common import (
     RegionsOption,
     TileOption,
     WhiteOption,
-    app,
-    parse_budgets,
-    parse_tile,
 )
-from flawmap.cli.console import on_one_line, out, progress_bars
-from flawmap.cli.facts import Facts, mask_facts
 from flawmap.cli.notes import print_dataset, print_mask, print_regions
 from flawmap.cli.output import JsonOption, QuietOption, add_result, choose_output
 from flawmap.cli.products import run_per_product

@@ -88,4 +88,4 @@ def _label_of(label: str | None, part: str, below: tuple[str, ...]) -> str:
     if label is None or (is_good_word(label) and is_defect_name(part)):
         return part
     is_type = is_defect_word(label) and any(_SAMPLE_FOLDER.fullmatch(name) for name in below)
-    return part if is_type else label
+    return part if is_type and not is_good_word(part) else label

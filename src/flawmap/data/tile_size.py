@@ -13,10 +13,8 @@ from flawmap.runtime.input_sides import MIN_INPUT_SIDE
 from flawmap.runtime.preprocess import ImageInput, Preprocessing
 
 _AUTO_PIXELS = 512
-"""Side of a tile where none is given, in pixels; docs/large-images.md has the measurement."""
-
-_CUT_BEYOND = 800
-"""Images are cut where the square of their area has a longer side, in pixels; measured likewise."""
+"""Side of a tile where none is given, in pixels, and of a square of the area beyond which images
+are cut; docs/large-images.md has the measurement."""
 
 _MAX_DECODED = 9
 """Most images whose size is looked at."""
@@ -62,7 +60,7 @@ class TileSize:
         count = min(len(images), _MAX_DECODED)
         looked_at = [images[index * len(images) // count] for index in range(count)]
         areas = [area for area in map_ahead(_area, looked_at) if area]
-        if not areas or math.sqrt(median(areas)) <= _CUT_BEYOND:
+        if not areas or median(areas) <= _AUTO_PIXELS**2:
             return None
         return TileSize(_AUTO_PIXELS, self.overlap)
 

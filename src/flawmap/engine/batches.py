@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode_ahead
+from flawmap.errors import ImageError
+from flawmap.runtime.images.decode import (
+    DecodedImage,
+    UnreadableImage,
+    decode,
+    decode_ahead,
+)
 from flawmap.runtime.images.depth_hint import depth_hint
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
@@ -23,6 +30,10 @@ _BATCH_SIZE = 4
 
 On a CPU more of them fall out of its cache and take longer each.
 """
+
+
+_PIXELS_OF_TILES = _BATCH_SIZE * 320**2
+"""Pixels of the tiles that a network takes at once: those of as many images of the usual size."""
 
 
 class Batch(NamedTuple):
@@ -63,7 +74,7 @@ class Batches:
         image_inputs: paths, bytes of files, or arrays.
         preprocessing: how images are made ready for the network.
         size: images of a batch, 1 or more; the last may have fewer. Where images are cut into
-            tiles, so many tiles of one image.
+            tiles, so many tiles of one image, or fewer where they are large.
         groups: the lot, day or camera of each image; empty where unknown.
 
     Attributes:
@@ -92,6 +103,10 @@ class Batches:
         self.image_inputs = image_inputs
         self.preprocessing = preprocessing
         self.groups = groups
+        if self.is_tiled:
+            size = min(
+                size, max(1, _PIXELS_OF_TILES // (preprocessing.height * preprocessing.width))
+            )
         self.size = size
         self.unreadable: list[UnreadableImage] = []
         self.readable_indices: list[int] = []
@@ -121,6 +136,17 @@ class Batches:
     def input_count(self) -> int:
         """The number of inputs that a network gets, if all images are like the first."""
         return len(self.image_inputs) * (self._tiles_of_first if self.is_tiled else 1)
+
+    @property
+    def held_bytes(self) -> int:
+        """Decoded images that are in memory with a batch: large ones, that being cut and the next.
+
+        Those that are resized are gone by then.
+        """
+        if not self.layouts:
+            return 0
+        height, width = self.layouts[-1].image_size
+        return 2 * 3 * height * width
 
     def after(
         self,
@@ -182,9 +208,11 @@ class Batches:
     @cached_property
     def _tiles_of_first(self) -> int:
         """The number of tiles of the first image that can be read, perhaps of all others too."""
-        for image in decode_ahead(self.image_inputs, self.preprocessing):
-            if isinstance(image, DecodedImage) and isinstance(image.network_input, Tiles):
-                return len(image.network_input)
+        for image_input in self.image_inputs:
+            # One after the other: several large images at once would take memory for nothing.
+            with suppress(ImageError):
+                height, width = decode(image_input, self.preprocessing.white).shape[:2]
+                return len(tile_layout(height, width, self.preprocessing).origins)
         return 1
 
     def _chunks(self, start: int) -> Iterator[list[_Input]]:

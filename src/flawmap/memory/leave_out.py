@@ -10,16 +10,14 @@ distances between patches and bank come from one pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from flawmap.memory.bank import Bank
-from flawmap.memory.matmul import squared_distance_terms
-from flawmap.memory.neighbours import ELEMENTS_PER_BLOCK, Nearest
+from flawmap.memory.neighbours import Nearest, nearest
 from flawmap.memory.scratch_rows import PatchRows
-from flawmap.memory.threads import map_in_threads
+from flawmap.memory.two_nearest import squared_distances, two_nearest
 from flawmap.support.progress import track
 from flawmap.support.tensors import Indices
 
@@ -66,7 +64,7 @@ class LeaveOut:
         order = group_ids[bank.image_ids.cpu()].argsort(stable=True)
         self._bank = Bank(bank.vectors[order], bank.image_ids[order], bank.squares[order])
         self._bank_groups = group_ids[self._bank.image_ids.cpu()]
-        self._nearest = _two_nearest(vectors, self._bank, self._bank_groups)
+        self._nearest = two_nearest(vectors, self._bank, self._bank_groups)
         self._nearest_groups = self._bank_groups[self._nearest.rows]
         self._far = _farthest_rows(self._nearest.squared, inside)
         # The patches by the group of their nearest vector.
@@ -77,6 +75,7 @@ class LeaveOut:
         counts = near_groups.bincount(minlength=int(group_ids.max()) + 1)
         self._ends = counts.cumsum(dim=0).tolist()
         self._buffer = self._make_buffer(vectors.shape[1])
+        self._without: tuple[int, Bank] | None = None
 
     def each_image(self) -> Iterator[tuple[int, Bank, Nearest]]:
         """Each image's number, the bank without its group, and distances and rows in it.
@@ -89,6 +88,17 @@ class LeaveOut:
             others = self.bank_without(group_id)
             for index in (members == group_id).nonzero()[:, 0].tolist():
                 yield index, others, self.nearest_in(index, others)
+
+    def bank_without_image(self, image_id: int) -> Bank:
+        """The bank as it would be without the group of an image; see `bank_without`.
+
+        Args:
+            image_id: number of the image, from 0.
+        """
+        group_id = int(self._group_ids[image_id * self._patches_per_image])
+        if self._without is None or self._without[0] != group_id:
+            self._without = group_id, self.bank_without(group_id)
+        return self._without[1]
 
     def bank_without(self, group_id: int) -> Bank:
         """The bank as it would be without all images of a group.
@@ -134,17 +144,31 @@ class LeaveOut:
         rows = torch.where(is_own, near.others_rows[patches], near.rows[patches])
         kept = len(self._bank.vectors)
         if len(others.vectors) > kept:
-            products = _squared_distances(vectors, others.vectors[kept:], others.squares[kept:])
+            products = squared_distances(vectors, others.vectors[kept:], others.squares[kept:])
             new = products.cpu().min(dim=1)
             rows = torch.where(new.values < squared, kept + new.indices, rows)
         rows = rows.to(vectors.device)
         # As in `nearest`: which is nearest by products, how far it is by the difference.
         difference = vectors - others.vectors[rows]
         distances = difference.square().sum(dim=1).sqrt()
+        return Nearest(self._at_most(distances, vectors), rows)
+
+    def compare(self, vectors: Tensor, others: Bank) -> Nearest:
+        """Distances of vectors that are not among the bank's, as `nearest_in` gives them.
+
+        Args:
+            vectors: (patch, channel), of the type of those that the bank was chosen from.
+            others: what `bank_without` returned for the vectors' group.
+        """
+        vectors = vectors.to(others.vectors)
+        distances, rows, _ = nearest(vectors, others.vectors, squares=others.squares)
+        return Nearest(self._at_most(distances, vectors), rows)
+
+    def _at_most(self, distances: Tensor, vectors: Tensor) -> Tensor:
         if self._vectors.dtype == torch.float16:
             # A new image is not rounded; so these are what its distances can be at most.
             distances += _HALF_ROUNDING * vectors.norm(dim=1)
-        return Nearest(distances, rows)
+        return distances
 
     def _make_buffer(self, channels: int) -> Tensor:
         """The bank's vectors, and room behind them for what replaces those of any group.
@@ -196,68 +220,9 @@ class LeaveOut:
         return candidates[torch.tensor(chosen, dtype=torch.long)]
 
 
-class _TwoNearest(NamedTuple):
-    """For each patch its nearest vector, and the nearest that another group brought.
-
-    Squared distances and rows.
-    """
-
-    squared: Tensor
-    rows: Tensor
-    others_squared: Tensor
-    others_rows: Tensor
-
-
 def _farthest_rows(squared: Tensor, inside: Tensor | None) -> Indices:
     """The patches that are farthest from the bank, padding excepted."""
     if inside is not None:
         squared = torch.where(inside, squared, -torch.inf)
     rows = squared.topk(min(_FAR_CANDIDATES, len(squared))).indices
     return rows if inside is None else rows[inside[rows]]
-
-
-def _two_nearest(vectors: PatchRows, bank: Bank, bank_groups: Tensor) -> _TwoNearest:
-    """Search in blocks of patches, as many at a time as torch has threads."""
-    device = bank.vectors.device
-    starts = torch.searchsorted(bank_groups, bank_groups, side="left").to(device)
-    ends = torch.searchsorted(bank_groups, bank_groups, side="right").to(device)
-    rows_per_block = max(1, ELEMENTS_PER_BLOCK // len(bank.vectors))
-    blocks = [
-        slice(first, first + rows_per_block) for first in range(0, len(vectors), rows_per_block)
-    ]
-    result = _TwoNearest(
-        torch.empty(len(vectors), dtype=torch.float32),
-        torch.empty(len(vectors), dtype=torch.int32),
-        torch.empty(len(vectors), dtype=torch.float32),
-        torch.empty(len(vectors), dtype=torch.int32),
-    )
-
-    @torch.inference_mode()  # a thread does not inherit it
-    def fill(block: slice) -> None:
-        # Written to its rows at once: small results kept one by one would settle where products
-        # were, and break up the heap (13 GB for 761 images).
-        values = _two_nearest_in_block(vectors[block].to(bank.vectors), bank, starts, ends)
-        for target, tensor in zip(result, values, strict=True):
-            target[block] = tensor
-
-    for _ in track(map_in_threads(fill, blocks), "comparing good images", len(blocks)):
-        pass
-    return result
-
-
-def _two_nearest_in_block(vectors: Tensor, bank: Bank, starts: Tensor, ends: Tensor) -> _TwoNearest:
-    squared = _squared_distances(vectors, bank.vectors, bank.squares)
-    first = squared.min(dim=1)
-    start = starts[first.indices, None]
-    end = ends[first.indices, None]
-    # The columns of the nearest one's group, the last of them again where another group has more.
-    offsets = torch.arange(int((end - start).max()), device=start.device)
-    columns = torch.minimum(start + offsets, end - 1)
-    second = squared.scatter_(1, columns, torch.inf).min(dim=1)
-    return _TwoNearest(first.values, first.indices, second.values, second.indices)
-
-
-def _squared_distances(vectors: Tensor, others: Tensor, squares: Tensor) -> Tensor:
-    """‖v − o‖² by one matrix product; float32 loses what is small beside ‖v‖²."""
-    terms = squared_distance_terms(vectors, others, squares)
-    return terms.add_(vectors.square().sum(dim=1, keepdim=True))

@@ -13,6 +13,7 @@ import torch
 
 from flawmap.errors import OptionError, WriteError
 from flawmap.memory.scratch_rows import ScratchRows
+from flawmap.support.atomic import append_line
 from flawmap.support.tables import write_json
 
 _KEY = "fit.json"
@@ -82,12 +83,7 @@ class Scratch:
         Raises:
             WriteError: there is no space.
         """
-        file = self.folder / _JOURNAL
-        try:
-            with file.open("ab", buffering=0) as stream:
-                stream.write(json.dumps(entry).encode() + b"\n")
-        except OSError as error:
-            raise WriteError(f"{file}: could not be written ({error.strerror})") from error
+        append_line(self.folder / _JOURNAL, json.dumps(entry).encode() + b"\n")
 
     def remove(self) -> None:
         """Delete the folder, when the fit is saved."""

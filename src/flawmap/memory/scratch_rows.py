@@ -1,8 +1,7 @@
 """Rows of numbers in a file, for more of them than memory holds.
 
-What is read becomes a tensor in memory; the rest takes none. Blocks in order are read, not mapped.
-Rows out of order are copied from a mapping that lives for a thousand rows at most, since each row
-of a mapping brings the pages around it, and those count as this process's memory.
+What is read becomes a tensor in memory; the rest takes none. Nothing is mapped: mapped pages count
+as this process's memory, and each row brings the pages around it, up to a whole file in the end.
 """
 
 from __future__ import annotations
@@ -17,9 +16,6 @@ from torch import Tensor
 
 from flawmap.errors import WriteError
 from flawmap.support.tensors import Patches
-
-_ROWS_PER_MAPPING = 1024
-"""Rows that are copied out of one mapping; some 30 MB of pages."""
 
 _NUMPY_TYPES: dict[torch.dtype, np.dtype[Any]] = {
     torch.float16: np.dtype(np.float16),
@@ -156,12 +152,12 @@ class ScratchRows:
 
     def _gather(self, rows: Tensor) -> Tensor:
         result: np.ndarray[Any, Any] = np.empty((len(rows), self._channels), self._type)
-        numbers = rows.numpy()
-        for start in range(0, len(rows), _ROWS_PER_MAPPING):
-            chunk = slice(start, start + _ROWS_PER_MAPPING)
-            mapping = np.memmap(self.file, self._type, "r", shape=(self._count, self._channels))
-            np.take(mapping, numbers[chunk], axis=0, out=result[chunk])
-            del mapping  # and its pages
+        content = result.reshape(-1).view(np.uint8).data
+        size = self._row_bytes
+        with self.file.open("rb", buffering=0) as stream:
+            for number, row in enumerate(rows.tolist()):
+                stream.seek(row * size)
+                stream.readinto(content[number * size : (number + 1) * size])
         return torch.from_numpy(result)
 
 

@@ -6,12 +6,13 @@ nearest vector in the bank is far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from operator import length_hint
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from flawmap.engine.batches import Batch, Batches
@@ -27,16 +28,22 @@ from flawmap.features.reduction import Reducer
 from flawmap.features.registration import NoRegistration, Registration
 from flawmap.features.spatial_transformer import FeatureAligner, load_aligner
 from flawmap.memory.bank import Bank, ImageScore, Maximum, TopShare
-from flawmap.memory.choose_coreset import choose_coreset
+from flawmap.memory.choose_coreset import bank_rows, choose_coreset
 from flawmap.memory.concat import concat_batches
+from flawmap.memory.forecast import FitSizes
 from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.scratch import Scratch
-from flawmap.memory.scratch_rows import PatchRows
 from flawmap.methods.base import HeldOutScores, State, not_fitted
-from flawmap.methods.fit_memory import check_memory
+from flawmap.methods.fit_memory import thinning_note
 from flawmap.methods.memory_base import MemoryMethod
 from flawmap.methods.patchcore_head import PatchCoreEncoder, PatchCoreHead, check_letterbox
-from flawmap.methods.patchcore_leave_out import fit_places, leave_one_out_scores
+from flawmap.methods.patchcore_leave_out import (
+    Reduced,
+    compare_images,
+    fit_places,
+    leave_one_out_scores,
+)
+from flawmap.methods.patchcore_plan import FitPlan, Limits
 from flawmap.methods.patchcore_reduction import ReducerScope, VectorReduction, reduce_rows
 from flawmap.methods.patchcore_scratch import patches_in_scratch
 from flawmap.methods.patchcore_shard import (
@@ -193,17 +200,7 @@ class PatchCore(MemoryMethod):
         Raises:
             DatasetError: no image could be used.
         """
-        sizes = []
-
-        def embed(batch: Batch) -> list[Tensor]:
-            sizes.append(batch.images.shape[-2:])
-            return self._embed(batch)
-
-        self.encoder_runner.warm_up(batches)
-        tensors = concat_batches(map(embed, batches), length_hint(batches))
-        if not tensors:
-            raise DatasetError("no image could be used, so there is nothing to fit to")
-        return make_shard(Embedded.unflatten(tensors), sizes[0])
+        return self._extract(batches, self._embed)
 
     def fit_shards(self, shards: list[State]) -> PatchCore:
         """Choose the coreset of all extracted vectors, and keep it as the bank.
@@ -232,10 +229,11 @@ class PatchCore(MemoryMethod):
         preprocessing = batches.preprocessing
         if not batches.joins_patches:
             return self._left_out_scores(patches, batches.group_ids)
-        left_out, _ = self._leave_out(patches, batches.input_group_ids)
+        left_out, reduced = self._leave_out(patches, batches.input_group_ids)
         scoring = self.patch_scoring(is_tiled=preprocessing.tile_overlap is not None)
         joined = JoinedScores(scoring, preprocessing)
-        return leave_out_tiled(left_out, batches.layouts, joined)
+        compared = compare_images(left_out, patches, reduced)
+        return leave_out_tiled(compared, batches.layouts, joined)
 
     def leave_one_out_scores(self, shard: State, group_ids: Indices) -> HeldOutScores:
         """Score extracted images by the bank as it would be without their group; fit first.
@@ -311,13 +309,59 @@ class PatchCore(MemoryMethod):
 
     def _good_patches(self, batches: Iterable[Batch]) -> GoodPatches:
         """The patches of all good images, in the scratch folder where there is one."""
-        if self._scratch is None or not isinstance(batches, Batches):
+        if not isinstance(batches, Batches):
             return GoodPatches.of_shards([self.extract(batches)])
+        if self._scratch is None:
+            embed = FitPlan(batches, partial(self._sizes, batches)).watch(self._embed)
+            return GoodPatches.of_shards([self._extract(batches, embed)])
         self.encoder_runner.warm_up(batches)
         release_free_memory()
         key = {"encoder": self.encoder_runner.key, "vectors": self.vector_precision}
-        check = partial(check_memory, self._memory_limit, self.feature_extractor)
-        return patches_in_scratch(self._scratch, key, batches, self._embed, check)
+        limits = Limits(self._memory_limit, self._scratch.folder)
+        plan = FitPlan(batches, partial(self._sizes, batches), limits)
+        embed = plan.watch(self._embed)
+        patches = patches_in_scratch(self._scratch, key, batches, embed, plan)
+        self.encoder_runner.release()  # What comes next takes its place.
+        if patches.thinned:
+            unit = "tile" if batches.is_tiled else "image"
+            kept = patches.grid[1]
+            self.notes.append(thinning_note(kept, patches.thinned.of_each, unit))
+        return patches
+
+    def _sizes(
+        self, batches: Batches, patches: int, kept: int, channels: int, images: int
+    ) -> FitSizes:
+        """What the cost of the fit depends on."""
+        rows = bank_rows(images * patches, self.coreset, self.max_rows)
+        reduced = self.reduction.reduced_channels(images * kept)
+        is_short = reduced and self.reducer_scope == "bank"
+        return FitSizes(
+            images=images,
+            patches=patches,
+            kept=kept,
+            channels=channels,
+            reduced=reduced,
+            rows=min(rows, images * kept),
+            bank_channels=reduced if is_short else channels,
+            item_bytes=2 if self.vector_precision == "f16" else 4,
+            weights=sum(tensor.nbytes for tensor in self.feature_extractor.state_dict().values()),
+            threads=torch.get_num_threads(),
+            can_thin=not self.place_scaling,
+            held=batches.held_bytes,
+        )
+
+    def _extract(self, batches: Iterable[Batch], embed: Callable[[Batch], list[Tensor]]) -> State:
+        sizes = []
+
+        def embed_sized(batch: Batch) -> list[Tensor]:
+            sizes.append(batch.images.shape[-2:])
+            return embed(batch)
+
+        self.encoder_runner.warm_up(batches)
+        tensors = concat_batches(map(embed_sized, batches), length_hint(batches))
+        if not tensors:
+            raise DatasetError("no image could be used, so there is nothing to fit to")
+        return make_shard(Embedded.unflatten(tensors), sizes[0])
 
     def _embed(self, batch: Batch) -> list[Tensor]:
         """What the encoder makes of a batch, the vectors in the precision that they are kept in."""
@@ -333,6 +377,7 @@ class PatchCore(MemoryMethod):
             max_rows=self.max_rows,
             seed=self.seed,
             inside=inside,
+            patches=patches.counted,
         )
         images, height, width = patches.grid
         self.bank_ = Bank(kept[rows].float(), rows // (height * width)).to(best_device())
@@ -342,20 +387,19 @@ class PatchCore(MemoryMethod):
         return self
 
     def _left_out_scores(self, patches: GoodPatches, group_ids: Indices) -> HeldOutScores:
-        left_out, vectors = self._leave_out(patches, group_ids)
+        left_out, reduced = self._leave_out(patches, group_ids)
         pixel_map = AnomalyMap(self.sigma).to(best_device())
 
         def make_head(bank: Bank) -> PatchCoreHead:
             return PatchCoreHead(nn.Identity(), bank, self.image_score, pixel_map, self.places_)
 
-        return leave_one_out_scores(left_out, patches, vectors, make_head)
+        return leave_one_out_scores(left_out, patches, reduced, make_head)
 
-    def _leave_out(self, patches: GoodPatches, group_ids: Indices) -> tuple[LeaveOut, PatchRows]:
+    def _leave_out(self, patches: GoodPatches, group_ids: Indices) -> tuple[LeaveOut, Reduced]:
         """The bank without each group, and the patches' vectors as it compares them."""
-        vectors = patches.vectors
-        if not self.reduction.is_early:
-            vectors = reduce_rows(self.reduction_, vectors)
-        return LeaveOut(self._bank(), vectors, group_ids, patches.is_inside), vectors
+        module = nn.Identity() if self.reduction.is_early else self.reduction_
+        reduced = Reduced(reduce_rows(module, patches.vectors), module)
+        return LeaveOut(self._bank(), reduced.vectors, group_ids, patches.is_inside), reduced
 
     def _embedder(self) -> PatchEmbedder:
         return PatchEmbedder(self.feature_extractor, self.context, self.alignment, self.aligner_)

@@ -67,6 +67,22 @@ class VectorReduction:
         unused = torch.empty(1, sum(self.blocks))
         return self.reducer.fit(unused, self.blocks, self.seed).to(best_device())
 
+    def reduced_channels(self, patches: int) -> int:
+        """The length of the vectors that a fit reduces to; 0 where it reduces none.
+
+        Args:
+            patches: how many the reducer is fitted to.
+        """
+        if self.is_early:
+            return 0
+        channels = sum(self.blocks)
+        if self.reducer.reads_vectors:
+            return channels  # It may be less.
+        module = self.reducer.fit(
+            torch.empty(patches, channels, device="meta"), self.blocks, self.seed
+        )
+        return 0 if isinstance(module, nn.Identity) else module(torch.zeros(1, channels)).shape[1]
+
     def fit(self, vectors: PatchRows, inside: Tensor | None = None) -> _ReducedVectors:
         """Reduce all patches; an early reduction has done so already.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +40,20 @@ def make_shard(embedded: Embedded, size: Sequence[int]) -> State:
     return {"grid": grid, "size": torch.tensor(size), **named}
 
 
+class Thinned(NamedTuple):
+    """What images that kept only some of their patches were before.
+
+    Args:
+        patches: number of patches that count, of all images together.
+        of_each: number of patches of each image, counted or not.
+        images: embeds the images again, one by one and in order, each a batch of one.
+    """
+
+    patches: int
+    of_each: int
+    images: Callable[[], Iterator[Embedded]]
+
+
 @dataclass(frozen=True, eq=False)
 class GoodPatches:
     """The patches of all good images, in memory or in a file, and what belongs to them.
@@ -51,6 +65,9 @@ class GoodPatches:
         transforms: affine transforms, (image, 2, 3), of each stage where images were registered.
         inside: 1 for each patch that counts and 0 for padding, (image, row · column); None where
             all count.
+        thinned: where each image kept only some of its patches: what all of them are. The grid is
+            then number of images, patches kept of each, and 1; the vectors are those kept, and the
+            transforms are not here.
     """
 
     vectors: PatchRows
@@ -58,6 +75,7 @@ class GoodPatches:
     size: tuple[int, int]
     transforms: tuple[Tensor, ...] = ()
     inside: Tensor | None = None
+    thinned: Thinned | None = None
 
     @classmethod
     def of_shards(cls, shards: Sequence[State]) -> GoodPatches:
@@ -76,6 +94,11 @@ class GoodPatches:
             tuple(joined[name] for name in sorted(joined) if name.startswith("transform")),
             joined.get("inside"),
         )
+
+    @property
+    def counted(self) -> int | None:
+        """The number of patches that count before images were thinned; None where none was."""
+        return self.thinned.patches if self.thinned else None
 
     @property
     def is_inside(self) -> Tensor | None:

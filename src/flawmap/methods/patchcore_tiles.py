@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from flawmap.errors import OptionError
 from flawmap.memory.bank import ImageScore, Maximum, TopShare
-from flawmap.memory.leave_out import LeaveOut
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import HeldOutScores
+from flawmap.methods.patchcore_leave_out import Compared
 from flawmap.runtime.patch_scoring import PatchScoring, PeakScores
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import TileLayout, join_tiles
@@ -116,12 +116,12 @@ class JoinedScores:
 @torch.inference_mode()
 @single_threaded()
 def leave_out_tiled(
-    left_out: LeaveOut, layouts: Sequence[TileLayout], joined: JoinedScores
+    compared: Iterator[Compared], layouts: Sequence[TileLayout], joined: JoinedScores
 ) -> HeldOutScores:
     """Image scores and map peaks of good images, each by the bank without its group.
 
     Args:
-        left_out: the bank without each group, and the distances to it, tile by tile.
+        compared: each tile beside the bank without its group, those of an image in order.
         layouts: of each image's tiles.
         joined: makes scores of the distances.
 
@@ -130,7 +130,7 @@ def leave_out_tiled(
     """
     images = [image for image, layout in enumerate(layouts) for _ in layout.origins]
     scores: dict[int, PeakScores] = {}
-    for tile, _, nearest in left_out.each_image():
+    for tile, _, nearest, _ in compared:
         image = images[tile]
         # The tiles of an image are of one group, so they follow one another.
         scored = joined.add(nearest.distances, layouts[image])

@@ -25,6 +25,10 @@ from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.preprocess import ImageArray, Preprocessing
 from flawmap.support.flat import changes
+from flawmap.support.progress import report_progress
+
+_MAKING = "making the graph"
+"""The stage in words; its steps are made, checked and written."""
 
 _GOLDEN_PREFIX = "golden."
 """Begins the names of the arrays that hold the golden images and their scores."""
@@ -160,6 +164,7 @@ def _certified_graph(
 ) -> dict[str, np.ndarray]:
     height = preprocessing.height
     width = preprocessing.width
+    report_progress(_MAKING, 0, 3)
     head = head_for(method, preprocessing)
     front = method.encoder_runner.graph(height, width)
     method.encoder_runner.release()  # what is compiled next takes its place
@@ -167,11 +172,14 @@ def _certified_graph(
         graph = append_searching_head(front, head, height, width)
     else:
         graph = append_head(front, head, height, width)
+    report_progress(_MAKING, 1, 3)
     scoring_module = ScoringModule(method.encoder(), head).eval().to(best_device())
     certificate = issue_certificate(scoring_module, graph, golden, preprocessing, method.precision)
+    report_progress(_MAKING, 2, 3)
     arrays = graph.to_arrays()
     try:
         Graph.from_arrays(arrays)
     except BundleError as error:
         raise NotExportable(f"a saved file cannot hold it: {error}") from error
+    report_progress(_MAKING, 3, 3)
     return arrays | certificate.to_arrays()

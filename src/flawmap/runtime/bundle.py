@@ -21,7 +21,6 @@ import numpy as np
 from cattrs.errors import BaseValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
 from flawmap.errors import BundleError, FlawmapError, ImageError, OptionError
 from flawmap.runtime.calibration import CalibrationSettings
@@ -30,12 +29,13 @@ from flawmap.runtime.patch_scoring import PatchScoring
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_arrays import check_arrays
 from flawmap.runtime.saved_bytes import read_saved
+from flawmap.runtime.saved_pieces import saved_pieces
 from flawmap.runtime.saved_records import check_records
 from flawmap.support.atomic import atomic_write
 from flawmap.support.conversion import CONVERTER, describe_problems
 from flawmap.support.system import is_out_of_memory
 
-_FORMAT = 2
+_FORMAT = 3
 """Format of the files that this flawmap writes and reads; raised with every change of it."""
 
 METHOD_PREFIX = "method."
@@ -155,15 +155,18 @@ class Bundle(NamedTuple):
     sha256: str
 
 
-def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
+def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> Bundle:
     """Write a saved file; an old one stays until the new one is complete.
 
-    The same content gives the same bytes.
+    The same content gives the same bytes. No copy of the arrays is made.
 
     Args:
         file: its path.
         manifest: the settings; its `scorer_sha256` is computed here.
         arrays: by name.
+
+    Returns:
+        What the file holds.
 
     Raises:
         WriteError: the file cannot be written.
@@ -171,15 +174,16 @@ def save(file: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> No
     manifest = replace(manifest, scorer_sha256=_scorer_digest(manifest, arrays))
     values = CONVERTER.unstructure(manifest)
     text = json.dumps({**values, "format": _FORMAT, "sha256": _NO_DIGEST}, sort_keys=True)
-    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    data = save_arrays(ordered, {_KEY: text})
-    digest = hashlib.sha256(data).hexdigest()
-    # In pieces, since a copy with the digest in it would take as much memory again.
-    start = data.index(_NO_DIGEST.encode())
+    header, bodies = saved_pieces(arrays, {_KEY: text})
+    hashed = hashlib.sha256(header)
+    for body in bodies:
+        hashed.update(body)
+    digest = hashed.hexdigest()
     with atomic_write(file) as stream:
-        stream.write(memoryview(data)[:start])
-        stream.write(digest.encode())
-        stream.write(memoryview(data)[start + len(_NO_DIGEST) :])
+        stream.write(header.replace(_NO_DIGEST.encode(), digest.encode(), 1))
+        for body in bodies:
+            stream.write(body)
+    return Bundle(manifest, dict(arrays), digest)
 
 
 def load(file: Path) -> Bundle:

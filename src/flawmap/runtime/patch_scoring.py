@@ -8,6 +8,7 @@ and inspection alike.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from flawmap.runtime.zone_layout import zone_layout
 
 _LARGEST_SIGMA = 1000.0
 """A Gaussian beyond it is no smoothing of a map but an error, pixels."""
+
+_PIXELS_OF_A_BAND = 2**21
+"""Pixels of a map that are made at once."""
 
 _LEAST_WEIGHT = 1e-6
 """Of the patches around a pixel, so that what is far from all that counts divides by no zero."""
@@ -101,15 +105,11 @@ class PatchScoring:
             preprocessing: of the network's input.
         """
         place = preprocessing.place_of(*size)
-        counting = preprocessing.counting(*size)
-        cells, flat = None, distances.ravel()
-        if counting is not None:
-            cells = counting_cells(counting, CellGrid(*place, preprocessing.multiple))
-            flat = distances[cells]
+        cells = _cells_of(size, preprocessing)
         pixels = self._anomaly_map(distances, cells, place, preprocessing.multiple)
         patches_of_input = math.prod(preprocessing.patch_grid)
         if preprocessing.zones is None:
-            return PatchScores(self._score(flat, patches_of_input), pixels)
+            return PatchScores(self._score(_counted(distances, cells), patches_of_input), pixels)
         layout = zone_layout(preprocessing, *size)
         by_zone = [self._score(distances[zone], patches_of_input) for zone in layout.cells]
         return PatchScores(max(by_zone), pixels, tuple(by_zone))
@@ -124,9 +124,14 @@ class PatchScoring:
             size: height and width of the image, in pixels.
             preprocessing: of the network's input.
         """
-        scored = self(distances, size, preprocessing)
         if preprocessing.zones is None:
-            return PeakScores((scored.score,), (float(scored.pixels.max()),))
+            # Without the map as a whole, which takes four bytes a pixel.
+            cells = _cells_of(size, preprocessing)
+            score = self._score(_counted(distances, cells), math.prod(preprocessing.patch_grid))
+            place = preprocessing.place_of(*size)
+            bands = self._bands(distances, cells, place, preprocessing.multiple)
+            return PeakScores((score,), (max(float(pixels.max()) for _, pixels in bands),))
+        scored = self(distances, size, preprocessing)
         # In the image's own pixels, as the heat map is: resizing mixes neighbouring zones.
         peaks = zone_layout(preprocessing, *size).peaks(resize(scored.pixels, *size))
         return PeakScores(scored.by_zone, tuple(peaks.tolist()))
@@ -138,6 +143,39 @@ class PatchScoring:
         return float(np.sort(largest).mean(dtype=np.float64))
 
     def _anomaly_map(
+        self,
+        distances: PatchDistances,
+        cells: PatchCounts | None,
+        size: tuple[int, int],
+        multiple: int,
+    ) -> AnomalyMap:
+        result = np.empty(size, np.float32)
+        for rows, pixels in self._bands(distances, cells, size, multiple):
+            result[rows] = pixels
+        return result
+
+    def _bands(
+        self,
+        distances: PatchDistances,
+        cells: PatchCounts | None,
+        size: tuple[int, int],
+        multiple: int,
+    ) -> Iterator[tuple[slice, AnomalyMap]]:
+        """The map from top to bottom, some rows at once, so that nothing has its size twice."""
+        height, width = size
+        step = max(1, _PIXELS_OF_A_BAND // (width * multiple))
+        # As far as the Gaussian and the interpolation see.
+        margin = -(-self._reach // multiple) + 1
+        for first in range(0, len(distances), step):
+            top, bottom = max(0, first - margin), first + step + margin
+            part = None if cells is None else cells[top:bottom]
+            part_size = min(bottom * multiple, height) - top * multiple, width
+            pixels = self._band(distances[top:bottom], part, part_size, multiple)
+            rows = slice(first * multiple, min((first + step) * multiple, height))
+            begin = rows.start - top * multiple
+            yield rows, pixels[begin : begin + rows.stop - rows.start]
+
+    def _band(
         self,
         distances: PatchDistances,
         cells: PatchCounts | None,
@@ -157,15 +195,33 @@ class PatchScoring:
         pixels *= cells.repeat(multiple, 0).repeat(multiple, 1)[:height, :width]
         return pixels
 
+    @property
+    def _reach(self) -> int:
+        """Pixels from the middle of the Gaussian's kernel to its end, at 4 σ as in torch."""
+        return int(4 * self.sigma + 0.5)
+
     def _smooth(self, values: PatchDistances, size: tuple[int, int], multiple: int) -> AnomalyMap:
         rows, columns = values.shape
         height, width = size
         grown = columns * multiple, rows * multiple
         pixels = cv2.resize(values.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
         pixels = pixels[:height, :width]
-        if self.sigma:
-            # The kernel ends at 4 σ, and the border is mirrored, as in torch.
-            side = 2 * int(4 * self.sigma + 0.5) + 1
-            kernel = side, side
+        if self._reach:
+            # The border is mirrored, as in torch.
+            kernel = 2 * self._reach + 1, 2 * self._reach + 1
             pixels = cv2.GaussianBlur(pixels, kernel, self.sigma, borderType=cv2.BORDER_REFLECT)
         return np.ascontiguousarray(pixels)
+
+
+def _cells_of(size: tuple[int, int], preprocessing: Preprocessing) -> PatchCounts | None:
+    """Which patches of an image count; None where all do."""
+    counting = preprocessing.counting(*size)
+    if counting is None:
+        return None
+    grid = CellGrid(*preprocessing.place_of(*size), preprocessing.multiple)
+    return np.asarray(counting_cells(counting, grid))
+
+
+def _counted(distances: PatchDistances, cells: PatchCounts | None) -> np.ndarray:
+    """The distances of the patches that count."""
+    return distances.ravel() if cells is None else distances[cells]

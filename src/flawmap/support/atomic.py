@@ -180,6 +180,25 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
             os.fsync(stream.fileno())
 
 
+def append_line(file: Path, line: bytes) -> None:
+    r"""Append a line to a file, all of it or nothing.
+
+    Args:
+        file: may be new.
+        line: with its line end.
+
+    Raises:
+        WriteError: there is no space or no permission; the lines before stay.
+
+    >>> file = getfixture("tmp_path") / "journal"
+    >>> append_line(file, b"1\n")
+    >>> file.read_bytes()
+    b'1\n'
+    """
+    with _name_file(file), FileIO(file, "a") as stream:
+        _append(stream, line)
+
+
 def _begin_lines(file: Path, header: bytes) -> FileIO:
     """A stream to the end of a new file that has the name already."""
     handle = None

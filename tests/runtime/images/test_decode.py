@@ -270,10 +270,11 @@ def test_large_images_are_decoded_no_further_ahead_than_there_is_room(
     taken: list[int] = []
 
     class Watched(Room):
-        def take(self, number: int, size: int) -> None:
-            super().take(number, size)
+        def take(self, number: int, size: int) -> bool:
+            is_waited_for = super().take(number, size)
             if size:
                 taken.append(number)
+            return is_waited_for
 
     monkeypatch.setattr(module, "Room", Watched)
     decoded = decode_ahead([SMOOTH] * 20, Preprocessing(32, 32))

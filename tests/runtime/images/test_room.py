@@ -46,9 +46,10 @@ def test_who_takes_less_than_before_never_waits() -> None:
     assert ends(in_thread(room, 2, 55))
 
 
-def test_closing_lets_all_go_on() -> None:
+def test_closing_lets_all_end() -> None:
     room = Room(100)
-    room.take(0, 90)
+    assert room.take(0, 90)
     waiting = in_thread(room, 1, 90)
     room.close()
     assert ends(waiting)
+    assert not room.take(2, 1)

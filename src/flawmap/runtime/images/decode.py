@@ -32,6 +32,12 @@ _THREADS = 4
 _BYTES_AHEAD = 2**28
 """Decoded images that wait to be used, in bytes: two of 40 megapixels, or eight of 10."""
 
+_BYTES_AHEAD_OF_TILES = 2**26
+"""The same where images are cut: an image takes seconds, so the next one alone may wait."""
+
+_NOBODY_WAITS = "is no longer waited for"
+"""Seen by nobody: many large images that are decoded in vain at the end would take much memory."""
+
 _HALF = 127.5
 """What is brighter in a lossy mask of 8 bits is marked."""
 
@@ -75,7 +81,8 @@ def decode_ahead(
 ) -> Iterator[DecodedImage | UnreadableImage]:
     """Each image decoded and preprocessed, or the reason why it cannot be used, in order.
 
-    Threads work some images ahead of whoever uses them, as far as 256 MB of decoded images go.
+    Threads work some images ahead of whoever uses them, as far as 256 MB of decoded images go; 64
+    MB where images are cut into tiles, since they are used more slowly.
 
     Args:
         image_inputs: images as users have them.
@@ -86,7 +93,8 @@ def decode_ahead(
         >>> [type(image).__name__ for image in decode_ahead(images, Preprocessing(32, 32))]
         ['DecodedImage', 'UnreadableImage']
     """
-    room = Room(_BYTES_AHEAD)
+    is_tiled = preprocessing.tile_overlap is not None
+    room = Room(_BYTES_AHEAD_OF_TILES if is_tiled else _BYTES_AHEAD)
     load = partial(_load, preprocessing, room)
     results = map_ahead(load, enumerate(image_inputs), on_end=room.close)
     for number in count():
@@ -250,11 +258,13 @@ def _load(
     sha256 = ""
     try:
         with _named(image_input):
-            room.take(number, stored_size(image_input))
+            if not room.take(number, stored_size(image_input)):
+                raise ImageError(_NOBODY_WAITS)
             content = read_input(image_input)
             sha256 = _sha256_of(content)
             opened = _open(content)
-            room.take(number, len(content) + opened.size)
+            if not room.take(number, len(content) + opened.size):
+                raise ImageError(_NOBODY_WAITS)
             image = to_rgb(opened.read(), preprocessing.white)
             room.take(number, image.nbytes)
             network_input = prepare(image, preprocessing)
