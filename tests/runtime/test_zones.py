@@ -59,8 +59,8 @@ def test_damaged_zones_are_refused_whatever_byte_is_wrong() -> None:
             Zones(base64.b64encode(changed).decode(), NAMES)
 
 
-def tiled(**changes: PartMask) -> Preprocessing:
-    return Preprocessing(32, 32, multiple=8, tile_overlap=0.25, zones=ZONES, **changes)
+def tiled(mask: PartMask | None = None) -> Preprocessing:
+    return Preprocessing(32, 32, multiple=8, tile_overlap=0.25, zones=ZONES, mask=mask)
 
 
 def test_a_patch_is_of_the_zone_that_has_most_of_it() -> None:
