@@ -27,6 +27,9 @@ _BLOCK_ELEMENTS = 2**21
 _REDUCED_ROWS = 2**13
 """Vectors that are reduced together."""
 
+_DECODING = 3.2
+"""Of the large images that are held: what a PNG of 24 megapixels took to decode beside them."""
+
 _COPIES_OF_BANK = 3
 """The bank, the same in the order of groups, and with room behind it."""
 
@@ -137,6 +140,11 @@ class FitSizes:
         """The file that is written."""
         bank = int(_SAVED_COPIES_OF_BANK * self._bank_bytes)
         return 2 * self.weights + bank
+
+    @property
+    def decoding_bytes(self) -> int:
+        """What decoding the next large image takes beside the one that is held."""
+        return int(_DECODING * self.held)
 
     @property
     def search_bytes(self) -> int:

@@ -73,7 +73,7 @@ def least_memory(sizes: FitSizes, base: int) -> int:
         sizes: of the fit.
         base: what is resident when its first images are embedded.
     """
-    return base + max(sizes.search_bytes, sizes.graph_bytes, 0) + _MARGIN
+    return base + max(sizes.search_bytes, sizes.graph_bytes, sizes.decoding_bytes) + _MARGIN
 
 
 def thinning_note(kept: int, patches: int, unit: str) -> str:

@@ -142,7 +142,9 @@ class FitPlan:
         if sizes.pairs >= _PAIRS_TO_TIME:
             per_pair = time_per_pair(sizes.rows, sizes.bank_channels)
         kept = 0 if self._limits else sizes.vector_bytes
-        memory = self._base + max(kept + sizes.search_bytes, sizes.graph_bytes)
+        memory = self._base + max(
+            kept + sizes.search_bytes, sizes.graph_bytes, sizes.decoding_bytes
+        )
         disk = sizes.saved_bytes + (sizes.vector_bytes if self._limits else 0)
         seconds = sizes.seconds(per_image, left, per_pair)
         emit(FitForecast(self._images, seconds, memory, disk))
