@@ -30,7 +30,13 @@ from flawmap.methods import saved_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import fit_and_calibrate
 from flawmap.methods.chosen_method import choose_method
-from flawmap.methods.input_size import check_masked, choose_size, make_preprocessing, sides_of
+from flawmap.methods.input_size import (
+    check_masked,
+    check_one_stride,
+    choose_size,
+    make_preprocessing,
+    sides_of,
+)
 from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Bundle, Manifest
@@ -174,7 +180,8 @@ class Inspector:
 
         Raises:
             NotFitted: the good images choose the size or the mask, and `fit` was not called yet.
-            OptionError: timm has no such backbone, or the size cannot be letterboxed.
+            OptionError: timm has no such backbone, the size cannot be letterboxed, or tiles or
+                zones with layers of several strides.
             WeightsUnavailable: the backbone's weights cannot be had.
         """
         sides = sides_of(self.chosen_size or self.size)
@@ -185,6 +192,8 @@ class Inspector:
         if self.zones is not None and self.chosen_zones is None:
             raise NotFitted("the good images choose what is in no region; call fit first")
         preprocessing = make_preprocessing(self.method, *sides, overlap)
+        if preprocessing.tile_overlap is not None or self.zones is not None:
+            check_one_stride(self.method)
         return replace(preprocessing, white=self.white, mask=mask, zones=self.chosen_zones)
 
     def fit(

@@ -178,6 +178,17 @@ def test_what_the_images_show_to_be_wrong_is_refused_before_the_fit() -> None:
         Inspector(**ZONED).preprocessing  # noqa: B018
 
 
+@pytest.mark.parametrize("changes", [{}, {"size": TileSize(64), "zones": None}])
+def test_layers_of_several_strides_are_refused(changes: dict[str, Any]) -> None:
+    options = {**ZONED, "zone_budgets": {}, **changes, "letterbox": True}
+    with pytest.raises(
+        OptionError, match="those of this method have 8 and 16 pixels; use stride=8"
+    ):
+        Inspector("patchcore", **options).fit(GOOD)
+    verdict = Inspector("patchcore", stride=8, **options).fit(GOOD).inspect(BAD)
+    assert verdict.reject
+
+
 def test_a_file_whose_parts_disagree_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "part.flawmap"
     fitted().save(file)

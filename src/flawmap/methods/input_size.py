@@ -75,6 +75,26 @@ def make_preprocessing(
     )
 
 
+def check_one_stride(method: Method) -> None:
+    """Nothing, where a method's patches are as large as the cells that its input is made of.
+
+    Args:
+        method: that is to score by patches, with tiles or zones.
+
+    Raises:
+        OptionError: its layers have several strides, so that patches are smaller.
+        WeightsUnavailable: the backbone's weights cannot be had.
+    """
+    if method.feature_extractor.patch_size:
+        return
+    finest, coarsest = 2 ** (min(method.layers) + 1), size_multiple(method)
+    if finest < coarsest:
+        raise OptionError(
+            "tiles and regions need layers of one stride, and those of this method have "
+            f"{finest} and {coarsest} pixels; use stride={finest}"
+        )
+
+
 def check_masked(method: Method, *, is_fine_tuned: bool) -> None:
     """Nothing, where parts of images can be left out.
 
