@@ -81,6 +81,7 @@ class PatchCoreHead(Head):
         places: scales distances by place; None leaves them as they are.
 
     Example:
+        >>> from flawmap.features.anomaly_map import AnomalyMap
         >>> from flawmap.memory.bank import Maximum
         >>> bank = Bank(torch.zeros(1, 2), torch.tensor([0]))
         >>> head = PatchCoreHead(nn.Identity(), bank, Maximum(), AnomalyMap(sigma=1.0))

@@ -299,7 +299,7 @@ def component_fields(cls: type) -> dict[str, Components]:
     Example:
         >>> from flawmap.methods.patchcore import PatchCore
         >>> list(component_fields(PatchCore))
-        ['context', 'reducer', 'image_score', 'registration']
+        ['context', 'reducer', 'image_score', 'tile_score', 'registration']
     """
     by_base = {family.base: family for family in _FAMILIES}
     hints = get_type_hints(cls)
