@@ -21,8 +21,9 @@ from flawmap.engine.batches import Batches
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.methods.trained_base import TrainedMethod
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.synthetic.defects import paint_defect
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from flawmap import AutoSize, Inspector, TileSize
 from flawmap.data.auto_size import InputSize
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 from flawmap.synthetic.heatsink_scene import draw_scene
 from flawmap.synthetic.probes import Probe, paint_probe
 

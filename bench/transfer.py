@@ -33,8 +33,9 @@ from flawmap.finetune.trainer import fine_tune
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.metrics.images import image_metrics
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.synthetic import heatsink
 from flawmap.synthetic.defects import paint_defect
 from flawmap.synthetic.heatsink_designs import DESIGNS

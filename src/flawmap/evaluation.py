@@ -19,9 +19,9 @@ from flawmap.metrics.images import confusion_counts, image_metrics
 from flawmap.metrics.metric import Metric
 from flawmap.metrics.pixels import PixelCounts, pixel_metrics
 from flawmap.runtime.calibration import Calibration
+from flawmap.runtime.image_types import Mask
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.record import Record
 from flawmap.support.progress import track
 

@@ -41,9 +41,10 @@ from flawmap.methods.tiled_method import patch_scoring_of, score_function
 from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Bundle, Manifest
 from flawmap.runtime.calibration import Budget, Calibration, CalibrationSettings, ZoneBudget
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.inference import Inspection, Runtime
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.verdict import Verdict
 from flawmap.runtime.zone_calibration import calibration_from_arrays

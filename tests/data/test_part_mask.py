@@ -7,8 +7,8 @@ import pytest
 
 from flawmap.data.part_mask import check_mask_apart, choose_mask, read_part_mask
 from flawmap.errors import ImageError, OptionError
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.mask import PartMask
-from flawmap.runtime.preprocess import ImageInput
 from helpers import save, texture
 
 PIXELS = np.zeros((40, 60), np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from flawmap.data.training_set import TrainingSet
 from flawmap.errors import DatasetError
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 from helpers import save, texture
 
 NAMES = [f"{number:02}.png" for number in range(10)]

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from flawmap.engine.batches import Batches
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import listen
 from helpers import texture
 

@@ -11,7 +11,8 @@ from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import CalibratedFit, fit_and_calibrate
 from flawmap.runtime.calibration import Budget, CalibrationSettings
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.image_types import ImageInput
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
 
 GOOD: list[ImageInput] = [texture(seed) for seed in range(5)]

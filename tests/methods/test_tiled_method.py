@@ -14,7 +14,7 @@ from flawmap.engine.batches import Batch
 from flawmap.errors import NotFitted, OptionError
 from flawmap.methods import fit_memory
 from flawmap.methods.patchcore import PatchCore
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 from helpers import TINY, save, texture
 
 TILED: dict[str, Any] = {**TINY, "size": TileSize(64, overlap=0.25), "false_rejects": 0.2}

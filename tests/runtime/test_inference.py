@@ -22,7 +22,7 @@ from flawmap import Inspection, Runtime, Verdict, load
 from flawmap.errors import BundleError, ImageError, NotPicklable, OptionError, ParityError
 from flawmap.runtime import bundle, graph
 from flawmap.runtime.backend import ScoredImage
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 from helpers import TINY, needs_fit, save, texture, with_defect
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 from flawmap.synthetic.probes import PROBE_KINDS
 from flawmap.tuning.probing import make_probe_set
 from helpers import save, texture

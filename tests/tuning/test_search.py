@@ -11,7 +11,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.inspector import Inspector
 from flawmap.methods import make_method
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 from flawmap.tuning.candidates import Candidate
 from flawmap.tuning.search import TuningResult, tune
 from helpers import TINY, texture

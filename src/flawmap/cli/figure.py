@@ -24,7 +24,7 @@ from flawmap.support.targets import check_file_target
 
 if TYPE_CHECKING:
     from flawmap.experiments.study import StudyConfig
-    from flawmap.runtime.preprocess import ImageU8
+    from flawmap.runtime.image_types import ImageU8
 
 
 _SUFFIXES = {"5": ("",), "6": ("", "-calibrated")}

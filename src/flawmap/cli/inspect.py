@@ -38,8 +38,8 @@ from flawmap.support.signals import hold_signals
 if TYPE_CHECKING:
     from flawmap.report.gallery import Gallery
     from flawmap.runtime.graph import Precision
+    from flawmap.runtime.image_types import ImageU8
     from flawmap.runtime.inference import Inspection, Runtime
-    from flawmap.runtime.preprocess import ImageU8
     from flawmap.runtime.record import Record
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flawmap.data.part_mask import GivenMask
     from flawmap.data.tile_size import TileSize
     from flawmap.render.zones import NamedZone, TileBox
-    from flawmap.runtime.preprocess import ImageArray, ImageInput
+    from flawmap.runtime.image_types import ImageArray, ImageInput
     from flawmap.runtime.zones import Zones
 
 _PATCH = 8

@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageArray, ImageInput
 from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.mask import Counting, PartMask
-from flawmap.runtime.preprocess import ImageArray, ImageInput, resize, to_uint8
+from flawmap.runtime.preprocess import resize, to_uint8
 from flawmap.support.progress import track
 
 _MAX_LOOKED_AT = 32

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from flawmap.data.tile_size import TileSize
 from flawmap.data.wording import first_errors
 from flawmap.errors import DatasetError, ImageError, OptionError
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE, round_to_multiple
-from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.progress import track
 
 _MAX_DECODED = 99

@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 from flawmap.data.sample import Sample
 from flawmap.data.splits import SPLITS, sha256_of
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageArray
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageArray, resize
+from flawmap.runtime.preprocess import resize
 from flawmap.support.progress import track
 
 _SMALL_SET_SIZE = 64

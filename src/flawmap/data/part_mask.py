@@ -11,10 +11,10 @@ import numpy as np
 
 from flawmap.data.auto_mask import ChosenMask, find_mask
 from flawmap.errors import ImageError, OptionError
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode, decode_mask
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.mask import PartMask
-from flawmap.runtime.preprocess import ImageInput
 
 AUTO: Literal["auto"] = "auto"
 """In place of a mask: it is found in the good images."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from flawmap.data.listing import Folder
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import Mask
 from flawmap.runtime.images.decode import decode_mask
-from flawmap.runtime.preprocess import Mask
 
 
 def read_mask(path: Path) -> Mask:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from flawmap.errors import ImageError, OptionError
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode, map_ahead
 from flawmap.runtime.input_sides import MIN_INPUT_SIDE
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 
 _AUTO_PIXELS = 512
 """Side of a tile where none is given, in pixels, and of a square of the area beyond which images

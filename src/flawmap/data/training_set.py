@@ -15,7 +15,7 @@ from flawmap.data.layouts import good_training_samples
 from flawmap.data.sample import GOOD, FoundSamples
 from flawmap.data.splits import check_unchanged
 from flawmap.errors import DatasetError
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 
 _MIN_GOOD_IMAGES = 2
 """Fewest good images to fit to: each is scored by a method that was fitted to the others."""

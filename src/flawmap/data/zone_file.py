@@ -17,10 +17,11 @@ import numpy as np
 from flawmap.data.polygon import Point, circle_points, fill_polygon
 from flawmap.errors import ImageError, OptionError
 from flawmap.runtime.grey_png import GreyPixels, check_size
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode
 from flawmap.runtime.images.image_input import name_of, read_input
 from flawmap.runtime.mask import PartMask
-from flawmap.runtime.preprocess import ImageInput, to_uint8
+from flawmap.runtime.preprocess import to_uint8
 from flawmap.runtime.zones import ELSEWHERE, MAX_ZONES, Zones
 
 ZoneInput = Zones | str | os.PathLike[str]

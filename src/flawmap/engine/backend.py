@@ -9,7 +9,7 @@ from threading import Lock
 import torch
 
 from flawmap.runtime.backend import ScoredImage
-from flawmap.runtime.preprocess import Preprocessed
+from flawmap.runtime.image_types import Preprocessed
 from flawmap.support.tensors import Images, Scores
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageInput, Preprocessed
 from flawmap.runtime.images.decode import (
     DecodedImage,
     UnreadableImage,
@@ -20,7 +21,7 @@ from flawmap.runtime.images.decode import (
 )
 from flawmap.runtime.images.depth_hint import depth_hint
 from flawmap.runtime.images.image_input import name_of
-from flawmap.runtime.preprocess import ImageInput, Preprocessed, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import TileLayout, Tiles, tile_layout
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices

@@ -9,7 +9,8 @@ from flawmap.engine.run import best_device
 from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.certificate import TORCH_TOLERANCE, Certificate
 from flawmap.runtime.graph import Graph, Precision
-from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing
+from flawmap.runtime.image_types import ImageArray, Preprocessed
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.verdict import Heatmap
 
 

@@ -15,9 +15,10 @@ from flawmap.metrics.metric import Metric
 from flawmap.render.encode import write_image
 from flawmap.render.figures import contact_sheet
 from flawmap.render.heatmap import draw_mask_outline, overlay
+from flawmap.runtime.image_types import ImageInput, ImageU8
 from flawmap.runtime.images.decode import decode
 from flawmap.runtime.inference import Inspection
-from flawmap.runtime.preprocess import ImageInput, ImageU8, to_uint8
+from flawmap.runtime.preprocess import to_uint8
 from flawmap.support.tables import write_json
 from flawmap.synthetic.heatsink import DEMO_COUNTS, ImageCounts, write_heatsinks
 

@@ -15,8 +15,8 @@ from flawmap.experiments.study import MethodSetup, StudyConfig
 from flawmap.experiments.tables import OURS, PATCHCORE
 from flawmap.render.figures import LocalisationRow, localisation_figure, sample_figure
 from flawmap.render.scales import CalibratedScale, DatasetScale, ValueRange
+from flawmap.runtime.image_types import ImageU8
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageU8
 from flawmap.runtime.verdict import Verdict
 from flawmap.support.progress import emit, track
 

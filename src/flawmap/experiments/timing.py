@@ -27,8 +27,9 @@ from flawmap.features.patches import PatchEmbedder
 from flawmap.methods.patchcore import PatchCore
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.runtime.graph import GraphRunner
+from flawmap.runtime.image_types import Preprocessed
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import Preprocessed, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import track
 
 WARM_UP, TIMED_IMAGES = 10, 100

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from flawmap.runtime.preprocess import ImageOrMap
+from flawmap.runtime.image_types import ImageOrMap
 
 _SPECTRUM_SIDE = 289
 """Side of the image whose spectrum is taken, in pixels."""

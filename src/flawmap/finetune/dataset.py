@@ -18,15 +18,9 @@ import torch
 from numpy.random import Generator, default_rng
 
 from flawmap.errors import DatasetError, ImageError
+from flawmap.runtime.image_types import ImageArray, ImageInput, Preprocessed
 from flawmap.runtime.images.decode import decode, map_ahead
-from flawmap.runtime.preprocess import (
-    ImageArray,
-    ImageInput,
-    Preprocessed,
-    Preprocessing,
-    resize,
-    to_uint8,
-)
+from flawmap.runtime.preprocess import Preprocessing, resize, to_uint8
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images, Indices
 from flawmap.synthetic.defects import PAINTED_TYPES, paint_defect

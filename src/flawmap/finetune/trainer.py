@@ -29,7 +29,8 @@ from flawmap.finetune.config import FineTuneConfig
 from flawmap.finetune.dataset import FineTuneDataset, LabelledBatch
 from flawmap.finetune.record import FineTuneRecord
 from flawmap.render.curves import plot_finetuning
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.image_types import ImageInput
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.training.checkpoint import hash_of
 from flawmap.training.loop import TrainingRun
 from flawmap.training.monitor import TrainingMonitor

@@ -13,8 +13,9 @@ from flawmap.errors import DatasetError
 from flawmap.methods.base import Method
 from flawmap.methods.tiled_method import score_held_out
 from flawmap.runtime.calibration import Calibration, CalibrationSettings
+from flawmap.runtime.image_types import ImageArray
 from flawmap.runtime.images.decode import UnreadableImage, decode
-from flawmap.runtime.preprocess import ImageArray, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.zone_calibration import calibrate
 
 

@@ -9,8 +9,9 @@ from flawmap.data.auto_size import AutoSize, ChosenSize, InputSize
 from flawmap.data.tile_size import TileSize
 from flawmap.errors import NotFitted, OptionError
 from flawmap.methods.base import Method
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.input_sides import round_to_multiple
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 
 _LETTERBOX_BEYOND = 0.1
 """Images whose aspect is off the input's by more than this fraction are letterboxed."""

@@ -20,9 +20,9 @@ from flawmap.memory.scratch import Scratch
 from flawmap.memory.scratch_rows import ScratchRows
 from flawmap.memory.thin import thin
 from flawmap.methods.patchcore_shard import GoodPatches, Thinned
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.images.image_input import read_input
-from flawmap.runtime.preprocess import ImageInput
 from flawmap.support.tensors import Embedded
 
 _Plan = Callable[[list[Tensor], int, int], int]

@@ -23,7 +23,8 @@ from flawmap.methods.tiled_method import head_for, patch_scoring_of
 from flawmap.runtime.bundle import GRAPH_PREFIX, METHOD_PREFIX, Manifest
 from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.graph import Graph
-from flawmap.runtime.preprocess import ImageArray, Preprocessing
+from flawmap.runtime.image_types import ImageArray
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.flat import changes
 from flawmap.support.progress import report_progress
 

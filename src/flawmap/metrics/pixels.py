@@ -17,8 +17,8 @@ from flawmap.metrics.ranking import (
     reject_all_f1,
 )
 from flawmap.metrics.shapes import Counts, MetricValues, ResampleWeights
+from flawmap.runtime.image_types import Mask
 from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import Mask
 from flawmap.runtime.verdict import Heatmap
 
 _PIXEL_METRICS = ("pixel AUROC", "pixel AP", "pixel F1 max", "pixel F1 of rejecting all", "AUPRO")

@@ -9,7 +9,7 @@ import cv2
 
 from flawmap.errors import OptionError
 from flawmap.render.large_png import encode_large_png
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 from flawmap.support.atomic import atomic_write
 from flawmap.support.own_images import mark_png
 

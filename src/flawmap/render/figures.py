@@ -14,8 +14,9 @@ from flawmap.errors import OptionError
 from flawmap.render.grid import ColumnGroup, ImageRow, image_grid
 from flawmap.render.heatmap import draw_mask_outline
 from flawmap.render.scales import CalibratedScale, DatasetScale
+from flawmap.runtime.image_types import ImageInput, ImageU8, Mask
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageInput, ImageU8, Mask, resize, to_uint8
+from flawmap.runtime.preprocess import resize, to_uint8
 
 
 @dataclass(frozen=True, eq=False)

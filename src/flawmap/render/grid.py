@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import IdentityTransform
 
 from flawmap.render.fonts import Fonts
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 
 _DPI = 128
 """A power of two, so that a width in inches is the same number of pixels again."""

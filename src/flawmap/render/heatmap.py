@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from flawmap.render.mask import dim_uncounted
+from flawmap.runtime.image_types import ImageArray, ImageU8, Mask
 from flawmap.runtime.images.decode import map_ahead
-from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, to_uint8
+from flawmap.runtime.preprocess import to_uint8
 from flawmap.runtime.verdict import Heatmap, Region, Verdict
 
 COLOUR_MIN, COLOUR_MAX = 0.5, 1.5

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flawmap.runtime.image_types import ImageU8
 from flawmap.runtime.images.decode import map_ahead
-from flawmap.runtime.preprocess import ImageU8
 
 _STRIP_BYTES = 2**22
 _LEVEL = 1

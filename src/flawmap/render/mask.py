@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from flawmap.runtime.image_types import ImageU8
 from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import ImageU8
 
 _LINES = 30
 """Lines of the hatching along the shorter side of an image, about."""

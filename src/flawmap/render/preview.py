@@ -9,8 +9,9 @@ import numpy as np
 from flawmap.render.mask import dim_uncounted, outline_counted
 from flawmap.render.zones import NamedZone, TileBox, draw_tiles, draw_zones
 from flawmap.runtime.grey_png import scaled_nearest
+from flawmap.runtime.image_types import ImageArray, ImageU8
 from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import ImageArray, ImageU8, resize, to_uint8
+from flawmap.runtime.preprocess import resize, to_uint8
 
 _LONGER_SIDE = 2048
 """Of a preview, in pixels, at most: more is more than a screen has."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from flawmap.render.grid import ColourBar
 from flawmap.render.heatmap import COLOUR_MAX, COLOUR_MIN, colourise, draw_label, overlay
-from flawmap.runtime.preprocess import ImageU8, resize
+from flawmap.runtime.image_types import ImageU8
+from flawmap.runtime.preprocess import resize
 from flawmap.runtime.verdict import Heatmap, Verdict
 
 

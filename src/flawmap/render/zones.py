@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flawmap.render.fonts import Fonts
+from flawmap.runtime.image_types import ImageU8
 from flawmap.runtime.mask import Counting
-from flawmap.runtime.preprocess import ImageU8
 
 _COLOURS = (
     (255, 196, 0),

@@ -9,8 +9,9 @@ import numpy as np
 
 from flawmap.render.encode import encode_image
 from flawmap.render.heatmap import draw_mask_outline, overlay
+from flawmap.runtime.image_types import ImageArray, ImageU8, Mask
 from flawmap.runtime.inference import Inspection
-from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask, resize, to_uint8
+from flawmap.runtime.preprocess import resize, to_uint8
 from flawmap.runtime.record import Record
 
 _THUMBNAIL_SIDE = 320

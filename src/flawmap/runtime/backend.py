@@ -10,7 +10,8 @@ import numpy as np
 
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, GraphRunner, Precision
-from flawmap.runtime.preprocess import Preprocessed, Preprocessing
+from flawmap.runtime.image_types import Preprocessed
+from flawmap.runtime.preprocess import Preprocessing
 
 _MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
 """Largest accepted difference of this machine from the one that fitted, as a fraction of the

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from flawmap.errors import ImageError, ParityError
+from flawmap.runtime.image_types import ImageArray, Preprocessed
 from flawmap.runtime.mask import PartMask
-from flawmap.runtime.preprocess import ImageArray, Preprocessed, Preprocessing, resize, to_uint8
+from flawmap.runtime.preprocess import Preprocessing, resize, to_uint8
 
 _ScoreFunction = Callable[[Preprocessed], tuple[float, np.ndarray]]
 """One preprocessed image to its score and anomaly map."""

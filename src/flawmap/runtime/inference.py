@@ -19,10 +19,11 @@ from flawmap.runtime.calibration import Calibration
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, Precision
 from flawmap.runtime.graph_check import check_interface
+from flawmap.runtime.image_types import ImageArray, ImageInput
 from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode, decode_ahead
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.new_bank import BANK_VECTORS
-from flawmap.runtime.preprocess import ImageArray, ImageInput, resize
+from flawmap.runtime.preprocess import resize
 from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
 from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.saved_bytes import as_path

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from flawmap.runtime.backend import ScoredImage, ScoringBackend
+from flawmap.runtime.image_types import Preprocessed
 from flawmap.runtime.patch_scoring import PatchScoring
-from flawmap.runtime.preprocess import Preprocessed, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import TileLayout, Tiles, join_tiles
 
 _MIN_TILES_FOR_THROUGHPUT = 16

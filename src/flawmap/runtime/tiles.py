@@ -16,15 +16,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from flawmap.runtime.image_types import ImageArray, ImageOrMap, Preprocessed
 from flawmap.runtime.input_sides import round_up
 from flawmap.runtime.mask import CellGrid, blank_cells
-from flawmap.runtime.preprocess import (
-    PADDING,
-    ImageArray,
-    ImageOrMap,
-    Preprocessed,
-    Preprocessing,
-)
+from flawmap.runtime.preprocess import PADDING, Preprocessing
 from flawmap.runtime.zone_layout import zone_layout
 
 LEAST_WEIGHT = 1e-3

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from jaxtyping import Num
 from numpy.random import Generator
 
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 from flawmap.synthetic.blend import FloatImage
 
 _Colours = Num[np.ndarray, "..."]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from flawmap.errors import OptionError
-from flawmap.runtime.preprocess import ImageArray, ImageU8, Mask
+from flawmap.runtime.image_types import ImageArray, ImageU8, Mask
 from flawmap.synthetic.blend import FloatImage, alpha_blend
 from flawmap.synthetic.colours import (
     change_contrast,

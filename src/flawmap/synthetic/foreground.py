@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from flawmap.runtime.preprocess import ImageArray, Mask, resize, to_uint8
+from flawmap.runtime.image_types import ImageArray, Mask
+from flawmap.runtime.preprocess import resize, to_uint8
 from flawmap.synthetic.blend import FloatImage
 
 _WORKING_SIDE = 256

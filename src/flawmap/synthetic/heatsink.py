@@ -25,7 +25,7 @@ from jaxtyping import UInt8
 from numpy.random import Generator, SeedSequence, default_rng
 
 from flawmap.errors import OptionError, WriteError
-from flawmap.runtime.preprocess import ImageU8
+from flawmap.runtime.image_types import ImageU8
 from flawmap.support.progress import track
 from flawmap.synthetic.blend import FloatImage
 from flawmap.synthetic.heatsink_damage import DAMAGES

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from flawmap.runtime.preprocess import Preprocessed
+from flawmap.runtime.image_types import Preprocessed
 from flawmap.synthetic.defects import PAINTED_TYPES, paint_defect
 
 _DefectMask = Float[np.ndarray, "_height _width"]

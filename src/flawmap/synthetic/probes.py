@@ -17,7 +17,8 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from flawmap.errors import OptionError
-from flawmap.runtime.preprocess import WHITE, ImageArray, Mask
+from flawmap.runtime.image_types import ImageArray, Mask
+from flawmap.runtime.preprocess import WHITE
 from flawmap.synthetic.blend import FloatImage
 from flawmap.synthetic.foreground import part_foreground, roomy_position
 from flawmap.synthetic.probe_shapes import blob, disc, grain, line

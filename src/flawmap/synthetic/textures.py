@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from flawmap.runtime.preprocess import ImageOrMap, ImageU8
+from flawmap.runtime.image_types import ImageOrMap, ImageU8
 from flawmap.synthetic.blend import FloatImage, alpha_blend
 from flawmap.synthetic.colours import (
     change_contrast,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageArray, ImageInput
 from flawmap.runtime.images.decode import decode, map_ahead
-from flawmap.runtime.preprocess import ImageArray, ImageInput
 from flawmap.synthetic.foreground import part_foreground
 from flawmap.synthetic.probes import PROBE_KINDS, Probe, paint_probe
 

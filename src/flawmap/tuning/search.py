@@ -20,7 +20,7 @@ from flawmap.data.training_set import GoodImages, TrainingSet
 from flawmap.errors import DatasetError, OptionError
 from flawmap.methods import get_preset, make_method
 from flawmap.methods.base import Method
-from flawmap.runtime.preprocess import ImageInput
+from flawmap.runtime.image_types import ImageInput
 from flawmap.support.progress import emit
 from flawmap.tuning.budget import Clock, TimeBudget
 from flawmap.tuning.candidates import Candidate, by_fit, candidates_for

@@ -17,8 +17,9 @@ from flawmap.inspector import Inspector
 from flawmap.memory.threads import single_threaded
 from flawmap.methods.base import Method
 from flawmap.methods.head import Head
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.support.progress import track
 from flawmap.support.tensors import Images
 from flawmap.synthetic.probes import Probe

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import (
     DecodedImage,
     UnreadableImage,
@@ -22,7 +23,7 @@ from flawmap.runtime.images.decode import (
     map_ahead,
 )
 from flawmap.runtime.images.room import Room
-from flawmap.runtime.preprocess import ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from helpers import save, texture
 
 SMOOTH = cv2.GaussianBlur(texture(0), (0, 0), 3)

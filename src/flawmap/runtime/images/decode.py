@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import ImageArray, ImageInput, Mask
 from flawmap.runtime.images.image_array import check_array, to_rgb
 from flawmap.runtime.images.image_file import ImageFile, open_image_file
 from flawmap.runtime.images.image_input import name_of, read_input, stored_size
 from flawmap.runtime.images.room import Room
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Mask, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.tiles import NetworkInput, prepare
 from flawmap.support.process import HomeProcess
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from flawmap.runtime.image_types import ImageArray, ImageInput
 from flawmap.runtime.images.image_input import name_of
-from flawmap.runtime.preprocess import ImageArray, ImageInput, Preprocessing
+from flawmap.runtime.preprocess import Preprocessing
 
 _CAMERA_BITS = (8, 10, 12, 14)
 

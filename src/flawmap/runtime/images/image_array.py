@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.preprocess import ImageArray
+from flawmap.runtime.image_types import ImageArray
 
 _WHITE_16 = 65535
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import ImageError
-from flawmap.runtime.preprocess import ImageInput, PillowImage, ReadableFile, TorchTensor
+from flawmap.runtime.image_types import ImageInput, PillowImage, ReadableFile, TorchTensor
 
 _WHAT_TO_GIVE = (
     "give a path, the bytes of a file, an open file, a Pillow image, a torch tensor, or "

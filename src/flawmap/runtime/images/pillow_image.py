@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from flawmap.errors import ImageError
+from flawmap.runtime.image_types import PillowImage
 from flawmap.runtime.images.image_formats import missing_package
-from flawmap.runtime.preprocess import PillowImage
 
 _DEEP = "I;16"
 _KEPT = ("L", "LA", "RGB", "RGBA")
