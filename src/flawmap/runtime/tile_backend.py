@@ -42,16 +42,19 @@ class TileScorer:
                 any case.
         """
         images = iter(images)
-        first = list(islice(images, 1))
-        throughput = throughput or any(len(tiles) >= _MIN_TILES_FOR_THROUGHPUT for tiles in first)
+        waiting = deque(islice(images, 1))
+        is_large = any(len(tiles) >= _MIN_TILES_FOR_THROUGHPUT for tiles in waiting)
         begun: deque[tuple[TileLayout, float]] = deque()
 
         def all_tiles() -> Iterator[Preprocessed]:
-            for tiles in chain(first, images):
+            while waiting:
+                tiles = waiting.popleft()
                 begun.append((tiles.layout, time.perf_counter()))
                 yield from tiles
+                del tiles  # Else its image would be held while the next one is decoded.
+                waiting.extend(islice(images, 1))
 
-        scored = self._backend.score_many(all_tiles(), throughput=throughput)
+        scored = self._backend.score_many(all_tiles(), throughput=throughput or is_large)
         for tile in scored:
             yield self._joined(chain([tile], scored), *begun.popleft())
 
