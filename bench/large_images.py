@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from flawmap import AutoSize, Inspector, TileSize
+from flawmap import AutoSize, Inspector, TileSize, load
 from flawmap.data.auto_size import InputSize
 from flawmap.runtime.image_types import ImageU8
 from flawmap.synthetic.heatsink_scene import draw_scene
@@ -99,9 +99,7 @@ def measure(folder: Path, size: InputSize, options: dict[str, Any]) -> Iterator[
     yield f"{time.perf_counter() - started:.0f} s"
     file = folder / "part.flawmap"
     inspector.save(file)
-    import flawmap
-
-    runtime = flawmap.load(file)
+    runtime = load(file)
     scores = {}
     started = time.perf_counter()
     for name in ("test", *PROBES):

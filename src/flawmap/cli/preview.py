@@ -151,15 +151,16 @@ def _preview(plan: _Plan, typed: tuple[str | None, str | None], good: Path, outp
         path, image = _first_readable(images, plan.white)
     height, width = image.shape[:2]
     mask = chosen.mask.mask if chosen.mask else None
+    tiles = _boxes(chosen, height, width)
     drawn = draw_preview(
         image,
         counting=mask.at(height, width) if mask else None,
         zones=_named(plan, chosen.zones, height, width),
-        tiles=_boxes(chosen, height, width),
+        tiles=tiles,
     )
     write_image(output, drawn)
     add_result(file=str(output), image=str(path), height=height, width=width)
-    _print_plan(plan, chosen, height, width)
+    _print_plan(plan, chosen, len(tiles))
     where = on_one_line(str(output))
     out.print(f"Look at {where}: {on_one_line(str(path))}, {width} × {height} pixels")
     return ExitCode.SOME_UNREADABLE if found.unusable else ExitCode.ALL_GOOD
@@ -223,7 +224,7 @@ def _boxes(chosen: _Chosen, height: int, width: int) -> list[TileBox]:
     ]
 
 
-def _print_plan(plan: _Plan, chosen: _Chosen, height: int, width: int) -> None:
+def _print_plan(plan: _Plan, chosen: _Chosen, tile_count: int) -> None:
     """Print in words what is drawn."""
     add_result(mask=mask_facts(chosen.mask.mask) if chosen.mask else None)
     zones, tiles = chosen.zones, chosen.tiles
@@ -238,9 +239,8 @@ def _print_plan(plan: _Plan, chosen: _Chosen, height: int, width: int) -> None:
         out.print("Tiles: none, for the images are small enough to be resized as a whole")
         add_result(tiles=None)
         return
-    count = len(_boxes(chosen, height, width))
-    out.print(f"Tiles: {count} of {tiles.pixels} pixels, {tiles.overlap:.0%} overlapping")
-    add_result(tiles={"side": tiles.pixels, "overlap": tiles.overlap, "count": count})
+    out.print(f"Tiles: {tile_count} of {tiles.pixels} pixels, {tiles.overlap:.0%} overlapping")
+    add_result(tiles={"side": tiles.pixels, "overlap": tiles.overlap, "count": tile_count})
 
 
 def _zone_facts(plan: _Plan, zones: Zones) -> list[Facts]:

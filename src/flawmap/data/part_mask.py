@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.images.decode import decode, decode_mask
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.mask import PartMask
+
+_T = TypeVar("_T")
 
 AUTO: Literal["auto"] = "auto"
 """In place of a mask: it is found in the good images."""
@@ -79,17 +81,38 @@ def choose_mask(
     """
     if isinstance(mask, str):
         return find_mask(images, white)
+    on_first_image(mask.at, images, white)
+    return ChosenMask(mask, "as given")
+
+
+def on_first_image(
+    function: Callable[[int, int], _T], images: Sequence[ImageInput], white: int | None
+) -> _T | None:
+    """What a function makes of the size of the first image that can be read; None without one.
+
+    Args:
+        function: of height and width in pixels; raises `ImageError` for a size that cannot be.
+        images: good images.
+        white: the level of white in images of 16 bits; None for 65535.
+
+    Raises:
+        OptionError: the size of that image cannot be.
+
+    Example:
+        >>> images = [b"no image", np.zeros((20, 10, 3), np.uint8)]
+        >>> on_first_image(lambda height, width: (height, width), images, None)
+        (20, 10)
+    """
     for image_input in images:
         try:
             height, width = decode(image_input, white).shape[:2]
         except ImageError:
             continue
         try:
-            mask.at(height, width)
+            return function(height, width)
         except ImageError as error:
             raise OptionError(f"{name_of(image_input)}: {error}") from error
-        break
-    return ChosenMask(mask, "as given")
+    return None
 
 
 def check_mask_apart(mask: str | None, images: Sequence[ImageInput], what: str = "mask") -> None:

@@ -9,11 +9,13 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from flawmap.data.part_mask import on_first_image
 from flawmap.data.polygon import Point, circle_points, fill_polygon
 from flawmap.errors import ImageError, OptionError
 from flawmap.runtime.grey_png import GreyPixels, check_size
@@ -93,16 +95,7 @@ def choose_zones(
         >>> choose_zones(zones, None, [np.zeros((9, 9, 3), np.uint8)]).names
         ('bore', 'elsewhere')
     """
-    for image_input in images:
-        try:
-            height, width = decode(image_input, white).shape[:2]
-        except ImageError:
-            continue
-        try:
-            return _with_elsewhere(zones, mask, height, width)
-        except ImageError as error:
-            raise OptionError(f"{name_of(image_input)}: {error}") from error
-    return zones
+    return on_first_image(partial(_with_elsewhere, zones, mask), images, white) or zones
 
 
 def zone_names(zones: Zones) -> tuple[str, ...]:

@@ -32,7 +32,6 @@ _BATCH_SIZE = 4
 On a CPU more of them fall out of its cache and take longer each.
 """
 
-
 _PIXELS_OF_TILES = _BATCH_SIZE * 320**2
 """Pixels of the tiles that a network takes at once: those of as many images of the usual size."""
 
@@ -105,9 +104,8 @@ class Batches:
         self.preprocessing = preprocessing
         self.groups = groups
         if self.is_tiled:
-            size = min(
-                size, max(1, _PIXELS_OF_TILES // (preprocessing.height * preprocessing.width))
-            )
+            area = preprocessing.height * preprocessing.width
+            size = min(size, max(1, _PIXELS_OF_TILES // area))
         self.size = size
         self.unreadable: list[UnreadableImage] = []
         self.readable_indices: list[int] = []
@@ -144,7 +142,7 @@ class Batches:
 
         Those that are resized are gone by then.
         """
-        if not self.layouts:
+        if not (self.is_tiled and self.layouts):
             return 0
         height, width = self.layouts[-1].image_size
         return 2 * 3 * height * width

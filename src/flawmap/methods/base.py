@@ -163,9 +163,19 @@ class Method(MethodOptions):
         """
         if self._head is None:
             self._head = self.head().eval().to(best_device())
+        return self.score_by(self._head, images)
+
+    @final
+    def score_by(self, head: Head, images: Images) -> Scores:
+        """What a head makes of a batch, on the CPU.
+
+        Args:
+            head: for evaluation, on the device that computes.
+            images: (batch, 3, height, width), preprocessed.
+        """
         embedded = self.encoder_runner.encode(images).to(best_device())
         with torch.inference_mode():
-            scores = self._head(embedded, images.shape[-2], images.shape[-1])
+            scores = head(embedded, images.shape[-2], images.shape[-1])
         return Scores(scores.image.cpu(), scores.pixel.cpu())
 
     @abstractmethod
@@ -191,13 +201,16 @@ class Method(MethodOptions):
         return head
 
     @final
-    def scoring_module(self) -> ScoringModule:
+    def scoring_module(self, head: Head | None = None) -> ScoringModule:
         """Encoder and head as one module, with all that was fitted.
+
+        Args:
+            head: in place of the method's own.
 
         Raises:
             NotFitted: `fit` was not called yet.
         """
-        return ScoringModule(self.encoder(), self.head()).eval().to(best_device())
+        return ScoringModule(self.encoder(), head or self.head()).eval().to(best_device())
 
     @abstractmethod
     def fitted_state(self) -> State:

@@ -12,11 +12,9 @@ import torch
 from flawmap._version import __version__
 from flawmap.engine.certify import issue_certificate
 from flawmap.engine.convert import append_head
-from flawmap.engine.run import best_device
 from flawmap.errors import BundleError, NotExportable, ParityError
 from flawmap.methods import METHODS, make_method
 from flawmap.methods.base import Method
-from flawmap.methods.head import ScoringModule
 from flawmap.methods.patchcore_graph import append_searching_head
 from flawmap.methods.patchcore_head import PatchCoreHead
 from flawmap.methods.tiled_method import head_for, patch_scoring_of
@@ -174,8 +172,8 @@ def _certified_graph(
     else:
         graph = append_head(front, head, height, width)
     report_progress(_MAKING, 1, 3)
-    scoring_module = ScoringModule(method.encoder(), head).eval().to(best_device())
-    certificate = issue_certificate(scoring_module, graph, golden, preprocessing, method.precision)
+    module = method.scoring_module(head)
+    certificate = issue_certificate(module, graph, golden, preprocessing, method.precision)
     report_progress(_MAKING, 2, 3)
     arrays = graph.to_arrays()
     try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from functools import partial
 
 from flawmap.engine.batches import Batches
 from flawmap.engine.run import best_device
@@ -80,14 +79,7 @@ def score_function(method: Method, preprocessing: Preprocessing) -> Callable[[Im
     if not preprocessing.joins_patches:
         return method.score
     head = _patch_head(_bank_method(method)).eval().to(best_device())
-
-    def score(images: Images) -> Scores:
-        embedded = method.encoder_runner.encode(images).to(best_device())
-        with torch.inference_mode():
-            scores = head(embedded, images.shape[-2], images.shape[-1])
-        return Scores(scores.image.cpu(), scores.pixel.cpu())
-
-    return score
+    return partial(method.score_by, head)
 
 
 def score_held_out(method: Method, batches: Batches) -> HeldOutScores:

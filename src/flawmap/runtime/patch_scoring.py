@@ -104,15 +104,11 @@ class PatchScoring:
             size: height and width of the image, in pixels.
             preprocessing: of the network's input.
         """
-        place = preprocessing.place_of(*size)
-        cells = _cells_of(size, preprocessing)
-        pixels = self._anomaly_map(distances, cells, place, preprocessing.multiple)
-        patches_of_input = math.prod(preprocessing.patch_grid)
-        if preprocessing.zones is None:
-            return PatchScores(self._score(_counted(distances, cells), patches_of_input), pixels)
-        layout = zone_layout(preprocessing, *size)
-        by_zone = [self._score(distances[zone], patches_of_input) for zone in layout.cells]
-        return PatchScores(max(by_zone), pixels, tuple(by_zone))
+        scores = self._scores(distances, size, preprocessing)
+        pixels = np.empty(preprocessing.place_of(*size), np.float32)
+        for rows, band in self._bands(distances, size, preprocessing):
+            pixels[rows] = band
+        return PatchScores(max(scores), pixels, () if preprocessing.zones is None else scores)
 
     def with_peaks(
         self, distances: PatchDistances, size: tuple[int, int], preprocessing: Preprocessing
@@ -126,15 +122,25 @@ class PatchScoring:
         """
         if preprocessing.zones is None:
             # Without the map as a whole, which takes four bytes a pixel.
-            cells = _cells_of(size, preprocessing)
-            score = self._score(_counted(distances, cells), math.prod(preprocessing.patch_grid))
-            place = preprocessing.place_of(*size)
-            bands = self._bands(distances, cells, place, preprocessing.multiple)
-            return PeakScores((score,), (max(float(pixels.max()) for _, pixels in bands),))
+            bands = self._bands(distances, size, preprocessing)
+            peak = max(float(band.max()) for _, band in bands)
+            return PeakScores(self._scores(distances, size, preprocessing), (peak,))
         scored = self(distances, size, preprocessing)
         # In the image's own pixels, as the heat map is: resizing mixes neighbouring zones.
         peaks = zone_layout(preprocessing, *size).peaks(resize(scored.pixels, *size))
         return PeakScores(scored.by_zone, tuple(peaks.tolist()))
+
+    def _scores(
+        self, distances: PatchDistances, size: tuple[int, int], preprocessing: Preprocessing
+    ) -> tuple[float, ...]:
+        """The image score, or that of each zone."""
+        patches_of_input = math.prod(preprocessing.patch_grid)
+        if preprocessing.zones is not None:
+            zones = zone_layout(preprocessing, *size).cells
+            return tuple(self._score(distances[zone], patches_of_input) for zone in zones)
+        cells = _cells_of(size, preprocessing)
+        flat = distances.ravel() if cells is None else distances[cells]
+        return (self._score(flat, patches_of_input),)
 
     def _score(self, flat: np.ndarray, patches_of_input: int) -> float:
         count = max(1, round(self.share * min(flat.size, patches_of_input)))
@@ -142,27 +148,12 @@ class PatchScoring:
         # Sorted, so that the sum does not depend on the order that partition leaves.
         return float(np.sort(largest).mean(dtype=np.float64))
 
-    def _anomaly_map(
-        self,
-        distances: PatchDistances,
-        cells: PatchCounts | None,
-        size: tuple[int, int],
-        multiple: int,
-    ) -> AnomalyMap:
-        result = np.empty(size, np.float32)
-        for rows, pixels in self._bands(distances, cells, size, multiple):
-            result[rows] = pixels
-        return result
-
     def _bands(
-        self,
-        distances: PatchDistances,
-        cells: PatchCounts | None,
-        size: tuple[int, int],
-        multiple: int,
+        self, distances: PatchDistances, size: tuple[int, int], preprocessing: Preprocessing
     ) -> Iterator[tuple[slice, AnomalyMap]]:
         """The map from top to bottom, some rows at once, so that nothing has its size twice."""
-        height, width = size
+        cells, multiple = _cells_of(size, preprocessing), preprocessing.multiple
+        height, width = preprocessing.place_of(*size)
         step = max(1, _PIXELS_OF_A_BAND // (width * multiple))
         # As far as the Gaussian and the interpolation see.
         margin = -(-self._reach // multiple) + 1
@@ -220,8 +211,3 @@ def _cells_of(size: tuple[int, int], preprocessing: Preprocessing) -> PatchCount
         return None
     grid = CellGrid(*preprocessing.place_of(*size), preprocessing.multiple)
     return np.asarray(counting_cells(counting, grid))
-
-
-def _counted(distances: PatchDistances, cells: PatchCounts | None) -> np.ndarray:
-    """The distances of the patches that count."""
-    return distances.ravel() if cells is None else distances[cells]
