@@ -92,6 +92,10 @@ class WriteError(FlawmapError):
     """A file cannot be written, for want of space or of permission."""
 
 
+class RecordError(FlawmapError):
+    """The station's record cannot be read or written, or is not what it should be."""
+
+
 class UnknownName(OptionError, KeyError):
     """Nothing of that kind has that name; the message lists the names that there are."""
 
