@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from flawmap import AutoSize, Inspector, load
 from flawmap.data.auto_size import ChosenSize
 from flawmap.errors import BundleError, DatasetError, ImageError, NotFitted, OptionError, WriteError
+from flawmap.finetune.config import FineTuneConfig
 from flawmap.methods.padim import PaDiM
 from helpers import TINY, full_disk, needs_file_size_limit, save, texture, with_defect
 
@@ -192,6 +194,30 @@ def test_calibration_images_of_a_manifest_stay_out_of_the_memory(good_folder: Pa
     calibration = Inspector(size=64, false_rejects=0.3, **TINY).fit(manifest).calibration
     assert calibration.exact
     assert len(calibration.scores) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_a_saved_file_names_all_images_it_has_seen(fraction: float, good_folder: Path) -> None:
+    (good_folder / "cut.png").write_bytes(b"\x89PNG")
+    options = TINY | {"size": 64, "false_rejects": 0.3, "calibration_fraction": fraction}
+    file = good_folder.parent / "part.flawmap"
+    Inspector(**options).fit(good_folder).save(file)
+    whole = [path for path in good_folder.iterdir() if path.name != "cut.png"]
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in whole}
+    assert len(hashes) == 12
+    assert load(file).fitted_sha256 == Inspector.load(file).runtime.fitted_sha256 == hashes
+
+
+def test_images_of_classes_are_among_those_that_it_has_seen(good_folder: Path) -> None:
+    good = sorted(good_folder.glob("*.png"))
+    scratched = [good_folder.parent / "a.png", good_folder.parent / "b.png"]
+    for seed, path in enumerate(scratched):
+        save(path, with_defect(texture(seed), 10, 10))
+    config = FineTuneConfig(epochs=1, batch_size=4)
+    inspector = Inspector(size=64, false_rejects=0.3, finetune=config, **TINY)
+    inspector.fit(good_folder, finetune_classes={"good": good, "scratch": scratched})
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in good + scratched}
+    assert inspector.runtime.fitted_sha256 == hashes
 
 
 def test_groups_of_a_manifest_are_left_out_together(good_folder: Path) -> None:

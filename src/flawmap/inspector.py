@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from flawmap.runtime import bundle
 from flawmap.runtime.bundle import Bundle, Manifest
 from flawmap.runtime.calibration import Budget, Calibration, CalibrationSettings, ZoneBudget
 from flawmap.runtime.image_types import ImageInput
-from flawmap.runtime.images.decode import UnreadableImage
+from flawmap.runtime.images.decode import UnreadableImage, file_sha256
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.saved_bytes import as_path
@@ -173,6 +174,7 @@ class Inspector:
         self._runtime: Runtime | None = None
         self._graph: Callable[[], saved_method.SavedGraph]
         self._fitted_images = 0
+        self._file_hashes: frozenset[str] = frozenset()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
@@ -262,6 +264,7 @@ class Inspector:
         self.unreadable = fitted.unreadable
         self.depth_hint = fitted.depth_hint
         self._fitted_images = fitted.fitted_images
+        self._file_hashes = fitted.file_hashes | self._class_hashes(finetune_classes or {})
         self._graph = cache(
             partial(saved_method.make_graph, self.method, fitted.golden, self.preprocessing)
         )
@@ -381,6 +384,7 @@ class Inspector:
             inspector.finetune = inspector.finetune_record.config
         inspector.tuning = manifest.tuning
         inspector._fitted_images = manifest.fitted_images
+        inspector._file_hashes = frozenset(manifest.fitted_sha256)
         inspector._graph = partial(saved_method.saved_graph, manifest, arrays)
         inspector._runtime = Runtime(
             manifest,
@@ -439,6 +443,12 @@ class Inspector:
             checkpoint_dir=folder,
         )
 
+    def _class_hashes(self, classes: Mapping[str, Sequence[ImageInput]]) -> set[str]:
+        """SHA-256 of the image files of classes that the backbone was fine-tuned on."""
+        if not self.finetune:
+            return set()
+        return set(map(file_sha256, chain(*classes.values()))) - {""}
+
     def _temporary_folder(self) -> Path:
         """A folder that goes with this inspector."""
         folder = tempfile.TemporaryDirectory(prefix="flawmap-", ignore_cleanup_errors=True)
@@ -454,5 +464,6 @@ class Inspector:
             calibration=calibration.settings,
             finetuning=self.finetune_record.to_dict() if self.finetune_record else None,
             no_graph_reason=no_graph_reason,
+            file_hashes=self._file_hashes,
         )
         return replace(manifest, tuning=self.tuning)

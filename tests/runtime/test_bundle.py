@@ -216,6 +216,7 @@ def test_a_file_of_the_first_format_is_refused_whatever_its_keys(file: Path) -> 
         (lambda values: values.update(preprocessing={"height": 4}), "size 4"),
         (lambda values: values.update(fitted_images="many"), "fitted_images"),
         (lambda values: values.update(fitted_images="12"), "no whole number"),
+        (lambda values: values.update(fitted_sha256=["0"]), "fitted_sha256"),
         (lambda values: values.update(method_options={}), "no precision"),
         (lambda values: values["preprocessing"].update(std=[0, 1, 1]), "must be above 0"),
         (lambda values: values["preprocessing"].update(multiple=-8), "must be above 0"),

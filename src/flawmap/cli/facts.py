@@ -51,6 +51,7 @@ def facts_of(file: Path, loaded: Bundle | None = None) -> Facts:
         "has_graph": not manifest.no_graph_reason,
         "no_graph_reason": manifest.no_graph_reason,
         "fitted_images": manifest.fitted_images,
+        "fitted_sha256": list(manifest.fitted_sha256),
         "finetuning": _finetuning(manifest.finetuning),
         "tuning": manifest.tuning,
         "calibration": calibration_facts(calibration),

@@ -59,7 +59,7 @@ def _rows(facts: Facts) -> list[tuple[str, str | list[str]]]:
         *_region_rows(facts),
         ("precision", facts["precision"]),
         ("graph", facts["no_graph_reason"] or "yes"),
-        ("good images", f"fitted on {facts['fitted_images']}"),
+        ("good images", _good_images_text(facts)),
         ("calibration", f"{calibration['kind']}, {calibration['images']} good images{groups}"),
         *([] if facts["zones"] else [("budget", _budget_text(calibration))]),
         *([] if facts["zones"] else [("threshold", f"{calibration['threshold']:.4f}")]),
@@ -83,6 +83,12 @@ def _region_rows(facts: Facts) -> list[tuple[str, str]]:
         )
         for zone in facts["zones"]
     ]
+
+
+def _good_images_text(facts: Facts) -> str:
+    text = f"fitted on {facts['fitted_images']}"
+    hashes = len(facts["fitted_sha256"])
+    return f"{text}; hashes of {hashes} files, in --json" if hashes else text
 
 
 def _method_text(facts: Facts) -> str:

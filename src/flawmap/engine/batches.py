@@ -18,6 +18,7 @@ from flawmap.runtime.images.decode import (
     UnreadableImage,
     decode,
     decode_ahead,
+    file_sha256,
 )
 from flawmap.runtime.images.depth_hint import depth_hint
 from flawmap.runtime.images.image_input import name_of
@@ -111,6 +112,7 @@ class Batches:
         self.readable_indices: list[int] = []
         self.layouts: list[TileLayout] = []
         self.depth_hint = ""
+        self._sha256: dict[int, str] = {}
 
     def __len__(self) -> int:
         """The number of batches, if all images can be read, and have as many tiles as the first."""
@@ -195,6 +197,18 @@ class Batches:
         counts = torch.tensor([len(layout.origins) for layout in self.layouts])
         return self.group_ids.repeat_interleave(counts)
 
+    def file_hashes(self) -> set[str]:
+        """SHA-256 of the files of all images that were read; arrays have none.
+
+        Those that an earlier run read are read again here.
+        """
+        hashes = set()
+        for index in self.readable_indices:
+            if index not in self._sha256:
+                self._sha256[index] = file_sha256(self.image_inputs[index])
+            hashes.add(self._sha256[index])
+        return hashes - {""}
+
     def subset(self, indices: Sequence[int]) -> Batches:
         """Batches of some of the images that the last iteration read, without groups.
 
@@ -233,6 +247,7 @@ class Batches:
                 self.unreadable.append(image)
             else:
                 self.readable_indices.append(index)
+                self._sha256[index] = image.sha256
                 self.depth_hint = self.depth_hint or depth_hint(
                     image.image_input, image.image, self.preprocessing
                 )

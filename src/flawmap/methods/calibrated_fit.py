@@ -28,6 +28,7 @@ class CalibratedFit(NamedTuple):
         unreadable: images that were skipped, and why.
         golden: the first readable image that the method was fitted to.
         depth_hint: what to do about images whose values use fewer bits than they have.
+        file_hashes: SHA-256 of all image files that were read.
     """
 
     calibration: Calibration
@@ -35,6 +36,7 @@ class CalibratedFit(NamedTuple):
     unreadable: list[UnreadableImage]
     golden: ImageArray
     depth_hint: str = ""
+    file_hashes: frozenset[str] = frozenset()
 
 
 def fit_and_calibrate(
@@ -94,7 +96,8 @@ def fit_and_calibrate(
     golden = decode(training.image_inputs[readable[0]], preprocessing.white)
     unreadable = _unreadable(training, calibrating)
     hint = training.depth_hint or calibrating.depth_hint
-    return CalibratedFit(calibration, len(readable), unreadable, golden, hint)
+    hashes = frozenset(training.file_hashes() | calibrating.file_hashes())
+    return CalibratedFit(calibration, len(readable), unreadable, golden, hint, hashes)
 
 
 def _unreadable(training: Batches, calibrating: Batches) -> list[UnreadableImage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ def make_manifest(
     calibration: CalibrationSettings,
     finetuning: dict[str, Any] | None = None,
     no_graph_reason: str = "",
+    file_hashes: Iterable[str] = (),
 ) -> Manifest:
     """The manifest of a fitted method.
 
@@ -86,6 +87,7 @@ def make_manifest(
         calibration: budget, groups and kind of the calibration.
         finetuning: record of the backbone's fine-tuning; None without one.
         no_graph_reason: why the file holds no graph; empty where it holds one.
+        file_hashes: SHA-256 of all image files that were learned from or calibrated with.
     """
     options = method.options()
     usual = make_method(name) if name in METHODS else type(method)()
@@ -109,6 +111,7 @@ def make_manifest(
         finetuning=finetuning,
         no_graph_reason=no_graph_reason,
         patch_scoring=patch_scoring,
+        fitted_sha256=tuple(sorted(set(file_hashes))),
     )
 
 

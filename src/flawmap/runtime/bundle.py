@@ -76,6 +76,8 @@ class Manifest:
         scorer_sha256: hash of all that determines scores; `save` computes it.
         patch_scoring: how the distances of patches make an image's score and map, with tiles or
             zones; None where the graph makes them, of the image in one piece.
+        fitted_sha256: SHA-256 of every image file that the method was fitted to, that the backbone
+            was fine-tuned on, or that set the threshold; in order, each once.
 
     Example:
         >>> from flawmap.runtime.calibration import Budget, CalibrationSettings
@@ -111,11 +113,14 @@ class Manifest:
     no_graph_reason: str = ""
     scorer_sha256: str = ""
     patch_scoring: PatchScoring | None = None
+    fitted_sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.method_options.get("precision"), str):
             raise OptionError("method_options have no precision")
         check_records(self.finetuning, self.tuning)
+        if not all(map(_DIGEST.fullmatch, self.fitted_sha256)):
+            raise OptionError("fitted_sha256 holds something else than hashes")
         if self.preprocessing.joins_patches != (self.patch_scoring is not None):
             raise OptionError("tiles or zones, and patch_scoring, belong together")
         zones = self.preprocessing.zones

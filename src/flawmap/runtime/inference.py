@@ -79,6 +79,8 @@ class Runtime:
         weights_sha256: fingerprint of the backbone's weights.
         finetune_record: record of the backbone's fine-tuning; None without one.
         calibration: scores of good images, and the threshold.
+        fitted_sha256: SHA-256 of every image file that the inspector was fitted to, fine-tuned on
+            or calibrated with. To judge such an image says nothing about new parts.
         model_sha256: the file's SHA-256 as it is stored in the file, taken with 64 zeros in its own
             place; so it is not what `sha256sum` prints. Any change of the file changes it, that of
             the threshold too. Empty for an inspector that was not loaded from a file.
@@ -109,6 +111,7 @@ class Runtime:
         self.weights_sha256 = manifest.weights_sha256
         self.finetune_record = manifest.finetuning
         self.calibration = calibration
+        self.fitted_sha256 = frozenset(manifest.fitted_sha256)
         self.model_sha256 = model_sha256
         self.scorer_sha256 = scorer_sha256
         self._scorer = _scorer(manifest, backend)

@@ -208,6 +208,25 @@ def decode(image_input: ImageInput, white: int | None = None) -> ImageArray:
         return to_rgb(_open(read_input(image_input)).read(), white)
 
 
+def file_sha256(image_input: ImageInput) -> str:
+    """SHA-256 of an image file's bytes, in 64 hexadecimal digits; the image is not decoded.
+
+    Args:
+        image_input: as `decode` takes it.
+
+    Returns:
+        Empty for an array, and for a file that cannot be read.
+
+    Example:
+        >>> file_sha256(b"a")[:8], file_sha256(np.zeros((8, 8), np.uint8))
+        ('ca978112', '')
+    """
+    try:
+        return _sha256_of(read_input(image_input))
+    except ImageError:
+        return ""
+
+
 def decode_mask(path: Path) -> Mask:
     """The mask in a file: True where it marks something, such as a defect or what counts.
 
