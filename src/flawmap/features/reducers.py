@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn import decomposition, random_projection
 from torch import nn
 
 from flawmap.errors import OptionError
@@ -76,12 +76,24 @@ class SparseRandomProjection(Reducer):
         """
         del blocks
         count, channels = vectors.shape
-        dim = self.dim or int(random_projection.johnson_lindenstrauss_min_dim(count, eps=self.eps))
+        dim = self.dim or _least_dim(count, self.eps)
         if self.dim is None and dim > channels // 2:
             return nn.Identity()
+        # Not above: it takes 80 MB of memory, which most fits do without.
+        from sklearn import random_projection
+
         sparse = random_projection.SparseRandomProjection(dim, random_state=seed)
         projection = sparse.fit(np.zeros((1, channels), np.float32))
         return Projection(torch.from_numpy(projection.components_.T.toarray().astype(np.float32)))
+
+
+def _least_dim(count: int, eps: float) -> int:
+    """Numbers that keep all distances among `count` vectors within 1 ± eps.
+
+    Johnson and Lindenstrauss 1984, with the constants of Dasgupta and Gupta 2003; rounded down, as
+    scikit-learn's `johnson_lindenstrauss_min_dim` does.
+    """
+    return int(4 * math.log(count) / (eps**2 / 2 - eps**3 / 3))
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,8 @@ class PCA(Reducer):
         count, channels = vectors.shape
         rows = np.sort(np.random.default_rng(seed).permutation(count)[: self.rows])
         components = max(1, min(int(channels * self.ratio), len(rows)))
+        from sklearn import decomposition
+
         pca = decomposition.PCA(components, svd_solver="covariance_eigh")
         pca.fit(vectors[rows].double().numpy())
         matrix = torch.from_numpy(pca.components_.T)

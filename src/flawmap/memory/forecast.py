@@ -27,8 +27,8 @@ _BLOCK_ELEMENTS = 2**21
 _REDUCED_ROWS = 2**13
 """Vectors that are reduced together."""
 
-_DECODING = 3.2
-"""Of the large images that are held: what a PNG of 24 megapixels took to decode beside them."""
+_DECODING = 1.7
+"""Of the large images that are held: what a PNG of 24 megapixels takes to decode beside them."""
 
 _COPIES_OF_BANK = 3
 """The bank, the same in the order of groups, and with room behind it."""
