@@ -6,7 +6,7 @@ import pytest
 
 from flawmap.render.heatmap import COLOUR_MAX, colourise, draw_label, draw_mask_outline, overlay
 from flawmap.runtime.preprocess import to_uint8
-from flawmap.runtime.verdict import Verdict
+from flawmap.runtime.verdict import Verdict, ZoneVerdict
 from helpers import texture
 
 IMAGE = texture(0, 120, 160)
@@ -62,6 +62,16 @@ def test_a_score_is_legible_on_any_ground(ground: int, size: tuple[int, int]) ->
             assert cv2.dilate(dark.astype(np.uint8), np.ones((13, 13)))[letters].mean() > 0.9, (
                 "all around, close by"
             )
+
+
+def test_the_zone_that_decides_is_named_under_the_score() -> None:
+    image, heatmap = texture(0, 200, 300), np.zeros((200, 300), np.float32)
+    bore = ZoneVerdict("bore", 1.0, threshold=2.0, p_value=0.5, reject=False)
+    plain = overlay(image, Verdict(1.0, 0.5, False, heatmap))
+    named = overlay(image, Verdict.of_zones((bore,), heatmap))
+    rows, columns = np.nonzero((plain != named).any(axis=2))
+    assert 15 < rows.min() < rows.max() < 80
+    assert columns.max() < 80
 
 
 def test_a_reject_has_a_red_frame() -> None:

@@ -41,7 +41,8 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     Where a part is as good parts are, the image shows as it is; colour comes in as a pixel nears
     the limit of good parts. Turbo colours: blue is below the limit, green is the limit, red is half
     as much again and beyond. Regions beyond the limit have a white outline and a box. What does not
-    count, for a mask leaves it out, is pale and hatched.
+    count, for a mask leaves it out, is pale and hatched. Where there are zones, the name of the one
+    that decides stands under the score.
 
     Args:
         pixels: the image, (height, width, 3), RGB of any depth.
@@ -70,7 +71,12 @@ def overlay(pixels: ImageArray, verdict: Verdict, min_area: int = 0) -> ImageU8:
     _mark_regions(image, verdict.regions(min_area))
     if verdict.reject:
         _draw_frame(image)
-    _write_label(image, f"{verdict.score:.2f}")
+    end = _write_label(image, f"{verdict.score:.2f}")
+    if verdict.zone:
+        # matplotlib takes a while to import, for the fonts of all languages.
+        from flawmap.render.zones import draw_zone_name
+
+        draw_zone_name(image, verdict.zone, end)
     return image
 
 
@@ -135,8 +141,8 @@ def draw_label(image: ImageU8, text: str) -> ImageU8:
     return image
 
 
-def _write_label(image: ImageU8, text: str) -> None:
-    """Write a label into an image, in place."""
+def _write_label(image: ImageU8, text: str) -> int:
+    """Write a label into an image, in place; the row that follows it."""
     scale = max(0.42, min(image.shape[:2]) / 450)
     font = cv2.FONT_HERSHEY_SIMPLEX
     thickness = max(1, round(1.5 * scale))
@@ -152,6 +158,7 @@ def _write_label(image: ImageU8, text: str) -> None:
     outline = cv2.dilate(letters, disc)
     _ink(corner, cv2.add(outline, outline), _DARK)
     _ink(corner, letters, _WHITE)
+    return len(corner)
 
 
 def _ink(image: np.ndarray, ink: np.ndarray, colour: tuple[int, int, int]) -> None:

@@ -28,7 +28,7 @@ _TILE_COLOURS = ((255, 255, 255), (60, 60, 60))
 """Of neighbouring tiles, so that one can tell where they overlap."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_DARK = (20, 20, 20)
+_DARK, _WHITE = (20, 20, 20), (255, 255, 255)
 _POINTS_PER_INCH = 72
 """At so many dots an inch a point is a pixel."""
 
@@ -95,6 +95,27 @@ def draw_zones(image: ImageU8, zones: Sequence[NamedZone]) -> None:
             missing = fonts.missing(zone.text)
             text = zone.text.translate(dict.fromkeys(map(ord, missing), _REPLACEMENT))
             _write(image, text, _innermost(zone.pixels), colour, fonts)
+
+
+def draw_zone_name(image: ImageU8, name: str, top: int) -> None:
+    """Write the name of a zone at an image's left side, in place.
+
+    Args:
+        image: RGB, (height, width, 3).
+        name: of the zone; of a name without a font there are replacement characters.
+        top: first row of the text, in pixels.
+
+    Example:
+        >>> image = np.zeros((90, 90, 3), np.uint8)
+        >>> draw_zone_name(image, "bore", 30)
+        >>> bool(image[:30].any()), bool(image[30:60, :60].any())
+        (False, True)
+    """
+    fonts = Fonts()
+    text = name.translate(dict.fromkeys(map(ord, fonts.missing(name)), _REPLACEMENT))
+    size = max(11.0, min(image.shape[:2]) / 32)
+    # A little to the right, clear of a reject's frame.
+    _write(image[:, 4:], text, (top + round(0.75 * size) + 4, 0), _WHITE, fonts)
 
 
 def draw_tiles(image: ImageU8, tiles: Sequence[TileBox], scale: float) -> None:
