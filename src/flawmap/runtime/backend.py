@@ -90,7 +90,7 @@ class GraphBackend:
 
     def check_certificate(
         self, certificate: Certificate, preprocessing: Preprocessing, file: str
-    ) -> None:
+    ) -> float:
         """Score the golden images, and compare with what they scored where they were made.
 
         Args:
@@ -98,11 +98,15 @@ class GraphBackend:
             preprocessing: of the graph's input.
             file: that they are from, for the message.
 
+        Returns:
+            The largest difference, as a fraction of the largest score or map value.
+
         Raises:
             ParityError: they score otherwise here.
         """
         where = f"{file}, in {self.precision} on this machine"
-        certificate.check(preprocessing, self.score, _MACHINE_TOLERANCE[self.precision], where)
+        tolerance = _MACHINE_TOLERANCE[self.precision]
+        return certificate.check(preprocessing, self.score, tolerance, where)
 
     def _throughput_runner(self) -> GraphRunner:
         """The graph compiled for several images at once, on first use."""

@@ -89,6 +89,9 @@ class Runtime:
             threshold leaves it as it is, so images with the same hash were scored alike. Not in it:
             calibration, golden images, record of the fine-tuning, versions. Empty for an inspector
             that was not loaded from a file.
+        precision: what it computes in; that of the fit where it was not loaded from a file.
+        golden_difference: by how much scores and maps of the golden images differed here from where
+            the inspector was fitted, as a fraction of the largest; 0 where it was not loaded.
 
     Example::
 
@@ -114,6 +117,8 @@ class Runtime:
         self.fitted_sha256 = frozenset(manifest.fitted_sha256)
         self.model_sha256 = model_sha256
         self.scorer_sha256 = scorer_sha256
+        self.precision = manifest.precision
+        self.golden_difference = 0.0
         self._scorer = _scorer(manifest, backend)
         self._home = HomeProcess("the inspector")
 
@@ -143,9 +148,16 @@ class Runtime:
             backend = GraphBackend(model, choose_precision(precision, manifest))
             calibration = calibration_from_arrays(manifest.calibration, arrays)
             certificate = Certificate.from_arrays(arrays)
-            backend.check_certificate(certificate, manifest.preprocessing, str(file))
-        scorer_sha256 = manifest.scorer_sha256_in(backend.precision)
-        return cls(manifest, calibration, backend, model_sha256=sha256, scorer_sha256=scorer_sha256)
+            difference = backend.check_certificate(certificate, manifest.preprocessing, str(file))
+        runtime = cls(
+            manifest,
+            calibration,
+            backend,
+            model_sha256=sha256,
+            scorer_sha256=manifest.scorer_sha256_in(backend.precision),
+        )
+        runtime.precision, runtime.golden_difference = backend.precision, difference
+        return runtime
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(

@@ -147,6 +147,8 @@ def _threshold_becomes(state: str) -> Projection:
 PROJECTIONS: Mapping[str, tuple[Projection, ...]] = {
     "station.started": (),
     "station.stopped": (),
+    "station.halted": (),
+    "station.released": (),
     "clock.jumped": (),
     "inspection.received": (_IMAGE, _RECEIVED),
     "inspection.judged": (_OVERLAY, _JUDGED),

@@ -1,0 +1,1 @@
+"""The station itself: what comes in is stored, judged and recorded. No web."""

@@ -1,0 +1,484 @@
+"""The station: takes parts in, judges them, and keeps the record; safe in any number of threads."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from flawmap._version import __version__
+from flawmap.errors import FlawmapError, OptionError, WriteError
+from flawmap.server.core.folder_lock import FolderLock
+from flawmap.server.core.inspectors import Inspectors
+from flawmap.server.core.judging import Judge, WaitingPart
+from flawmap.server.core.limits import Limits, Refused
+from flawmap.server.core.states import State
+from flawmap.server.core.thresholds import Thresholds
+from flawmap.server.record.checkpoints import CHECKPOINTS, write_checkpoint
+from flawmap.server.record.database import Database
+from flawmap.server.record.files import FileStore
+from flawmap.server.record.inspections import (
+    Arrival,
+    Purpose,
+    Received,
+    Source,
+    decide,
+    receive,
+    skip,
+)
+from flawmap.server.record.reader import RecordReader, Row
+from flawmap.server.record.writer import RecordWriter, Written
+
+_log = logging.getLogger(__name__)
+
+FILES = "files"
+"""Folder of images and overlays in a data folder."""
+
+INSPECTORS = "inspectors"
+"""Folder of inspectors in a data folder."""
+
+_LOOK_S = 1.0
+"""How often the station looks after disk, clock and what failed."""
+
+_CHECKPOINT_S = 3600.0
+_JUMP_S = 2.0
+"""Difference between the clock's course and the time that passed that counts as a jump."""
+
+_MOST_UNSENT = 1000
+"""Events that a subscriber may be behind before it must ask again."""
+
+
+class Subscription:
+    """Events as they come, for one reader; ends when the reader falls too far behind.
+
+    Args:
+        size: events that may wait.
+    """
+
+    def __init__(self, size: int = _MOST_UNSENT) -> None:
+        self._events: queue.Queue[Written] = queue.Queue(size)
+        self.is_open = True
+
+    def put(self, event: Written) -> None:
+        """Add an event; where there is no room, the subscription ends.
+
+        Args:
+            event: that was written.
+        """
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            self.is_open = False
+
+    def get(self, timeout: float) -> Written | None:
+        """The next event.
+
+        Args:
+            timeout: seconds to wait for it.
+
+        Returns:
+            None where none came.
+        """
+        try:
+            return self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+
+class Station:
+    """A data folder with its record, and what judges parts; a context manager.
+
+    Args:
+        folder: of the data; made where it is missing.
+        inspectors: a folder of `NAME.flawmap`, which are imported for the product NAME at the
+            start; None for those that were imported before.
+        database: of the record; None for SQLite in the folder.
+        name: of the station, in each result.
+        limits: how much is taken in.
+        checkpoints: file outside the database to which the chain's head is appended; None for one
+            in the folder.
+        threads: that judge at the same time.
+        all_overlays: whether good parts get an overlay too.
+
+    Raises:
+        RecordError: another station has the folder, or the database cannot be used.
+
+    Example::
+
+        with Station(Path("data"), inspectors=Path("inspectors")) as station:
+            received = station.submit(image, "sink", source="rest", actor="local")
+            print(station.wait(received.id, 10))
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        inspectors: Path | None = None,
+        database: Database | None = None,
+        name: str = "station",
+        limits: Limits | None = None,
+        checkpoints: Path | None = None,
+        threads: int = 2,
+        all_overlays: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.limits = limits or Limits()
+        self.checkpoints = checkpoints or folder / CHECKPOINTS
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{folder}: {error.strerror}") from error
+        self._lock = FolderLock(folder)
+        self._given_inspectors = inspectors
+        self.database = database or Database.in_folder(folder)
+        try:
+            self.database.prepare()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.reader = RecordReader(self.database)
+        self.writer = RecordWriter(self.database)
+        self.files = FileStore(folder / FILES)
+        self.inspectors = Inspectors(folder / INSPECTORS, self.writer, self.reader)
+        self.thresholds = Thresholds(self.inspectors, self.writer, self.reader)
+        self.judge = Judge(
+            self.inspectors,
+            self.writer,
+            self.files,
+            threads=threads,
+            all_overlays=all_overlays,
+            on_failure=self._on_failure,
+            on_stored=self._on_stored,
+        )
+        self._subscriptions: list[Subscription] = []
+        self._reasons: dict[str, str] = {"start": "the inspectors are being loaded"}
+        self._warnings: dict[str, str] = {}
+        self._stored = 0
+        self._is_starting = True
+        self._is_halted = False
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Station:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def state(self) -> State:
+        """What the station is doing."""
+        if self._is_starting:
+            return State.STARTING
+        if self._is_halted:
+            return State.HALTED
+        if "failure" in self._reasons:
+            return State.ERROR
+        if self._reasons:
+            return State.NOT_READY
+        return State.JUDGING if self.judge.waiting else State.READY
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the station is not ready, a sentence each."""
+        return list(self._reasons.values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What will become a reason soon."""
+        return list(self._warnings.values())
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of images and overlays."""
+        return self._stored
+
+    def start(self) -> None:
+        """Import and prove the inspectors, and judge what an earlier run left waiting."""
+        self.writer.on_written(self._publish)
+        self._stored = self.reader.stored_bytes()
+        self.writer.run(
+            lambda transaction: transaction.append(
+                "station.started", self.name, "station", {"version": __version__}
+            )
+        )
+        for part in self.reader.waiting():
+            self.judge.put(
+                WaitingPart(
+                    part["id"],
+                    part["product"],
+                    part["activation_number"],
+                    part["image_sha256"],
+                    time.monotonic(),
+                )
+            )
+        for target in (self._load, self._look_after):
+            thread = threading.Thread(target=target, name=target.__name__, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End after the parts in work; parts that wait are judged after the next start."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self.judge.close()
+        with suppress(FlawmapError):
+            self.writer.run(
+                lambda transaction: transaction.append(
+                    "station.stopped", self.name, "station", {"waiting": self.judge.waiting}
+                )
+            )
+            self.checkpoint()
+        self.writer.close()
+        self.database.close()
+        self._lock.release()
+
+    def submit(
+        self,
+        data: bytes,
+        product: str,
+        *,
+        source: Source,
+        actor: str,
+        source_key: str | None = None,
+        name: str = "",
+        serial: str = "",
+        lot: str = "",
+        purpose: Purpose = "production",
+    ) -> Received:
+        """Take a part in: when this returns, its image and its row are on the disk.
+
+        Args:
+            data: the bytes of its image.
+            product: name of the product.
+            source: where it came from.
+            actor: who sent it.
+            source_key: idempotency key, or identity of a watched file; None for none.
+            name: of the file.
+            serial: of the part.
+            lot: of the part.
+            purpose: `test` for what counts in no sum.
+
+        Returns:
+            What it is known by.
+
+        Raises:
+            Refused: it is too large, too many wait, there is no room, or the station is not ready.
+            UnknownProduct: no inspector is in force for the product.
+            KeyReused: the key came before with another image.
+            RecordError: the record cannot be written.
+        """
+        self._admit(len(data))
+        sha256 = self.files.store(data, "image")
+        arrival = Arrival(
+            product=product,
+            image_sha256=sha256,
+            image_size=len(data),
+            source=source,
+            source_key=source_key,
+            name=name,
+            serial=serial,
+            lot=lot,
+            purpose=purpose,
+        )
+        received = self.writer.run(
+            lambda transaction: receive(transaction, arrival, self.name, actor)
+        )
+        if received.is_repeat:
+            return received
+        # Retention may have deleted the same image in between.
+        self.files.store(data, "image")
+        self._on_stored(len(data))
+        self.judge.put(
+            WaitingPart(
+                received.id, product, received.activation_number, sha256, time.monotonic(), data
+            )
+        )
+        return received
+
+    def wait(self, inspection_id: str, timeout: float) -> Row | None:
+        """What is stored of a part, after its verdict or the time.
+
+        Args:
+            inspection_id: of the part.
+            timeout: seconds to wait at most.
+
+        Returns:
+            The row, of which `state` may still be `waiting`; None where there is no such part.
+        """
+        future = self.judge.future(inspection_id)
+        if future is not None and timeout > 0:
+            with suppress(TimeoutError):
+                future.result(timeout)
+        return self.reader.inspection(inspection_id)
+
+    def decide(self, inspection_id: str, verdict: str, reason: str, actor: str) -> int:
+        """Record what a person says of a part; see `flawmap.server.record.inspections.decide`."""
+        return self.writer.run(
+            lambda transaction: decide(transaction, inspection_id, verdict, reason, actor)
+        )
+
+    def skip_waiting(self, reason: str, actor: str) -> int:
+        """Give up the parts whose verdicts fail, such as those of an inspector that is gone.
+
+        Args:
+            reason: why; not empty.
+            actor: who says so.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            OptionError: there is no reason.
+        """
+        if not reason.strip():
+            raise OptionError("parts are skipped for a reason; say why")
+        parts = self.judge.take_failed()
+        for part in parts:
+            self._skip(part.id, reason, actor)
+            self.judge.settle(part)
+        self._clear("failure")
+        return len(parts)
+
+    def halt(self, actor: str, reason: str) -> None:
+        """Take nothing in and judge nothing, until `release`.
+
+        Args:
+            actor: who says so.
+            reason: why.
+        """
+        self._note("station.halted", actor, reason)
+        self._is_halted = True
+        self.judge.halt(halted=True)
+
+    def release(self, actor: str, reason: str) -> None:
+        """Go on after `halt`.
+
+        Args:
+            actor: who says so.
+            reason: why.
+        """
+        self._note("station.released", actor, reason)
+        self._is_halted = False
+        self.judge.halt(halted=False)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Events as they are written, for as long as the block runs."""
+        subscription = Subscription()
+        with self._guard:
+            self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            with self._guard:
+                self._subscriptions.remove(subscription)
+
+    def checkpoint(self) -> None:
+        """Write the chain's head to the database and outside of it."""
+        write_checkpoint(self.writer, self.checkpoints)
+
+    def _skip(self, inspection_id: str, reason: str, actor: str) -> int:
+        return self.writer.run(lambda transaction: skip(transaction, inspection_id, reason, actor))
+
+    def _admit(self, size: int) -> None:
+        self.limits.check_size(size)
+        state = self.state
+        if not state.accepts:
+            reasons = "; ".join(self.reasons) or state.text
+            raise Refused(f"the station is {state.text}: {reasons}", 503, 5)
+        self.limits.check_waiting(self.judge.waiting)
+        problem = self.limits.room_problem(self.folder, self._stored + size)
+        if problem:
+            self._reasons["room"] = problem
+            raise Refused(problem, 503, 60)
+
+    def _load(self) -> None:
+        """Import what was given and prove what is in force; then the station is ready."""
+        problems: list[str] = []
+        if self._given_inspectors is not None:
+            problems += self.inspectors.import_folder(self._given_inspectors, "station")
+        problems += self.inspectors.load_in_force()
+        with self._guard:
+            self._reasons.pop("start", None)
+            if not self.reader.in_force():
+                self._reasons["inspectors"] = "no inspector is in force; upload one"
+            for number, problem in enumerate(problems):
+                self._reasons[f"inspector {number}"] = problem
+        self._is_starting = False
+
+    def _look_after(self) -> None:
+        """Watch over disk and clock, retry what failed, and write checkpoints."""
+        offset = time.time() - time.monotonic()
+        last_checkpoint = time.monotonic()
+        while not self._stop.wait(_LOOK_S):
+            try:
+                offset = self._watch_clock(offset)
+                self._watch_room()
+                if self.judge.failed and not self._stop.is_set():
+                    self._clear("failure")
+                    self.judge.retry()
+                if time.monotonic() - last_checkpoint > _CHECKPOINT_S:
+                    last_checkpoint = time.monotonic()
+                    self.checkpoint()
+                self._clear("checkpoint")
+            except (FlawmapError, OSError) as error:
+                _log.exception("the station looks after itself")
+                self._reasons["checkpoint"] = str(error)
+
+    def _watch_clock(self, offset: float) -> float:
+        now = time.time() - time.monotonic()
+        jump = now - offset
+        if abs(jump) > _JUMP_S:
+            data = {"seconds": round(jump, 3)}
+            self.writer.run(lambda t: t.append("clock.jumped", self.name, "station", data))
+            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            self._warnings["clock"] = f"the clock jumped by {jump:.1f} s, to {moment}"
+        return now
+
+    def _watch_room(self) -> None:
+        problem = self.limits.room_problem(self.folder, self._stored)
+        warning = self.limits.room_warning(self.folder, self._stored)
+        for notes, text in ((self._reasons, problem), (self._warnings, warning)):
+            if text:
+                notes["room"] = text
+            else:
+                notes.pop("room", None)
+        if self._reasons.get("inspectors") and self.reader.in_force():
+            self._clear("inspectors")
+
+    def _on_failure(self, reason: str) -> None:
+        self._reasons["failure"] = f"a part cannot be judged, and keeps waiting: {reason}"
+
+    def _on_stored(self, size: int) -> None:
+        with self._guard:
+            self._stored += size
+
+    def _clear(self, name: str) -> None:
+        self._reasons.pop(name, None)
+
+    def _note(self, kind: str, actor: str, reason: str) -> None:
+        if not reason.strip():
+            raise OptionError("say why")
+        self.writer.run(lambda t: t.append(kind, self.name, actor, {"reason": reason.strip()}))
+
+    def _publish(self, event: Written) -> None:
+        with self._guard:
+            for subscription in self._subscriptions:
+                subscription.put(event)
