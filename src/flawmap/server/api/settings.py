@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from flawmap.errors import OptionError
 from flawmap.server.core.accounts import Accounts
 from flawmap.server.core.station import Station
 
@@ -28,6 +30,7 @@ class Web:
             of a page elsewhere that got another address for its name.
         is_secure: whether cookies go over TLS alone.
         roots: folders by name, from which images may be taken by their path.
+        stopping: set when the server ends, so that streams of events end too.
     """
 
     station: Station
@@ -36,6 +39,28 @@ class Web:
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
     is_secure: bool = False
     roots: Mapping[str, Path] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def read_below(self, folder: Path, path: str) -> bytes:
+        """The bytes of a file below a folder.
+
+        Args:
+            folder: one of `roots`.
+            path: from there.
+
+        Raises:
+            OptionError: it leads out of the folder, also by links, or is no file.
+            Refused: the file is too large.
+        """
+        root = folder.resolve()
+        try:
+            file = (root / path).resolve()
+            if not file.is_relative_to(root) or not file.is_file():
+                raise OptionError(f"{path[:200]!r} is no file below that folder")
+            self.station.limits.check_size(file.stat().st_size)
+            return file.read_bytes()
+        except (OSError, ValueError) as error:
+            raise OptionError(f"{path[:200]!r} cannot be read below that folder") from error
 
 
 def web_of(request: Request) -> Web:

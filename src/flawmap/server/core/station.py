@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -50,46 +48,6 @@ _CHECKPOINT_S = 3600.0
 _JUMP_S = 2.0
 """Difference between the clock's course and the time that passed that counts as a jump."""
 
-_MOST_UNSENT = 1000
-"""Events that a subscriber may be behind before it must ask again."""
-
-
-class Subscription:
-    """Events as they come, for one reader; ends when the reader falls too far behind.
-
-    Args:
-        size: events that may wait.
-    """
-
-    def __init__(self, size: int = _MOST_UNSENT) -> None:
-        self._events: queue.Queue[Written] = queue.Queue(size)
-        self.is_open = True
-
-    def put(self, event: Written) -> None:
-        """Add an event; where there is no room, the subscription ends.
-
-        Args:
-            event: that was written.
-        """
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            self.is_open = False
-
-    def get(self, timeout: float) -> Written | None:
-        """The next event.
-
-        Args:
-            timeout: seconds to wait for it.
-
-        Returns:
-            None where none came.
-        """
-        try:
-            return self._events.get(timeout=timeout)
-        except queue.Empty:
-            return None
-
 
 class Station:
     """A data folder with its record, and what judges parts; a context manager.
@@ -105,6 +63,9 @@ class Station:
             in the folder.
         threads: that judge at the same time.
         all_overlays: whether good parts get an overlay too.
+
+    Attributes:
+        last_seq: number of the last event that was written here.
 
     Raises:
         RecordError: another station has the folder, or the database cannot be used.
@@ -158,7 +119,7 @@ class Station:
             on_failure=self._on_failure,
             on_stored=self._on_stored,
         )
-        self._subscriptions: list[Subscription] = []
+        self.last_seq = 0
         self._reasons: dict[str, str] = {"start": "the inspectors are being loaded"}
         self._warnings: dict[str, str] = {}
         self._stored = 0
@@ -212,6 +173,7 @@ class Station:
         """Import and prove the inspectors, and judge what an earlier run left waiting."""
         self.writer.on_written(self._publish)
         self._stored = self.reader.stored_bytes()
+        self.last_seq, _ = self.reader.head()
         self.writer.run(
             lambda transaction: transaction.append(
                 "station.started", self.name, "station", {"version": __version__}
@@ -378,18 +340,6 @@ class Station:
         self._is_halted = False
         self.judge.halt(halted=False)
 
-    @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """Events as they are written, for as long as the block runs."""
-        subscription = Subscription()
-        with self._guard:
-            self._subscriptions.append(subscription)
-        try:
-            yield subscription
-        finally:
-            with self._guard:
-                self._subscriptions.remove(subscription)
-
     def checkpoint(self) -> None:
         """Write the chain's head to the database and outside of it."""
         write_checkpoint(self.writer, self.checkpoints)
@@ -479,6 +429,4 @@ class Station:
         self.writer.run(lambda t: t.append(kind, self.name, actor, {"reason": reason.strip()}))
 
     def _publish(self, event: Written) -> None:
-        with self._guard:
-            for subscription in self._subscriptions:
-                subscription.put(event)
+        self.last_seq = event.seq
