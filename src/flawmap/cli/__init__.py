@@ -28,7 +28,9 @@ from flawmap.cli import (
     inspect,
     methods,
     preview,
+    serve,
     split,
+    station,
     table,
     threshold,
 )
@@ -50,6 +52,7 @@ _COMMAND_ORDER = (
     "evaluate",
     "export",
     "split",
+    "serve",
     "methods",
     "demo",
     "table",
@@ -74,7 +77,9 @@ __all__ = [
     "main",
     "methods",
     "preview",
+    "serve",
     "split",
+    "station",
     "table",
     "threshold",
 ]

@@ -6,15 +6,16 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 
 from flawmap.errors import FlawmapError, OptionError
 from flawmap.server.core.thresholds import FOUR_EYES
 from flawmap.server.record.database import Database
+from flawmap.server.record.reader import Row
 from flawmap.server.record.tables import ApiKey, LogOnGuard, Person, SignIn
 from flawmap.server.record.writer import RecordWriter, Transaction, utc_text
 
@@ -221,6 +222,18 @@ class Accounts:
         data = {"value": {"on": on}}
         self._writer.run(lambda t: t.append("setting.changed", FOUR_EYES, actor, data))
 
+    def persons(self) -> list[Row]:
+        """All accounts, closed ones too, without their secrets."""
+        return self._list(
+            select(Person.login, Person.name, Person.role, Person.created_at, Person.closed_at)
+        )
+
+    def keys(self) -> list[Row]:
+        """All keys, revoked ones too, without their secrets."""
+        return self._list(
+            select(ApiKey.name, ApiKey.role, ApiKey.created_at, ApiKey.created_by, ApiKey.closed_at)
+        )
+
     def sign_in(self, login: str, password: str) -> tuple[str, Actor]:
         """Begin a session.
 
@@ -317,6 +330,10 @@ class Accounts:
                 )
             ).first()
         return None if row is None else Actor(row.name, row.role)
+
+    def _list(self, statement: Select[*tuple[Any, ...]]) -> list[Row]:
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
 
     def _hash(self, password: str) -> str:
         if len(password) < _SHORTEST_PASSWORD:
