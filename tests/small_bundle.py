@@ -20,7 +20,7 @@ from flawmap.runtime import bundle
 from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import Certificate
+from flawmap.runtime.certificate import Certificate, golden_images
 from flawmap.runtime.graph import Graph, concat_graphs
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.replaceable_search import add_replaceable_search
@@ -43,7 +43,8 @@ def save_small_bundle(file: Path) -> Path:
     scores = np.array([score for score, _ in scored])
     peaks = np.array([float(distances.max()) for _, distances in scored])
     calibration = Calibration(scores, peaks, Budget(0.05))
-    certificate = Certificate.issue(texture(0), PREPROCESSING, backend.score)
+    golden = golden_images(texture(0), PREPROCESSING)
+    certificate = Certificate.issue(golden, PREPROCESSING, backend.score)
     manifest = Manifest(
         version="0.1.0",
         libraries={"openvino": "2026.0"},

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Event as Gate
 
@@ -11,7 +11,7 @@ from sqlalchemy import text
 from flawmap.errors import RecordError
 from flawmap.server.record.chain import FIRST_PREV, event_hash
 from flawmap.server.record.database import Database
-from flawmap.server.record.inspections import judge, receive
+from flawmap.server.record.inspections import Received, judge, receive
 from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.writer import RecordWriter, Transaction
 from server.postgres import PostgresServer
@@ -25,8 +25,12 @@ def writer(database: Database) -> Iterator[RecordWriter]:
         yield writer
 
 
+def receiving(number: int) -> Callable[[Transaction], Received]:
+    return lambda transaction: receive(transaction, arrival(number), "here", "local")
+
+
 def received(writer: RecordWriter, number: int = 0) -> str:
-    return writer.run(lambda t: receive(t, arrival(number), "here", "local")).id
+    return writer.run(receiving(number)).id
 
 
 def test_each_event_holds_the_hash_of_the_one_before(
@@ -55,9 +59,9 @@ def test_writes_that_wait_share_a_commit_and_fail_alone(writer: RecordWriter) ->
         raise ValueError("this one alone")
 
     writer.submit(wait)
-    good = [writer.submit(lambda t, n=n: receive(t, arrival(n), "here", "local")) for n in (1, 2)]
+    good = [writer.submit(receiving(number)) for number in (1, 2)]
     bad = writer.submit(fail)
-    last = writer.submit(lambda t: receive(t, arrival(3), "here", "local"))
+    last = writer.submit(receiving(3))
     gate.set()
     with pytest.raises(ValueError, match="alone"):
         bad.result(5)
@@ -113,10 +117,7 @@ def test_unknown_events_and_rows_are_refused(writer: RecordWriter) -> None:
 def test_two_writers_keep_one_chain(writer: RecordWriter, database: Database) -> None:
     """A command such as `flawmap station user add` writes beside the station."""
     with RecordWriter(database) as other:
-        parts = [
-            each.submit(lambda t, n=n: receive(t, arrival(n), "here", "local"))
-            for n, each in enumerate([writer, other] * 20)
-        ]
+        parts = [each.submit(receiving(number)) for number, each in enumerate([writer, other] * 20)]
         seqs = sorted(part.result(10).seq for part in parts)
     assert seqs == list(range(3, 43))
 
