@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from flawmap.server.record.writer import RecordWriter, Transaction
 PRODUCT = "bolt"
 _VERDICTS: tuple[State, ...] = ("good", "reject", "undecided")
 MODEL = "a" * 64
+_INSPECTOR = b"inspector"
 _IMPORTED = {
     "model_sha256": MODEL,
-    "file_sha256": "b" * 64,
-    "file_size": 10,
+    "file_sha256": hashlib.sha256(_INSPECTOR).hexdigest(),
+    "file_size": len(_INSPECTOR),
     "scorer_sha256": "c" * 64,
     "method_name": "small",
     "version": "0.1.0",
@@ -66,7 +68,9 @@ class FilledRecord:
 def fill(folder: Path) -> FilledRecord:
     """Write a record: three parts that were judged, one skipped, one that waits, and the rest."""
     record = FilledRecord(folder, {})
-    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "inspectors" / f"{MODEL}.flawmap"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(_INSPECTOR)
     with closing(Database.in_folder(folder)) as database:
         database.prepare()
         with RecordWriter(database) as writer:

@@ -1,6 +1,6 @@
 """What is installed with `pip install "flawmap[...]"`.
 
-The base installation inspects; fitting, ONNX, int8 and the ELPV data set are extras.
+The base installation inspects; fitting, ONNX, int8, the ELPV data set and the station are extras.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _EXTRA_OF_MODULE = {
     "onnxscript": "onnx",
     "elpv_dataset": "elpv",
     "nncf": "int8",
+    "alembic": "station",
+    "sqlalchemy": "station",
 }
 """The extra that brings a module."""
 

@@ -364,11 +364,12 @@ def test_a_file_that_retention_deleted_is_not_missed(record: FilledRecord) -> No
 
 
 def test_inspectors_are_compared_where_their_folder_is_given(record: FilledRecord) -> None:
-    folder = record.folder / "inspectors"
+    file = record.folder / "inspectors" / f"{'a' * 64}.flawmap"
     with closing(Database.in_folder(record.folder)) as database:
-        report = verify(database, record.files, inspectors=folder)
-        assert "No such file" in found(report)["inspector file"]
-        folder.mkdir()
-        (folder / f"{'a' * 64}.flawmap").write_bytes(b"x")
-        report = verify(database, record.files, inspectors=folder)
-        assert "other bytes than were imported" in found(report)["inspector file"]
+        assert verify(database, record.files, inspectors=file.parent).is_fine
+        file.write_bytes(b"x")
+        report = verify(database, record.files, inspectors=file.parent)
+        assert found(report) == {"inspector file": f"{file}: has other bytes than were imported"}
+        file.unlink()
+        report = verify(database, record.files, inspectors=file.parent)
+        assert found(report) == {"inspector file": f"{file}: No such file or directory"}
