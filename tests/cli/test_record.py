@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from filled_record import FilledRecord, fill
+from flawmap.errors import RecordError
+from helpers import run, run_json
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> FilledRecord:
+    return fill(tmp_path_factory.mktemp("record") / "data")
+
+
+@pytest.fixture
+def record(original: FilledRecord, tmp_path: Path) -> FilledRecord:
+    return original.copy(tmp_path / "data")
+
+
+def test_verify_says_that_all_fits(record: FilledRecord) -> None:
+    code, output = run("record", "verify", "--data", record.folder)
+    assert code == 0
+    assert "16 events, 21 rows, 6 files and 2 checkpoints were compared" in output
+    assert "all fits; the chain ends with " in output
+    code, report = run_json("record", "verify", "--data", record.folder)
+    assert code == 0
+    assert report["is_fine"] is True
+    assert report["head"] == head(record)
+
+
+def head(record: FilledRecord) -> str:
+    with closing(sqlite3.connect(record.folder / "record.sqlite")) as connection:
+        statement = "SELECT hash FROM event ORDER BY seq DESC LIMIT 1"
+        return str(connection.execute(statement).fetchone()[0])
+
+
+def test_verify_names_what_does_not_fit(record: FilledRecord) -> None:
+    with closing(sqlite3.connect(record.folder / "record.sqlite")) as connection:
+        connection.execute("UPDATE tally SET count = 7 WHERE state IN ('good', 'reject')")
+        connection.commit()
+    code, output = run("record", "verify", "--data", record.folder)
+    assert code == 1
+    assert "tally: bolt: 7 parts are good, and 1 by the events (1 more)" in output
+    code, report = run_json("record", "verify", "--data", record.folder)
+    assert code == 1
+    assert [finding["kind"] for finding in report["findings"]] == ["tally"]
+
+
+def test_verify_takes_checkpoints_from_elsewhere(record: FilledRecord, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    row = {"seq": 99, "hash": "0" * 64, "at": "2026-01-31T12:00:00.000Z"}
+    elsewhere.write_text(f"{record.checkpoints.read_text()}{json.dumps(row)}\n")
+    code, output = run("record", "verify", "--data", record.folder, "--checkpoints", elsewhere)
+    assert code == 1
+    assert "there is no such event; the chain ends with 16" in output
+
+
+def test_a_folder_without_a_record_is_named_and_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"there is no record\.sqlite"):
+        run("record", "verify", "--data", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_does_not_import_the_station() -> None:
+    script = "import sys, flawmap.cli; print([n for n in sys.modules if 'sqlalchemy' in n])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
