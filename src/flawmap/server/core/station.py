@@ -340,6 +340,23 @@ class Station:
         self._is_halted = False
         self.judge.halt(halted=False)
 
+    def note_warning(self, key: str, text: str) -> None:
+        """Say what someone should look after, until it is cleared.
+
+        Args:
+            key: what it is cleared by.
+            text: a sentence.
+        """
+        self._warnings[key] = text
+
+    def clear_warning(self, key: str) -> None:
+        """Say that a warning is gone.
+
+        Args:
+            key: that it was noted by.
+        """
+        self._warnings.pop(key, None)
+
     def checkpoint(self) -> None:
         """Write the chain's head to the database and outside of it."""
         write_checkpoint(self.writer, self.checkpoints)
