@@ -371,7 +371,7 @@ class Station:
             reasons = "; ".join(self.reasons) or state.text
             raise Refused(f"the station is {state.text}: {reasons}", 503, 5)
         self.limits.check_waiting(self.judge.waiting)
-        problem = self.limits.room_problem(self.folder, self._stored + size)
+        problem = self.limits.room_problem(self.folder, self._stored, size)
         if problem:
             self._reasons["room"] = problem
             raise Refused(problem, 503, 60)
