@@ -74,3 +74,26 @@ def test_the_command_line_does_not_import_the_station() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_backup_is_made_and_restored(record: FilledRecord, tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy", tmp_path / "new"
+    code, output = run("record", "backup", "--data", record.folder, "-o", copy)
+    assert code == 0
+    assert "16 events and 7 files" in output
+    assert run("record", "verify", "--data", copy)[0] == 0
+    code, output = run("record", "restore", copy, "--data", new)
+    assert code == 0
+    assert "all fits" in output
+    code, report = run_json("record", "verify", "--data", new)
+    assert (code, report["events"]) == (0, 17)
+
+
+def test_a_backup_of_a_damaged_record_says_so(record: FilledRecord, tmp_path: Path) -> None:
+    next((record.folder / "inspectors").iterdir()).unlink()
+    code, made = run_json("record", "backup", "--data", record.folder, "-o", tmp_path / "copy")
+    assert code == 1
+    assert len(made["problems"]) == 1
+    code, output = run("record", "restore", tmp_path / "copy", "--data", tmp_path / "new")
+    assert code == 1
+    assert "inspector file:" in output
