@@ -97,3 +97,15 @@ def test_a_backup_of_a_damaged_record_says_so(record: FilledRecord, tmp_path: Pa
     code, output = run("record", "restore", tmp_path / "copy", "--data", tmp_path / "new")
     assert code == 1
     assert "inspector file:" in output
+
+
+def test_old_files_are_deleted(record: FilledRecord) -> None:
+    arguments = ("record", "retain", "--data", record.folder, "--images-days", 0)
+    code, output = run(*arguments, "--overlays-days", 1, "--dry-run")
+    assert code == 0
+    assert "4 images and 0 overlays, 0.0 MB, would be deleted" in output
+    code, done = run_json(*arguments)
+    assert code == 0
+    assert done == {"images": 4, "overlays": 0, "freed_bytes": 62, "dry_run": False}
+    code, report = run_json("record", "verify", "--data", record.folder)
+    assert (code, report["events"], report["files"]) == (0, 20, 2)

@@ -133,6 +133,48 @@ def restore(
     _show_report(report)
 
 
+@record_app.command(epilog=_EXIT_CODES)
+def retain(
+    data: DataOption,
+    images_days: Annotated[
+        int | None, typer.Option(help="Days that images are kept; for ever unless given.")
+    ] = None,
+    good_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days that images of good parts are kept, on which no person decided; as other "
+            "images unless given."
+        ),
+    ] = None,
+    overlays_days: Annotated[
+        int | None, typer.Option(help="Days that overlays are kept; for ever unless given.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+    ] = False,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete the bytes of old images and overlays; verdicts stay, and each deletion is on record.
+
+    Images of parts that wait are kept. A station may run meanwhile.
+    """
+    from flawmap.server.record.layout import DataFolder
+    from flawmap.server.record.retention import Rules
+    from flawmap.server.record.retention import retain as apply_rules
+
+    choose_output(as_json=as_json, quiet=quiet)
+    rules = Rules(images_days, good_days, overlays_days)
+    with _open(data, database, to_write=not dry_run) as opened, progress_bars():
+        done = apply_rules(opened, DataFolder(data).files, rules, _ACTOR, dry_run=dry_run)
+    print_document(done._asdict() | {"dry_run": dry_run})
+    out.print(
+        f"{done.images} images and {done.overlays} overlays, {done.freed_bytes / 1e6:.1f} MB, "
+        f"{'would be' if dry_run else 'were'} deleted"
+    )
+
+
 def _show_report(report: Report) -> NoReturn:
     print_document(report.to_dict())
     for finding in report.findings:
