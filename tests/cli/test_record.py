@@ -109,3 +109,14 @@ def test_old_files_are_deleted(record: FilledRecord) -> None:
     assert done == {"images": 4, "overlays": 0, "freed_bytes": 62, "dry_run": False}
     code, report = run_json("record", "verify", "--data", record.folder)
     assert (code, report["events"], report["files"]) == (0, 20, 2)
+
+
+def test_parts_are_exported(record: FilledRecord, tmp_path: Path) -> None:
+    arguments = ("record", "export", "--data", record.folder, "--since", "2026-01-01")
+    code, output = run(*arguments, "-o", tmp_path / "out", "--images", "--product", "bolt")
+    assert code == 0
+    assert f"{tmp_path / 'out'}: 5 parts and 6 images" in output
+    next(record.files.folder.rglob("overlay/*/*/*")).unlink()
+    code, made = run_json(*arguments, "-o", tmp_path / "again", "--images")
+    assert code == 1
+    assert (made["inspections"], made["images"], len(made["problems"])) == (5, 5, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -110,9 +110,7 @@ def backup(
         f"{on_one_line(made.folder)}: {made.events} events and {made.files} files; the chain ends "
         f"with {made.head or 'nothing'}"
     )
-    for problem in made.problems:
-        err.print(f"[red]not copied:[/] {on_one_line(problem)}")
-    raise typer.Exit(ExitCode.SOME_REJECTED if made.problems else ExitCode.ALL_GOOD)
+    _exit_with_problems("not copied", made.problems)
 
 
 @record_app.command(epilog=_EXIT_CODES)
@@ -173,6 +171,48 @@ def retain(
         f"{done.images} images and {done.overlays} overlays, {done.freed_bytes / 1e6:.1f} MB, "
         f"{'would be' if dry_run else 'were'} deleted"
     )
+
+
+@record_app.command(epilog=_EXIT_CODES)
+def export(
+    data: DataOption,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder for the tables.", metavar="FOLDER")
+    ],
+    since: Annotated[
+        str,
+        typer.Option(
+            help="Parts that came at this time or later: 2026-01-31 or 2026-01-31T12:00+01:00; UTC "
+            "where it names no zone.",
+            metavar="TIME",
+        ),
+    ] = "",
+    until: Annotated[
+        str, typer.Option(help="Parts that came before this time.", metavar="TIME")
+    ] = "",
+    product: Annotated[str, typer.Option(help="Parts of this product.", metavar="NAME")] = "",
+    images: Annotated[bool, typer.Option("--images", help="Copy images and overlays too.")] = False,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write parts and what was found of them as CSV and JSON Lines, with images if wanted."""
+    from flawmap.server.record.export import Selection, make_export
+    from flawmap.server.record.layout import DataFolder
+
+    choose_output(as_json=as_json, quiet=quiet)
+    selection = Selection(since, until, product)
+    with _open(data, database, to_write=True) as opened, progress_bars():
+        made = make_export(opened, DataFolder(data).files, output, selection, _ACTOR, images=images)
+    print_document(made.to_dict())
+    out.print(f"{on_one_line(made.folder)}: {made.inspections} parts and {made.images} images")
+    _exit_with_problems("not exported", made.problems)
+
+
+def _exit_with_problems(what: str, problems: Sequence[str]) -> NoReturn:
+    for problem in problems:
+        err.print(f"[red]{what}:[/] {on_one_line(problem)}")
+    raise typer.Exit(ExitCode.SOME_REJECTED if problems else ExitCode.ALL_GOOD)
 
 
 def _show_report(report: Report) -> NoReturn:

@@ -15,10 +15,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from flawmap.errors import RecordError, WriteError
+from flawmap.errors import RecordError
 from flawmap.server.record.database import SQLITE_FILE, Database
 from flawmap.server.record.files import Category
-from flawmap.server.record.layout import INSPECTORS, DataFolder
+from flawmap.server.record.layout import INSPECTORS, DataFolder, check_empty
 from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.tables import StoredFile
 from flawmap.server.record.verify import Report, verify
@@ -73,7 +73,7 @@ def make_backup(database: Database, data: DataFolder, folder: Path, actor: str) 
             f"{database.name}: only a database of SQLite is copied; use pg_dump, and copy the "
             "data folder after it"
         )
-    _check_empty(folder)
+    check_empty(folder)
     with atomic_folder(folder) as temporary:
         copy = DataFolder(temporary)
         # The checkpoints first, so that there is none of an event that the copy lacks.
@@ -106,7 +106,7 @@ def restore_backup(backup: Path, folder: Path, actor: str) -> Report:
     source = DataFolder(backup)
     if not (backup / SQLITE_FILE).is_file():
         raise RecordError(f"{backup}: there is no {SQLITE_FILE}; name a folder with a backup")
-    _check_empty(folder)
+    check_empty(folder)
     with atomic_folder(folder) as temporary:
         data = DataFolder(temporary)
         _copy_checkpoints(source, data)
@@ -124,14 +124,6 @@ def restore_backup(backup: Path, folder: Path, actor: str) -> Report:
             with RecordWriter(database) as writer:
                 writer.run(lambda t: t.append("backup.restored", "record", actor, noted))
     return report
-
-
-def _check_empty(folder: Path) -> None:
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise WriteError(f"{folder}: is not empty; name a new folder")
-    except OSError as error:
-        raise WriteError(f"{folder}: {error.strerror}") from error
 
 
 def _copy_database(source: Path, target: Path) -> None:

@@ -126,7 +126,7 @@ def _old_files(connection: Connection, rules: Rules, now: datetime) -> Iterator[
     for statement in (_old_images(rules, now), _old_overlays(rules, now)):
         if statement is not None:
             for row in connection.execute(statement):
-                yield _OldFile(*row)
+                yield _OldFile(*row)  # type: ignore[arg-type]  # a category is a text there
 
 
 def _old_images(rules: Rules, now: datetime) -> Select[str, str, int, str] | None:
