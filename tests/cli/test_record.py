@@ -74,3 +74,49 @@ def test_the_command_line_does_not_import_the_station() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_backup_is_made_and_restored(record: FilledRecord, tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy", tmp_path / "new"
+    code, output = run("record", "backup", "--data", record.folder, "-o", copy)
+    assert code == 0
+    assert "16 events and 7 files" in output
+    assert run("record", "verify", "--data", copy)[0] == 0
+    code, output = run("record", "restore", copy, "--data", new)
+    assert code == 0
+    assert "all fits" in output
+    code, report = run_json("record", "verify", "--data", new)
+    assert (code, report["events"]) == (0, 17)
+
+
+def test_a_backup_of_a_damaged_record_says_so(record: FilledRecord, tmp_path: Path) -> None:
+    next((record.folder / "inspectors").iterdir()).unlink()
+    code, made = run_json("record", "backup", "--data", record.folder, "-o", tmp_path / "copy")
+    assert code == 1
+    assert len(made["problems"]) == 1
+    code, output = run("record", "restore", tmp_path / "copy", "--data", tmp_path / "new")
+    assert code == 1
+    assert "inspector file:" in output
+
+
+def test_old_files_are_deleted(record: FilledRecord) -> None:
+    arguments = ("record", "retain", "--data", record.folder, "--images-days", 0)
+    code, output = run(*arguments, "--overlays-days", 1, "--dry-run")
+    assert code == 0
+    assert "4 images and 0 overlays, 0.0 MB, would be deleted" in output
+    code, done = run_json(*arguments)
+    assert code == 0
+    assert done == {"images": 4, "overlays": 0, "freed_bytes": 62, "dry_run": False}
+    code, report = run_json("record", "verify", "--data", record.folder)
+    assert (code, report["events"], report["files"]) == (0, 20, 2)
+
+
+def test_parts_are_exported(record: FilledRecord, tmp_path: Path) -> None:
+    arguments = ("record", "export", "--data", record.folder, "--since", "2026-01-01")
+    code, output = run(*arguments, "-o", tmp_path / "out", "--images", "--product", "bolt")
+    assert code == 0
+    assert f"{tmp_path / 'out'}: 5 parts and 6 images" in output
+    next(record.files.folder.rglob("overlay/*/*/*")).unlink()
+    code, made = run_json(*arguments, "-o", tmp_path / "again", "--images")
+    assert code == 1
+    assert (made["inspections"], made["images"], len(made["problems"])) == (5, 5, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flawmap.errors import WriteError
 from flawmap.server.record.checkpoints import CHECKPOINTS
 from flawmap.server.record.files import FileStore
 
@@ -43,3 +44,19 @@ class DataFolder:
     def checkpoints(self) -> Path:
         """The file of the checkpoints, where no other place is named."""
         return self.folder / CHECKPOINTS
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder that holds something, before hours are spent on filling it.
+
+    Args:
+        folder: missing or empty.
+
+    Raises:
+        WriteError: it is neither.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise WriteError(f"{folder}: is not empty; name a new folder")
+    except OSError as error:
+        raise WriteError(f"{folder}: {error.strerror}") from error
