@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,3 +133,88 @@ def test_errors_are_pages_but_not_for_machines(client: TestClient) -> None:
     machine = client.get("/api/v1/nothing")
     assert machine.status_code == 404
     assert machine.headers["content-type"] == "application/problem+json"
+
+
+def test_parts_are_found_by_each_field(client: TestClient, station: Station) -> None:
+    first = submit(station, 1, serial="A1", lot="L1")
+    second = submit(station, 2, serial="B2", lot="L2")
+    row = station.reader.inspection(first)
+    assert row is not None
+    for query, found in (
+        ("", {first, second}),
+        ("serial=A1", {first}),
+        ("lot=L2", {second}),
+        ("product=small", {first, second}),
+        ("product=other", set()),
+        (f"serial=A1&verdict={row['state']}", {first}),
+        ("verdict=skipped", set()),
+        ("since=2020-01-01T00:00", {first, second}),
+        ("since=2020-01-01T00:00&until=2021-01-01T00:00", set()),
+    ):
+        text = client.get(f"/inspections?{query}").text
+        assert {one for one in (first, second) if f"/inspections/{one}" in text} == found, query
+    assert client.get("/inspections?since=yesterday").status_code == 422
+    assert client.get("/inspections?verdict=perfect").status_code == 422
+
+
+def test_many_parts_are_leafed_through(
+    client: TestClient, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flawmap.server.pages.inspections._ON_A_PAGE", 2)
+    parts = [submit(station, serial="A & B") for _ in range(5)]
+    seen: list[str] = []
+    address = "/inspections?serial=A+%26+B"
+    for _ in range(3):
+        text = client.get(address).text
+        seen += re.findall(r'<a href="/inspections/([0-9a-f]{32})"', text)
+        older = re.search(r'href="([^"]*)" rel="next"', text)
+        address = older[1].replace("&amp;", "&") if older else ""
+    assert not address
+    assert seen == parts[::-1]
+
+
+def test_a_part_shows_all_that_is_stored(client: TestClient, station: Station) -> None:
+    identity = submit(station, serial="<b>A1</b>", lot="L7")
+    text = client.get(f"/inspections/{identity}").text
+    row = station.reader.inspection(identity)
+    assert row is not None
+    for name in ("id", "lot", "state", "model_sha256", "image_sha256", "score", "received_seq"):
+        assert f">{row[name]}</td>" in text, name
+    assert f'src="/api/v1/inspections/{identity}/image"' in text
+    assert "&lt;b&gt;A1&lt;/b&gt;" in text
+    assert "<b>A1" not in text
+    missing = client.get(f"/inspections/{'0' * 32}")
+    assert missing.status_code == 404
+    assert "there is no inspection" in missing.text
+    assert client.get("/inspections/x").status_code == 422
+
+
+def test_an_image_that_was_deleted_is_told(
+    client: TestClient, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = submit(station)
+    gone = {"deleted_at": "2026-01-01T00:00:00.000Z"}
+    monkeypatch.setattr(station.reader, "stored_file", lambda sha256: gone)
+    assert "The image was deleted" in client.get(f"/inspections/{identity}").text
+    assert "Image deleted" in client.get("/").text
+
+
+def test_a_person_decides_with_a_reason(client: TestClient, station: Station) -> None:
+    identity = submit(station)
+    form = {"verdict": "good", "reason": "only <i>dust</i>"}
+    address = f"/inspections/{identity}/decisions"
+    answer = client.post(address, data=form)
+    assert answer.status_code == 303
+    text = client.get(answer.headers["location"]).text
+    assert "Your decision is on record" in text
+    assert "only &lt;i&gt;dust" in text
+    (decision,) = station.reader.decisions(identity)
+    assert (decision["person"], decision["verdict"]) == ("local", "good")
+    for wrong in ({"verdict": "good"}, {"reason": "x"}, {"verdict": "undecided", "reason": "x"}):
+        refused = client.post(address, data=wrong)
+        assert refused.status_code == 422
+        assert refused.headers["content-type"].startswith("text/html")
+    assert client.post(address, data=form | {"reason": "  "}).status_code == 422
+    elsewhere = client.post(address, data=form, headers={"origin": "http://evil.example"})
+    assert elsewhere.status_code == 403
+    assert len(station.reader.decisions(identity)) == 1
