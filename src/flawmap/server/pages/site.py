@@ -18,7 +18,7 @@ from flawmap.errors import FlawmapError
 from flawmap.server.api.guard import TooLarge
 from flawmap.server.api.settings import Web
 from flawmap.server.core.limits import Refused
-from flawmap.server.pages import inspections, status
+from flawmap.server.pages import inspections, inspectors, sign_in, status
 from flawmap.server.pages.forms import go_to
 from flawmap.server.pages.render import page
 
@@ -36,7 +36,8 @@ def add_pages(app: FastAPI, web: Web) -> None:
         web: what it was made of.
     """
     app.state.web = web
-    for module in (status, inspections):
+    app.state.sign_in_limit = sign_in.sign_in_limit()
+    for module in (status, inspections, inspectors, sign_in):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     for kind in (Refused, FlawmapError, TooLarge, RequestValidationError, HTTPException):
