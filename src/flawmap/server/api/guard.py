@@ -33,10 +33,11 @@ _HEADERS = {
 
 
 class RateLimit:
-    """So many requests a second of each caller, on average over ten seconds.
+    """So many requests a second of each caller, on average over some seconds.
 
     Args:
         rate: requests a second.
+        over_s: seconds; so many times the rate may come at once.
 
     Example:
         >>> limit = RateLimit(0.1)
@@ -44,9 +45,9 @@ class RateLimit:
         (True, False, True)
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, over_s: float = _BURST_S) -> None:
         self._rate = rate
-        self._most = max(1.0, rate * _BURST_S)
+        self._most = max(1.0, rate * over_s)
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allows(self, caller: str, now: float) -> bool:
