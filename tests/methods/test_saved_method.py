@@ -3,6 +3,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
 from flawmap import Inspector
@@ -14,7 +16,9 @@ from flawmap.methods.saved_method import (
 )
 from flawmap.runtime.calibration import Budget, CalibrationSettings
 from flawmap.runtime.certificate import golden_images
+from flawmap.runtime.graph import Graph
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.replaceable_search import with_bank
 from helpers import TINY, texture
 
 GOOD = [texture(seed) for seed in range(3)]
@@ -27,6 +31,24 @@ def test_a_graph_comes_with_golden_images_and_no_reason() -> None:
     assert {name.partition(".")[0] for name in graph.arrays} == {"graph", "golden"}
     assert graph.missing_reason == ""
     assert inspector.method.notes == []
+
+
+def test_a_machine_without_exact_products_certifies_the_plain_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else such a machine could make no graph at all: its eight bits do not score as torch does."""
+    searches = []
+
+    def spy(graph: Graph, vectors: np.ndarray, *, in_eight_bits: bool) -> Graph:
+        searches.append(in_eight_bits)
+        return with_bank(graph, vectors, in_eight_bits=in_eight_bits)
+
+    monkeypatch.setattr("flawmap.runtime.replaceable_search.eight_bits_are_exact", lambda: False)
+    monkeypatch.setattr("flawmap.runtime.replaceable_search.with_bank", spy)
+    inspector = Inspector(size=64, **TINY).fit(GOOD)
+    golden = golden_images(GOOD[0], inspector.preprocessing)
+    assert make_graph(inspector.method, golden, inspector.preprocessing).missing_reason == ""
+    assert searches == [False]
 
 
 def test_a_method_without_a_graph_says_why_in_the_file_and_in_its_notes() -> None:

@@ -80,8 +80,8 @@ def test_a_machine_without_exact_products_searches_plainly(
         replaced.append(in_eight_bits)
         return with_bank(graph, vectors, in_eight_bits=in_eight_bits)
 
-    monkeypatch.setattr("flawmap.runtime.inference.eight_bits_are_exact", lambda: False)
-    monkeypatch.setattr("flawmap.runtime.inference.with_bank", spy)
+    monkeypatch.setattr("flawmap.runtime.replaceable_search.eight_bits_are_exact", lambda: False)
+    monkeypatch.setattr("flawmap.runtime.replaceable_search.with_bank", spy)
     assert flawmap.load(file).inspect(image(1002)).score == pytest.approx(expected, rel=1e-6)
     assert replaced == [False]
 

@@ -23,6 +23,7 @@ from flawmap.runtime.calibration import CalibrationSettings
 from flawmap.runtime.graph import Graph
 from flawmap.runtime.image_types import ImageArray
 from flawmap.runtime.preprocess import Preprocessing
+from flawmap.runtime.replaceable_search import runnable_here
 from flawmap.support.flat import changes
 from flawmap.support.progress import report_progress
 
@@ -174,11 +175,12 @@ def _certified_graph(
     method.encoder_runner.release()  # what is compiled next takes its place
     if isinstance(head, PatchCoreHead) and head.bank_is_replaceable:
         graph = append_searching_head(front, head, height, width)
+        checked = runnable_here(graph, head.bank.vectors.float().cpu().numpy())
     else:
-        graph = append_head(front, head, height, width)
+        graph = checked = append_head(front, head, height, width)
     report_progress(_MAKING, 1, 3)
     module = method.scoring_module(head)
-    certificate = issue_certificate(module, graph, golden, preprocessing, method.precision)
+    certificate = issue_certificate(module, checked, golden, preprocessing, method.precision)
     report_progress(_MAKING, 2, 3)
     arrays = graph.to_arrays()
     try:

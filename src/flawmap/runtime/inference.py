@@ -24,7 +24,7 @@ from flawmap.runtime.images.decode import DecodedImage, UnreadableImage, decode,
 from flawmap.runtime.images.image_input import name_of
 from flawmap.runtime.new_bank import BANK_VECTORS
 from flawmap.runtime.preprocess import resize
-from flawmap.runtime.replaceable_search import eight_bits_are_exact, has_search, with_bank
+from flawmap.runtime.replaceable_search import has_search, runnable_here
 from flawmap.runtime.rounds import Rounds
 from flawmap.runtime.saved_bytes import as_path
 from flawmap.runtime.tile_backend import TileScorer
@@ -282,9 +282,7 @@ def _scorer(manifest: Manifest, backend: ScoringBackend) -> _ImageScorer:
 def _graph(arrays: Mapping[str, np.ndarray]) -> Graph:
     """The graph in a saved file, whose search this machine can run."""
     loaded = Graph.from_arrays(arrays)
-    if not has_search(loaded) or eight_bits_are_exact():
-        return loaded
-    return with_bank(loaded, arrays[BANK_VECTORS], in_eight_bits=False)
+    return runnable_here(loaded, arrays[BANK_VECTORS]) if has_search(loaded) else loaded
 
 
 def _openvino_refuses(manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.bundle import METHOD_PREFIX, Bundle
 from flawmap.runtime.certificate import Certificate
 from flawmap.runtime.graph import Graph, check_precision
-from flawmap.runtime.replaceable_search import with_bank
+from flawmap.runtime.replaceable_search import runnable_here, with_bank
 
 BANK_VECTORS = f"{METHOD_PREFIX}bank.vectors"
 """Name of the array that holds the vectors of the bank."""
@@ -49,7 +49,7 @@ def replace_bank(saved: Bundle, vectors: _Vectors, image_ids: _ImageIds) -> dict
     graph = with_bank(Graph.from_arrays(saved.arrays), vectors.astype(np.float32))
     # As where the file was made: golden scores are those of f32, but of int8 where that is fitted.
     precision = "int8" if saved.manifest.precision == "int8" else "f32"
-    score = GraphBackend(graph, check_precision(precision)).score
+    score = GraphBackend(runnable_here(graph, vectors), check_precision(precision)).score
     certificate = Certificate.from_arrays(saved.arrays)
     scored = [score(saved.manifest.preprocessing(image)) for image in certificate.images]
     certificate = replace(

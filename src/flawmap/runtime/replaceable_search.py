@@ -72,6 +72,18 @@ def with_bank(graph: Graph, vectors: _Vectors, *, in_eight_bits: bool = True) ->
     return Graph(model)
 
 
+def runnable_here(graph: Graph, vectors: _Vectors) -> Graph:
+    """The same graph, with a plain search where this machine's eight bits are not exact.
+
+    Args:
+        graph: of a saved file, or one that will be saved.
+        vectors: of its bank, (vector, channel).
+    """
+    if not has_search(graph) or eight_bits_are_exact():
+        return graph
+    return with_bank(graph, np.asarray(vectors, np.float32), in_eight_bits=False)
+
+
 @cache
 def eight_bits_are_exact() -> bool:
     """Whether this machine's products in eight bits are exact.

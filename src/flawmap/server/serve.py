@@ -24,8 +24,7 @@ from flawmap.server.core.limits import Limits
 from flawmap.server.core.states import State
 from flawmap.server.core.station import Station
 from flawmap.server.core.watch import FolderWatcher, Watch
-from flawmap.server.demo import Demo
-from flawmap.server.pages.pages import add_pages
+from flawmap.server.pages.site import add_pages
 from flawmap.server.record.database import Database
 
 _END_S = 10
@@ -80,6 +79,8 @@ def run_station(
         RecordError: its data folder or database cannot be used.
         FlawmapError: the demo cannot be made.
     """
+    from flawmap.server.demo import Demo
+
     address = options.address
     with ExitStack() as stack:
         listening = stack.enter_context(open_socket(address))
