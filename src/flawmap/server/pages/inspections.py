@@ -16,7 +16,7 @@ from flawmap.server.api.settings import WebDep
 from flawmap.server.core.accounts import DECIDE
 from flawmap.server.pages.forms import OwnForm, ReasonField, go_to
 from flawmap.server.pages.render import page
-from flawmap.server.pages.status import file_address
+from flawmap.server.pages.status import file_address, is_unreadable
 from flawmap.server.record.reader import Query, Row
 
 router = APIRouter(prefix="/inspections", include_in_schema=False)
@@ -118,6 +118,7 @@ def one(
         row=row,
         image=file_address(web, row, "image"),
         overlay=file_address(web, row, "overlay"),
+        is_unreadable=is_unreadable(row),
         facts=_facts(row),
         decisions=web.station.reader.decisions(inspection_id),
         may_decide=actor.may(DECIDE),

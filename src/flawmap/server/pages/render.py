@@ -76,10 +76,12 @@ def number(value: float | None) -> str:
         value: None for none.
 
     Example:
-        >>> number(0.123456), number(12.0), number(None)
-        ('0.1235', '12', '–')
+        >>> number(0.123456), number(1.06), number(12), number(None)
+        ('0.1235', '1.060', '12', '–')
     """
-    return "–" if value is None else f"{value:.4g}"
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:#.4g}".rstrip(".")
 
 
 def percent(value: float | None) -> str:

@@ -30,16 +30,24 @@ def latest(request: Request, web: WebDep, actor: Viewer) -> HTMLResponse:
 
 
 def picture_of(web: Web, row: Row) -> str:
-    """Address of what is shown of a part: its overlay, else its image, empty where it is deleted.
+    """Address of what is shown of a part: its overlay, else its image; empty where there is none.
 
     Args:
         web: the station.
         row: the part.
     """
-    for name in ("overlay", "image"):
-        if address := file_address(web, row, name):
-            return address
-    return ""
+    if is_unreadable(row):
+        return ""
+    return file_address(web, row, "overlay") or file_address(web, row, "image")
+
+
+def is_unreadable(row: Row) -> bool:
+    """Whether what came of a part is no image.
+
+    Args:
+        row: the part.
+    """
+    return row["state"] == "undecided" and row["image_width"] is None
 
 
 def file_address(web: Web, row: Row, name: str) -> str:
@@ -66,5 +74,8 @@ def _now(web: Web) -> dict[str, Any]:
         "state": web.station.state,
         "counts": web.station.reader.counts(),
         "in_force": web.station.reader.in_force(),
-        "parts": [row | {"picture": picture_of(web, row)} for row in parts],
+        "parts": [
+            row | {"picture": picture_of(web, row), "is_unreadable": is_unreadable(row)}
+            for row in parts
+        ],
     }

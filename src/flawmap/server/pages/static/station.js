@@ -22,12 +22,12 @@ async function draw() {
       return;
     }
     if (!answer.ok) throw new Error(answer.statusText);
-    const focused = document.activeElement?.id;
-    const before = latest.firstElementChild.dataset.said;
     const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const now = parsed.querySelector("[data-said]").dataset.said;
+    const before = latest.querySelector("[data-said]").dataset.said;
+    const focused = document.activeElement?.id;
     latest.replaceChildren(...parsed.body.children);
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-    const now = latest.firstElementChild.dataset.said;
     if (now !== before) said.textContent = now;
     offline.hidden = true;
   } catch {
@@ -42,7 +42,7 @@ function soon() {
 
 if (latest) {
   document.documentElement.classList.add("js");
-  const events = new EventSource(`/api/v1/events?after=${latest.firstElementChild.dataset.seq}`);
+  const events = new EventSource(`/api/v1/events?after=${latest.querySelector("[data-seq]").dataset.seq}`);
   for (const kind of KINDS) events.addEventListener(kind, soon);
   events.addEventListener("error", soon);
   // A state may change without an event, as where the disk is full.
