@@ -16,7 +16,7 @@ TEST_PACKAGES := beartype hypothesis pillow pytest pytest-xdist packaging
 RUNTIME_PYTHON ?= $(PYTHON)
 RUNTIME_VENV := .venv-runtime-$(notdir $(RUNTIME_PYTHON))
 
-.PHONY: demo test test-slow test-all test-lowest test-lowest-runtime test-highest test-runtime fuzz kill soak \
+.PHONY: demo test test-slow test-all test-lowest test-lowest-runtime test-highest test-runtime fuzz kill test-station soak \
   check check-page check-platforms bench bench-quick bench-anomalib bench-coreset clean
 
 demo: $(READY)  ## draw heat sinks, fit the good ones, show the defects of the others
@@ -33,6 +33,9 @@ fuzz: $(READY)  ## 2,000 damaged files of each kind
 
 kill: $(READY)  ## 20 kills of each command at random moments
 	FLAWMAP_KILL_RUNS=20 $(RUN_TESTS) -m kill
+
+test-station: $(READY)  ## 20 kills of a station under load
+	FLAWMAP_KILL_RUNS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/server -m kill
 
 soak: $(READY) $(FITTED)/soak.flawmap  ## 100,000 inspections: memory, handles, threads, latency
 	$(BIN)/python tools/soak.py $(FITTED)/soak.flawmap

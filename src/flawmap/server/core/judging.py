@@ -65,7 +65,6 @@ class Judge:
         all_overlays: whether good parts get an overlay too.
         on_failure: called with a reason where a part could not get its verdict: no verdict of
             `undecided`, which is one, but a disk or an inspector that fails. It keeps waiting.
-        on_stored: called with the size of each overlay.
 
     Attributes:
         failed: parts that keep waiting, until `retry`.
@@ -80,14 +79,12 @@ class Judge:
         threads: int = 2,
         all_overlays: bool = False,
         on_failure: Callable[[str], None] = lambda _: None,
-        on_stored: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._inspectors = inspectors
         self._writer = writer
         self._files = files
         self._all_overlays = all_overlays
         self._on_failure = on_failure
-        self._on_stored = on_stored
         self._waiting: deque[WaitingPart] = deque()
         self._held = 0
         self._taken = 0
@@ -266,7 +263,6 @@ class Judge:
         sha256 = None
         if picture is not None:
             sha256 = self._files.store(picture, "overlay")
-            self._on_stored(len(picture))
         values = record.to_dict()
         names = ("score", "p_value", "threshold", "zone", "regions", "by_zone", "error")
         return Judgement(

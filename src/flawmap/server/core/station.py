@@ -111,7 +111,7 @@ class Station:
             raise
         self.reader = RecordReader(self.database)
         self.writer = RecordWriter(self.database)
-        self.files = FileStore(folder / FILES)
+        self.files = FileStore(folder / FILES, self._on_stored)
         self.inspectors = Inspectors(folder / INSPECTORS, self.writer, self.reader)
         self.thresholds = Thresholds(self.inspectors, self.writer, self.reader)
         self.judge = Judge(
@@ -121,7 +121,6 @@ class Station:
             threads=threads,
             all_overlays=all_overlays,
             on_failure=self._on_failure,
-            on_stored=self._on_stored,
         )
         self.last_seq = 0
         self._reasons: dict[str, str] = {"start": "the inspectors are being loaded"}
@@ -285,7 +284,6 @@ class Station:
         finally:
             # What is on record is judged, whatever else goes wrong.
             self.judge.put(part)
-        self._on_stored(len(data))
         return received
 
     def wait(self, inspection_id: str, timeout: float) -> Row | None:
@@ -495,7 +493,7 @@ class Station:
     def _watch_room(self) -> None:
         is_near = self.limits.quota and self._stored >= 0.9 * self.limits.quota
         if is_near and time.monotonic() - self._counted_at > _COUNT_S:
-            # An image that came twice is there once, and retention deletes what nobody tells here.
+            # Retention, which is another process, deletes what nobody tells here.
             self._stored, self._counted_at = self.reader.stored_bytes(), time.monotonic()
         problem = self.limits.room_problem(self.folder, self._stored)
         warning = self.limits.room_warning(self.folder, self._stored)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import desc, insert, select
 
 from flawmap.errors import RecordError, WriteError
 from flawmap.server.record.database import Database
@@ -23,9 +23,9 @@ CHECKPOINTS = "checkpoints.jsonl"
 
 
 def write_checkpoint(writer: RecordWriter, file: Path) -> Row | None:
-    """Write the chain's head as a line of a file, and then to the database.
+    """Write the chain's head to the database, and then as a line of a file.
 
-    In that order, since one that could not be written to the file must be tried again.
+    What an earlier call could not write to the file is written to it too.
 
     Args:
         writer: of the record.
@@ -35,39 +35,39 @@ def write_checkpoint(writer: RecordWriter, file: Path) -> Row | None:
         `seq`, `hash` and `at`; None where nothing happened since the last one.
 
     Raises:
-        RecordError: the database refuses.
+        RecordError: the database refuses, or a line of the file is no checkpoint.
         WriteError: the file cannot be written.
     """
-    # Committed alone: the line must name no event that its transaction may still lose.
-    row = _head(writer.database)
-    if row is None:
-        return None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{file}: could not be written ({error.strerror})") from error
-    append_line(file, json.dumps(row, sort_keys=True).encode() + b"\n", flush=True)
 
-    def work(transaction: Transaction) -> None:
+    def work(transaction: Transaction) -> Row | None:
         connection = transaction.connection
-        if not connection.scalar(select(Checkpoint.seq).where(Checkpoint.seq == row["seq"])):
-            connection.execute(insert(Checkpoint), row)
-
-    writer.run(work)
-    return row
-
-
-def _head(database: Database) -> Row | None:
-    """The last event, where there is no checkpoint of it."""
-    with database.read() as connection:
         head = connection.execute(
-            select(Event.seq, Event.hash, Event.at).order_by(Event.seq.desc()).limit(1)
+            select(Event.seq, Event.hash, Event.at).order_by(desc(Event.seq)).limit(1)
         ).first()
         if head is None or connection.scalar(
             select(Checkpoint.seq).where(Checkpoint.seq == head.seq)
         ):
             return None
-        return dict(head._mapping)
+        row = {"seq": head.seq, "hash": head.hash, "at": head.at}
+        connection.execute(insert(Checkpoint), row)
+        return row
+
+    row = writer.run(work)
+    lines = read_checkpoints(file) if file.exists() else []
+    missing = _checkpoints_after(writer.database, lines[-1]["seq"] if lines else 0)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{file}: could not be written ({error.strerror})") from error
+    for line in missing:
+        append_line(file, json.dumps(line, sort_keys=True).encode() + b"\n", flush=True)
+    return row
+
+
+def _checkpoints_after(database: Database, seq: int) -> list[Row]:
+    statement = select(Checkpoint.__table__).where(Checkpoint.seq > seq).order_by(Checkpoint.seq)
+    with database.read() as connection:
+        return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def read_checkpoints(file: Path) -> list[Row]:

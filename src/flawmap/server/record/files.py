@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ class FileStore:
 
     Args:
         folder: made where it is missing.
+        on_new: called with the size of each file that was not there before, in bytes.
 
     Example:
         >>> import tempfile
@@ -30,8 +32,9 @@ class FileStore:
         b'abc'
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_new: Callable[[int], None] = lambda _: None) -> None:
         self.folder = folder
+        self._on_new = on_new
 
     def store(self, data: bytes, category: Category) -> str:
         """Have bytes on the disk, and give their hash.
@@ -56,6 +59,7 @@ class FileStore:
             raise WriteError(f"{file}: {error.strerror}") from error
         with atomic_write(file) as stream:
             stream.write(data)
+        self._on_new(len(data))
         return sha256
 
     def path(self, sha256: str, category: Category) -> Path:
