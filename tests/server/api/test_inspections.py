@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -16,7 +17,8 @@ from server.waiting import wait_for
 PARTS = "/api/v1/inspections"
 IMAGE = encode_image(texture(1, 64, 64), ".png")
 SHA256 = hashlib.sha256(IMAGE).hexdigest()
-DEFECTIVE = encode_image(texture(2, 64, 64) // 4 + 190, ".png")
+NOISE = np.random.default_rng(0).integers(0, 2, (64, 64, 3)) * 255
+DEFECTIVE = encode_image(NOISE.astype(np.uint8), ".png")
 ABSENT = "0" * 32
 
 
@@ -140,10 +142,13 @@ def test_what_is_not_taken_in_leaves_no_row(client: TestClient, station: Station
     problem_of(client.post(PARTS, content=b""), 422)
     problem_of(client.post(PARTS, content=IMAGE, params={"product": "other"}), 404)
     problem_of(client.post(PARTS, files={"other": ("a.png", IMAGE)}), 422)
-    problem_of(client.post(PARTS, data={"image": "no file"}), 422)
+    parts = {"image": (None, "no file")}
+    problem_of(client.post(PARTS, files=parts), 422)
     boundary = {"content-type": "multipart/form-data; boundary=x"}
     problem_of(client.post(PARTS, content=b"--y\r\nnonsense", headers=boundary), 400)
-    problem_of(client.post(PARTS, content=b"", headers={"content-type": "multipart/form-data"}), 400)
+    problem_of(
+        client.post(PARTS, content=b"", headers={"content-type": "multipart/form-data"}), 400
+    )
     station.halt("test", "a break")
     halted = client.post(PARTS, content=IMAGE)
     assert "halted" in problem_of(halted, 503)
