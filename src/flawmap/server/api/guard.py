@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
+import secrets
 import time
 from collections import OrderedDict
 from http import HTTPStatus
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flawmap.server.core.limits import Limits
 
+_log = logging.getLogger(__name__)
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM_ROOM = 100_000
 """Bytes of a request beside the image: fields of a form, boundaries."""
+
+_INSPECTOR_BYTES = 2_000_000_000
+_JSON_BYTES = 1_000_000
 
 _MOST_CALLERS = 10_000
 _BURST_S = 10
@@ -92,22 +100,36 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        number = secrets.token_hex(8)
+        is_begun = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal is_begun
             if message["type"] == "http.response.start":
-                sent = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    sent.setdefault(name, value)
-                sent.setdefault("cache-control", "no-store")
-                if self._is_secure:
-                    sent["strict-transport-security"] = "max-age=31536000"
+                is_begun = True
+                self._add_headers(MutableHeaders(scope=message), number)
             await send(message)
 
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _problem(send_guarded, *refusal)
             return
-        await self._app(scope, self._counted(receive), send_guarded)
+        counted = self._counted(receive, self._largest_for(scope, headers))
+        try:
+            await self._app(scope, counted, send_guarded)
+        except Exception:
+            _log.exception("request %s failed: %s %s", number, scope["method"], scope["path"])
+            if is_begun:
+                raise
+            await _problem(send_guarded, 500, f"the station failed; its log has request {number}")
+
+    def _add_headers(self, sent: MutableHeaders, number: str) -> None:
+        for name, value in _HEADERS.items():
+            sent.setdefault(name, value)
+        sent.setdefault("cache-control", "no-store")
+        sent["x-request-id"] = number
+        if self._is_secure:
+            sent["strict-transport-security"] = "max-age=31536000"
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -119,11 +141,22 @@ class Guard:
         if not self._rate.allows(caller, time.monotonic()):
             return 429, "too many requests; send fewer a second"
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._largest:
-            return 413, f"at most {self._largest / 1e6:.1f} MB are taken (--largest-image)"
+        largest = self._largest_for(scope, headers)
+        if length.isdigit() and int(length) > largest:
+            return 413, _too_large(largest)
         return None
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _largest_for(self, scope: Scope, headers: Headers) -> int:
+        """Bytes that a request may have: FastAPI reads JSON before it asks who sends it."""
+        if scope["path"].endswith("/inspectors"):
+            return max(self._largest, _INSPECTOR_BYTES)
+        kind = headers.get("content-type", "")
+        if kind.startswith("application/json") and not scope["path"].endswith("/infer"):
+            return min(self._largest, _JSON_BYTES)
+        return self._largest
+
+    @staticmethod
+    def _counted(receive: Receive, largest: int) -> Receive:
         """What is received, as far as it is not too much."""
         received = 0
 
@@ -131,15 +164,23 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._largest:
-                raise TooLarge
+            if received > largest:
+                raise TooLarge(largest)
             return message
 
         return receive_counted
 
 
-class TooLarge(Exception):
-    """A request of unknown length has more bytes than may be."""
+class TooLarge(HTTPException):
+    """A request of unknown length has more bytes than may be.
+
+    Args:
+        largest: bytes that may be.
+    """
+
+    # Of HTTP, since FastAPI takes any other error while it reads JSON for bad JSON.
+    def __init__(self, largest: int) -> None:
+        super().__init__(413, _too_large(largest))
 
 
 def host_name(host: str) -> str:
@@ -163,6 +204,10 @@ def _is_same_origin(headers: Headers, host: str) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
+
+
+def _too_large(largest: int) -> str:
+    return f"at most {largest / 1e6:.1f} MB are taken here; for images see --largest-image"
 
 
 async def _problem(send: Send, status: int, detail: str) -> None:

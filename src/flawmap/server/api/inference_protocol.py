@@ -95,7 +95,9 @@ def model_ready(
     """Whether a product's inspector judges."""
     del actor
     number = _version(web, product)
-    is_ready = number is not None and version in ("", number) and web.station.state.ready
+    if number is None or version not in ("", number):
+        return _error(404, f"there is no model {product[:80]!r} in that version")
+    is_ready = web.station.state.ready
     response.status_code = 200 if is_ready else 503
     return {"name": product, "ready": is_ready}
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 
 from flawmap.errors import OptionError
 from flawmap.server.api.actors import Deciding, Inspecting, Viewer
 from flawmap.server.api.problems import Problem
-from flawmap.server.api.settings import Web, WebDep
+from flawmap.server.api.settings import PLAIN, Reason, Web, WebDep
 from flawmap.server.core.accounts import Actor
 from flawmap.server.record.inspections import Received
 from flawmap.server.record.reader import Query as RecordQuery
@@ -31,7 +31,7 @@ _MEDIA_TYPES = (
 )
 
 InspectionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the inspection")]
-_Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Text = Annotated[str, Query(max_length=200, pattern=PLAIN)]
 _Moment = Annotated[str, Query(pattern=r"^(\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?Z?)?)?$")]
 _State = Literal["", "waiting", "good", "reject", "undecided", "skipped"]
 
@@ -40,7 +40,7 @@ class Decision(BaseModel):
     """What a person says of a part."""
 
     verdict: Literal["good", "reject"]
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class Inspection(BaseModel):

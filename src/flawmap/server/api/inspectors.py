@@ -10,19 +10,21 @@ from pydantic import BaseModel, Field
 
 from flawmap.server.api.actors import Approving, Managing, Viewer
 from flawmap.server.api.problems import Problem
-from flawmap.server.api.settings import WebDep
+from flawmap.server.api.settings import PLAIN, Reason, WebDep
 
 router = APIRouter(tags=["inspectors"])
 
-Product = Annotated[str, Path(min_length=1, max_length=100, description="name of the product")]
+Product = Annotated[
+    str, Path(min_length=1, max_length=100, pattern=PLAIN, description="name of the product")
+]
 Number = Annotated[int, Path(ge=1, le=2**31, description="of the threshold")]
-_Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+_ProductQuery = Annotated[str, Query(max_length=100, pattern=PLAIN)]
 
 
 class Because(BaseModel):
     """Why something is done."""
 
-    reason: _Reason
+    reason: Reason
 
 
 class Activate(Because):
@@ -47,9 +49,7 @@ def products(web: WebDep, actor: Viewer) -> list[dict[str, Any]]:
 
 
 @router.get("/inspectors")
-def inspectors(
-    web: WebDep, actor: Viewer, product: Annotated[str, Query(max_length=100)] = ""
-) -> list[dict[str, Any]]:
+def inspectors(web: WebDep, actor: Viewer, product: _ProductQuery = "") -> list[dict[str, Any]]:
     """All inspectors that were imported, the newest first, with how their golden images did."""
     del actor
     return web.station.reader.inspectors(product)
@@ -96,9 +96,7 @@ def roll_back(web: WebDep, actor: Managing, product: Product, why: Because) -> d
 
 
 @router.get("/thresholds")
-def thresholds(
-    web: WebDep, actor: Viewer, product: Annotated[str, Query(max_length=100)] = ""
-) -> list[dict[str, Any]]:
+def thresholds(web: WebDep, actor: Viewer, product: _ProductQuery = "") -> list[dict[str, Any]]:
     """All thresholds that were proposed, and what became of them."""
     del actor
     return web.station.reader.thresholds(product)

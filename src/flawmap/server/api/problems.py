@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from flawmap.errors import FlawmapError, ImageError, OptionError, RecordError, WriteError
-from flawmap.server.api.guard import TooLarge
 from flawmap.server.core.accounts import SignInRefused
 from flawmap.server.core.inspectors import InspectorRefused
 from flawmap.server.core.limits import Refused
@@ -42,7 +41,8 @@ class Problem(HTTPException):
     """
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(status, detail)
+        headers = {"www-authenticate": "Bearer"} if status == 401 else None
+        super().__init__(status, detail, headers)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -61,11 +61,6 @@ def add_handlers(app: FastAPI) -> None:
     async def known(_: Request, error: FlawmapError) -> JSONResponse:
         kinds = (kind for kind in type(error).__mro__ if kind in _STATUS)
         return problem(next((_STATUS[kind] for kind in kinds), 500), str(error))
-
-    @app.exception_handler(TooLarge)
-    async def too_large(_: Request, error: TooLarge) -> JSONResponse:
-        del error
-        return problem(413, "the request is larger than the station takes (--largest-image)")
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
+from pydantic import Field
 
 from flawmap.errors import OptionError
 from flawmap.server.core.accounts import Accounts
@@ -71,3 +72,9 @@ def web_of(request: Request) -> Web:
 
 WebDep = Annotated[Web, Depends(web_of)]
 """What a route asks for the station by."""
+
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
+"""A line without control characters; PostgreSQL stores no NUL, and no name needs a line end."""
+
+Reason = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+"""Why something is done, in a person's words, which may have several lines."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, union_all, update
 
 from flawmap.errors import FlawmapError, OptionError
 from flawmap.server.core.thresholds import FOUR_EYES
@@ -33,6 +33,7 @@ ROLES: dict[str, frozenset[str]] = {
 PERSON_ROLES = ("operator", "engineer", "approver", "auditor")
 
 _SHORTEST_PASSWORD = 12
+_UNKNOWN = "(unknown login)"
 _MOST_FAILURES = 5
 _LOCKED = timedelta(minutes=15)
 _IDLE = timedelta(minutes=30)
@@ -117,8 +118,7 @@ class Accounts:
         secret = {"password_hash": self._hash(password)}
 
         def work(transaction: Transaction) -> None:
-            if transaction.connection.scalar(select(Person.login).where(Person.login == login)):
-                raise OptionError(f"{login!r} has an account, or had one; take another login")
+            _check_unused(transaction, login)
             data = {"name": name.strip() or login, "role": role}
             transaction.append("person.added", login, actor, data, secret)
 
@@ -141,7 +141,9 @@ class Accounts:
             _check_open(transaction, login)
             transaction.append("person.reset", login, actor, {}, secret)
             transaction.connection.execute(delete(SignIn).where(SignIn.login == login))
-            transaction.connection.execute(delete(LogOnGuard).where(LogOnGuard.login == login))
+            transaction.connection.execute(
+                delete(LogOnGuard).where(LogOnGuard.login == _guard_name(login))
+            )
 
         self._writer.run(work)
 
@@ -184,8 +186,7 @@ class Accounts:
         secret = {"token_hash": _digest(token)}
 
         def work(transaction: Transaction) -> None:
-            if transaction.connection.scalar(select(ApiKey.name).where(ApiKey.name == name)):
-                raise OptionError(f"there is or was a key {name!r}; take another name")
+            _check_unused(transaction, name)
             transaction.append("key.added", name, actor, {"role": role}, secret)
 
         self._writer.run(work)
@@ -254,20 +255,21 @@ class Accounts:
                     Person.login == login
                 )
             ).first()
-            locked_until = connection.scalar(
-                select(LogOnGuard.locked_until).where(LogOnGuard.login == login)
-            )
+            _check_lock(connection, login, now)
         matches = self._verify(person.password_hash if person else self._nobody, password)
-        if locked_until is not None and locked_until > utc_text(now):
-            raise SignInRefused("too many failed log-ons; try again in a quarter of an hour")
         if person is None or not matches or person.closed_at is not None:
-            self._writer.run(lambda transaction: _count_failure(transaction, login, now))
+            known = person is not None
+            self._writer.run(lambda t: _count_failure(t, login, now, is_known=known))
             raise SignInRefused("login and password do not match")
         token, csrf_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 
         def work(transaction: Transaction) -> None:
+            # Once more: many tries at the same time would all have passed the first check.
+            _check_lock(transaction.connection, login, now)
             transaction.append("logon.ok", login, login, {})
-            transaction.connection.execute(delete(LogOnGuard).where(LogOnGuard.login == login))
+            transaction.connection.execute(
+                delete(LogOnGuard).where(LogOnGuard.login == _guard_name(login))
+            )
             _forget_old(transaction, now)
             row = {"token_hash": _digest(token), "login": login, "csrf_token": csrf_token}
             moment = utc_text(now)
@@ -353,6 +355,16 @@ def _check_login(login: str) -> None:
         raise OptionError(f"{login[:60]!r} is no login; use 1 to 60 letters, digits and ._-@")
 
 
+def _check_unused(transaction: Transaction, name: str) -> None:
+    """A name in the record is that of one person or one key, ever."""
+    statement = union_all(
+        select(Person.login).where(Person.login == name),
+        select(ApiKey.name).where(ApiKey.name == name),
+    )
+    if transaction.connection.scalar(statement):
+        raise OptionError(f"{name!r} is or was a login or a key; take another name")
+
+
 def _check_open(transaction: Transaction, login: str) -> None:
     found = transaction.connection.scalar(
         select(Person.login).where(Person.login == login, Person.closed_at.is_(None))
@@ -361,10 +373,24 @@ def _check_open(transaction: Transaction, login: str) -> None:
         raise OptionError(f"there is no open account {login!r}")
 
 
-def _count_failure(transaction: Transaction, login: str, now: datetime) -> None:
+def _guard_name(login: str) -> str:
+    """What failed log-ons are counted by: a hash, as people type passwords for logins too."""
+    return _digest(login)
+
+
+def _check_lock(connection: Connection, login: str, now: datetime) -> None:
+    locked_until = connection.scalar(
+        select(LogOnGuard.locked_until).where(LogOnGuard.login == _guard_name(login))
+    )
+    if locked_until is not None and locked_until > utc_text(now):
+        raise SignInRefused("too many failed log-ons; try again in a quarter of an hour")
+
+
+def _count_failure(transaction: Transaction, login: str, now: datetime, *, is_known: bool) -> None:
     """Note a failed log-on, and lock the login after some; unknown ones alike."""
     connection = transaction.connection
-    login = login[:60]
+    subject = login if is_known else _UNKNOWN
+    login = _guard_name(login)
     failures = connection.scalar(select(LogOnGuard.failures).where(LogOnGuard.login == login))
     count = (failures or 0) + 1
     locked_until = utc_text(now + _LOCKED) if count % _MOST_FAILURES == 0 else None
@@ -374,7 +400,7 @@ def _count_failure(transaction: Transaction, login: str, now: datetime) -> None:
     else:
         connection.execute(update(LogOnGuard).where(LogOnGuard.login == login).values(row))
     kind = "logon.locked" if locked_until else "logon.failed"
-    transaction.append(kind, login, "station", {"failures": count})
+    transaction.append(kind, subject, "station", {"failures": count})
 
 
 def _forget_old(transaction: Transaction, now: datetime) -> None:
