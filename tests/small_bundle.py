@@ -20,7 +20,7 @@ from flawmap.runtime import bundle
 from flawmap.runtime.backend import GraphBackend
 from flawmap.runtime.bundle import Manifest
 from flawmap.runtime.calibration import Budget, Calibration
-from flawmap.runtime.certificate import Certificate
+from flawmap.runtime.certificate import Certificate, golden_images
 from flawmap.runtime.graph import Graph, concat_graphs
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.replaceable_search import add_replaceable_search
@@ -35,15 +35,16 @@ _PATCHES = SIDE // _PATCH
 _VECTORS = 1100  # enough for the search by eight bits, whose branches are graphs in the graph
 
 
-def save_small_bundle(file: Path) -> Path:
+def save_small_bundle(file: Path, budget: float = 0.05) -> Path:
     """Write the inspector: a convolution, and the distance to the nearest of a bank's vectors."""
     graph = concat_graphs(Graph(_encoder()), _head())
     backend = GraphBackend(graph, "f32")
     scored = [backend.score(PREPROCESSING(texture(seed, SIDE, SIDE))) for seed in range(20)]
     scores = np.array([score for score, _ in scored])
     peaks = np.array([float(distances.max()) for _, distances in scored])
-    calibration = Calibration(scores, peaks, Budget(0.05))
-    certificate = Certificate.issue(texture(0), PREPROCESSING, backend.score)
+    calibration = Calibration(scores, peaks, Budget(budget))
+    golden = golden_images(texture(0), PREPROCESSING)
+    certificate = Certificate.issue(golden, PREPROCESSING, backend.score)
     manifest = Manifest(
         version="0.1.0",
         libraries={"openvino": "2026.0"},

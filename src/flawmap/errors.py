@@ -96,6 +96,10 @@ class RecordError(FlawmapError):
     """The station's record cannot be read or written, or is not what it should be."""
 
 
+class StationError(FlawmapError):
+    """A station cannot be started as it was asked for; the message says what to do."""
+
+
 class UnknownName(OptionError, KeyError):
     """Nothing of that kind has that name; the message lists the names that there are."""
 

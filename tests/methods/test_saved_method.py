@@ -13,6 +13,7 @@ from flawmap.methods.saved_method import (
     method_to_arrays,
 )
 from flawmap.runtime.calibration import Budget, CalibrationSettings
+from flawmap.runtime.certificate import golden_images
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import TINY, texture
 
@@ -21,7 +22,8 @@ GOOD = [texture(seed) for seed in range(3)]
 
 def test_a_graph_comes_with_golden_images_and_no_reason() -> None:
     inspector = Inspector(size=64, **TINY).fit(GOOD)
-    graph = make_graph(inspector.method, GOOD[0], inspector.preprocessing)
+    golden = golden_images(GOOD[0], inspector.preprocessing)
+    graph = make_graph(inspector.method, golden, inspector.preprocessing)
     assert {name.partition(".")[0] for name in graph.arrays} == {"graph", "golden"}
     assert graph.missing_reason == ""
     assert inspector.method.notes == []
@@ -30,7 +32,8 @@ def test_a_graph_comes_with_golden_images_and_no_reason() -> None:
 def test_a_method_without_a_graph_says_why_in_the_file_and_in_its_notes() -> None:
     options: dict[str, Any] = {"backbone": "test_resnet", "weights": "random"}
     inspector = Inspector("spade", size=64, **options).fit(GOOD)
-    graph = make_graph(inspector.method, GOOD[0], inspector.preprocessing)
+    golden = golden_images(GOOD[0], inspector.preprocessing)
+    graph = make_graph(inspector.method, golden, inspector.preprocessing)
     assert graph.arrays == {}
     assert "SPADE cannot be a graph: each image chooses" in graph.missing_reason
     assert graph.missing_reason in inspector.method.notes[-1]

@@ -29,7 +29,9 @@ from flawmap.cli import (
     methods,
     preview,
     record,
+    serve,
     split,
+    station,
     table,
     threshold,
 )
@@ -51,6 +53,7 @@ _COMMAND_ORDER = (
     "evaluate",
     "export",
     "split",
+    "serve",
     "methods",
     "demo",
     "table",
@@ -76,7 +79,9 @@ __all__ = [
     "methods",
     "preview",
     "record",
+    "serve",
     "split",
+    "station",
     "table",
     "threshold",
 ]

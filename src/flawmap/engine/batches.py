@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from flawmap.errors import ImageError
-from flawmap.runtime.image_types import ImageInput, Preprocessed
+from flawmap.runtime.certificate import golden_images
+from flawmap.runtime.image_types import ImageArray, ImageInput, Preprocessed
 from flawmap.runtime.images.decode import (
     DecodedImage,
     UnreadableImage,
@@ -113,6 +114,7 @@ class Batches:
         self.layouts: list[TileLayout] = []
         self.depth_hint = ""
         self._sha256: dict[int, str] = {}
+        self._golden: tuple[int, list[ImageArray]] | None = None
 
     def __len__(self) -> int:
         """The number of batches, if all images can be read, and have as many tiles as the first."""
@@ -197,6 +199,21 @@ class Batches:
         counts = torch.tensor([len(layout.origins) for layout in self.layouts])
         return self.group_ids.repeat_interleave(counts)
 
+    def golden(self) -> list[ImageArray]:
+        """Images for a certificate, made of the first one that was read.
+
+        It is kept in no other form, and decoded again only where an earlier run had read it: a
+        large one would be in the way for as long as the fit takes.
+
+        Raises:
+            ImageError: it cannot be read any more.
+        """
+        first = self.readable_indices[0]
+        if self._golden is None or self._golden[0] != first:
+            image = decode(self.image_inputs[first], self.preprocessing.white)
+            self._golden = first, golden_images(image, self.preprocessing)
+        return self._golden[1]
+
     def file_hashes(self) -> set[str]:
         """SHA-256 of the files of all images that were read; arrays have none.
 
@@ -248,6 +265,8 @@ class Batches:
             else:
                 self.readable_indices.append(index)
                 self._sha256[index] = image.sha256
+                if len(self.readable_indices) == 1:
+                    self._golden = index, golden_images(image.image, self.preprocessing)
                 self.depth_hint = self.depth_hint or depth_hint(
                     image.image_input, image.image, self.preprocessing
                 )

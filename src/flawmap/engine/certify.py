@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -17,7 +19,7 @@ from flawmap.runtime.verdict import Heatmap
 def issue_certificate(
     scoring_module: nn.Module,
     graph: Graph,
-    golden: ImageArray,
+    golden: Sequence[ImageArray],
     preprocessing: Preprocessing,
     precision: Precision,
 ) -> Certificate:
@@ -26,13 +28,13 @@ def issue_certificate(
     Args:
         scoring_module: what the graph was made of: images in, image scores and anomaly maps out.
         graph: of one image at a time.
-        golden: a good image.
+        golden: the images of the certificate.
         preprocessing: of the graph's input.
         precision: what the graph computes in. Torch does not compute in int8, so the scores that
             other machines must reproduce are then the graph's own.
 
     Returns:
-        Two images that are derived from the golden one, with their scores and maps.
+        These images, with their scores and maps.
 
     Raises:
         ParityError: the graph scores otherwise than torch.

@@ -27,7 +27,7 @@ _BLOCK_ELEMENTS = 2**21
 _REDUCED_ROWS = 2**13
 """Vectors that are reduced together."""
 
-_DECODING = 1.7
+_DECODING = 2.0
 """Of the large images that are held: what a PNG of 24 megapixels takes to decode beside them."""
 
 _COPIES_OF_BANK = 3

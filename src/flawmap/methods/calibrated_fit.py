@@ -14,7 +14,7 @@ from flawmap.methods.base import Method
 from flawmap.methods.tiled_method import score_held_out
 from flawmap.runtime.calibration import Calibration, CalibrationSettings
 from flawmap.runtime.image_types import ImageArray
-from flawmap.runtime.images.decode import UnreadableImage, decode
+from flawmap.runtime.images.decode import UnreadableImage
 from flawmap.runtime.preprocess import Preprocessing
 from flawmap.runtime.zone_calibration import calibrate
 
@@ -26,7 +26,7 @@ class CalibratedFit(NamedTuple):
         calibration: scores of good images that the method was not fitted to, and the threshold.
         fitted_images: number of images that the method was fitted to.
         unreadable: images that were skipped, and why.
-        golden: the first readable image that the method was fitted to.
+        golden: made of the first readable image that the method was fitted to, for a certificate.
         depth_hint: what to do about images whose values use fewer bits than they have.
         file_hashes: SHA-256 of all image files that were read.
     """
@@ -34,7 +34,7 @@ class CalibratedFit(NamedTuple):
     calibration: Calibration
     fitted_images: int
     unreadable: list[UnreadableImage]
-    golden: ImageArray
+    golden: list[ImageArray]
     depth_hint: str = ""
     file_hashes: frozenset[str] = frozenset()
 
@@ -93,11 +93,10 @@ def fit_and_calibrate(
         groups=tuple(calibrating.readable_groups),
     )
     calibration = calibrate(settings, scores.image.numpy(), scores.peak.numpy())
-    golden = decode(training.image_inputs[readable[0]], preprocessing.white)
     unreadable = _unreadable(training, calibrating)
     hint = training.depth_hint or calibrating.depth_hint
     hashes = frozenset(training.file_hashes() | calibrating.file_hashes())
-    return CalibratedFit(calibration, len(readable), unreadable, golden, hint, hashes)
+    return CalibratedFit(calibration, len(readable), unreadable, training.golden(), hint, hashes)
 
 
 def _unreadable(training: Batches, calibrating: Batches) -> list[UnreadableImage]:

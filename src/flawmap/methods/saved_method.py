@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -45,7 +45,9 @@ class SavedGraph(NamedTuple):
     missing_reason: str = ""
 
 
-def make_graph(method: Method, golden: ImageArray, preprocessing: Preprocessing) -> SavedGraph:
+def make_graph(
+    method: Method, golden: Sequence[ImageArray], preprocessing: Preprocessing
+) -> SavedGraph:
     """The graph of a method with its certificate, or why there is none.
 
     A method that no graph can hold, or whose graph scores otherwise than torch, is not lost: its
@@ -53,7 +55,7 @@ def make_graph(method: Method, golden: ImageArray, preprocessing: Preprocessing)
 
     Args:
         method: the fitted method.
-        golden: a good image, of any size.
+        golden: images to certify it with.
         preprocessing: how images are made ready for the graph.
 
     Raises:
@@ -162,7 +164,7 @@ def method_from_arrays(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> 
 
 
 def _certified_graph(
-    method: Method, golden: ImageArray, preprocessing: Preprocessing
+    method: Method, golden: Sequence[ImageArray], preprocessing: Preprocessing
 ) -> dict[str, np.ndarray]:
     height = preprocessing.height
     width = preprocessing.width

@@ -8,7 +8,7 @@ and scores and maps are compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,8 @@ class Certificate:
         >>> def score(image):
         ...     return float(image.max()), image.max(axis=0)
         >>> good = np.full((64, 64, 3), 90, np.uint8)
-        >>> certificate = Certificate.issue(good, Preprocessing(32, 32), score)
+        >>> images = golden_images(good, Preprocessing(32, 32))
+        >>> certificate = Certificate.issue(images, Preprocessing(32, 32), score)
         >>> certificate.check(Preprocessing(32, 32), score, 1e-3, "this machine")
         0.0
     """
@@ -58,32 +59,18 @@ class Certificate:
 
     @classmethod
     def issue(
-        cls, good: ImageArray, preprocessing: Preprocessing, score: _ScoreFunction
+        cls, images: Sequence[ImageArray], preprocessing: Preprocessing, score: _ScoreFunction
     ) -> Certificate:
-        """The certificate of two images made of a good one.
-
-        The first is longer and larger than the network's input, so that it must be resized, and
-        letterboxed where images of another aspect are. The second has the input's size and is as
-        anomalous as can be: upside down in reversed colours. Where there is a mask, both have its
-        aspect.
+        """The certificate of some images.
 
         Args:
-            good: a good image, decoded.
+            images: what `golden_images` made of a good one.
             preprocessing: of the network's input.
             score: the function that is certified.
         """
-        height, width = preprocessing.height, preprocessing.width
-        longer_width = width + width // 2
-        if preprocessing.letterbox_beyond is not None:
-            longer_width += round(preprocessing.letterbox_beyond * longer_width)
-        sizes = ((height + height // 4, longer_width), (height, width))
-        large, usual = (_masked_size(*size, preprocessing.mask) for size in sizes)
-        longer = resize(to_uint8(good), *large)
-        reversed_colours = 255 - resize(to_uint8(good), *usual)[::-1]
-        images = [longer, np.ascontiguousarray(reversed_colours)]
         scored = [score(preprocessing(image)) for image in images]
         scores = np.array([image_score for image_score, _ in scored])
-        return cls(images, scores, np.stack([distances for _, distances in scored]))
+        return cls(list(images), scores, np.stack([distances for _, distances in scored]))
 
     def check(
         self, preprocessing: Preprocessing, score: _ScoreFunction, tolerance: float, where: str
@@ -141,6 +128,34 @@ class Certificate:
         scores = arrays[_SCORES]
         images = [arrays[f"{_PIXELS}{index}"] for index in range(len(scores))]
         return cls(images, scores, arrays[_MAPS])
+
+
+def golden_images(good: ImageArray, preprocessing: Preprocessing) -> list[ImageArray]:
+    """Two images made of a good one, to certify a graph with.
+
+    The first is longer and larger than the network's input, so that it must be resized, and
+    letterboxed where images of another aspect are. The second has the input's size and is as
+    anomalous as can be: upside down in reversed colours. Where there is a mask, both have its
+    aspect.
+
+    Args:
+        good: a good image, decoded.
+        preprocessing: of the network's input.
+
+    Example:
+        >>> good = np.full((64, 64, 3), 90, np.uint8)
+        >>> [image.shape for image in golden_images(good, Preprocessing(32, 32))]
+        [(40, 48, 3), (32, 32, 3)]
+    """
+    height, width = preprocessing.height, preprocessing.width
+    longer_width = width + width // 2
+    if preprocessing.letterbox_beyond is not None:
+        longer_width += round(preprocessing.letterbox_beyond * longer_width)
+    sizes = ((height + height // 4, longer_width), (height, width))
+    large, usual = (_masked_size(*size, preprocessing.mask) for size in sizes)
+    longer = resize(to_uint8(good), *large)
+    reversed_colours = 255 - resize(to_uint8(good), *usual)[::-1]
+    return [longer, np.ascontiguousarray(reversed_colours)]
 
 
 def _masked_size(height: int, width: int, mask: PartMask | None) -> tuple[int, int]:

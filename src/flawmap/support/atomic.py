@@ -180,12 +180,13 @@ def open_lines(file: Path, header: bytes = b"") -> Iterator[Callable[[bytes], No
             os.fsync(stream.fileno())
 
 
-def append_line(file: Path, line: bytes) -> None:
+def append_line(file: Path, line: bytes, *, flush: bool = False) -> None:
     r"""Append a line to a file, all of it or nothing.
 
     Args:
         file: may be new.
         line: with its line end.
+        flush: whether it survives a power cut too.
 
     Raises:
         WriteError: there is no space or no permission; the lines before stay.
@@ -197,6 +198,8 @@ def append_line(file: Path, line: bytes) -> None:
     """
     with _name_file(file), FileIO(file, "a") as stream:
         _append(stream, line)
+        if flush:
+            os.fsync(stream.fileno())
 
 
 def _begin_lines(file: Path, header: bytes) -> FileIO:

@@ -20,7 +20,16 @@ _EXTRA_OF_MODULE = {
     "elpv_dataset": "elpv",
     "nncf": "int8",
     "alembic": "station",
+    "argon2": "station",
+    "fastapi": "station",
+    "multipart": "station",
+    "prometheus_client": "station",
+    "python_multipart": "station",
     "sqlalchemy": "station",
+    "starlette": "station",
+    "uvicorn": "station",
+    "watchfiles": "station",
+    "psycopg": "postgres",
 }
 """The extra that brings a module."""
 

@@ -52,7 +52,7 @@ class Inspectors:
         """
         return self.folder / f"{model_sha256}{SUFFIX}"
 
-    def import_folder(self, folder: Path, actor: str) -> list[str]:
+    def import_folder(self, folder: Path, actor: str) -> dict[str, str]:
         """Import each `NAME.flawmap` of a folder for the product NAME, and activate what is new.
 
         Args:
@@ -60,17 +60,22 @@ class Inspectors:
             actor: who does it.
 
         Returns:
-            What could not be imported, a sentence each.
+            Why it could not be imported, by name of the product; that of the folder where there
+            is nothing in it.
         """
-        problems = []
+        problems = {}
         files = [folder] if folder.is_file() else sorted(folder.glob(f"*{SUFFIX}"))
+        if not files:
+            problems[folder.name] = f"{folder}: there is no NAME{SUFFIX}; flawmap fit writes one"
         for file in files:
             try:
                 self.import_file(file.read_bytes(), file.stem, actor, source=str(file))
             except OSError as error:
-                problems.append(f"{file}: {error.strerror}")
+                problems[file.stem] = f"{file}: {error.strerror}"
             except InspectorRefused as error:
-                problems.append(str(error))
+                problems[file.stem] = str(error)
+            except OptionError as error:
+                problems[file.stem] = f"{file}: {error}"
         return problems
 
     def import_file(
@@ -206,18 +211,18 @@ class Inspectors:
                 self._forget(product, activation_number)
             return self._runtimes[key]
 
-    def load_in_force(self) -> list[str]:
+    def load_in_force(self) -> dict[str, str]:
         """Load what is in force for each product.
 
         Returns:
-            What could not be loaded, a sentence each.
+            Why it could not be loaded, by name of the product.
         """
-        problems = []
+        problems = {}
         for product, row in self._reader.in_force().items():
             try:
                 self.runtime(product, row["number"])
             except FlawmapError as error:
-                problems.append(f"{product}: {error}")
+                problems[product] = f"{product}: {error}"
         return problems
 
     def _load(self, product: str, number: int) -> Runtime:
@@ -316,6 +321,7 @@ def _activate(
         )
         or 0
     )
+    _change_thresholds(transaction, product, threshold_number, actor)
     data = {
         "number": number,
         "model_sha256": model_sha256,
@@ -324,6 +330,22 @@ def _activate(
     }
     transaction.append("inspector.activated", product, actor, data)
     return number
+
+
+def _change_thresholds(
+    transaction: Transaction, product: str, number: int | None, actor: str
+) -> None:
+    """Have the states of thresholds say which one is in force, however that came about."""
+    states = transaction.connection.execute(
+        select(ProposedThreshold.number, ProposedThreshold.state)
+        .where(ProposedThreshold.product == product)
+        .where((ProposedThreshold.state == "in_force") | (ProposedThreshold.number == number))
+    ).all()
+    for other, state in states:
+        if other != number:
+            transaction.append("threshold.superseded", product, actor, {"number": other})
+        elif state != "in_force":
+            transaction.append("threshold.in_force", product, actor, {"number": other})
 
 
 def _is_imported(transaction: Transaction, product: str, model_sha256: str) -> bool:

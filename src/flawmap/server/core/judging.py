@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.runtime.record import Record
 from flawmap.server.core.inspectors import Inspectors
 from flawmap.server.record.files import FileStore
-from flawmap.server.record.inspections import Judgement, judge
-from flawmap.server.record.writer import RecordWriter
+from flawmap.server.record.inspections import Judgement, is_judged, judge
+from flawmap.server.record.writer import RecordWriter, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class WaitingPart(NamedTuple):
         image_sha256: of its image.
         since: monotonic time when it was recorded, in seconds.
         data: the image's bytes; None where they are on the disk alone.
+        may_be_judged: whether its verdict may be on record already: a database that goes away may
+            have taken what it did not acknowledge.
     """
 
     id: str
@@ -49,6 +51,7 @@ class WaitingPart(NamedTuple):
     image_sha256: str
     since: float
     data: bytes | None = None
+    may_be_judged: bool = False
 
 
 class Judge:
@@ -155,8 +158,18 @@ class Judge:
             self.failed = []
             self._changed.notify_all()
 
+    def give_back(self, parts: list[WaitingPart]) -> None:
+        """Have parts tried again that `take_failed` took.
+
+        Args:
+            parts: that are not settled.
+        """
+        with self._changed:
+            self._taken -= len(parts)
+            self.failed += parts
+
     def take_failed(self) -> list[WaitingPart]:
-        """The parts whose verdicts failed, which are not tried again."""
+        """The parts whose verdicts failed, which are not tried again until they are given back."""
         with self._changed:
             parts, self.failed = self.failed, []
             self._taken += len(parts)
@@ -170,8 +183,9 @@ class Judge:
         """
         with self._changed:
             self._taken -= 1
-            future = self._futures.pop(part.id)
-        future.set_result(None)
+            future = self._futures.pop(part.id, None)
+        if future is not None:
+            future.set_result(None)
 
     def close(self) -> None:
         """End after the parts that are in work; those that wait stay in the record as waiting."""
@@ -183,11 +197,24 @@ class Judge:
 
     def _judge_all(self) -> None:
         while parts := self._take():
+            done = 0
             try:
-                self._judge(parts)
+                for _ in self._judge(parts):
+                    done += 1
             except Exception as error:  # else the thread would be gone, and nothing would say so
                 _log.exception("judging failed")
-                self._fail(parts, error)
+                self._fail([parts[done]], error)
+                # What one part does must not befall those behind it.
+                for part in parts[done + 1 :]:
+                    self._judge_alone(part)
+
+    def _judge_alone(self, part: WaitingPart) -> None:
+        try:
+            for _ in self._judge([part]):
+                pass
+        except Exception as error:
+            _log.exception("judging failed")
+            self._fail([part], error)
 
     def _take(self) -> list[WaitingPart]:
         """Parts of one activation, in order; waits for some, and is empty at the end."""
@@ -209,7 +236,8 @@ class Judge:
         """Parts for a thread: all that wait are divided among the threads."""
         return min(_MOST_TOGETHER, max(1, len(self._waiting) // len(self._threads)))
 
-    def _judge(self, parts: list[WaitingPart]) -> None:
+    def _judge(self, parts: list[WaitingPart]) -> Iterator[None]:
+        """Judge parts of one activation; comes out after each that is judged or failed."""
         started = time.monotonic()
         try:
             runtime = self._inspectors.runtime(parts[0].product, parts[0].activation_number)
@@ -227,8 +255,9 @@ class Judge:
                 judgement = self._judgement(inspection, runtime, wait_ms)
             except FlawmapError as error:
                 self._fail([part], error)
-                continue
-            self._commit(part, judgement)
+            else:
+                self._commit(part, judgement)
+            yield
 
     def _judgement(self, inspection: Inspection, runtime: Runtime, wait_ms: float) -> Judgement:
         started = time.monotonic()
@@ -269,18 +298,22 @@ class Judge:
     def _commit(self, part: WaitingPart, judgement: Judgement) -> None:
         """Have the verdict written; the next part is judged meanwhile."""
 
-        def done(written: Future[int]) -> None:
+        def done(written: Future[None]) -> None:
             error = written.exception()
             if error is None:
                 self.settle(part)
             else:
                 self._fail([part], error)
 
-        writing = self._writer.submit(lambda transaction: judge(transaction, part.id, judgement))
+        def write(transaction: Transaction) -> None:
+            if not (part.may_be_judged and is_judged(transaction, part.id)):
+                judge(transaction, part.id, judgement)
+
+        writing = self._writer.submit(write)
         writing.add_done_callback(done)
 
     def _fail(self, parts: list[WaitingPart], error: BaseException) -> None:
         with self._changed:
             self._taken -= len(parts)
-            self.failed += [part._replace(data=None) for part in parts]
+            self.failed += [part._replace(data=None, may_be_judged=True) for part in parts]
         self._on_failure(str(error))

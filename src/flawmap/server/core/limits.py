@@ -82,14 +82,15 @@ class Limits:
         if waiting >= self.waiting:
             raise Refused(f"{waiting} parts wait for their verdicts; send this again later", 503, 1)
 
-    def room_problem(self, folder: Path, stored: int) -> str:
-        """Why there is no room for more images; empty where there is.
+    def room_problem(self, folder: Path, stored: int, size: int = 1) -> str:
+        """Why there is no room for another image; empty where there is.
 
         Args:
             folder: of the data.
             stored: bytes of images and overlays that are there.
+            size: of the image in bytes.
         """
-        if self.quota and stored >= self.quota:
+        if self.quota and stored + size > self.quota:
             return (
                 f"images take {stored / _GB:.2f} GB, and the quota is {self.quota / _GB:.2f} GB; "
                 "delete old ones by flawmap record retain, or raise --quota"

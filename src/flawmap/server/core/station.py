@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from flawmap._version import __version__
-from flawmap.errors import FlawmapError, OptionError, WriteError
+from flawmap.errors import FlawmapError, OptionError, RecordError, WriteError
 from flawmap.server.core.folder_lock import FolderLock
 from flawmap.server.core.inspectors import Inspectors
 from flawmap.server.core.judging import Judge, WaitingPart
@@ -25,9 +23,11 @@ from flawmap.server.record.database import Database
 from flawmap.server.record.files import FileStore
 from flawmap.server.record.inspections import (
     Arrival,
+    KeyReused,
     Purpose,
     Received,
     Source,
+    UnknownProduct,
     decide,
     receive,
     skip,
@@ -47,48 +47,10 @@ _LOOK_S = 1.0
 """How often the station looks after disk, clock and what failed."""
 
 _CHECKPOINT_S = 3600.0
+_CHECKPOINT_AGAIN_S = 60.0
+_COUNT_S = 10.0
 _JUMP_S = 2.0
 """Difference between the clock's course and the time that passed that counts as a jump."""
-
-_MOST_UNSENT = 1000
-"""Events that a subscriber may be behind before it must ask again."""
-
-
-class Subscription:
-    """Events as they come, for one reader; ends when the reader falls too far behind.
-
-    Args:
-        size: events that may wait.
-    """
-
-    def __init__(self, size: int = _MOST_UNSENT) -> None:
-        self._events: queue.Queue[Written] = queue.Queue(size)
-        self.is_open = True
-
-    def put(self, event: Written) -> None:
-        """Add an event; where there is no room, the subscription ends.
-
-        Args:
-            event: that was written.
-        """
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            self.is_open = False
-
-    def get(self, timeout: float) -> Written | None:
-        """The next event.
-
-        Args:
-            timeout: seconds to wait for it.
-
-        Returns:
-            None where none came.
-        """
-        try:
-            return self._events.get(timeout=timeout)
-        except queue.Empty:
-            return None
 
 
 class Station:
@@ -105,6 +67,9 @@ class Station:
             in the folder.
         threads: that judge at the same time.
         all_overlays: whether good parts get an overlay too.
+
+    Attributes:
+        last_seq: number of the last event that was written here.
 
     Raises:
         RecordError: another station has the folder, or the database cannot be used.
@@ -158,10 +123,14 @@ class Station:
             on_failure=self._on_failure,
             on_stored=self._on_stored,
         )
-        self._subscriptions: list[Subscription] = []
+        self.last_seq = 0
         self._reasons: dict[str, str] = {"start": "the inspectors are being loaded"}
         self._warnings: dict[str, str] = {}
         self._stored = 0
+        self._not_imported: dict[str, str] = {}
+        self._unproved: dict[str, str] = {}
+        self._proved: dict[str, int] = {}
+        self._counted_at = 0.0
         self._is_starting = True
         self._is_halted = False
         self._guard = threading.Lock()
@@ -169,7 +138,11 @@ class Station:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Station:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -212,21 +185,14 @@ class Station:
         """Import and prove the inspectors, and judge what an earlier run left waiting."""
         self.writer.on_written(self._publish)
         self._stored = self.reader.stored_bytes()
+        self.last_seq, _ = self.reader.head()
         self.writer.run(
             lambda transaction: transaction.append(
                 "station.started", self.name, "station", {"version": __version__}
             )
         )
         for part in self.reader.waiting():
-            self.judge.put(
-                WaitingPart(
-                    part["id"],
-                    part["product"],
-                    part["activation_number"],
-                    part["image_sha256"],
-                    time.monotonic(),
-                )
-            )
+            self._put_again(part)
         for target in (self._load, self._look_after):
             thread = threading.Thread(target=target, name=target.__name__, daemon=True)
             self._threads.append(thread)
@@ -238,13 +204,14 @@ class Station:
         for thread in self._threads:
             thread.join()
         self.judge.close()
-        with suppress(FlawmapError):
-            self.writer.run(
-                lambda transaction: transaction.append(
-                    "station.stopped", self.name, "station", {"waiting": self.judge.waiting}
-                )
-            )
+        try:
+            # Verdicts on their way to the disk are settled after it.
+            self.writer.run(lambda _: None)
+            data = {"waiting": self.judge.waiting}
+            self.writer.run(lambda t: t.append("station.stopped", self.name, "station", data))
             self.checkpoint()
+        except FlawmapError:
+            _log.exception("the end of the station is not on record")
         self.writer.close()
         self.database.close()
         self._lock.release()
@@ -297,19 +264,28 @@ class Station:
             lot=lot,
             purpose=purpose,
         )
-        received = self.writer.run(
-            lambda transaction: receive(transaction, arrival, self.name, actor)
-        )
+        try:
+            received = self.writer.run(
+                lambda transaction: receive(transaction, arrival, self.name, actor)
+            )
+        except (UnknownProduct, KeyReused):
+            raise
+        except RecordError as error:
+            # The database may have taken the part without a word: then it is found as waiting.
+            self._reasons["failure"] = f"a part could not be recorded: {error}"
+            raise
         if received.is_repeat:
             return received
-        # Retention may have deleted the same image in between.
-        self.files.store(data, "image")
-        self._on_stored(len(data))
-        self.judge.put(
-            WaitingPart(
-                received.id, product, received.activation_number, sha256, time.monotonic(), data
-            )
+        part = WaitingPart(
+            received.id, product, received.activation_number, sha256, time.monotonic(), data
         )
+        try:
+            # Retention may have deleted the same image in between.
+            self.files.store(data, "image")
+        finally:
+            # What is on record is judged, whatever else goes wrong.
+            self.judge.put(part)
+        self._on_stored(len(data))
         return received
 
     def wait(self, inspection_id: str, timeout: float) -> Row | None:
@@ -350,8 +326,12 @@ class Station:
         if not reason.strip():
             raise OptionError("parts are skipped for a reason; say why")
         parts = self.judge.take_failed()
-        for part in parts:
-            self._skip(part.id, reason, actor)
+        for number, part in enumerate(parts):
+            try:
+                self._skip(part.id, reason, actor)
+            except FlawmapError:
+                self.judge.give_back(parts[number:])
+                raise
             self.judge.settle(part)
         self._clear("failure")
         return len(parts)
@@ -378,17 +358,22 @@ class Station:
         self._is_halted = False
         self.judge.halt(halted=False)
 
-    @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """Events as they are written, for as long as the block runs."""
-        subscription = Subscription()
-        with self._guard:
-            self._subscriptions.append(subscription)
-        try:
-            yield subscription
-        finally:
-            with self._guard:
-                self._subscriptions.remove(subscription)
+    def note_warning(self, key: str, text: str) -> None:
+        """Say what someone should look after, until it is cleared.
+
+        Args:
+            key: what it is cleared by.
+            text: a sentence.
+        """
+        self._warnings[key] = text
+
+    def clear_warning(self, key: str) -> None:
+        """Say that a warning is gone.
+
+        Args:
+            key: that it was noted by.
+        """
+        self._warnings.pop(key, None)
 
     def checkpoint(self) -> None:
         """Write the chain's head to the database and outside of it."""
@@ -399,29 +384,52 @@ class Station:
 
     def _admit(self, size: int) -> None:
         self.limits.check_size(size)
+        if self._stop.is_set():
+            raise Refused("the station is ending; send this again when it is back", 503, 5)
         state = self.state
         if not state.accepts:
             reasons = "; ".join(self.reasons) or state.text
             raise Refused(f"the station is {state.text}: {reasons}", 503, 5)
         self.limits.check_waiting(self.judge.waiting)
-        problem = self.limits.room_problem(self.folder, self._stored + size)
+        problem = self.limits.room_problem(self.folder, self._stored, size)
         if problem:
             self._reasons["room"] = problem
             raise Refused(problem, 503, 60)
 
     def _load(self) -> None:
         """Import what was given and prove what is in force; then the station is ready."""
-        problems: list[str] = []
-        if self._given_inspectors is not None:
-            problems += self.inspectors.import_folder(self._given_inspectors, "station")
-        problems += self.inspectors.load_in_force()
-        with self._guard:
-            self._reasons.pop("start", None)
-            if not self.reader.in_force():
-                self._reasons["inspectors"] = "no inspector is in force; upload one"
-            for number, problem in enumerate(problems):
-                self._reasons[f"inspector {number}"] = problem
+        try:
+            if self._given_inspectors is not None:
+                self._not_imported = self.inspectors.import_folder(
+                    self._given_inspectors, "station"
+                )
+            self._prove()
+            self._clear("start")
+        except Exception as error:  # else it would be starting for ever
+            _log.exception("the inspectors are not loaded")
+            self._reasons["start"] = f"the inspectors could not be loaded: {error}"
         self._is_starting = False
+
+    def _prove(self) -> None:
+        """Load what is in force; what cannot be used is a reason, or a warning beside a former."""
+        self._proved = {name: row["number"] for name, row in self.reader.in_force().items()}
+        reasons = {
+            name: text for name, text in self._not_imported.items() if name not in self._proved
+        } | self.inspectors.load_in_force()
+        if not self._proved and not reasons:
+            reasons["inspectors"] = "no inspector is in force; upload one"
+        self._unproved, former = reasons, self._unproved
+        for notes, new in ((self._reasons, reasons), (self._warnings, self._not_imported)):
+            for name in former:
+                notes.pop(f"inspector {name}", None)
+            notes.update({f"inspector {name}": text for name, text in new.items()})
+
+    def _watch_inspectors(self) -> None:
+        """Look again where inspectors could not be used and others are in force now."""
+        if self._unproved:
+            numbers = {name: row["number"] for name, row in self.reader.in_force().items()}
+            if numbers != self._proved:
+                self._prove()
 
     def _look_after(self) -> None:
         """Watch over disk and clock, retry what failed, and write checkpoints."""
@@ -431,16 +439,48 @@ class Station:
             try:
                 offset = self._watch_clock(offset)
                 self._watch_room()
-                if self.judge.failed and not self._stop.is_set():
-                    self._clear("failure")
-                    self.judge.retry()
-                if time.monotonic() - last_checkpoint > _CHECKPOINT_S:
-                    last_checkpoint = time.monotonic()
-                    self.checkpoint()
-                self._clear("checkpoint")
-            except (FlawmapError, OSError) as error:
+                self._watch_inspectors()
+                self._retry()
+                self._clear("record")
+            except Exception as error:  # else the thread would be gone, and nothing would say so
                 _log.exception("the station looks after itself")
-                self._reasons["checkpoint"] = str(error)
+                self._reasons["record"] = str(error)
+            if time.monotonic() - last_checkpoint > _CHECKPOINT_S:
+                # A share that is away stops no line; what it lacks is tried again a minute later.
+                is_written = self._try_checkpoint()
+                wait_s = 0 if is_written else _CHECKPOINT_S - _CHECKPOINT_AGAIN_S
+                last_checkpoint = time.monotonic() - wait_s
+
+    def _try_checkpoint(self) -> bool:
+        try:
+            self.checkpoint()
+        except (FlawmapError, OSError) as error:
+            _log.exception("no checkpoint")
+            self.note_warning("checkpoint", f"no checkpoint could be written: {error}")
+            return False
+        self.clear_warning("checkpoint")
+        return True
+
+    def _retry(self) -> None:
+        """Have parts judged whose verdicts failed, and those that a lost database left behind."""
+        if self.judge.failed:
+            self.judge.retry()
+        elif "failure" in self._reasons and not self.judge.waiting:
+            for part in self.reader.waiting():
+                self._put_again(part)
+            if not self.judge.waiting:
+                self._clear("failure")
+
+    def _put_again(self, row: Row) -> None:
+        part = WaitingPart(
+            row["id"],
+            row["product"],
+            row["activation_number"],
+            row["image_sha256"],
+            time.monotonic(),
+            may_be_judged=True,
+        )
+        self.judge.put(part)
 
     def _watch_clock(self, offset: float) -> float:
         now = time.time() - time.monotonic()
@@ -453,6 +493,10 @@ class Station:
         return now
 
     def _watch_room(self) -> None:
+        is_near = self.limits.quota and self._stored >= 0.9 * self.limits.quota
+        if is_near and time.monotonic() - self._counted_at > _COUNT_S:
+            # An image that came twice is there once, and retention deletes what nobody tells here.
+            self._stored, self._counted_at = self.reader.stored_bytes(), time.monotonic()
         problem = self.limits.room_problem(self.folder, self._stored)
         warning = self.limits.room_warning(self.folder, self._stored)
         for notes, text in ((self._reasons, problem), (self._warnings, warning)):
@@ -460,8 +504,6 @@ class Station:
                 notes["room"] = text
             else:
                 notes.pop("room", None)
-        if self._reasons.get("inspectors") and self.reader.in_force():
-            self._clear("inspectors")
 
     def _on_failure(self, reason: str) -> None:
         self._reasons["failure"] = f"a part cannot be judged, and keeps waiting: {reason}"
@@ -479,6 +521,4 @@ class Station:
         self.writer.run(lambda t: t.append(kind, self.name, actor, {"reason": reason.strip()}))
 
     def _publish(self, event: Written) -> None:
-        with self._guard:
-            for subscription in self._subscriptions:
-                subscription.put(event)
+        self.last_seq = event.seq

@@ -163,14 +163,6 @@ class Thresholds:
                 raise OptionError(
                     f"{product}: threshold {number} is for another inspector than the one in force"
                 )
-            former = transaction.connection.scalars(
-                select(ProposedThreshold.number).where(
-                    ProposedThreshold.product == product, ProposedThreshold.state == "in_force"
-                )
-            ).all()
-            for other in former:
-                transaction.append("threshold.superseded", product, actor, {"number": other})
-            transaction.append("threshold.in_force", product, actor, {"number": number})
             return activate(transaction, product, row.model_sha256, number, reason, actor)
 
         return self._writer.run(work)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sqlalchemy import desc, insert, select
+from sqlalchemy import insert, select
 
-from flawmap.errors import RecordError
+from flawmap.errors import RecordError, WriteError
+from flawmap.server.record.database import Database
 from flawmap.server.record.reader import Row
 from flawmap.server.record.tables import Checkpoint, Event
 from flawmap.server.record.writer import RecordWriter, Transaction
@@ -22,7 +23,9 @@ CHECKPOINTS = "checkpoints.jsonl"
 
 
 def write_checkpoint(writer: RecordWriter, file: Path) -> Row | None:
-    """Write the chain's head to the database, and then as a line of a file.
+    """Write the chain's head as a line of a file, and then to the database.
+
+    In that order, since one that could not be written to the file must be tried again.
 
     Args:
         writer: of the record.
@@ -35,25 +38,36 @@ def write_checkpoint(writer: RecordWriter, file: Path) -> Row | None:
         RecordError: the database refuses.
         WriteError: the file cannot be written.
     """
+    # Committed alone: the line must name no event that its transaction may still lose.
+    row = _head(writer.database)
+    if row is None:
+        return None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{file}: could not be written ({error.strerror})") from error
+    append_line(file, json.dumps(row, sort_keys=True).encode() + b"\n", flush=True)
 
-    def work(transaction: Transaction) -> Row | None:
+    def work(transaction: Transaction) -> None:
         connection = transaction.connection
+        if not connection.scalar(select(Checkpoint.seq).where(Checkpoint.seq == row["seq"])):
+            connection.execute(insert(Checkpoint), row)
+
+    writer.run(work)
+    return row
+
+
+def _head(database: Database) -> Row | None:
+    """The last event, where there is no checkpoint of it."""
+    with database.read() as connection:
         head = connection.execute(
-            select(Event.seq, Event.hash, Event.at).order_by(desc(Event.seq)).limit(1)
+            select(Event.seq, Event.hash, Event.at).order_by(Event.seq.desc()).limit(1)
         ).first()
         if head is None or connection.scalar(
             select(Checkpoint.seq).where(Checkpoint.seq == head.seq)
         ):
             return None
-        row = {"seq": head.seq, "hash": head.hash, "at": head.at}
-        connection.execute(insert(Checkpoint), row)
-        return row
-
-    row = writer.run(work)
-    if row is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        append_line(file, json.dumps(row, sort_keys=True).encode() + b"\n")
-    return row
+        return dict(head._mapping)
 
 
 def read_checkpoints(file: Path) -> list[Row]:

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from flawmap.errors import RecordError
+from flawmap.errors import RecordError, WriteError
 
 SQLITE_FILE = "record.sqlite"
 """Name of the database in a data folder."""
@@ -119,6 +119,26 @@ class Database:
             yield
         except SQLAlchemyError as error:
             raise self.named(error) from error
+
+
+def open_database(folder: Path, url: str | None) -> Database:
+    """The prepared database of a data folder.
+
+    Args:
+        folder: of the data; made where it is missing.
+        url: of another database; None for SQLite in the folder.
+
+    Raises:
+        RecordError: it cannot be used.
+        WriteError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: {error.strerror}") from error
+    database = Database(url) if url else Database.in_folder(folder)
+    database.prepare()
+    return database
 
 
 def _alembic_config() -> Config:

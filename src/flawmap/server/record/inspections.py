@@ -198,6 +198,19 @@ def judge(transaction: Transaction, inspection_id: str, judgement: Judgement) ->
     return written.seq
 
 
+def is_judged(transaction: Transaction, inspection_id: str) -> bool:
+    """Whether a part has its final state.
+
+    Args:
+        transaction: of the record.
+        inspection_id: of the part.
+    """
+    state = transaction.connection.scalar(
+        select(Inspection.state).where(Inspection.id == inspection_id)
+    )
+    return state not in (None, "waiting")
+
+
 def skip(transaction: Transaction, inspection_id: str, reason: str, actor: str) -> int:
     """Record that a part will have no verdict.
 

@@ -166,7 +166,7 @@ class RecordReader:
         )
         with self.database.read() as connection:
             tally = connection.execute(select(Tally.product, Tally.state, Tally.count)).all()
-            waiting = dict(connection.execute(waiting_parts).tuples().all())
+            waiting: dict[str, int] = dict(connection.execute(waiting_parts).all())
         sums: dict[str, dict[str, int]] = {}
         for product, state, count in tally:
             sums.setdefault(product, dict.fromkeys(states, 0))[state] = count

@@ -189,6 +189,8 @@ class RecordWriter:
         self.database = database
         self._clock = clock
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._is_closed = False
         self._observers: list[Callable[[Written], None]] = []
         self._thread = threading.Thread(target=self._write_all, name="record-writer", daemon=True)
         self._thread.start()
@@ -218,7 +220,11 @@ class RecordWriter:
             the database refused. Then nothing of it is in the record.
         """
         future: Future[_Result] = Future()
-        self._jobs.put(_Job(work, future))
+        with self._closing:
+            if self._is_closed:
+                future.set_exception(RecordError("the record is closed; start the station again"))
+            else:
+                self._jobs.put(_Job(work, future))
         return future
 
     def run(self, work: Callable[[Transaction], _Result]) -> _Result:
@@ -226,8 +232,11 @@ class RecordWriter:
         return self.submit(work).result()
 
     def close(self) -> None:
-        """Write what waits, and end; nothing can be written any more."""
-        self._jobs.put(None)
+        """Write what waits, and end; what is submitted after that is refused."""
+        with self._closing:
+            if not self._is_closed:
+                self._jobs.put(None)
+            self._is_closed = True
         self._thread.join()
 
     def _write_all(self) -> None:
