@@ -180,30 +180,23 @@ def _replay(rows: list[Row], files: FileStore, inspectors: _Inspectors) -> Itera
         inspector = inspectors.get(*key)
         for row in some:
             if row["deleted_at"] is not None:
-                yield _unjudged(row, "image deleted", "")
+                yield _outcome(row, "image deleted")
             elif isinstance(inspector, FlawmapError):
-                yield _unjudged(row, "inspector missing", str(inspector))
+                yield _outcome(row, "inspector missing", error=str(inspector))
             else:
                 try:
                     present.append((row, files.read(row["image_sha256"], "image")))
                 except RecordError as error:
-                    yield _unjudged(row, "image missing", str(error))
+                    yield _outcome(row, "image missing", error=str(error))
         if present and isinstance(inspector, Runtime):
             inspections = inspector.inspect_many([data for _, data in present])
             for (row, _), inspection in zip(present, inspections, strict=True):
                 yield _compare(row, Record.from_inspection(inspection, inspector))
 
 
-def _unjudged(row: Row, outcome: Outcome, error: str) -> Replayed:
-    return Replayed(
-        row["id"],
-        row["product"],
-        outcome,
-        row["state"],
-        row["score"],
-        row["threshold"],
-        error=error,
-    )
+def _outcome(row: Row, outcome: Outcome, **found: Any) -> Replayed:
+    names = ("id", "product", "state", "score", "threshold")
+    return Replayed(outcome=outcome, **{name: row[name] for name in names}, **found)
 
 
 def _compare(row: Row, record: Record) -> Replayed:
@@ -222,17 +215,7 @@ def _compare(row: Row, record: Record) -> Replayed:
             outcome = "same"
         elif any(_is_close(limit, score, limit, tolerance) for score, limit in before.values()):
             outcome = "borderline"
-    return Replayed(
-        row["id"],
-        row["product"],
-        outcome,
-        row["state"],
-        row["score"],
-        row["threshold"],
-        state,
-        record.score,
-        record.error,
-    )
+    return _outcome(row, outcome, state_now=state, score_now=record.score, error=record.error)
 
 
 def _is_close(value: float, score: float, threshold: float, tolerance: float) -> bool:
