@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,15 +65,15 @@ class FilledRecord:
         return self.folder / CHECKPOINTS
 
 
-def fill(folder: Path) -> FilledRecord:
+def fill(folder: Path, database: Database | None = None) -> FilledRecord:
     """Write a record: three parts that were judged, one skipped, one that waits, and the rest."""
     record = FilledRecord(folder, {})
     file = folder / "inspectors" / f"{MODEL}.flawmap"
     file.parent.mkdir(parents=True)
     file.write_bytes(_INSPECTOR)
-    with closing(Database.in_folder(folder)) as database:
-        database.prepare()
-        with RecordWriter(database) as writer:
+    with nullcontext(database) if database else closing(Database.in_folder(folder)) as opened:
+        opened.prepare()
+        with RecordWriter(opened) as writer:
             writer.run(_begin)
             for state in ("good", "reject", "undecided", "skipped", "waiting"):
                 record.ids[state] = _receive(writer, record.files, state).id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,6 +15,7 @@ from flawmap.cli.output import JsonOption, QuietOption, choose_output, print_doc
 from flawmap.errors import RecordError
 
 if TYPE_CHECKING:
+    from flawmap.server.core.replay import Replayed
     from flawmap.server.record.database import Database
     from flawmap.server.record.verify import Report
 
@@ -207,6 +208,54 @@ def export(
     print_document(made.to_dict())
     out.print(f"{on_one_line(made.folder)}: {made.inspections} parts and {made.images} images")
     _exit_with_problems("not exported", made.problems)
+
+
+@record_app.command(epilog=_EXIT_CODES)
+def replay(
+    data: DataOption,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Judge only the newest parts again.", min=1, metavar="NUMBER"),
+    ] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Judge stored images again, each by the inspector that judged it, and compare the verdicts.
+
+    Nothing is written. Images that retention deleted are counted, and are no fault.
+    """
+    from flawmap.server.core.replay import replay as judge_again
+    from flawmap.server.record.layout import DataFolder
+
+    choose_output(as_json=as_json, quiet=quiet)
+    folder = DataFolder(data)
+    with _open(data, database) as opened, progress_bars():
+        done = judge_again(opened, folder.files, folder.inspectors, limit)
+    others = [other.to_dict() for other in done.others]
+    print_document({"counts": dict(done.counts), "others": others})
+    for other in done.others:
+        if other.outcome != "image deleted":
+            out.print(f"{other.outcome}: {other.id}: {on_one_line(_replayed_text(other))}")
+    counts = [f"{count} {outcome}" for outcome, count in sorted(done.counts.items())]
+    out.print(", ".join(counts) or "no part was judged yet")
+    raise typer.Exit(_replay_code(done.counts.keys()))
+
+
+def _replayed_text(other: Replayed) -> str:
+    if other.state_now is None:
+        return other.error
+    was = f"was {other.state} with score {other.score}"
+    now = f"is {other.state_now} with score {other.score_now}"
+    return f"{was}, {now}, threshold {other.threshold}"
+
+
+def _replay_code(outcomes: Collection[str]) -> ExitCode:
+    if not {"differs", "image missing"}.isdisjoint(outcomes):
+        return ExitCode.SOME_REJECTED
+    if "inspector missing" in outcomes:
+        return ExitCode.SOME_UNREADABLE
+    return ExitCode.ALL_GOOD
 
 
 def _exit_with_problems(what: str, problems: Sequence[str]) -> NoReturn:

@@ -13,7 +13,7 @@ from flawmap.runtime.graph import Graph, GraphRunner, Precision
 from flawmap.runtime.image_types import Preprocessed
 from flawmap.runtime.preprocess import Preprocessing
 
-_MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
+MACHINE_TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.15, "int8": 0.05}
 """Largest accepted difference of this machine from the one that fitted, as a fraction of the
 largest value.
 """
@@ -105,7 +105,7 @@ class GraphBackend:
             ParityError: they score otherwise here.
         """
         where = f"{file}, in {self.precision} on this machine"
-        tolerance = _MACHINE_TOLERANCE[self.precision]
+        tolerance = MACHINE_TOLERANCE[self.precision]
         return certificate.check(preprocessing, self.score, tolerance, where)
 
     def _throughput_runner(self) -> GraphRunner:

@@ -7,23 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from filled_record import FilledRecord, fill
+from filled_record import FilledRecord
 from flawmap.errors import RecordError, WriteError
 from flawmap.server.record.backup import make_backup, restore_backup
 from flawmap.server.record.database import Database
 from flawmap.server.record.layout import DataFolder
 from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.verify import Report, verify
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> FilledRecord:
-    return fill(tmp_path_factory.mktemp("record") / "data")
-
-
-@pytest.fixture
-def record(original: FilledRecord, tmp_path: Path) -> FilledRecord:
-    return original.copy(tmp_path / "data")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from filled_record import PRODUCT, FilledRecord, fill
+from filled_record import PRODUCT, FilledRecord
 from flawmap.errors import OptionError, WriteError
 from flawmap.server.record.database import Database
 from flawmap.server.record.export import Export, Selection, make_export
@@ -19,16 +19,6 @@ from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.retention import Rules, retain
 from flawmap.server.record.verify import verify
 from flawmap.server.record.writer import RecordWriter
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> FilledRecord:
-    return fill(tmp_path_factory.mktemp("record") / "data")
-
-
-@pytest.fixture
-def record(original: FilledRecord, tmp_path: Path) -> FilledRecord:
-    return original.copy(tmp_path / "data")
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from filled_record import PRODUCT, FilledRecord, fill
+from filled_record import PRODUCT, FilledRecord
 from flawmap.errors import OptionError
 from flawmap.server.record.database import Database
 from flawmap.server.record.files import FileStore
@@ -19,16 +18,6 @@ from flawmap.server.record.verify import verify
 from flawmap.server.record.writer import RecordWriter
 
 LATER = datetime.now(UTC) + timedelta(days=100)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> FilledRecord:
-    return fill(tmp_path_factory.mktemp("record") / "data")
-
-
-@pytest.fixture
-def record(original: FilledRecord, tmp_path: Path) -> FilledRecord:
-    return original.copy(tmp_path / "data")
 
 
 @pytest.fixture

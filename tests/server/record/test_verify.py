@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from filled_record import FilledRecord, fill
 from flawmap.errors import RecordError
@@ -15,19 +16,10 @@ from flawmap.server.record.chain import event_body, event_hash
 from flawmap.server.record.database import Database
 from flawmap.server.record.verify import Report, verify
 from flawmap.server.record.writer import RecordWriter
+from server.postgres import PostgresServer
 
 Data = dict[str, Any]
 Tamper = Callable[[sqlite3.Connection], object]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> FilledRecord:
-    return fill(tmp_path_factory.mktemp("record") / "data")
-
-
-@pytest.fixture
-def record(original: FilledRecord, tmp_path: Path) -> FilledRecord:
-    return original.copy(tmp_path / "data")
 
 
 def check(record: FilledRecord, *, outside: bool = False) -> Report:
@@ -373,3 +365,34 @@ def test_inspectors_are_compared_where_their_folder_is_given(record: FilledRecor
         file.unlink()
         report = verify(database, record.files, inspectors=file.parent)
         assert found(report) == {"inspector file": f"{file}: No such file or directory"}
+
+
+def test_a_record_in_postgresql_is_compared_likewise(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with closing(Database(postgres.url("verified"))) as database:
+        record = fill(tmp_path / "data", database)
+
+        def look() -> Report:
+            return verify(
+                database,
+                record.files,
+                record.checkpoints,
+                inspectors=record.folder / "inspectors",
+            )
+
+        def execute(statement: str) -> None:
+            with database.write() as connection:
+                connection.execute(text(statement))
+
+        report = look()
+        assert report.findings == ()
+        assert (report.events, report.rows, report.files, report.checkpoints) == (16, 21, 6, 2)
+        execute("ALTER TABLE event DISABLE TRIGGER event_no_update")
+        assert found(look()) == {"trigger": "the trigger event_no_update is missing or off"}
+        execute("UPDATE event SET body = body || ' ' WHERE seq = 3")
+        execute("ALTER TABLE event ENABLE TRIGGER event_no_update")
+        assert found(look()).keys() == {"hash", "prev"}
+        execute("DROP TRIGGER event_no_update ON event")
+        execute("UPDATE tally SET count = 7 WHERE state = 'good'")
+        assert found(look()).keys() == {"hash", "prev", "trigger", "tally"}
