@@ -43,6 +43,7 @@ class Inspectors:
         self._reader = reader
         self._runtimes: dict[tuple[str, int], Runtime] = {}
         self._lock = threading.Lock()
+        self._importing = threading.Lock()
 
     def path(self, model_sha256: str) -> Path:
         """The file of an inspector.
@@ -106,19 +107,9 @@ class Inspectors:
         check_product(product)
         file_sha256 = hashlib.sha256(data).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
-        arriving = self.folder / f"arriving-{file_sha256}{SUFFIX}"
-        with atomic_write(arriving) as stream:
-            stream.write(data)
-        try:
-            runtime = Runtime.load(arriving)
-            facts = _facts(arriving, runtime, file_sha256, len(data))
-        except FlawmapError as error:
-            arriving.unlink(missing_ok=True)
-            reason = str(error).replace(str(arriving), source or f"{product}{SUFFIX}")
-            refusal = {"file_sha256": file_sha256, "reason": reason}
-            self._writer.run(lambda t: t.append("inspector.refused", product, actor, refusal))
-            raise InspectorRefused(reason) from error
-        arriving.replace(self.path(runtime.model_sha256))
+        # The same file may come twice at the same time, for two products.
+        with self._importing:
+            runtime, facts = self._prove(data, file_sha256, product, actor, source)
 
         def record(transaction: Transaction) -> None:
             is_new = not _is_imported(transaction, product, runtime.model_sha256)
@@ -224,6 +215,25 @@ class Inspectors:
             except FlawmapError as error:
                 problems[product] = f"{product}: {error}"
         return problems
+
+    def _prove(
+        self, data: bytes, file_sha256: str, product: str, actor: str, source: str
+    ) -> tuple[Runtime, dict[str, Any]]:
+        """Load an inspector from the place where it is kept, once its golden images are proved."""
+        arriving = self.folder / f"arriving-{file_sha256}{SUFFIX}"
+        with atomic_write(arriving) as stream:
+            stream.write(data)
+        try:
+            runtime = Runtime.load(arriving)
+            facts = _facts(arriving, runtime, file_sha256, len(data))
+        except FlawmapError as error:
+            arriving.unlink(missing_ok=True)
+            reason = str(error).replace(str(arriving), source or f"{product}{SUFFIX}")
+            refusal = {"file_sha256": file_sha256, "reason": reason}
+            self._writer.run(lambda t: t.append("inspector.refused", product, actor, refusal))
+            raise InspectorRefused(reason) from error
+        arriving.replace(self.path(runtime.model_sha256))
+        return runtime, facts
 
     def _load(self, product: str, number: int) -> Runtime:
         rows = [row for row in self._reader.activations(product) if row["number"] == number]
