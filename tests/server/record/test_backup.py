@@ -1,19 +1,24 @@
 """A copy of a record is restored and found to be the same."""
 
+import secrets
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from filled_record import FilledRecord
+from filled_record import PRODUCT, FilledRecord
 from flawmap.errors import RecordError, WriteError
 from flawmap.server.record.backup import make_backup, restore_backup
 from flawmap.server.record.database import Database
+from flawmap.server.record.inspections import Arrival, receive
 from flawmap.server.record.layout import DataFolder
 from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.verify import Report, verify
+from flawmap.server.record.writer import RecordWriter
 
 
 @pytest.fixture
@@ -65,6 +70,36 @@ def test_a_copy_is_restored_with_all_that_is_in_it(
         assert RecordReader(restored).inspection(record.ids["reject"]) == RecordReader(
             database
         ).inspection(record.ids["reject"])
+
+
+def test_a_copy_is_of_one_moment_while_parts_come(
+    record: FilledRecord, database: Database, tmp_path: Path
+) -> None:
+    is_over = threading.Event()
+
+    def receive_parts() -> None:
+        with RecordWriter(database) as writer:
+            while not is_over.is_set():
+                data = secrets.token_bytes(8)
+                part = Arrival(PRODUCT, record.files.store(data, "image"), len(data), "rest")
+                writer.run(partial(receive, arrival=part, station="line 1", actor="cell"))
+
+    thread = threading.Thread(target=receive_parts)
+    thread.start()
+    try:
+        copies = [
+            make_backup(database, DataFolder(record.folder), tmp_path / f"copy {number}", "eva")
+            for number in range(2)
+        ]
+        assert check(record.folder).findings == ()
+    finally:
+        is_over.set()
+        thread.join()
+    assert copies[1].events > copies[0].events + 1
+    for copy in copies:
+        assert copy.problems == ()
+        report = check(Path(copy.folder))
+        assert (report.findings, report.head) == ((), copy.head)
 
 
 def content(path: Path) -> dict[str, bytes]:
