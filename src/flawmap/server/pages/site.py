@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from flawmap.errors import FlawmapError
-from flawmap.server.api.guard import TooLarge
 from flawmap.server.api.settings import Web
 from flawmap.server.core.limits import Refused
 from flawmap.server.pages import inspections, inspectors, sign_in, status
@@ -40,7 +39,7 @@ def add_pages(app: FastAPI, web: Web) -> None:
     for module in (status, inspections, inspectors, sign_in):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    for kind in (Refused, FlawmapError, TooLarge, RequestValidationError, HTTPException):
+    for kind in (Refused, FlawmapError, RequestValidationError, HTTPException):
         known: Any = app.exception_handlers[kind]
         app.add_exception_handler(kind, _as_page(known))
 
