@@ -94,7 +94,7 @@ class Fits:
 
     def __call__(self, command: list[str], **options: Any) -> Any:
         self.commands.append(command)
-        assert len(list(Path(command[4]).glob("train/good/*.png"))) == 40
+        assert len(list(Path(command[4]).glob("train/good/*.png"))) == 80
         if not self.returncode:
             shutil.copy(self.small, command[command.index("--output") + 1])
         return subprocess.CompletedProcess(command, self.returncode, "", "no memory is left\n")

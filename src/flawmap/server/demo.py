@@ -28,8 +28,8 @@ PRODUCT = "heatsink"
 """Name of the product that the demo inspects."""
 
 _DESIGN = "White"
-_TRAIN_GOOD = 40
-_FALSE_REJECTS = 0.025
+_TRAIN_GOOD = 80
+_FALSE_REJECTS = 0.0125
 """The least that so few good images can promise."""
 
 _FITS = (("--preset", "fast"), ("--method", "improved-patchcore"))

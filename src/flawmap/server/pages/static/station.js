@@ -26,7 +26,12 @@ async function draw() {
     const now = parsed.querySelector("[data-said]").dataset.said;
     const before = latest.querySelector("[data-said]").dataset.said;
     const focused = document.activeElement?.id;
+    const cards = new Map([...latest.querySelectorAll(".card a")].map((card) => [card.id, card]));
     latest.replaceChildren(...parsed.body.children);
+    for (const card of latest.querySelectorAll(".card a")) {
+      // One that is the same stays, so that its image does not flicker.
+      if (cards.get(card.id)?.isEqualNode(card)) card.replaceWith(cards.get(card.id));
+    }
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     if (now !== before) said.textContent = now;
     offline.hidden = true;
