@@ -91,10 +91,12 @@ def percent(value: float | None) -> str:
         value: None for none.
 
     Example:
-        >>> percent(0.0125), percent(0.000001)
-        ('1.25 %', '0.0001 %')
+        >>> percent(0.0125), percent(0.000001), percent(0.0)
+        ('1.25 %', 'less than 0.001 %', '0 %')
     """
-    return "–" if value is None else f"{100 * value:.4g} %"
+    if value is None:
+        return "–"
+    return "less than 0.001 %" if 0 < value < 1e-5 else f"{100 * value:.4g} %"
 
 
 @cache
