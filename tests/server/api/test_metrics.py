@@ -8,7 +8,7 @@ from server.api.test_inspections import DEFECTIVE, IMAGE, PARTS
 
 def test_the_figures_are_those_of_the_record(client: TestClient) -> None:
     for image in (IMAGE, IMAGE, DEFECTIVE):
-        fields = {"serial": "secret-serial", "wait": 30}
+        fields: dict[str, str | int] = {"serial": "secret-serial", "wait": 30}
         assert client.post(PARTS, content=image, params=fields).status_code == 201
     text = client.get("/metrics").text
     values = {

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
@@ -91,8 +92,11 @@ class Accounts:
         self._database = database
         self._clock = clock
         self._hasher = PasswordHasher()
-        # An unknown login takes as long as a known one.
-        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+
+    @cached_property
+    def _nobody(self) -> str:
+        """A hash that no password has: what is typed for an unknown login is compared with it."""
+        return self._hasher.hash(secrets.token_urlsafe())
 
     def exist(self) -> bool:
         """Whether any person has an account; from then on everyone signs in."""
@@ -256,7 +260,8 @@ class Accounts:
                 )
             ).first()
             _check_lock(connection, login, now)
-        matches = self._verify(person.password_hash if person else self._nobody, password)
+        nobody = self._nobody  # made in either case, so that both take as long
+        matches = self._verify(person.password_hash if person else nobody, password)
         if person is None or not matches or person.closed_at is not None:
             known = person is not None
             self._writer.run(lambda t: _count_failure(t, login, now, is_known=known))

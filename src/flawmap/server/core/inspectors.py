@@ -111,14 +111,20 @@ class Inspectors:
         with self._importing:
             runtime, facts = self._prove(data, file_sha256, product, actor, source)
 
-        def record(transaction: Transaction) -> None:
+        def record(transaction: Transaction) -> int | None:
             is_new = not _is_imported(transaction, product, runtime.model_sha256)
             if is_new:
                 transaction.append("inspector.imported", product, actor, facts)
             if is_new if activate is None else activate:
-                _activate(transaction, product, runtime.model_sha256, None, "imported", actor)
+                return _activate(
+                    transaction, product, runtime.model_sha256, None, "imported", actor
+                )
+            return None
 
-        self._writer.run(record)
+        number = self._writer.run(record)
+        if number is not None:
+            with self._lock:
+                self._runtimes[product, number] = runtime
         return runtime.model_sha256
 
     def activate(
