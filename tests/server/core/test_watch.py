@@ -45,6 +45,17 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_name_that_is_no_text_is_taken_too(station: Station, folder: Path, done: Path) -> None:
+    try:
+        (folder / os.fsdecode(b"part-\xff.png")).write_bytes(IMAGE)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with watching(station, folder, done):
+        wait_for(lambda: files(done))
+    (row,) = rows(station)
+    assert row["name"] == "part-\\xff.png"
+
+
 @pytest.mark.parametrize("name", ["a.png", "a b (1).png", "零件.png", "sub/part #7.PNG"])
 def test_a_file_is_judged_and_moved(station: Station, folder: Path, done: Path, name: str) -> None:
     with watching(station, folder, done):

@@ -23,8 +23,8 @@ from flawmap.runtime.record import Record
 from flawmap.server.record.database import Database
 from flawmap.server.record.files import FileStore
 from flawmap.server.record.reader import Row
+from flawmap.server.record.statements import table_of
 from flawmap.server.record.tables import Inspection, StoredFile
-from flawmap.server.record.writer import table_of
 from flawmap.support.progress import report_progress
 
 Outcome = Literal[

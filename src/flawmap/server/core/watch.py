@@ -24,6 +24,7 @@ from flawmap.server.core.inspectors import check_product
 from flawmap.server.core.limits import Refused
 from flawmap.server.core.station import Station
 from flawmap.support.atomic import atomic_write
+from flawmap.support.names import as_text
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +137,14 @@ class FolderWatcher:
     def _run(self) -> None:
         while not self._stop.is_set():
             for folder in self._folders:
-                self._scan(folder)
+                try:
+                    self._scan(folder)
+                except (
+                    Exception
+                ) as error:  # else the thread would be gone, and nothing would say so
+                    _log.exception("watching %s failed", folder.watch.folder)
+                    key = f"watch {folder.watch.folder}"
+                    self._station.note_warning(key, f"{folder.watch.folder}: {error}")
             # Woken at once by an event; then a file is looked at again after it settled.
             self._wake.wait(min(_SCAN_S, self._settle))
             self._wake.clear()
@@ -146,7 +154,8 @@ class FolderWatcher:
         try:
             for _ in self._events(paths, self._stop):
                 self._wake.set()
-        except OSError:  # No events, as on some shares: scans alone find everything.
+        except (OSError, ValueError, RuntimeError):
+            # None on some shares, and none of names that are no text: scans alone find everything.
             _log.info("no events from %s; scanned every second", paths)
 
     def _scan(self, folder: _Folder) -> None:
@@ -194,8 +203,11 @@ class FolderWatcher:
                 folder.watch.product,
                 source="watch",
                 actor="watch",
-                source_key=f"{path.absolute()}|{status.st_size}|{status.st_mtime_ns}|{sha256}",
-                name=path.name,
+                # A name need not be text in any encoding; the chain's events are.
+                source_key=as_text(
+                    f"{path.absolute()}|{status.st_size}|{status.st_mtime_ns}|{sha256}"
+                ),
+                name=as_text(path.name),
             )
             self._move(folder.watch, path, reason)
         except Refused:

@@ -17,8 +17,9 @@ from flawmap.server.record.database import Database
 from flawmap.server.record.files import Category, FileStore
 from flawmap.server.record.layout import check_empty
 from flawmap.server.record.reader import Row
+from flawmap.server.record.statements import table_of
 from flawmap.server.record.tables import Decision, Event, Inspection, StoredFile
-from flawmap.server.record.writer import RecordWriter, table_of, utc_text
+from flawmap.server.record.writer import RecordWriter, utc_text
 from flawmap.support.atomic import atomic_folder, atomic_write
 from flawmap.support.progress import report_progress
 from flawmap.support.tables import json_text, stream_csv, stream_jsonl, write_json

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from flawmap.server.record.projections import PROJECTIONS, SECRET_COLUMNS, Projection
+from flawmap.server.record.statements import table_of
 from flawmap.server.record.tables import Base, Inspection, Tally
-from flawmap.server.record.writer import table_of
 
 Note = Callable[[str, str], None]
 """Called with the kind of a bad thing, and a sentence on it."""

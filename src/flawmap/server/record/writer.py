@@ -7,17 +7,26 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Table, and_, desc, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from flawmap.errors import RecordError
 from flawmap.server.record.chain import FIRST_PREV, event_body, event_hash
 from flawmap.server.record.database import Database
 from flawmap.server.record.projections import PROJECTIONS, Projection
-from flawmap.server.record.tables import Base, Event, Inspection, Tally
+from flawmap.server.record.statements import (
+    HEAD,
+    INSERT_EVENT,
+    KEY,
+    PRODUCT_OF,
+    count_one,
+    insert_row,
+    table_of,
+    update_row,
+    upsert_row,
+)
 
 _MOST_AT_ONCE = 64
 """Writes that share one commit, where as many wait: a commit takes as long for one as for all."""
@@ -61,10 +70,10 @@ class Transaction:
         self.connection = connection
         self.written: list[Written] = []
         self._clock = clock
-        head = connection.execute(
-            select(Event.seq, Event.hash, Event.at).order_by(desc(Event.seq)).limit(1)
-        ).first()
-        self._seq, self._prev, self._at = head or (0, FIRST_PREV, "")
+        head = connection.execute(HEAD).first()
+        self._seq: int = head.seq if head else 0
+        self._prev: str = head.hash if head else FIRST_PREV
+        self._at: str = head.at if head else ""
 
     def append(
         self,
@@ -94,10 +103,8 @@ class Transaction:
         body = event_body(seq, self._at, kind, subject, actor, self._prev, data)
         digest = event_hash(body)
         stamps = {"seq": seq, "at": self._at, "subject": subject, "actor": actor}
-        self.connection.execute(
-            insert(Event),
-            {**stamps, "kind": kind, "body": body, "prev": self._prev, "hash": digest},
-        )
+        event = {**stamps, "kind": kind, "body": body, "prev": self._prev, "hash": digest}
+        self.connection.execute(INSERT_EVENT, event)
         self._seq, self._prev = seq, digest
         for projection in PROJECTIONS[kind]:
             self._project(projection, stamps, data, secrets or {})
@@ -122,40 +129,32 @@ class Transaction:
         table = table_of(projection.table)
         row |= secrets
         if projection.change == "insert":
-            self.connection.execute(insert(table), row)
+            self.connection.execute(insert_row(table), row)
         elif projection.change == "upsert":
-            self._upsert(table, row)
-        else:
-            keys = [column == row[column.name] for column in table.primary_key]
-            changed = self.connection.execute(update(table).where(and_(*keys)).values(row))
-            if changed.rowcount != 1:
-                raise RecordError(f"there is no {table.name} {stamps['subject']!r}")
+            dialect = self.connection.dialect.name
+            self.connection.execute(upsert_row(table, tuple(row), dialect), row)
+        elif not self._update(table, row):
+            raise RecordError(f"there is no {table.name} {stamps['subject']!r}")
 
-    def _upsert(self, table: Table, row: Mapping[str, Any]) -> None:
-        dialect = sqlite if self.connection.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).values(dict(row))
-        keys = [column.name for column in table.primary_key]
-        others = {name: value for name, value in row.items() if name not in keys}
-        self.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others))
+    def _update(self, table: Table, row: dict[str, Any]) -> bool:
+        """Change a row; whether there is one."""
+        key = {KEY + column.name: row.pop(column.name) for column in table.primary_key}
+        if not row:
+            return True
+        return self.connection.execute(update_row(table, tuple(row)), row | key).rowcount == 1
 
     def _count(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
         if kind == "inspection.received":
             product, purpose, state = data["product"], data["purpose"], "received"
         elif kind in ("inspection.judged", "inspection.skipped"):
-            product, purpose = self.connection.execute(
-                select(Inspection.product, Inspection.purpose).where(Inspection.id == subject)
-            ).one()
+            product, purpose = self.connection.execute(PRODUCT_OF, {"id": subject}).one()
             state = data.get("state", "skipped")
         else:
             return
         if purpose != _PRODUCTION:
             return
-        dialect = sqlite if self.connection.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(Tally).values(product=product, state=state, count=1)
-        more = {"count": Tally.count + 1}
-        self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["product", "state"], set_=more)
-        )
+        row = {"product": product, "state": state, "count": 1}
+        self.connection.execute(count_one(self.connection.dialect.name), row)
 
 
 class _Job(NamedTuple):
@@ -277,11 +276,6 @@ class RecordWriter:
         except Exception as error:
             return _Outcome(job, error=error)
         return _Outcome(job, result, transaction.written)
-
-
-def table_of(model: type[Base]) -> Table:
-    """The table of a class; SQLAlchemy's own attribute has a wider type."""
-    return cast("Table", model.__table__)
 
 
 def utc_text(moment: datetime) -> str:
