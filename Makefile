@@ -12,7 +12,7 @@ FITTED := .fitted
 # What is older than its own dependencies warns of them; the tests are strict with the newest only.
 OLD := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 RUN_TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
-TEST_PACKAGES := beartype hypothesis pillow pytest pytest-xdist packaging
+TEST_PACKAGES := beartype httpx2 hypothesis packaging pillow psycopg[binary] pytest pytest-xdist schemathesis
 RUNTIME_PYTHON ?= $(PYTHON)
 RUNTIME_VENV := .venv-runtime-$(notdir $(RUNTIME_PYTHON))
 
@@ -100,16 +100,16 @@ $(FITTED)/soak.flawmap: $(READY) tests/small_bundle.py
 
 .venv-lowest/.ready: pyproject.toml constraints.txt tools/lowest_versions.py $(READY)
 	$(BIN)/python -m venv .venv-lowest
-	$(BIN)/python tools/lowest_versions.py --pinned constraints.txt elpv fit int8 onnx > .venv-lowest/lowest.txt
+	$(BIN)/python tools/lowest_versions.py --pinned constraints.txt elpv fit int8 onnx station > .venv-lowest/lowest.txt
 	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/lowest.txt $(TEST_PACKAGES) \
-	  --editable ".[elpv,fit,int8,onnx]"
+	  --editable ".[elpv,fit,int8,onnx,station]"
 	touch $@
 
 .venv-lowest-runtime/.ready: pyproject.toml tools/lowest_versions.py $(READY)
 	$(BIN)/python -m venv .venv-lowest-runtime
-	$(BIN)/python tools/lowest_versions.py > .venv-lowest-runtime/lowest.txt
+	$(BIN)/python tools/lowest_versions.py station > .venv-lowest-runtime/lowest.txt
 	.venv-lowest-runtime/bin/pip install --quiet --constraint .venv-lowest-runtime/lowest.txt \
-	  $(TEST_PACKAGES) --editable .
+	  $(TEST_PACKAGES) --editable ".[station]"
 	touch $@
 
 # torch and torchvision stay at their pins: a machine may hold only one build of them.
@@ -121,7 +121,7 @@ $(FITTED)/soak.flawmap: $(READY) tests/small_bundle.py
 
 $(RUNTIME_VENV)/.ready: pyproject.toml constraints.txt
 	$(RUNTIME_PYTHON) -m venv $(RUNTIME_VENV)
-	$(RUNTIME_VENV)/bin/pip install --quiet --constraint constraints.txt $(TEST_PACKAGES) --editable .
+	$(RUNTIME_VENV)/bin/pip install --quiet --constraint constraints.txt $(TEST_PACKAGES) --editable ".[station]"
 	touch $@
 
 $(READY): pyproject.toml constraints.txt

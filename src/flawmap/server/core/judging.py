@@ -76,7 +76,7 @@ class Judge:
         writer: RecordWriter,
         files: FileStore,
         *,
-        threads: int = 2,
+        threads: int = 1,
         all_overlays: bool = False,
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:

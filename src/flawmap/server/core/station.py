@@ -65,7 +65,7 @@ class Station:
         limits: how much is taken in.
         checkpoints: file outside the database to which the chain's head is appended; None for one
             in the folder.
-        threads: that judge at the same time.
+        threads: that judge at the same time; each image is computed on all cores as it is.
         all_overlays: whether good parts get an overlay too.
 
     Attributes:
@@ -90,7 +90,7 @@ class Station:
         name: str = "station",
         limits: Limits | None = None,
         checkpoints: Path | None = None,
-        threads: int = 2,
+        threads: int = 1,
         all_overlays: bool = False,
     ) -> None:
         self.folder = folder
