@@ -18,6 +18,8 @@
     ├── ForkError               this process was forked from the one that loaded the inspector
     ├── NotPicklable            a loaded inspector cannot go to another process (also a TypeError)
     ├── MissingExtra            a part of flawmap is not installed (also an ImportError)
+    ├── RecordError             the station's record cannot be read or written, or does not fit
+    ├── StationError            a station cannot be started as it was asked for
     └── WriteError              a file cannot be written, for want of space or permission
 """
 

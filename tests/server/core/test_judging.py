@@ -14,10 +14,11 @@ from flawmap.render.encode import encode_image
 from flawmap.runtime.inference import Inspection, Runtime
 from flawmap.server.core.limits import Limits, Refused
 from flawmap.server.core.states import State
-from flawmap.server.core.station import INSPECTORS, Station
+from flawmap.server.core.station import Station
 from flawmap.server.core.thresholds import FOUR_EYES
 from flawmap.server.record.checkpoints import read_checkpoints
 from flawmap.server.record.inspections import Received, is_judged
+from flawmap.server.record.layout import INSPECTORS
 from flawmap.server.record.verify import verify
 from flawmap.server.record.writer import RecordWriter, Transaction
 from helpers import texture

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from flawmap.render.encode import encode_image
-from flawmap.server.core.station import INSPECTORS, Station
+from flawmap.server.core.station import Station
 from flawmap.server.record.checkpoints import CHECKPOINTS
 from flawmap.server.record.database import Database
 from flawmap.server.record.files import FileStore
+from flawmap.server.record.layout import INSPECTORS
 from flawmap.server.record.reader import RecordReader
 from flawmap.server.record.verify import verify
 from helpers import texture, with_defect

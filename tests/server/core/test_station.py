@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,19 @@ def test_a_reject_has_an_overlay_and_what_is_no_image_is_undecided(station: Stat
     assert undecided["state"] == "undecided"
     assert "cut off" in undecided["error"]
     assert reconciles(station)
+
+
+def test_an_image_bomb_is_undecided_and_takes_no_room(station: Station) -> None:
+    """A PNG of a few bytes that says it has 10 gigapixels."""
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    row = station.wait(submit(station, bomb).id, 10) or {}
+    assert row["state"] == "undecided"
+    assert "too many" in row["error"]
 
 
 def test_the_same_key_is_the_same_part(station: Station) -> None:

@@ -13,9 +13,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from flawmap._version import __version__
-from flawmap.server.api.actors import Managing, Viewer
+from flawmap.server.api.actors import Managing, Viewer, actor_of
 from flawmap.server.api.inspectors import Because
+from flawmap.server.api.problems import Problem
 from flawmap.server.api.settings import Web, WebDep
+from flawmap.server.core.accounts import VIEW
 from flawmap.server.record.reader import Row
 
 router = APIRouter(tags=["station"])
@@ -110,19 +112,32 @@ async def _stream(request: Request, web: Web, since: int | None) -> AsyncIterato
     head, _ = await run_in_threadpool(reader.head)
     seen = head if since is None else since
     yield f"retry: {_RETRY_MS}\n\n"
-    quiet = 0.0
+    quiet = since_checked = 0.0
     while not (web.stopping.is_set() or await request.is_disconnected()):
-        if web.station.last_seq > seen:
-            for row in await run_in_threadpool(reader.events, seen):
-                seen = row["seq"]
-                yield f"id: {seen}\nevent: {row['kind']}\ndata: {_line(row)}\n\n"
-            quiet = 0.0
-            continue
+        is_behind = web.station.last_seq > seen
+        rows = await run_in_threadpool(reader.events, seen) if is_behind else []
+        for row in rows:
+            seen = row["seq"]
+            yield f"id: {seen}\nevent: {row['kind']}\ndata: {_line(row)}\n\n"
+        if since_checked >= _ALIVE_S:
+            # A session ends and a key is revoked while a stream is open.
+            since_checked = 0.0
+            if await run_in_threadpool(_is_gone, request, web):
+                return
         await asyncio.sleep(_LOOK_S)
-        quiet += _LOOK_S
+        since_checked += _LOOK_S
+        quiet = 0.0 if rows else quiet + _LOOK_S
         if quiet >= _ALIVE_S:
             quiet = 0.0
             yield ": alive\n\n"
+
+
+def _is_gone(request: Request, web: Web) -> bool:
+    try:
+        actor = actor_of(request, web)
+    except Problem:
+        return True
+    return actor is None or not actor.may(VIEW)
 
 
 def _line(row: Row) -> str:

@@ -146,10 +146,10 @@ async def inspect(
     one. After `wait` seconds without a verdict the answer is 202; the image is on the disk and will
     be judged in either case. With the same `Idempotency-Key` the same part is not judged twice.
     """
-    fields = {"product": product, "serial": serial, "lot": lot, "name": name}
+    fields = {"product": product, "serial": serial, "lot": lot, "name": name, "purpose": purpose}
     data = await _image(request, web, fields)
     received = await run_in_threadpool(
-        _submit, web, data, fields, actor, _own_key(actor, idempotency_key), purpose
+        _submit, web, data, fields, actor, _own_key(actor, idempotency_key)
     )
     return await answer(web, received, wait, response)
 
@@ -258,11 +258,11 @@ def only_product(web: Web) -> str:
 
 
 def _submit(
-    web: Web, data: bytes, fields: dict[str, str], actor: Actor, key: str | None, purpose: Any
+    web: Web, data: bytes, fields: dict[str, Any], actor: Actor, key: str | None
 ) -> Received:
     product = fields.pop("product") or only_product(web)
     return web.station.submit(
-        data, product, source="rest", actor=actor.name, source_key=key, purpose=purpose, **fields
+        data, product, source="rest", actor=actor.name, source_key=key, **fields
     )
 
 
@@ -292,7 +292,7 @@ async def _image_of_form(request: Request, fields: dict[str, str]) -> bytes:
         for name in fields:
             value = form.get(name)
             if isinstance(value, str) and value:
-                fields[name] = _plain(value)
+                fields[name] = _checked(name, value)
         fields["name"] = fields["name"] or _plain(upload.filename or "")
         return await upload.read()
 
@@ -310,6 +310,15 @@ async def _image_of_path(request: Request, web: Web, fields: dict[str, str]) -> 
         raise Problem(403, f"no folder {root[:80]!r} is allowed; see --allow-root")
     fields["name"] = fields["name"] or _plain(path)
     return await run_in_threadpool(web.read_below, folder, path)
+
+
+def _checked(name: str, value: str) -> str:
+    """A field of a form, to which the rule of the query's fields applies."""
+    if name == "purpose" and value not in ("production", "test"):
+        raise Problem(422, f"purpose is {value[:80]!r}; send production or test")
+    if len(value) > 200 or not value.isprintable():
+        raise Problem(422, f"{name} is longer than 200 characters or has some that do not print")
+    return value
 
 
 def _plain(text: str) -> str:

@@ -264,6 +264,8 @@ class Judge:
         if picture is not None:
             sha256 = self._files.store(picture, "overlay")
         values = record.to_dict()
+        # The image came as bytes, and the row has the part's own name beside the error.
+        values["error"] = record.error.removeprefix(f"{record.image}: ")
         names = ("score", "p_value", "threshold", "zone", "regions", "by_zone", "error")
         return Judgement(
             state=record.verdict,

@@ -32,16 +32,11 @@ from flawmap.server.record.inspections import (
     receive,
     skip,
 )
+from flawmap.server.record.layout import FILES, INSPECTORS
 from flawmap.server.record.reader import RecordReader, Row
 from flawmap.server.record.writer import RecordWriter, Written
 
 _log = logging.getLogger(__name__)
-
-FILES = "files"
-"""Folder of images and overlays in a data folder."""
-
-INSPECTORS = "inspectors"
-"""Folder of inspectors in a data folder."""
 
 _LOOK_S = 1.0
 """How often the station looks after disk, clock and what failed."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, desc, func, select
+from sqlalchemy import ScalarSelect, Select, desc, func, select
 
 from flawmap.server.record.database import Database
 from flawmap.server.record.tables import (
@@ -23,6 +23,9 @@ from flawmap.server.record.tables import (
     StoredInspector,
     Tally,
 )
+
+_NO_END = 2**62
+"""Larger than the number of any event."""
 
 Row = dict[str, Any]
 """A row of a table, by the names of its columns, of JSON's types."""
@@ -135,9 +138,10 @@ class RecordReader:
             if value:
                 statement = statement.where(column == value)
         if query.since:
-            statement = statement.where(Inspection.received_at >= query.since)
+            statement = statement.where(Inspection.received_seq >= _first_since(query.since))
         if query.until:
-            statement = statement.where(Inspection.received_at < query.until)
+            end = func.coalesce(_first_since(query.until), _NO_END)
+            statement = statement.where(Inspection.received_seq < end)
         if query.cursor is not None:
             statement = statement.where(Inspection.received_seq < query.cursor)
         rows = self._rows(statement.limit(limit + 1))
@@ -283,3 +287,15 @@ class RecordReader:
         with self.database.read() as connection:
             found: Sequence[Any] = connection.execute(statement).mappings().all()
         return [dict(row) for row in found]
+
+
+def _first_since(moment: str) -> ScalarSelect[int]:
+    """Number of the first part that came at a time or later: times never go back, so all follow."""
+    first = Inspection.__table__.alias()
+    return (
+        select(first.c.received_seq)
+        .where(first.c.received_at >= moment)
+        .order_by(first.c.received_at, first.c.received_seq)
+        .limit(1)
+        .scalar_subquery()
+    )

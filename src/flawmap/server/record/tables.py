@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
     """What all tables are registered with."""
 
-    type_annotation_map = {str: Text, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        str: Text,
+        # SQLite's own integers have 64 bits, and only an INTEGER key is the row's number.
+        int: BigInteger().with_variant(Integer, "sqlite"),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
 
 
 class Event(Base):
@@ -174,6 +180,7 @@ class Inspection(Base):
         Index("inspection_by_serial", "serial", "received_seq"),
         Index("inspection_by_lot", "lot", "received_seq"),
         Index("inspection_by_state", "product", "state", "received_seq"),
+        Index("inspection_by_time", "received_at", "received_seq"),
         Index("inspection_by_image", "image_sha256"),
         Index("inspection_by_score", "product", "scorer_sha256", "score"),
         Index(
