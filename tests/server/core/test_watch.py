@@ -155,6 +155,26 @@ def test_nothing_is_judged_twice_after_a_restart_between_record_and_move(
     assert station.reader.counts()[0].received == 1
 
 
+def test_a_file_that_is_overwritten_before_it_is_moved_is_another_part(
+    station: Station, folder: Path, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = station.submit
+    other = encode_image(texture(9, 64, 64), ".png")
+
+    def overwrite(*arguments: object, **options: object) -> object:
+        received = submit(*arguments, **options)  # type: ignore[arg-type]
+        if len(rows(station)) == 1:
+            (folder / "a.png").write_bytes(other)
+        return received
+
+    monkeypatch.setattr(station, "submit", overwrite)
+    with watching(station, folder, done):
+        (folder / "a.png").write_bytes(IMAGE)
+        wait_for(lambda: len(rows(station)) == 2 and not files(folder))
+    assert len({row["image_sha256"] for row in rows(station)}) == 2
+    assert (done / "small" / "a.png").read_bytes() == other
+
+
 def test_a_share_without_events_is_scanned(station: Station, folder: Path, done: Path) -> None:
     def no_events(*_: object) -> Iterator[object]:
         raise OSError("no events here")

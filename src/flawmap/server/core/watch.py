@@ -209,7 +209,7 @@ class FolderWatcher:
                 ),
                 name=as_text(path.name),
             )
-            self._move(folder.watch, path, reason)
+            self._move(folder.watch, path, status, reason)
         except Refused:
             return  # full or not ready: the file waits where it is
         except FlawmapError as error:
@@ -219,10 +219,14 @@ class FolderWatcher:
         else:
             self._station.clear_warning(f"file {path}")
 
-    def _move(self, watch: Watch, path: Path, reason: str) -> None:
+    def _move(self, watch: Watch, path: Path, status: os.stat_result, reason: str) -> None:
         """Move a file that is recorded, and say beside it why it is no image, where it is none."""
         folder = watch.done / (_UNREADABLE if reason else watch.product)
         target = move_into(path, folder)
+        if _version(target.stat()) != _version(status):
+            # Overwritten since it was read: that is another part, which nobody has judged.
+            move_into(target, path.parent)
+            return
         if reason:
             with atomic_write(target.with_name(target.name + _REASON)) as stream:
                 stream.write(reason.encode() + b"\n")
@@ -249,12 +253,24 @@ def move_into(path: Path, folder: Path) -> Path:
         try:
             path.rename(target)
         except OSError:  # another file system
+            before = path.stat()
             with path.open("rb") as source, atomic_write(target) as stream:
                 shutil.copyfileobj(source, stream)
+            os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if _version(path.stat()) != _version(before):
+                target.unlink()
+                raise WriteError(
+                    f"{path}: was written again while it was moved; it is looked at again"
+                )
             path.unlink()
     except OSError as error:
         raise WriteError(f"{folder}: {error.strerror}") from error
     return target
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    """What differs between a file and the same one after it was written again."""
+    return status.st_size, status.st_mtime_ns
 
 
 def _free_name(folder: Path, name: str) -> Path:
