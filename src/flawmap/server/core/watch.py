@@ -252,20 +252,23 @@ def move_into(path: Path, folder: Path) -> Path:
         target = _free_name(folder, path.name)
         try:
             path.rename(target)
-        except OSError:  # another file system
-            before = path.stat()
-            with path.open("rb") as source, atomic_write(target) as stream:
-                shutil.copyfileobj(source, stream)
-            os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
-            if _version(path.stat()) != _version(before):
-                target.unlink()
-                raise WriteError(
-                    f"{path}: was written again while it was moved; it is looked at again"
-                )
-            path.unlink()
+        except OSError:
+            _copy_over(path, target)
     except OSError as error:
         raise WriteError(f"{folder}: {error.strerror}") from error
     return target
+
+
+def _copy_over(path: Path, target: Path) -> None:
+    """Move a file to another file system."""
+    before = path.stat()
+    with path.open("rb") as source, atomic_write(target) as stream:
+        shutil.copyfileobj(source, stream)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if _version(path.stat()) != _version(before):
+        target.unlink()
+        raise WriteError(f"{path}: was written again while it was moved; it is looked at again")
+    path.unlink()
 
 
 def _version(status: os.stat_result) -> tuple[int, int]:
