@@ -11,6 +11,7 @@ from flawmap.methods import make_method
 from flawmap.methods.base import Method
 from flawmap.methods.calibrated_fit import CalibratedFit, fit_and_calibrate
 from flawmap.runtime.calibration import Budget, CalibrationSettings
+from flawmap.runtime.certificate import golden_images
 from flawmap.runtime.image_types import ImageInput
 from flawmap.runtime.preprocess import Preprocessing
 from helpers import texture
@@ -35,8 +36,9 @@ def test_leave_out_scores_all_readable_images() -> None:
     assert fitted.calibration.groups == ("a", "a", "b", "b", "c")
     assert fitted.fitted_images == 5
     assert len(fitted.unreadable) == 1
-    assert isinstance(fitted.golden, np.ndarray)
-    assert np.array_equal(fitted.golden, texture(0))
+    expected = golden_images(texture(0), Preprocessing(64, 64))
+    for golden, image in zip(fitted.golden, expected, strict=True):
+        np.testing.assert_array_equal(golden, image)
 
 
 def test_held_out_images_are_scored_and_not_fitted_to() -> None:
