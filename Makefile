@@ -39,6 +39,7 @@ test-station: $(READY)  ## 20 kills of a station under load
 
 soak: $(READY) $(FITTED)/soak.flawmap  ## 100,000 inspections: memory, handles, threads, latency
 	$(BIN)/python tools/soak.py $(FITTED)/soak.flawmap
+	$(BIN)/python tools/soak_station.py $(FITTED)/soak.flawmap --count 100000
 
 test-lowest: $(READY) .venv-lowest/.ready  ## the tests with the lowest versions of pyproject.toml
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist worksteal $(OLD)
@@ -54,7 +55,7 @@ test-runtime: $(RUNTIME_VENV)/.ready $(FITTED)/scores.json  ## without fit: make
 	FLAWMAP_FITTED=$(CURDIR)/$(FITTED) OMP_NUM_THREADS=1 $(RUNTIME_VENV)/bin/python -m pytest \
 	  -n 2 --dist worksteal
 
-test-all: check-platforms test test-slow fuzz kill soak test-lowest test-lowest-runtime test-highest test-runtime  ## everything
+test-all: check-platforms test test-slow fuzz kill test-station soak test-lowest test-lowest-runtime test-highest test-runtime  ## everything
 
 check: $(READY) check-page  ## lint, format, types (of the tests too), architecture
 	$(BIN)/ruff check
