@@ -220,7 +220,8 @@ class Judge:
                 lambda: not self._is_open or (self._waiting and not self._is_halted)
             )
             parts: list[WaitingPart] = []
-            while self._is_open and self._waiting and len(parts) < self._share():
+            share = self._share()  # of all that wait now, and not of those that are left
+            while self._is_open and self._waiting and len(parts) < share:
                 part = self._waiting[0]
                 if parts and part[1:3] != parts[0][1:3]:
                     break
