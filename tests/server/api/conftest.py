@@ -13,17 +13,8 @@ from flawmap.server.core.accounts import Accounts
 from flawmap.server.core.limits import Limits
 from flawmap.server.core.station import Station
 from server.waiting import wait_for
-from small_bundle import save_small_bundle
 
 ADDRESS = "http://127.0.0.1:8080"
-
-
-@pytest.fixture(scope="session")
-def inspectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an inspector for the product `small`."""
-    folder = tmp_path_factory.mktemp("inspectors")
-    save_small_bundle(folder / "small.flawmap")
-    return folder
 
 
 @pytest.fixture

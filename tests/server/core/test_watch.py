@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,10 @@ def done(tmp_path: Path) -> Path:
 
 
 def watching(
-    station: Station, folder: Path, done: Path, patience: float = 0.5, **options: object
+    station: Station, folder: Path, done: Path, patience: float = 0.5, **options: Any
 ) -> FolderWatcher:
     watches = [Watch(folder, "small", done)]
-    return FolderWatcher(station, watches, settle=SETTLE, patience=patience, **options)  # type: ignore[arg-type]
+    return FolderWatcher(station, watches, settle=SETTLE, patience=patience, **options)
 
 
 def rows(station: Station) -> list[Row]:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,26 +16,8 @@ from flawmap.server.core.accounts import Accounts
 from flawmap.server.core.station import Station
 from flawmap.server.pages.site import add_pages
 from helpers import texture
-from small_bundle import save_small_bundle
 
 ADDRESS = "http://127.0.0.1:8080"
-
-
-@pytest.fixture(scope="module")
-def inspectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inspectors")
-    save_small_bundle(folder / "small.flawmap")
-    return folder
-
-
-@pytest.fixture
-def station(tmp_path: Path, inspectors: Path) -> Iterator[Station]:
-    with Station(tmp_path / "data", inspectors=inspectors) as station:
-        until = time.monotonic() + 60
-        while not station.state.ready:
-            assert time.monotonic() < until, station.reasons
-            time.sleep(0.02)
-        yield station
 
 
 def client_of(web: Web) -> TestClient:
